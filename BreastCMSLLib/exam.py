@@ -1,0 +1,243 @@
+"""A breast DCE-MRI exam: dynamic phases in time order, an optional T1 for the mask, and what is known of its origin.
+
+Readers (``readers.dicom``, ``readers.files``, ``scene.reading``) only find the volumes; what makes an exam usable is
+decided here, once: phase order, number of phases, one common grid, finite values, subtraction or not, vendor offset.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from .errors import InputError
+from .geometry import Volume, check_affine
+
+MIN_PHASES, MAX_PHASES = 2, 12
+
+
+@dataclass(frozen=True)
+class Phase:
+    """One volume of the exam.
+
+    volume: voxels as acquired, with their IJK→RAS affine.
+    name: what the user would recognise it by (series description, file or node name).
+    source: file, folder or node it came from.
+    time_s: acquisition time in seconds, on any common clock, or None.
+    acquisition_number, series_number: DICOM numbers where known, to order phases without times.
+    """
+
+    volume: Volume
+    name: str
+    source: str = ""
+    time_s: float | None = None
+    acquisition_number: int | None = None
+    series_number: int | None = None
+
+
+@dataclass(frozen=True)
+class Exam:
+    """A validated exam; build it with :func:`make_exam`.
+
+    pre: the pre-contrast phase, or None when ``post`` already holds subtractions.
+    post: post-contrast phases, or subtractions, in time order, all on one grid (``grid``).
+    offsets: the constant a vendor added to each subtraction (zeros when we subtract ourselves).
+    t1: non-fat-saturated pre-contrast T1 on any grid, or None.
+    identifiers: DICOM UIDs and the like; never a patient's name.
+    """
+
+    post: tuple[Phase, ...]
+    pre: Phase | None
+    offsets: tuple[float, ...]
+    t1: Phase | None = None
+    identifiers: Mapping[str, object] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def grid(self) -> Volume:
+        """The first dynamic volume: its shape and affine are those of every result."""
+        return self.post[0].volume
+
+    @property
+    def times_s(self) -> np.ndarray | None:
+        """Seconds from the pre-contrast phase (or from the first subtraction) to each of ``post``; None if unknown."""
+        start = self.pre if self.pre is not None else self.post[0]
+        times = [phase.time_s for phase in (start, *self.post)]
+        if any(t is None for t in times):
+            return None
+        return np.array(times[1:], dtype=np.float64) - times[0]
+
+    def subtraction(self, index: int) -> Volume:
+        """post[index] − pre on the exam's own grid, float32, vendor offset removed: 0 means no enhancement."""
+        array = self.post[index].volume.array.astype(np.float32)
+        array -= self.pre.volume.array.astype(np.float32) if self.pre is not None else np.float32(self.offsets[index])
+        return self.grid.with_array(array)
+
+    @property
+    def exam_id(self) -> str:
+        """A stable key: the same exam analysed again has the same one (used to replace earlier results)."""
+        series = self.identifiers.get("series_instance_uids")
+        names = series or [p.source or p.name for p in (*((self.pre,) if self.pre else ()), *self.post)]
+        digest = hashlib.sha256(repr((tuple(names), self.grid.shape, np.round(self.grid.affine, 3).tolist())).encode())
+        return digest.hexdigest()[:16]
+
+
+_ORDINALS = {"first": 1, "second": 2, "third": 3, "fourth": 4, "fifth": 5, "sixth": 6, "seventh": 7, "eighth": 8}
+_PRE = re.compile(r"(?<![a-z])(pre|precontrast|mask|nativ\w*|without|unenhanced|vor|ph(ase)?[ _-]?0+)(?![a-z0-9])", re.I)
+_SUBTRACTION = re.compile(r"(?<![a-z])(sub|subs|subtr\w*)(?![a-z])|(?<![a-z])sub[ _-]?\d+", re.I)
+
+
+def looks_pre_contrast(name: str) -> bool:
+    """True when a phase's name says it was taken before contrast ("ax dyn pre", "Pre.nii.gz", "MASK")."""
+    return bool(_PRE.search(name))
+
+
+def looks_subtracted(name: str) -> bool:
+    """True when a name says the volume is a subtraction ("S10_subtraction_1", "Sub_1")."""
+    return bool(_SUBTRACTION.search(name))
+
+
+def name_rank(name: str) -> tuple[float, str]:
+    """The place in time that a name tells: pre first, then "1st pass", "Post_2", "third"…, else the last number in it."""
+    text = name.lower()
+    if looks_pre_contrast(text):
+        return (0.0, text)
+    for word, number in _ORDINALS.items():
+        if re.search(rf"(?<![a-z]){word}(?![a-z])", text):
+            return (float(number), text)
+    ordinal = re.search(r"(\d+)\s*(?:st|nd|rd|th)(?![a-z])", text)
+    numbers = re.findall(r"\d+", text)
+    if ordinal:
+        return (float(ordinal.group(1)), text)
+    return (float(numbers[-1]) if numbers else float("inf"), text)
+
+
+def order_phases(phases: Sequence[Phase]) -> list[Phase]:
+    """Phases in the order they were acquired (the input order does not matter).
+
+    By time; where a time is missing or two are equal, by AcquisitionNumber, then SeriesNumber, then the name.
+    A key is used only when every phase has it and no two share it, so that half-anonymised files cannot mislead.
+    """
+
+    def distinct(values: list) -> bool:
+        return all(v is not None for v in values) and len(set(values)) == len(values)
+
+    for key in ("time_s", "acquisition_number", "series_number"):
+        if distinct([getattr(phase, key) for phase in phases]):
+            return sorted(phases, key=lambda phase: getattr(phase, key))
+    return sorted(phases, key=lambda phase: (*name_rank(phase.name), phase.source))
+
+
+def subtraction_offset(array: np.ndarray) -> float:
+    """The constant a scanner added to a subtraction: the mode of its voxels, which are mostly air and fat.
+
+    0 for a plain subtraction, and for data whose mode is within its own noise. Vendors store post − pre + 100, or
+    half of the data type's range, so that unsigned files keep negative enhancement.
+    """
+    sample = np.asarray(array).ravel(order="K")[:: max(1, array.size // 2_000_000)].astype(np.float64)
+    low, high = np.percentile(sample, (0.5, 99.5))
+    if not high > low:
+        return float(low)
+    width = max((high - low) / 2000, 1.0 if np.issubdtype(array.dtype, np.integer) else 0.0)
+    counts, edges = np.histogram(sample, bins=np.arange(low - width / 2, high + 1.5 * width, width))
+    top = int(counts.argmax())
+    inside = sample[(sample >= edges[top]) & (sample <= edges[top + 1])]
+    mode = float(np.median(inside))
+    spread = 1.4826 * float(np.median(np.abs(sample - np.median(sample))))
+    return mode if abs(mode) > max(3 * width, 0.25 * spread) else 0.0
+
+
+def make_exam(
+    dynamics: Sequence[Phase],
+    *,
+    kind: str = "auto",
+    t1: Phase | None = None,
+    identifiers: Mapping[str, object] | None = None,
+    warnings: Sequence[str] = (),
+    keep_order: bool = False,
+) -> Exam:
+    """Check the volumes and build the exam.
+
+    dynamics: the dynamic phases or the subtractions, in any order (or in the given order with ``keep_order``).
+    kind: "phases" (first in time is pre-contrast), "subtractions", or "auto" (by name, then by negative voxels).
+    Raises InputError with one clear sentence.
+    """
+    phases = list(dynamics) if keep_order else order_phases(dynamics)
+    if not phases:
+        raise InputError("No dynamic phases were given; select a pre-contrast and at least one post-contrast volume.")
+    if len(phases) < MIN_PHASES:
+        raise InputError(
+            f"Only one dynamic phase ({phases[0].name}) was found; add its pre- or post-contrast phases, "
+            f"{MIN_PHASES} to {MAX_PHASES} volumes in all."
+        )
+    if len(phases) > MAX_PHASES:
+        raise InputError(f"{len(phases)} dynamic volumes were found; the exam may have {MIN_PHASES} to {MAX_PHASES}: select fewer.")
+    for phase in (*phases, *((t1,) if t1 is not None else ())):
+        _check_volume(phase)
+    first = phases[0]
+    for phase in phases[1:]:
+        if phase.volume.shape != first.volume.shape:
+            raise InputError(
+                f"{phase.name} has {_size(phase)} voxels but {first.name} has {_size(first)}; "
+                "use phases of one acquisition, or resample them to one grid."
+            )
+        if not phase.volume.same_grid(first.volume, tolerance_mm=0.1):
+            raise InputError(f"{phase.name} lies elsewhere in the patient than {first.name}; use phases of one acquisition.")
+    warnings = list(warnings)
+    if kind == "auto":
+        kind = _guess_kind(phases)
+    if kind not in ("phases", "subtractions"):
+        raise InputError(f"Unknown kind of volumes: {kind}; say phases or subtractions.")
+    if kind == "phases":
+        pre = next((p for p in phases if looks_pre_contrast(p.name)), phases[0])
+        if pre is not phases[0] and not keep_order:
+            if all(p.time_s is not None for p in phases):
+                warnings.append(f"{pre.name} is called pre-contrast but was not acquired first; the first phase in time was used.")
+                pre = phases[0]
+        elif keep_order:
+            pre = phases[0]
+        post = [p for p in phases if p is not pre]
+        offsets = [0.0] * len(post)
+    else:
+        pre, post = None, phases
+        offsets = [subtraction_offset(p.volume.array) for p in post]
+        removed = sorted({round(o, 3) for o in offsets if o})
+        if removed:
+            warnings.append("The scanner's subtraction offset of " + ", ".join(f"{o:g}" for o in removed) + " was removed.")
+        clipped = [p.name for p, o in zip(post, offsets) if p.volume.array.min() >= o]
+        if clipped:
+            warnings.append(f"{clipped[0]} holds no negative enhancement: it was clipped when saved, so wash-out may be missed.")
+    return Exam(tuple(post), pre, tuple(offsets), t1, dict(identifiers or {}), tuple(warnings))
+
+
+def _guess_kind(phases: Sequence[Phase]) -> str:
+    if all(looks_subtracted(p.name) for p in phases):
+        return "subtractions"
+    if any(looks_pre_contrast(p.name) for p in phases):
+        return "phases"
+    signed = [np.issubdtype(p.volume.array.dtype, np.signedinteger) or np.issubdtype(p.volume.array.dtype, np.floating) for p in phases]
+    # magnitude images have no negative voxels; in a subtraction about half of the air is negative
+    if all(signed) and all(float((p.volume.array.ravel(order="K")[::101] < 0).mean()) > 0.05 for p in phases):
+        return "subtractions"
+    return "phases"
+
+
+def _size(phase: Phase) -> str:
+    return "×".join(str(n) for n in phase.volume.shape)
+
+
+def _check_volume(phase: Phase) -> None:
+    array = phase.volume.array
+    if array.ndim != 3 or min(array.shape) < 4:
+        raise InputError(f"{phase.name}: a volume of at least 4×4×4 voxels is needed, not {'×'.join(map(str, array.shape))}; choose a 3-D series.")
+    if array.dtype == bool or np.issubdtype(array.dtype, np.complexfloating) or not np.issubdtype(array.dtype, np.number):
+        raise InputError(f"{phase.name}: its voxels are of type {array.dtype}, not grey values; choose the image, not a segmentation.")
+    check_affine(phase.volume.affine, phase.name)
+    low, high = array.min(), array.max()
+    if not (np.isfinite(low) and np.isfinite(high)):
+        raise InputError(f"{phase.name} contains NaN or infinite voxels; export it again from the scanner or PACS.")
+    if low == high:
+        raise InputError(f"{phase.name} is constant (every voxel is {low:g}); it holds no image: choose another volume.")
