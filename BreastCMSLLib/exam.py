@@ -103,22 +103,24 @@ def looks_subtracted(name: str) -> bool:
 def name_rank(name: str) -> tuple[float, str]:
     """The place in time that a name tells: pre first, then "1st pass", "Post_2", "third"…, else the last number in it."""
     text = name.lower()
+    padded = re.sub(r"\d+", lambda number: number.group().zfill(9), text)  # so that 10 follows 9 among equals
     if looks_pre_contrast(text):
-        return (0.0, text)
+        return (0.0, padded)
     for word, number in _ORDINALS.items():
         if re.search(rf"(?<![a-z]){word}(?![a-z])", text):
-            return (float(number), text)
+            return (float(number), padded)
     ordinal = re.search(r"(\d+)\s*(?:st|nd|rd|th)(?![a-z])", text)
     numbers = re.findall(r"\d+", text)
     if ordinal:
-        return (float(ordinal.group(1)), text)
-    return (float(numbers[-1]) if numbers else float("inf"), text)
+        return (float(ordinal.group(1)), padded)
+    return (float(numbers[-1]) if numbers else float("inf"), padded)
 
 
 def order_phases(phases: Sequence[Phase]) -> list[Phase]:
     """Phases in the order they were acquired (the input order does not matter).
 
-    By time; where a time is missing or two are equal, by AcquisitionNumber, then SeriesNumber, then the name.
+    By time; where a time is missing or two are equal, by AcquisitionNumber, then SeriesNumber, then both (a pre-contrast
+    series followed by one series of several phases), then the name.
     A key is used only when every phase has it and no two share it, so that half-anonymised files cannot mislead.
     """
 
@@ -128,6 +130,10 @@ def order_phases(phases: Sequence[Phase]) -> list[Phase]:
     for key in ("time_s", "acquisition_number", "series_number"):
         if distinct([getattr(phase, key) for phase in phases]):
             return sorted(phases, key=lambda phase: getattr(phase, key))
+    if all(phase.series_number is not None for phase in phases):
+        numbers = [(phase.series_number, phase.acquisition_number or 0) for phase in phases]
+        if distinct(numbers):
+            return [phase for _, phase in sorted(zip(numbers, phases, strict=True), key=lambda pair: pair[0])]
     return sorted(phases, key=lambda phase: (*name_rank(phase.name), phase.source))
 
 
@@ -135,19 +141,46 @@ def subtraction_offset(array: np.ndarray) -> float:
     """The constant a scanner added to a subtraction: the mode of its voxels, which are mostly air and fat.
 
     0 for a plain subtraction, and for data whose mode is within its own noise. Vendors store post − pre + 100, or
-    half of the data type's range, so that unsigned files keep negative enhancement.
+    half of the data type's range, so that unsigned files keep negative enhancement. Zero padding around the image is
+    told from an image without offset by the empty grey values between it and the true mode.
     """
-    sample = np.asarray(array).ravel(order="K")[:: max(1, array.size // 2_000_000)].astype(np.float64)
+    sample = _sample(array)
     low, high = np.percentile(sample, (0.5, 99.5))
     if not high > low:
         return float(low)
-    width = max((high - low) / 2000, 1.0 if np.issubdtype(array.dtype, np.integer) else 0.0)
-    counts, edges = np.histogram(sample, bins=np.arange(low - width / 2, high + 1.5 * width, width))
-    top = int(counts.argmax())
-    inside = sample[(sample >= edges[top]) & (sample <= edges[top + 1])]
-    mode = float(np.median(inside))
-    spread = 1.4826 * float(np.median(np.abs(sample - np.median(sample))))
+    integer = np.issubdtype(np.asarray(array).dtype, np.integer)
+    mode, spread, width = _mode(sample, integer)
+    smallest = float(sample.min())
+    if abs(mode - smallest) <= width:  # the mode is the darkest value: padding, or negative enhancement cut off
+        rest = sample[sample > smallest + width]
+        if rest.size > 0.05 * sample.size and rest.max() > rest.min():
+            inner, inner_spread, inner_width = _mode(rest, integer)
+            half = max(inner_width, 0.5 * inner_spread)
+            between = np.count_nonzero((rest > smallest + width) & (rest < smallest + 0.5 * (inner - smallest)))
+            around = np.count_nonzero(np.abs(rest - inner) <= half)
+            if inner - smallest > 6 * half and between < 0.05 * around:
+                mode, spread, width = inner, inner_spread, inner_width
     return mode if abs(mode) > max(3 * width, 0.25 * spread) else 0.0
+
+
+def _sample(array: np.ndarray) -> np.ndarray:
+    """About two million voxels spread over the volume, as float64."""
+    flat = np.asarray(array).ravel(order="K")
+    return flat[:: max(1, flat.size // 2_000_000)].astype(np.float64)
+
+
+def _mode(sample: np.ndarray, integer: bool) -> tuple[float, float, float]:
+    """The most frequent value, a robust spread (as a standard deviation) of all values, and the histogram's bin width."""
+    low, high = np.percentile(sample, (0.5, 99.5))
+    if not high > low:
+        low, high = float(sample.min()), float(sample.max())
+    width = max((high - low) / 2000, 1.0 if integer else 0.0, np.finfo(np.float64).tiny)
+    counts, edges = np.histogram(sample, bins=low - width / 2 + width * np.arange(int((high - low) / width) + 3))
+    spread = 1.4826 * float(np.median(np.abs(sample - np.median(sample))))
+    window = 2 * int(0.1 * spread / width) + 1  # noise spreads the mode over many bins: count neighbours together
+    top = int(np.convolve(counts, np.ones(window), mode="same").argmax())
+    inside = sample[np.abs(sample - (edges[top] + width / 2)) <= width * window / 2]
+    return float(np.median(inside)), spread, width
 
 
 def make_exam(
@@ -207,7 +240,7 @@ def make_exam(
         removed = sorted({round(o, 3) for o in offsets if o})
         if removed:
             warnings.append("The scanner's subtraction offset of " + ", ".join(f"{o:g}" for o in removed) + " was removed.")
-        clipped = [p.name for p, o in zip(post, offsets) if p.volume.array.min() >= o]
+        clipped = [p.name for p, o in zip(post, offsets, strict=True) if p.volume.array.min() >= o]
         if clipped:
             warnings.append(f"{clipped[0]} holds no negative enhancement: it was clipped when saved, so wash-out may be missed.")
     return Exam(tuple(post), pre, tuple(offsets), t1, dict(identifiers or {}), tuple(warnings))
@@ -218,11 +251,21 @@ def _guess_kind(phases: Sequence[Phase]) -> str:
         return "subtractions"
     if any(looks_pre_contrast(p.name) for p in phases):
         return "phases"
-    signed = [np.issubdtype(p.volume.array.dtype, np.signedinteger) or np.issubdtype(p.volume.array.dtype, np.floating) for p in phases]
-    # magnitude images have no negative voxels; in a subtraction about half of the air is negative
-    if all(signed) and all(float((p.volume.array.ravel(order="K")[::101] < 0).mean()) > 0.05 for p in phases):
-        return "subtractions"
-    return "phases"
+    return "subtractions" if all(_is_signed_subtraction(p.volume.array) for p in phases) else "phases"
+
+
+def _is_signed_subtraction(array: np.ndarray) -> bool:
+    """True when air lies amid negative and positive noise. Magnitude images are positive, or, when they were normalised
+    to zero mean, have their air at the dark end.
+    """
+    if not (np.issubdtype(array.dtype, np.signedinteger) or np.issubdtype(array.dtype, np.floating)):
+        return False
+    sample = _sample(array)
+    if not float((sample < 0).mean()) > 0.05 or sample.min() == sample.max():
+        return False
+    low, high = np.percentile(sample, (0.5, 99.5))
+    mode = _mode(sample, np.issubdtype(array.dtype, np.integer))[0]
+    return bool(mode - low > 0.1 * (high - mode))
 
 
 def _size(phase: Phase) -> str:
@@ -232,7 +275,8 @@ def _size(phase: Phase) -> str:
 def _check_volume(phase: Phase) -> None:
     array = phase.volume.array
     if array.ndim != 3 or min(array.shape) < 4:
-        raise InputError(f"{phase.name}: a volume of at least 4×4×4 voxels is needed, not {'×'.join(map(str, array.shape))}; choose a 3-D series.")
+        size = "×".join(map(str, array.shape))
+        raise InputError(f"{phase.name}: a volume of at least 4×4×4 voxels is needed, not {size}; choose a 3-D series.")
     if array.dtype == bool or np.issubdtype(array.dtype, np.complexfloating) or not np.issubdtype(array.dtype, np.number):
         raise InputError(f"{phase.name}: its voxels are of type {array.dtype}, not grey values; choose the image, not a segmentation.")
     check_affine(phase.volume.affine, phase.name)

@@ -1,0 +1,98 @@
+"""Maps of where the score comes from, on the network's feature grid, and their peaks in the patient.
+
+COAM (Luo et al. 2019, eq. 5) and CAM (Zhou et al. 2016). A map carries an affine: cell i is centred on input voxel
+S·i, so it is resampled like any other image instead of being stretched to fit.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from .errors import InputError
+from .geometry import Volume, apply_affine, resample
+
+
+def coam(features: torch.Tensor) -> torch.Tensor:
+    """M_i = Σ_j ⟨x_i, x_j⟩ (eq. 5) for features (C, …): (…), float32, in O(N·C).
+
+    The sum over j moves inside the inner product, M_i = ⟨x_i, Σ_j x_j⟩, so the N×N Gram matrix is never built.
+    """
+    x = features.float()
+    return torch.tensordot(x.flatten(1).sum(1), x, dims=1)
+
+
+def cam(features: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+    """Class activation map Σ_c w_c x_c for features (C, …): (…), float32; the class evidence of each cell."""
+    return torch.tensordot(weight.float(), features.float(), dims=1)
+
+
+MAPS = {
+    "COAM": lambda features, weight: coam(features),
+    "CAM": cam,
+}
+
+
+def attention_map(name: str, features: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+    """The named map of one exam's features (C, LR, AP, SI). Raises InputError for an unknown name."""
+    if name not in MAPS:
+        raise InputError(f"There is no map called {name!r}; choose {' or '.join(MAPS)}.")
+    return MAPS[name](features, weight)
+
+
+def feature_affine(input_affine: np.ndarray, stride: int) -> np.ndarray:
+    """Cell index → RAS mm of a feature map of total stride S: same origin, axes S times as long."""
+    affine = np.array(input_affine, dtype=np.float64)
+    affine[:3, :3] *= stride
+    return affine
+
+
+def upsample(cells: torch.Tensor | np.ndarray, input_affine: np.ndarray, stride: int, size: tuple[int, int, int]) -> np.ndarray:
+    """A feature-grid map on the model's input grid (trilinear, float32); beyond the outermost cell centres it is held."""
+    cells = cells.detach().cpu().float().numpy() if isinstance(cells, torch.Tensor) else np.asarray(cells, dtype=np.float32)
+    padded = np.pad(cells, 1, mode="edge")  # so that interpolation reaches voxels beyond the last cell's centre
+    affine = feature_affine(input_affine, stride)
+    affine[:3, 3] = apply_affine(affine, np.array([-1.0, -1.0, -1.0]))
+    return resample(Volume(padded, affine), size, input_affine).array
+
+
+@dataclass(frozen=True)
+class Peak:
+    """ras_mm: position (RAS, mm). value: height of the map there, 1 at its highest. index: voxel of the model's grid."""
+
+    ras_mm: tuple[float, float, float]
+    value: float
+    index: tuple[int, int, int]
+
+
+def normalise(heat: np.ndarray, inside: np.ndarray) -> np.ndarray:
+    """The map scaled to 0–1 over the mask (1 at its peak inside), 0 outside, float32."""
+    values = heat[inside]
+    if not values.size:
+        raise InputError("The breast mask is empty inside the model's field of view; check the exam.")
+    low, high = float(np.percentile(values, 5)), float(values.max())
+    if not high > low:
+        return np.zeros_like(heat, dtype=np.float32)
+    return np.where(inside, np.clip((heat - low) / (high - low), 0, 1), 0).astype(np.float32)
+
+
+def find_peaks(heat: np.ndarray, inside: np.ndarray, affine: np.ndarray, *, count: int = 5, separation_mm: float = 20.0, least: float = 0.3) -> list[Peak]:
+    """The highest points of a 0–1 map inside the mask, strongest first, no two closer than ``separation_mm``."""
+    spacing = np.linalg.norm(affine[:3, :3], axis=0)
+    candidates = np.where(inside, heat, -np.inf)
+    found: list[Peak] = []
+    reach = np.ceil(separation_mm / spacing).astype(int)
+    while len(found) < count:
+        index = np.unravel_index(int(candidates.argmax()), candidates.shape)
+        value = float(candidates[index])
+        if not np.isfinite(value) or (found and value < least):
+            break
+        point = tuple(float(c) for c in apply_affine(affine, np.array(index)))
+        found.append(Peak(point, value, tuple(int(n) for n in index)))
+        window = tuple(slice(max(0, n - r), n + r + 1) for n, r in zip(index, reach))
+        offsets = np.meshgrid(*[np.arange(s.start, min(s.stop, n)) for s, n in zip(window, heat.shape)], indexing="ij")
+        near = sum(((o - n) * d) ** 2 for o, n, d in zip(offsets, index, spacing)) < separation_mm**2
+        candidates[window][near] = -np.inf
+    return found

@@ -1,0 +1,115 @@
+"""Run a bundle's network on one preprocessed exam: device and precision chosen, checked, and said."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from .errors import InputError
+from .network import BreastNet
+from .weights import Bundle
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """features: float32 (C, LR, AP, SI) on the feature grid, CPU. logit: calibrated. cell_weight: w of the head (C,)."""
+
+    logit: float
+    probability: float
+    features: torch.Tensor
+    cell_weight: torch.Tensor
+
+
+def choose_device(wanted: str = "auto") -> tuple[torch.device, str]:
+    """A device that has just run a small kernel, and why it was chosen. wanted: "auto", "cpu", "cuda", "cuda:1", "mps"."""
+    if wanted in ("auto", "cuda") or wanted.startswith("cuda"):
+        if torch.cuda.is_available():
+            device = torch.device("cuda" if wanted == "auto" else wanted)
+            try:
+                torch.nn.functional.conv3d(torch.ones(1, 1, 4, 4, 4, device=device), torch.ones(1, 1, 3, 3, 3, device=device)).sum().item()
+                return device, f"GPU {torch.cuda.get_device_name(device)}"
+            except (RuntimeError, AssertionError) as error:
+                reason = f"the GPU did not run a test ({str(error).splitlines()[0][:80]})"
+        else:
+            reason = "this PyTorch has no CUDA support" if torch.version.cuda is None else "no usable NVIDIA GPU was found"
+        if wanted != "auto":
+            raise InputError(f"The device {wanted} cannot be used: {reason}; choose cpu or auto.")
+        return torch.device("cpu"), f"CPU, because {reason}"
+    if wanted == "cpu":
+        return torch.device("cpu"), "CPU, as asked"
+    try:
+        device = torch.device(wanted)
+        torch.ones(1, device=device).sum().item()
+        return device, f"{wanted}, as asked"
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise InputError(f"The device {wanted} cannot be used on this computer; choose cpu or auto.") from error
+
+
+def _fast_precision(device: torch.device) -> torch.dtype:
+    if device.type == "cuda":
+        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
+    if device.type == "cpu" and torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported():
+        return torch.bfloat16
+    return torch.float32
+
+
+class Predictor:
+    """A network on a device, in half precision where that was checked against float32 first, else in float32."""
+
+    def __init__(self, bundle: Bundle, device: str = "auto", precision: str = "auto"):
+        self.bundle = bundle
+        self.device, self.device_reason = choose_device(device)
+        self.dtype = {"auto": _fast_precision(self.device), "float32": torch.float32, "bfloat16": torch.bfloat16}[precision]
+        self.network = self._place(torch.float32)
+        self.precision_note = ""
+        if self.dtype != torch.float32:
+            fast = self._place(self.dtype)
+            difference = self._largest_difference(fast)
+            if difference <= 0.25:
+                self.network = fast
+            else:
+                self.precision_note = f"{str(self.dtype).removeprefix('torch.')} changed a test logit by {difference:.2f}, so float32 is used."
+                self.dtype = torch.float32
+
+    @property
+    def precision(self) -> str:
+        return str(self.dtype).removeprefix("torch.")
+
+    def _place(self, dtype: torch.dtype) -> BreastNet:
+        network = BreastNet(self.bundle.network.settings)
+        network.load_state_dict(self.bundle.network.state_dict())
+        network = network.eval().to(self.device, memory_format=torch.channels_last_3d)
+        network.stem.to(dtype)
+        network.stages.to(dtype)
+        return network  # the head stays in float32
+
+    def _largest_difference(self, fast: BreastNet) -> float:
+        """Logit difference to float32 on a fixed test input: some GPU libraries return wrong half-precision convolutions."""
+        size = self.bundle.contract.size if self.device.type == "cuda" else (64, 64, 64)
+        values = torch.rand((1, self.bundle.contract.phases, *size), generator=torch.Generator().manual_seed(7)) * 2
+        slow_logit = self._run(self.network, torch.float32, values)[0]
+        return abs(slow_logit - self._run(fast, self.dtype, values)[0])
+
+    @torch.inference_mode()
+    def _run(self, network: BreastNet, dtype: torch.dtype, batch: torch.Tensor) -> tuple[float, torch.Tensor]:
+        batch = batch.to(self.device, dtype).contiguous(memory_format=torch.channels_last_3d)
+        features = network.feature_map(batch).float()
+        pooled = _pool(network, features)
+        return float(network.classify(pooled)[0]), features[0]
+
+    def predict(self, array: np.ndarray | torch.Tensor) -> Prediction:
+        """array: (phases, LR, AP, SI) as ``preprocess`` makes it."""
+        batch = torch.as_tensor(array)[None]
+        logit, features = self._run(self.network, self.dtype, batch)
+        if not np.isfinite(logit):
+            raise InputError("The network's answer was not a number; the exam's intensities are out of range: check the volumes.")
+        logit /= self.bundle.temperature
+        return Prediction(logit, float(1.0 / (1.0 + np.exp(-logit))), features.cpu(), self.network.weight.detach().float().cpu())
+
+
+def _pool(network: BreastNet, features: torch.Tensor) -> torch.Tensor:
+    from .network import POOLINGS
+
+    return POOLINGS[network.settings.pooling](features.flatten(2))

@@ -1,0 +1,112 @@
+"""3-D ResNet (He et al. 2016) with the strides of every stage stated, and the two heads of Luo et al. 2019.
+
+Every convolution and pooling has an odd kernel and symmetric padding, so cell i of the feature map is centred on input
+voxel S·i, S being the product of all strides (``NetworkSettings.total_stride``).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from .errors import ModelError
+from .losses import SCALE, cosine
+
+
+@dataclass(frozen=True)
+class NetworkSettings:
+    """width: channels of the first stage (64 in the paper), doubled at each of the four stages.
+
+    strides: of the four stages, after the stem's stride (stem_stride, then 2 if stem_pool).
+    head: "linear" (w·x + b, eq. 2) or "cosine" (s·cos θ, eq. 3–4). pooling: how cells become one feature vector.
+    """
+
+    channels: int = 6
+    width: int = 16
+    blocks: tuple[int, ...] = (3, 4, 6, 3)
+    strides: tuple[int, ...] = (1, 2, 2, 1)
+    stem_kernel: int = 7
+    stem_stride: int = 2
+    stem_pool: bool = True
+    head: str = "linear"
+    pooling: str = "average"
+    scale: float = SCALE
+
+    @property
+    def total_stride(self) -> int:
+        return self.stem_stride * (2 if self.stem_pool else 1) * math.prod(self.strides)
+
+    @property
+    def features(self) -> int:
+        return self.width * 2 ** (len(self.blocks) - 1)
+
+
+class BasicBlock(nn.Module):
+    def __init__(self, inputs: int, outputs: int, stride: int):
+        super().__init__()
+        self.conv1 = nn.Conv3d(inputs, outputs, 3, stride, 1, bias=False)
+        self.norm1 = nn.BatchNorm3d(outputs)
+        self.conv2 = nn.Conv3d(outputs, outputs, 3, 1, 1, bias=False)
+        self.norm2 = nn.BatchNorm3d(outputs)
+        self.shortcut = None
+        if stride != 1 or inputs != outputs:
+            self.shortcut = nn.Sequential(nn.Conv3d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm3d(outputs))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y = torch.relu(self.norm1(self.conv1(x)))
+        y = self.norm2(self.conv2(y))
+        return torch.relu(y + (x if self.shortcut is None else self.shortcut(x)))
+
+
+class BreastNet(nn.Module):
+    """Input (B, phases, LR, AP, SI) → feature map (B, C, …) with ``feature_map``, → logit (B,) with ``forward``."""
+
+    def __init__(self, settings: NetworkSettings | None = None):
+        super().__init__()
+        self.settings = s = settings or NetworkSettings()
+        if s.head not in ("linear", "cosine"):
+            raise ModelError(f"Unknown head {s.head!r}; use linear or cosine.")
+        if s.pooling not in POOLINGS:
+            raise ModelError(f"Unknown pooling {s.pooling!r}; use one of {', '.join(POOLINGS)}.")
+        stem = [nn.Conv3d(s.channels, s.width, s.stem_kernel, s.stem_stride, s.stem_kernel // 2, bias=False), nn.BatchNorm3d(s.width), nn.ReLU()]
+        self.stem = nn.Sequential(*stem, *([nn.MaxPool3d(3, 2, 1)] if s.stem_pool else []))
+        stages, inputs = [], s.width
+        for stage, (count, stride) in enumerate(zip(s.blocks, s.strides)):
+            outputs = s.width * 2**stage
+            stages.append(nn.Sequential(*[BasicBlock(inputs if b == 0 else outputs, outputs, stride if b == 0 else 1) for b in range(count)]))
+            inputs = outputs
+        self.stages = nn.Sequential(*stages)
+        self.weight = nn.Parameter(torch.randn(s.features) / math.sqrt(s.features))
+        self.bias = nn.Parameter(torch.zeros(())) if s.head == "linear" else None
+        for module in self.modules():
+            if isinstance(module, nn.Conv3d):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+            if isinstance(module, BasicBlock):
+                nn.init.zeros_(module.norm2.weight)  # each block starts as the identity
+
+    def feature_map(self, x: torch.Tensor) -> torch.Tensor:
+        """The last activation X of eq. 5: (B, C, LR, AP, SI) on cells ``total_stride`` voxels apart."""
+        return self.stages(self.stem(x))
+
+    def pooled(self, x: torch.Tensor) -> torch.Tensor:
+        """(B, C) feature x of the last layer, float32."""
+        return POOLINGS[self.settings.pooling](self.feature_map(x).flatten(2).float())
+
+    def classify(self, pooled: torch.Tensor) -> torch.Tensor:
+        """Logit (B,) of pooled features: w·x + b, or s·cos θ. No margin: that belongs to the loss."""
+        if self.settings.head == "cosine":
+            return self.settings.scale * cosine(pooled, self.weight)
+        return pooled.float() @ self.weight.float() + self.bias.float()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.classify(self.pooled(x))
+
+
+POOLINGS = {
+    "average": lambda cells: cells.mean(2),
+    "max": lambda cells: cells.amax(2),
+    "log-sum-exp": lambda cells: torch.logsumexp(cells, 2) - math.log(cells.shape[2]),
+}

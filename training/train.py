@@ -1,0 +1,205 @@
+"""Train the network on a cache of preprocessed exams with image-level labels only.
+
+    python training/train.py --cache CACHE --output RUN --resolution half            # learn at 2.2 mm
+    python training/train.py --cache CACHE --output RUN2 --resolution full --init RUN/best.safetensors   # finish at 1.1 mm
+
+Continues from RUN/last.pt when it is there. Writes config.json, metrics.csv, last.pt and best.safetensors (best AUC on
+the validation exams).
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import math
+import os
+import sys
+import time
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from BreastCMSLLib.losses import MARGIN, cosine, cosine_margin_loss, sigmoid_loss  # noqa: E402
+from BreastCMSLLib.network import BreastNet, NetworkSettings  # noqa: E402
+from training import cache  # noqa: E402
+from training.metrics import auc  # noqa: E402
+from training.transfer import full_from_half, half_settings, load_weights, save_weights  # noqa: E402
+
+
+def options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--cache", type=Path, required=True)
+    parser.add_argument("--output", type=Path, required=True)
+    parser.add_argument("--resolution", choices=("half", "full"), default="half")
+    parser.add_argument("--objective", choices=("bce", "nsl", "cmsl"), default="bce")
+    parser.add_argument("--init", type=Path, help="weights to start from; half-resolution weights are carried over to full resolution")
+    parser.add_argument("--train", default="1:300", help="seeds first:last of the training exams")
+    parser.add_argument("--validate", default="301:360")
+    parser.add_argument("--epochs", type=int, default=30)
+    parser.add_argument("--batch", type=int, default=4)
+    parser.add_argument("--rate", type=float, default=1e-3)
+    parser.add_argument("--margin", type=float, default=MARGIN)
+    parser.add_argument("--margin-warmup", type=int, default=0, help="epochs over which the margin grows from 0")
+    parser.add_argument("--width", type=int, default=16)
+    parser.add_argument("--blocks", type=int, nargs=4, default=(3, 4, 6, 3))
+    parser.add_argument("--pooling", default="average")
+    parser.add_argument("--freeze-norm", action="store_true", help="keep the batch statistics of --init")
+    parser.add_argument("--seed", type=int, default=0)
+    return parser.parse_args()
+
+
+def files(folder: Path, seeds: str) -> list[Path]:
+    first, last = (int(n) for n in seeds.split(":"))
+    found = [path for n in range(first, last + 1) if (path := folder / f"{n:06d}.npz").exists()]
+    if not found:
+        raise SystemExit(f"No cached exams {seeds} in {folder}; make them with python -m training.prepare.")
+    return found
+
+
+class Exams:
+    """Cached exams by index; half-resolution ones stay in memory."""
+
+    def __init__(self, paths: list[Path], resolution: str):
+        self.paths, self.resolution, self.kept = paths, resolution, {}
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, int]:
+        if index in self.kept:
+            return self.kept[index]
+        exam = cache.load(self.paths[index], self.resolution)
+        item = exam.array, exam.meta["label"]
+        if self.resolution == "half":
+            self.kept[index] = item
+        return item
+
+
+def augment(array: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    """Mirror left–right and head–foot, shift by up to 17 mm, scale the intensity by up to a quarter."""
+    flips = [axis for axis in (1, 3) if torch.rand((), generator=generator) < 0.5]
+    reach = 8 if array.shape[1] < 200 else 16
+    shifts = torch.randint(-reach, reach + 1, (3,), generator=generator).tolist()
+    factor = float(torch.empty(()).uniform_(0.8, 1.25, generator=generator))
+    return torch.roll(array.flip(flips) if flips else array, shifts, (1, 2, 3)) * factor
+
+
+def batches(exams: Exams, size: int, generator: torch.Generator | None):
+    order = torch.randperm(len(exams), generator=generator).tolist() if generator is not None else range(len(exams))
+    for start in range(0, len(order) - (size - 1 if generator is not None else 0), size):
+        items = [exams[i] for i in order[start : start + size]]
+        arrays = [augment(a, generator) if generator is not None else a for a, _ in items]
+        yield torch.stack(arrays).contiguous(memory_format=torch.channels_last_3d), torch.tensor([label for _, label in items])
+
+
+def objective(network: BreastNet, pooled: torch.Tensor, labels: torch.Tensor, name: str, margin: float) -> torch.Tensor:
+    if name == "bce":
+        return sigmoid_loss(network.classify(pooled), labels)
+    return cosine_margin_loss(cosine(pooled, network.weight), labels, network.settings.scale, margin if name == "cmsl" else 0.0)
+
+
+@torch.inference_mode()
+def validate(network: BreastNet, exams: Exams, batch: int) -> tuple[float, float]:
+    network.eval()
+    logits, labels = [], []
+    for arrays, target in batches(exams, batch, None):
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            pooled = network.pooled(arrays.bfloat16())
+        logits.append(network.classify(pooled))
+        labels.append(target)
+    logits, labels = torch.cat(logits), torch.cat(labels)
+    return float(sigmoid_loss(logits, labels)), auc(labels.numpy(), logits.numpy())
+
+
+@torch.no_grad()
+def settle_norms(network: BreastNet, exams: Exams, batch: int, generator: torch.Generator, count: int = 25) -> None:
+    """Batch-norm statistics as plain averages over training batches, instead of the last few small ones."""
+    norms = [m for m in network.modules() if isinstance(m, torch.nn.BatchNorm3d)]
+    network.train()
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None
+    for n, (arrays, _) in enumerate(batches(exams, batch, generator)):
+        if n == count:
+            break
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            network.feature_map(arrays.bfloat16())
+    for norm in norms:
+        norm.momentum = 0.1
+
+
+def main() -> None:
+    o = options()
+    torch.manual_seed(o.seed)
+    generator = torch.Generator().manual_seed(o.seed)
+    head = "linear" if o.objective == "bce" else "cosine"
+    settings = NetworkSettings(width=o.width, blocks=tuple(o.blocks), head=head, pooling=o.pooling)
+    network = BreastNet(half_settings(settings) if o.resolution == "half" else settings)
+    if o.init:
+        state = load_weights(o.init)
+        load = full_from_half(state) if o.resolution == "full" and state["stem.0.weight"].shape[-1] == 3 else state
+        network.load_state_dict(load, strict=False)
+    network = network.to(memory_format=torch.channels_last_3d)
+    train, check = Exams(files(o.cache, o.train), o.resolution), Exams(files(o.cache, o.validate), o.resolution)
+    plain = [p for name, p in network.named_parameters() if p.ndim < 2]  # norms, bias and the head's w: no decay
+    decayed = [p for p in network.parameters() if p.ndim >= 2]
+    optimiser = torch.optim.AdamW([{"params": decayed, "weight_decay": 0.02}, {"params": plain, "weight_decay": 0.0}], lr=o.rate)
+    steps = o.epochs * (len(train) // o.batch)
+    warm = max(1, steps // 20)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda s: min((s + 1) / warm, 0.5 * (1 + math.cos(math.pi * min(1.0, s / steps))) + 0.01))
+
+    o.output.mkdir(parents=True, exist_ok=True)
+    (o.output / "config.json").write_text(json.dumps({**{k: str(v) if isinstance(v, Path) else v for k, v in vars(o).items()}, "network": asdict(network.settings)}, indent=1))
+    first, best = 0, -1.0
+    last = o.output / "last.pt"
+    if last.exists():
+        saved = torch.load(last, weights_only=True)
+        network.load_state_dict(saved["network"])
+        optimiser.load_state_dict(saved["optimiser"])
+        schedule.load_state_dict(saved["schedule"])
+        generator.set_state(saved["generator"])
+        first, best = saved["epoch"], saved["best"]
+    for epoch in range(first, o.epochs):
+        start, total, seen = time.time(), 0.0, 0
+        margin = o.margin * min(1.0, (epoch + 1) / o.margin_warmup) if o.margin_warmup else o.margin
+        network.train()
+        if o.freeze_norm:
+            for module in network.modules():
+                if isinstance(module, torch.nn.BatchNorm3d):
+                    module.eval()
+        for arrays, labels in batches(train, o.batch, generator):
+            with torch.autocast("cpu", dtype=torch.bfloat16):
+                pooled = network.pooled(arrays.bfloat16())
+            loss = objective(network, pooled, labels, o.objective, margin)
+            optimiser.zero_grad(set_to_none=True)
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(network.parameters(), 5.0)
+            optimiser.step()
+            schedule.step()
+            total, seen = total + float(loss) * len(labels), seen + len(labels)
+        if not o.freeze_norm:
+            settle_norms(network, train, o.batch, generator)
+        check_loss, check_auc = validate(network, check, o.batch)
+        row = {"epoch": epoch + 1, "train_loss": round(total / seen, 4), "validation_loss": round(check_loss, 4), "validation_auc": round(check_auc, 4), "seconds": round(time.time() - start, 1)}
+        print(row, flush=True)
+        new = not (o.output / "metrics.csv").exists()
+        with open(o.output / "metrics.csv", "a", newline="") as stream:
+            writer = csv.DictWriter(stream, row)
+            if new:
+                writer.writeheader()
+            writer.writerow(row)
+        if check_auc >= best:
+            best = check_auc
+            save_weights(network, o.output / "best.safetensors")
+        partial = last.with_suffix(".tmp")
+        torch.save({"network": network.state_dict(), "optimiser": optimiser.state_dict(), "schedule": schedule.state_dict(), "generator": generator.get_state(), "epoch": epoch + 1, "best": best}, partial)
+        os.replace(partial, last)
+    save_weights(network, o.output / "final.safetensors")
+
+
+if __name__ == "__main__":
+    main()
