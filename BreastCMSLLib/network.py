@@ -29,8 +29,8 @@ class NetworkSettings:
     blocks: tuple[int, ...] = (3, 4, 6, 3)
     strides: tuple[int, ...] = (1, 2, 2, 1)
     stem_kernel: int = 7
-    stem_stride: int = 2
-    stem_pool: bool = True
+    stem_stride: int = 4
+    stem_pool: bool = False
     head: str = "linear"
     pooling: str = "average"
     scale: float = SCALE

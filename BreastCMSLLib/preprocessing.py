@@ -16,6 +16,9 @@ from .geometry import Volume, closest_canonical_axes, resample
 from .masking import BreastMask, MaskSettings, breast_mask
 
 
+PLAUSIBLE_ML = (150, 8000)  # both breasts with the tissue in front of the chest wall
+
+
 @dataclass(frozen=True)
 class InputContract:
     """What a model expects; stored in its bundle.
@@ -29,7 +32,7 @@ class InputContract:
     spacing_mm: float = 1.1
     phases: int = 6
     scale_percentile: float = 99.0
-    clip: tuple[float, float] = (-1.0, 6.0)
+    clip: tuple[float, float] = (-1.0, 10.0)
     mask: MaskSettings = field(default_factory=MaskSettings)
 
 
@@ -131,6 +134,11 @@ def preprocess(exam: Exam, contract: InputContract | None = None, progress: Call
     image, source = _mask_image(exam, size, affine, warnings)
     report("mask", 0.3)
     mask = breast_mask(image, contract.mask)
+    if not PLAUSIBLE_ML[0] <= mask.volume_ml <= PLAUSIBLE_ML[1]:
+        warnings.append(
+            f"The breast region found measures {mask.volume_ml:.0f} ml, outside {PLAUSIBLE_ML[0]}–{PLAUSIBLE_ML[1]} ml: "
+            "look at the overlay before trusting the result."
+        )
     start, grid = model_grid(mask, contract)
     weights = paste(mask.weights.array, start, contract.size)
     inside = weights > 0.5

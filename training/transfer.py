@@ -12,8 +12,8 @@ from BreastCMSLLib.network import BreastNet, NetworkSettings
 
 
 def half_settings(settings: NetworkSettings) -> NetworkSettings:
-    """The network that reads 2.2 mm exams: a 3³ stem of stride 1; from there on the grids are those of the full network."""
-    return replace(settings, stem_kernel=3, stem_stride=1)
+    """The network that reads 2.2 mm exams: a 3³ stem of half the stride; from there on the grids are those of the full one."""
+    return replace(settings, stem_kernel=3, stem_stride=settings.stem_stride // 2)
 
 
 def full_from_half(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:

@@ -444,15 +444,18 @@ def _check_incomplete(chosen: list[Stack], candidates: Sequence[Stack], where: P
             continue
         if (other.rows, other.columns) != (head.rows, head.columns) or len(stack.slices) < 0.7 * len(reference.slices):
             continue
-        if other.orientation is None or not np.allclose(other.orientation, head.orientation, atol=1e-3):
+        if stack.problem:  # what its header tells of its place cannot be trusted, unless it plainly lies across
+            across = _normal(other)
+            if across is None or abs(across @ normal) > 0.99:
+                raise InputError(stack.problem)
             continue
-        if other.pixel_spacing is None or other.position is None or not np.allclose(other.pixel_spacing, head.pixel_spacing, rtol=1e-3):
+        if not np.allclose(other.orientation, head.orientation, atol=1e-3) or not np.allclose(
+            other.pixel_spacing, head.pixel_spacing, rtol=1e-3
+        ):
             continue
         offset = np.subtract(other.position, head.position)
         if np.linalg.norm(offset - normal * (offset @ normal)) > 0.5:
             continue
-        if stack.problem:
-            raise InputError(stack.problem)
         short, full = sorted((stack, reference), key=lambda s: len(s.slices))
         if len(short.slices) != len(full.slices):
             raise InputError(

@@ -115,7 +115,8 @@ def is_dicom(path: Path) -> bool:
             head = file.read(132)
     except OSError:
         return False
-    return head[128:132] == b"DICM" or head[:4] in (b"\x08\x00\x00\x00", b"\x08\x00\x05\x00", b"\x08\x00\x08\x00", b"\x08\x00\x16\x00")
+    # without preamble: the first element is of group 2 (file meta) or 8 (identification), with a small element number
+    return head[128:132] == b"DICM" or (len(head) == 132 and head[:2] in (b"\x02\x00", b"\x08\x00") and head[3] == 0 and head[2] <= 0x18)
 
 
 def scan(paths: Iterable[Path]) -> Scan:
@@ -172,7 +173,9 @@ def _read_header(path: Path, result: Scan) -> list[Slice]:
     result.modalities[modality or "unknown"] += 1
     if modality != "MR" or not is_image or sop_class.startswith("1.2.840.10008.5.1.4.1.1.66"):
         return []
-    syntax = str(getattr(dataset.file_meta, "TransferSyntaxUID", "1.2.840.10008.1.2"))
+    implicit, little_endian = dataset.original_encoding
+    guess = "1.2.840.10008.1.2" if implicit else "1.2.840.10008.1.2.1" if little_endian else "1.2.840.10008.1.2.2"
+    syntax = str(getattr(dataset.file_meta, "TransferSyntaxUID", guess))
     frames = _integer(dataset, "NumberOfFrames") or 1
     if "PerFrameFunctionalGroupsSequence" in dataset:
         shared = (dataset.get("SharedFunctionalGroupsSequence") or [None])[0]

@@ -5,8 +5,12 @@ Voxels keep their type and the axes the file gives them; positions come as ITK r
 
 from __future__ import annotations
 
+import gzip
 import os
+import re
+import zlib
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -101,7 +105,7 @@ def read_volume_file(path: Path) -> list[Phase]:
         image = sitk.ReadImage(str(path))
     except RuntimeError as error:
         raise InputError(_itk_sentence(path, str(error))) from error
-    _refuse_truncated(path)
+    _refuse_truncated(path, image)
     if image.GetNumberOfComponentsPerPixel() > 1:
         frames, times = _frames_of_components(image, path)
     elif image.GetDimension() == 4:
@@ -124,39 +128,49 @@ def _itk_sentence(path: Path, text: str) -> str:
     return f"{path.name} cannot be read: it is damaged or incomplete; copy or export it again."
 
 
-def _refuse_truncated(path: Path) -> None:
-    """Uncompressed files that end early: some readers fill the rest with zeros and say nothing."""
-    import SimpleITK as sitk
-
+def _refuse_truncated(path: Path, image) -> None:
+    """NIfTI and uncompressed MHA files that end early: their readers fill the rest with zeros and say nothing."""
     lower = path.name.lower()
-    if not lower.endswith((".nii", ".mha")):
+    if lower.endswith((".nii", ".nii.gz")):
+        bits = _nifti_bits(path)
+    elif lower.endswith(".mha") and not _is_compressed_mha(path):
+        bits = next((n for n in (64, 32, 16) if str(n) in image.GetPixelIDTypeAsString()), 8)
+    else:
         return
-    reader = sitk.ImageFileReader()
-    reader.SetFileName(str(path))
-    reader.ReadImageInformation()
-    if lower.endswith(".mha"):
-        with open(path, "rb") as file:
-            if b"CompressedData = True" in file.read(4096):
-                return
-    bits = {"8": 8, "16": 16, "32": 32, "64": 64}
-    stored = _nifti_bits(path) if lower.endswith(".nii") else None
-    name = sitk.GetPixelIDValueAsString(reader.GetPixelID())
-    bits_per_voxel = stored or next((n for digits, n in sorted(bits.items(), reverse=True) if digits in name), 8)
-    needed = int(np.prod(reader.GetSize(), dtype=np.int64)) * bits_per_voxel * reader.GetNumberOfComponents() // 8
-    if path.stat().st_size < needed:
+    needed = int(np.prod(image.GetSize(), dtype=np.int64)) * (bits or 8) * image.GetNumberOfComponentsPerPixel() // 8
+    held = _unpacked_size(path, needed) if lower.endswith(".gz") else path.stat().st_size
+    if held < needed:
         raise InputError(f"{path.name} is truncated: its header announces more voxels than the file holds; copy or export it again.")
 
 
 def _nifti_bits(path: Path) -> int | None:
-    """Bits per stored voxel of an uncompressed NIfTI-1 file (ITK widens scaled voxels, so its own type will not do)."""
-    with open(path, "rb") as file:
+    """Bits per stored voxel of a NIfTI-1 file (ITK widens scaled voxels, so its own type will not do)."""
+    opener = gzip.open if path.name.lower().endswith(".gz") else open
+    with suppress(OSError, EOFError, zlib.error), opener(path, "rb") as file:
         head = file.read(74)
-    if len(head) < 74:
-        return None
-    for order in ("little", "big"):
-        if int.from_bytes(head[:4], order) == 348:
-            return int.from_bytes(head[72:74], order)
+        for order in ("little", "big"):
+            if len(head) == 74 and int.from_bytes(head[:4], order) == 348:
+                return int.from_bytes(head[72:74], order)
     return None
+
+
+def _is_compressed_mha(path: Path) -> bool:
+    with open(path, "rb") as file:
+        return re.search(rb"^CompressedData\s*=\s*True", file.read(4096), re.M | re.I) is not None
+
+
+def _unpacked_size(path: Path, needed: int) -> int:
+    """Bytes in a gzip file, by its trailer where that is plausible, else by unpacking all of it; -1 when it is broken."""
+    with open(path, "rb") as file:
+        file.seek(-4, os.SEEK_END)
+        told = int.from_bytes(file.read(4), "little")
+    if 0 <= told - needed % 2**32 < 2**16:
+        return needed
+    try:
+        with gzip.open(path, "rb") as file:
+            return sum(len(block) for block in iter(lambda: file.read(1 << 20), b""))
+    except (OSError, EOFError, zlib.error):
+        return -1
 
 
 def _frames_of_time_axis(image) -> tuple[list[Volume], list[float | None]]:

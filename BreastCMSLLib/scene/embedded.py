@@ -94,6 +94,19 @@ def is_embedded() -> bool:
     return isinstance(getattr(import_slicer(), "app", None), EmbeddedApplication)
 
 
+def version() -> str:
+    """What the scene runs on: "slicer-core 5.11.0.6" embedded, "Slicer 5.10.0" in the desktop."""
+    from importlib import metadata
+
+    application = getattr(import_slicer(), "app", None)
+    if application is not None and not isinstance(application, EmbeddedApplication):
+        return f"Slicer {application.applicationVersion}"
+    try:
+        return f"slicer-core {metadata.version('slicer-core')}"
+    except metadata.PackageNotFoundError:
+        return "slicer-core (unknown version)"
+
+
 class EmbeddedApplication:
     """What ``slicer.app`` offers in the desktop, as far as ``slicer.util`` and scripted modules need it without windows."""
 

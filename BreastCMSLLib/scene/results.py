@@ -20,6 +20,7 @@ from .transforms import ijk_to_ras, local_to_world, to_vtk
 EXAM_ID = "BreastCMSL.ExamID"
 ROLE = "BreastCMSL.Role"
 ROLES = ("heatmap", "colors", "legend", "peaks", "table")
+HEADLINE = "BreastCMSL.Headline"
 NOT_MEANINGFUL = "not meaningful at this score"
 MARKER_COLOR = (0.10, 1.00, 1.00)  # cyan: in neither the heat ramp nor the grey image
 
@@ -59,12 +60,14 @@ def write_results(scene, result: dict, heatmap: Volume, reference_node=None) -> 
         colors = _add(scene, "vtkMRMLColorTableNode", f"{map_title(result, short=True)} colors", exam_id, "colors")
         fill_heat_table(colors, float(result["map_threshold"]))
         volume = _add(scene, "vtkMRMLScalarVolumeNode", map_title(result), exam_id, "heatmap")
+        volume.SetAttribute(HEADLINE, headline(result))
         _set_voxels(volume, array, affine)
         _show_heatmap(volume, colors, result)
         legend = _add_legend(volume, result)
         if legend is not None:
             _tag(legend, exam_id, "legend")
-        peaks = _add(scene, "vtkMRMLMarkupsFiducialNode", "Peaks" if result["map_meaningful"] else f"Peaks ({NOT_MEANINGFUL})", exam_id, "peaks")
+        peaks_name = "Peaks" if result["map_meaningful"] else f"Peaks ({NOT_MEANINGFUL})"
+        peaks = _add(scene, "vtkMRMLMarkupsFiducialNode", peaks_name, exam_id, "peaks")
         _fill_peaks(peaks, points, visible=bool(result["map_meaningful"]))
         table = _add(scene, "vtkMRMLTableNode", "BreastCMSL results", exam_id, "table")
         _fill_table(table, rows)
@@ -117,6 +120,12 @@ def map_title(result: dict, short: bool = False) -> str:
 def verdict(result: dict) -> str:
     """What the score says in one word: "suspicious" or "not suspicious"."""
     return "suspicious" if result["malignant"] else "not suspicious"
+
+
+def headline(result: dict) -> str:
+    """One line over a picture: verdict, probability, threshold, map."""
+    word = verdict(result).capitalize()
+    return f"{word}: probability {float(result['probability']):.2f} (threshold {float(result['threshold']):.2f}), {map_title(result)}"
 
 
 def peak_labels(result: dict) -> list[str]:
@@ -281,8 +290,8 @@ def _add_legend(volume, result: dict):
     legend.SetTitleText(map_title(result).replace(" (", "\n("))
     legend.SetLabelFormat("%.1f")
     legend.SetNumberOfLabels(6)
-    legend.SetPosition(0.97, 0.5)
-    legend.SetSize(0.13, 0.5)
+    legend.SetPosition(0.98, 0.05)  # bottom right: outside the breasts in every standard view
+    legend.SetSize(0.12, 0.32)
     legend.SetVisibility(bool(result["map_meaningful"]))
     return legend
 
@@ -300,7 +309,7 @@ def _fill_peaks(node, points, visible: bool) -> None:
     for setter in (display.SetSelectedColor, display.SetColor):
         setter(*MARKER_COLOR)
     display.SetGlyphTypeFromString("ThickCross2D")  # leaves more of the lesion in view than a disc
-    display.SetGlyphScale(3.0)
+    display.SetGlyphScale(4.0)
     display.SetTextScale(4.0)
     display.SetPointLabelsVisibility(True)
     display.SetVisibility(visible)

@@ -8,7 +8,7 @@ Nodes needed for rendering are added for the moment and removed again.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -16,7 +16,7 @@ import numpy as np
 
 from ..errors import DependencyError, OutputError
 from .embedded import import_slicer
-from .results import ResultNodes
+from .results import HEADLINE, ResultNodes
 
 ORIENTATIONS = ("axial", "sagittal", "coronal")
 RESEARCH_LINE = "Research use only \u2013 model trained on simulated exams"
@@ -29,7 +29,6 @@ _MANAGERS = (
     "vtkMRMLVolumeGlyphSliceDisplayableManager",
     "vtkMRMLModelSliceDisplayableManager",
     "vtkMRMLMarkupsDisplayableManager",
-    "vtkMRMLColorLegendDisplayableManager",
 )
 
 _TEXT, _DIM, _STRIP = (1.0, 1.0, 1.0), (0.80, 0.82, 0.85), (16, 18, 22)
@@ -43,13 +42,14 @@ def render_overlay(
     ras: Sequence[float],
     path: str | os.PathLike,
     *,
-    caption: str = "",
+    caption: str | None = None,
     size: tuple[int, int] = (1800, 700),
     opacity: float = 0.5,
 ) -> np.ndarray:
     """Write one PNG: axial, sagittal and coronal slices through ``ras`` (world RAS mm) side by side under a line of text.
 
-    background: the grey scalar volume node. caption: what the text line says before "Research use only…".
+    background: the grey scalar volume node. caption: what the text line says before "Research use only…"; by default
+    the verdict with its probability.
     size: width and height in pixels. Returns the picture as (height, width, 3) uint8.
     Raises DependencyError when this machine cannot render, OutputError when the file cannot be written.
     """
@@ -63,6 +63,7 @@ def render_overlay(
         left = index * (panel[0] + _GAP)
         picture[strip:, left : left + panel[0]] = views[name]
     font = int(strip * 0.46)
+    caption = nodes.heatmap.GetAttribute(HEADLINE) or "" if caption is None else caption
     _draw(picture, caption, (strip // 3, strip // 2), font, _TEXT, anchor="left", bold=True)
     _draw(picture, RESEARCH_LINE, (width - strip // 3, strip // 2), font, _DIM, anchor="right")
     write_png(path, picture)
@@ -92,17 +93,19 @@ def render_views(
     check_rendering()
     position = np.asarray(ras, dtype=float)
     pictures = {}
-    with _display_for_picture(nodes, peaks) as show_legend, _temporary_nodes(scene):
+    with _markers_for_picture(nodes, peaks), _temporary_nodes(scene):
         for name in ORIENTATIONS:
-            show_legend(name == legend and opacity > 0)
             view = _SliceView(slicer, scene, name, size)
             try:
-                pictures[name] = view.picture(background, nodes.heatmap, position, opacity)
+                view.show(background, nodes.heatmap, position, opacity)
+                pictures[name] = view.picture()
             finally:
                 view.close()
     if labels:
         for name, picture in pictures.items():
             _annotate(picture, name, position)
+    if legend in pictures and opacity > 0:
+        _draw_legend(pictures[legend], nodes)
     return pictures
 
 
@@ -112,7 +115,7 @@ def view_scale(background, name: str, size: tuple[int, int]) -> tuple[np.ndarray
     background.GetRASBounds(bounds)
     low, high = bounds[::2], bounds[1::2]
     _, normal = _NORMAL[name]
-    across, up = ((1, 2) if normal == 0 else (0, 1) if normal == 2 else (0, 2))
+    across, up = (1, 2) if normal == 0 else (0, 1) if normal == 2 else (0, 2)
     extent = high - low
     return (low + high) / 2, 1.03 * float(max(extent[across] / size[0], extent[up] / size[1]))
 
@@ -131,7 +134,9 @@ def check_rendering() -> None:
             continue
         os.environ.setdefault("VTK_DEFAULT_OPENGL_WINDOW", window)  # else VTK tries X first and complains
         return
-    raise DependencyError("Pictures cannot be rendered because no off-screen OpenGL library was found; install it with: apt-get install libegl1 libgl1-mesa-dri")
+    raise DependencyError(
+        "Pictures cannot be rendered: no off-screen OpenGL library was found; install one with: apt-get install libegl1 libgl1-mesa-dri"
+    )
 
 
 def encode_png(picture: np.ndarray) -> bytes:
@@ -140,7 +145,7 @@ def encode_png(picture: np.ndarray) -> bytes:
     from vtk.util.numpy_support import vtk_to_numpy
 
     writer = vtk.vtkPNGWriter()
-    writer.SetInputData(_to_image(picture))
+    writer.SetInputData(to_image(picture))
     writer.WriteToMemoryOn()
     writer.Write()
     return vtk_to_numpy(writer.GetResult()).tobytes()
@@ -164,6 +169,7 @@ class _SliceView:
         self.window = vtk.vtkRenderWindow()
         self.window.SetOffScreenRendering(1)
         self.window.SetMultiSamples(0)
+        self.window.SetDPI(72)  # one point is one pixel, whatever the machine's screen
         self.window.SetSize(*size)
         self.renderer = vtk.vtkRenderer()
         self.renderer.GetActiveCamera().ParallelProjectionOn()
@@ -185,7 +191,7 @@ class _SliceView:
         self.logic.SetMRMLScene(scene)
         self.node = self.logic.AddSliceNode(f"BreastCMSL-{name}")
         self.node.SetOrientation(name.capitalize())
-        self.application_logic.GetSliceLogics().AddItem(self.logic)  # where the legend looks up what the view shows
+        self.application_logic.GetSliceLogics().AddItem(self.logic)
         self.group.SetMRMLDisplayableNode(self.node)
 
         mapper = vtk.vtkImageMapper()
@@ -197,7 +203,8 @@ class _SliceView:
         actor.GetProperty().SetDisplayLocationToBackground()
         self.renderer.AddViewProp(actor)
 
-    def picture(self, background, foreground, position: np.ndarray, opacity: float) -> np.ndarray:
+    def show(self, background, foreground, position: np.ndarray, opacity: float) -> None:
+        """Cut through ``position`` (world RAS mm) with the whole background in view."""
         composite = self.logic.GetSliceCompositeNode()
         composite.SetBackgroundVolumeID(background.GetID())
         composite.SetForegroundVolumeID(foreground.GetID())
@@ -210,6 +217,8 @@ class _SliceView:
         self.node.JumpSliceByCentering(*center)
         self.logic.UpdatePipeline()
         self.mapper.SetInputConnection(self.logic.GetImageDataConnection())
+
+    def picture(self) -> np.ndarray:
         self.window.Render()
         return _grab(self.window)
 
@@ -235,19 +244,15 @@ def _temporary_nodes(scene) -> Iterator[None]:
 
 
 @contextmanager
-def _display_for_picture(nodes: ResultNodes, peaks: bool | None) -> Iterator[Callable[[bool], None]]:
-    """Show or hide the markers for the picture; yields a function that does so with the legend. The user's choices return."""
-    markers = nodes.peaks.GetDisplayNode()
-    displays = [nodes.heatmap.GetNthDisplayNode(index) for index in range(nodes.heatmap.GetNumberOfDisplayNodes())]
-    legends = [display for display in displays if display is not None and display.IsA("vtkMRMLColorLegendDisplayNode")]
-    before = [(display, display.GetVisibility()) for display in (markers, *legends)]
+def _markers_for_picture(nodes: ResultNodes, visible: bool | None) -> Iterator[None]:
+    """Show or hide the markers for the picture, then put the user's choice back."""
+    display = nodes.peaks.GetDisplayNode()
+    before = display.GetVisibility()
     try:
-        if peaks is not None:
-            markers.SetVisibility(peaks)
-        yield lambda visible: [legend.SetVisibility(visible) for legend in legends]
+        display.SetVisibility(before if visible is None else visible)
+        yield
     finally:
-        for display, visible in before:
-            display.SetVisibility(visible)
+        display.SetVisibility(before)
 
 
 def _grab(window) -> np.ndarray:
@@ -265,7 +270,8 @@ def _grab(window) -> np.ndarray:
     return np.ascontiguousarray(pixels[::-1, :, :3])
 
 
-def _to_image(picture: np.ndarray):
+def to_image(picture: np.ndarray):
+    """An RGB uint8 picture (height, width, 3) as vtkImageData."""
     import vtk
     from vtk.util.numpy_support import numpy_to_vtk
 
@@ -288,6 +294,31 @@ def _annotate(picture: np.ndarray, name: str, position: np.ndarray) -> None:
     letters, axis = _NORMAL[name]
     place = float(position[axis])
     _draw(picture, f"{name.capitalize()}   {letters[place < 0]} {abs(place):.1f} mm", (margin, margin), font, _DIM, anchor="left")
+
+
+def _draw_legend(picture: np.ndarray, nodes: ResultNodes) -> None:
+    """The heatmap's colours at the bottom right, with its name, empty where the map is transparent.
+
+    Drawn here because the view's own legend has a text size meant for a screen and hides a third of a small picture.
+    """
+    display = nodes.heatmap.GetDisplayNode()
+    threshold = float(display.GetLowerThreshold()) if display.GetApplyThreshold() else 0.0
+    height, width, _ = picture.shape
+    font = max(12, height // 36)
+    bar_height, bar_width = int(0.26 * height), max(10, font)
+    right, bottom = width - font, height - 2 * font
+    left, top = right - bar_width, bottom - bar_height
+    picture[top - 1 : bottom + 1, left - 1 : right + 1] = (150, 154, 160)
+    values = np.linspace(1, 0, bar_height)
+    rgba = np.zeros(4)
+    for row, value in enumerate(values, top):
+        nodes.colors.GetColor(int(round(value * (nodes.colors.GetNumberOfColors() - 1))), rgba)
+        picture[row, left:right] = np.round(rgba[:3] * 255) if value >= threshold else (0, 0, 0)
+    for value in dict.fromkeys((1.0, threshold, 0.0)):
+        _draw(picture, f"{value:.1f}", (left - font // 2, bottom - int(value * bar_height)), font, _TEXT, anchor="right")
+    title = nodes.heatmap.GetName().replace(" (", "\n(").split("\n")
+    for line, text in enumerate(reversed(title)):
+        _draw(picture, text, (right, top - int((1.2 + 1.3 * line) * font)), font, _TEXT, anchor="right", bold=line == len(title) - 1)
 
 
 def _draw(picture: np.ndarray, text: str, at: tuple[int, int], size: int, color, *, anchor: str = "left", bold: bool = False) -> None:

@@ -1,0 +1,185 @@
+"""The command line: ``breastcmsl analyze INPUT… --output OUT`` and ``breastcmsl model``.
+
+Exit status 0: done. 2: the input, model or output cannot be used (one sentence says why). 1: anything unforeseen.
+The desktop module runs the same command with ``--request`` in a child process and reads its progress as JSON lines.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from . import __version__
+from .errors import BreastCMSLError, OutputError
+
+FILES = ("scene.mrb", "heatmap.nrrd", "result.json", "report.html", "overlay.png")
+
+
+def parser() -> argparse.ArgumentParser:
+    top = argparse.ArgumentParser(prog="breastcmsl", description="Breast DCE-MRI analysis. Research use only: not for clinical decisions.")
+    top.add_argument("--version", action="version", version=f"breastcmsl {__version__}")
+    top.add_argument("--debug", action="store_true", help="show the whole traceback of an unforeseen error")
+    commands = top.add_subparsers(dest="command", required=True)
+    analyze = commands.add_parser("analyze", help="analyse one exam", description="Analyse one breast DCE-MRI exam.")
+    analyze.add_argument("input", nargs="*", type=Path, help="a DICOM folder, or the exam's NRRD, NIfTI or MHA volumes")
+    analyze.add_argument("--output", type=Path, required=True, help="folder for " + ", ".join(FILES))
+    analyze.add_argument("--t1", type=Path, help="non-fat-saturated T1 volume, for the breast mask (files only)")
+    analyze.add_argument("--kind", choices=("auto", "phases", "subtractions"), default="auto", help="what the volumes are")
+    analyze.add_argument("--times", type=float, nargs="+", metavar="S", help="acquisition time of each volume in seconds, in the order given (files only)")
+    analyze.add_argument("--model", type=Path, help="a model bundle's .json file (default: the shipped model)")
+    analyze.add_argument("--map", default="COAM", help="attention map: COAM or CAM (default COAM)")
+    analyze.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps")
+    analyze.add_argument("--no-scene", action="store_true", help="only heatmap.nrrd and result.json: no scene, pictures or report")
+    analyze.add_argument("--request", type=Path, help=argparse.SUPPRESS)
+    analyze.add_argument("--progress", choices=("text", "json", "none"), default="text", help="how progress is shown")
+    model = commands.add_parser("model", help="show or verify a model bundle").add_subparsers(dest="action", required=True)
+    for action, text in (("show", "print a bundle's card"), ("verify", "check a bundle's files")):
+        command = model.add_parser(action, help=text)
+        command.add_argument("path", nargs="?", type=Path, help="the bundle's .json file (default: the shipped model)")
+    return top
+
+
+def main(arguments: list[str] | None = None) -> int:
+    options = parser().parse_args(arguments)
+    show = Reporter(getattr(options, "progress", "text"))
+    try:
+        if options.command == "model":
+            return model_command(options)
+        analyze_command(options, show)
+        return 0
+    except BreastCMSLError as error:
+        show.error(_sentence(str(error)))
+        return 2
+    except KeyboardInterrupt:
+        show.error("Stopped; nothing was written.")
+        return 130
+    except MemoryError:
+        show.error("There is not enough memory for this exam; close other programs and try again.")
+        return 1
+    except Exception as error:  # the last line of defence: a user never sees a traceback unless asked for
+        if options.debug:
+            raise
+        show.error(_sentence(f"Unforeseen {type(error).__name__}: {error}; run again with breastcmsl --debug analyze … and report it."))
+        return 1
+
+
+class Reporter:
+    """Progress and errors for people (stderr) or for the desktop module (JSON lines on stdout)."""
+
+    def __init__(self, style: str):
+        self.style = style
+        self.last = ""
+
+    def progress(self, stage: str, fraction: float) -> None:
+        from .pipeline import STAGES, overall_progress
+
+        if self.style == "json":
+            self._line({"event": "progress", "stage": stage, "fraction": round(overall_progress(stage, fraction), 4), "text": STAGES[stage]})
+        elif self.style == "text" and stage != self.last:
+            print(f"{100 * overall_progress(stage, fraction):3.0f} %  {STAGES[stage]}", file=sys.stderr, flush=True)
+        self.last = stage
+
+    def done(self, event: dict[str, Any], text: str) -> None:
+        if self.style == "json":
+            self._line({"event": "done", **event})
+        else:
+            print(text)
+
+    def error(self, message: str) -> None:
+        if self.style == "json":
+            self._line({"event": "error", "message": message})
+        print(f"breastcmsl: {message}", file=sys.stderr, flush=True)
+
+    @staticmethod
+    def _line(event: dict[str, Any]) -> None:
+        print(json.dumps(event), flush=True)
+
+
+def analyze_command(options: argparse.Namespace, show: Reporter) -> None:
+    """Read, analyse and write one exam; the output folder changes only once everything is made."""
+    from .output import write_results
+
+    prepare_output(options.output, scene=not options.no_scene)
+    from .pipeline import Stopwatch, analyze  # loads PyTorch, after the cheap checks
+
+    watch = Stopwatch()
+    show.progress("read", 0.0)
+    with watch.stage("read"):
+        exam, chosen = read_exam(options)
+    analysis = analyze(exam, chosen["model"], device=chosen["device"], map_name=chosen["map"], progress=show.progress, stopwatch=watch)
+    paths = write_results(exam, analysis, options.output, scene=not options.no_scene, progress=show.progress, stopwatch=watch)
+    event = {path.stem if path.suffix != ".json" else "result": str(path) for path in paths}
+    show.done(event, summary(analysis.result, paths))
+
+
+def read_exam(options: argparse.Namespace):
+    """The exam and the options that a request file or the command line names."""
+    from .errors import InputError
+
+    if options.request is not None:
+        from .readers.request import read_request
+
+        exam, asked = read_request(options.request)
+        return exam, {"model": asked.get("model"), "device": asked.get("device", "auto"), "map": asked.get("map", "COAM")}
+    if not options.input:
+        raise InputError("No exam was given; name a DICOM folder or the exam's volumes.")
+    from .readers import read
+
+    exam = read(options.input, t1=options.t1, kind=options.kind, times_s=options.times)
+    return exam, {"model": options.model, "device": options.device, "map": options.map}
+
+
+def prepare_output(folder: Path, *, scene: bool) -> None:
+    """Find out before the work whether results can be written and shown. Creates nothing."""
+    if folder.exists() and not folder.is_dir():
+        raise OutputError(f"The output {folder} is a file; name a folder.")
+    parent = folder
+    while not parent.exists():
+        parent = parent.parent
+    if not parent.is_dir() or not os.access(parent, os.W_OK):
+        raise OutputError(f"The output folder {folder} cannot be written; choose a folder of your own.")
+    if scene:
+        from importlib.util import find_spec
+
+        from .errors import DependencyError
+
+        if find_spec("slicer") is None:
+            raise DependencyError("The scene needs slicer-core, which is not installed; run pip install breastcmsl[slicer], or add --no-scene.")
+
+
+def summary(result: dict[str, Any], paths: list[Path]) -> str:
+    peak = result["peaks"][0]
+    place = ", ".join(f"{c:.1f}" for c in peak["ras_mm"])
+    verdict = "suspicious" if result["malignant"] else "not suspicious"
+    where = f"peak of the map in the {peak['side']} breast at RAS ({place}) mm"
+    if not result["map_meaningful"]:
+        where += " (not meaningful at this score)"
+    lines = [
+        f"Probability of malignancy {100 * result['probability']:.1f} % (threshold {100 * result['threshold']:.1f} %): {verdict}; {where}.",
+        f"Model {result['model']['name']}, trained on {result['model']['training_data']}. Research use only.",
+        *(f"Note: {warning}" for warning in result["warnings"]),
+        *(str(path) for path in paths),
+    ]
+    return "\n".join(lines)
+
+
+def model_command(options: argparse.Namespace) -> int:
+    from .weights import load_bundle
+
+    bundle = load_bundle(options.path)
+    if options.action == "verify":
+        print(f"{bundle.path}: the weights are those of the card (SHA-256 {bundle.sha256}).")
+    else:
+        print(bundle.path.read_text(encoding="utf-8"), end="")
+    return 0
+
+
+def _sentence(text: str) -> str:
+    """One line, whatever a library put into its message."""
+    return " ".join(text.split())
+
+

@@ -1,0 +1,308 @@
+"""One page that says what was found, how, and how far to trust it: self-contained HTML for the screen and for A4.
+
+No script, no outside resource, every text escaped. No Slicer needed: pictures come in as PNG bytes.
+"""
+
+from __future__ import annotations
+
+import base64
+import os
+from collections.abc import Iterable, Mapping
+from html import escape
+from pathlib import Path
+
+from .errors import OutputError
+
+MAP_NOTE = (
+    "The map shows where the network's features agree most with the exam as a whole. It is a hint where to look, "
+    "not an outline of a lesion."
+)
+NOT_MEANINGFUL_NOTE = "The score is below the threshold: the map and its peaks are not meaningful at this score and mark no finding."
+
+_STYLE = """
+:root { --ink: #1b1f24; --soft: #5b6570; --line: #d8dde3; --warn: #8a4b00; --warnbg: #fff4e0; --hot: #a3231b; --calm: #1f5f8b; }
+* { box-sizing: border-box; }
+body { margin: 0 auto; padding: 0 28px 28px; max-width: 980px; background: #fff; color: var(--ink);
+  font: 14px/1.45 system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif; }
+.banner { margin: 0 -28px 18px; padding: 8px 28px; background: var(--warnbg); color: var(--warn);
+  border-bottom: 1px solid #f0d9ae; font-weight: 600; }
+h1 { margin: 0 0 2px; font-size: 21px; }
+h2 { margin: 20px 0 6px; font-size: 15px; border-bottom: 1px solid var(--line); padding-bottom: 3px; }
+p { margin: 4px 0; }
+.soft { color: var(--soft); }
+.verdict { display: flex; gap: 26px; align-items: center; margin: 12px 0 14px; padding: 12px 16px; border: 1px solid var(--line);
+  border-left: 6px solid var(--calm); border-radius: 4px; }
+.verdict.suspicious { border-left-color: var(--hot); }
+.verdict strong { display: block; font-size: 22px; color: var(--calm); }
+.verdict.suspicious strong { color: var(--hot); }
+.scale { flex: 1; max-width: 420px; margin-left: auto; }
+figure { margin: 10px 0; break-inside: avoid; }
+figure img { display: block; width: 100%; height: auto; background: #000; border-radius: 3px; }
+figcaption { margin-top: 3px; color: var(--soft); font-size: 12.5px; }
+.columns { display: grid; grid-template-columns: 1fr 1fr; gap: 0 28px; }
+section { break-inside: avoid; min-width: 0; }
+table { width: 100%; border-collapse: collapse; font-size: 13px; font-variant-numeric: tabular-nums; }
+th, td { padding: 3px 8px 3px 0; text-align: left; vertical-align: top; border-bottom: 1px solid #edf0f3; overflow-wrap: anywhere; }
+th { color: var(--soft); font-weight: 600; }
+td.number, th.number { text-align: right; }
+.pairs th { width: 36%; font-weight: 400; }
+ul { margin: 4px 0; padding-left: 20px; }
+.warnings li { color: var(--warn); }
+code { font: 12px/1.4 ui-monospace, SFMono-Regular, Menlo, Consolas, "DejaVu Sans Mono", monospace; overflow-wrap: anywhere; }
+svg text { font: 12px system-ui, -apple-system, "Segoe UI", Roboto, Arial, sans-serif; fill: #5b6570; }
+@media (max-width: 720px) { .columns { grid-template-columns: 1fr; } .verdict { flex-wrap: wrap; } .scale { margin-left: 0; } }
+@page { size: A4; margin: 12mm; }
+@media print { body { padding: 0; max-width: none; font-size: 11.5px; } .banner { margin: 0 0 10px; padding: 6px 10px; }
+  table { font-size: 10.5px; } h2 { margin-top: 12px; break-after: avoid; } .columns { grid-template-columns: 1fr 1fr; }
+  body, .banner { -webkit-print-color-adjust: exact; print-color-adjust: exact; } }
+"""
+
+
+def write_report(path: str | os.PathLike, result: Mapping, images: Mapping[str, bytes], *, map_note: str = MAP_NOTE) -> None:
+    """Write the report of an analysis as one HTML file.
+
+    result: the dict of ``result.json``. images: caption → PNG bytes, shown in this order. map_note: a sentence under them.
+    Raises OutputError when the file cannot be written.
+    """
+    page = report_html(result, images, map_note=map_note)
+    try:
+        Path(path).write_text(page, encoding="utf-8")
+    except OSError as error:
+        raise OutputError(f"The report {path} cannot be written ({error.strerror}); choose another output folder.") from error
+
+
+def report_html(result: Mapping, images: Mapping[str, bytes], *, map_note: str = MAP_NOTE) -> str:
+    """The report as a string; see :func:`write_report`."""
+    training = _text((result.get("model") or {}).get("training_data") or "simulated exams")
+    parts = [
+        f'<div class="banner">Research use only, not for diagnosis. Model trained on {training}.</div>',
+        "<header><h1>Breast DCE-MRI analysis</h1>",
+        f'<p class="soft">Exam <code>{_text(result.get("exam_id"))}</code></p></header>',
+        _verdict(result),
+        _warnings(result),
+        *(_figure(caption, png) for caption, png in images.items()),
+        f'<p class="soft">{_text(map_note)}</p>' if images and map_note else "",
+        "" if result.get("map_meaningful") else f"<p><b>{_text(NOT_MEANINGFUL_NOTE)}</b></p>",
+        '<div class="columns">',
+        _peaks(result),
+        _kinetics(result),
+        _phases(result),
+        _mask(result),
+        "</div>",
+        _model(result),
+        '<div class="columns">',
+        _timings(result),
+        _versions(result),
+        "</div>",
+        _identifiers(result),
+    ]
+    body = "\n".join(part for part in parts if part)
+    return (
+        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; img-src data:; style-src 'unsafe-inline'\">\n"
+        f"<title>Breast DCE-MRI analysis {_text(result.get('exam_id'))}</title>\n<style>{_STYLE}</style>\n</head>\n"
+        f"<body>\n{body}\n</body>\n</html>\n"
+    )
+
+
+def kinetic_curve_svg(
+    times_s: Iterable[float] | None, enhancement: Iterable[float], unit: str = "%", width: int = 440, height: int = 210
+) -> str:
+    """The enhancement curve as inline SVG, from 0 at the pre-contrast phase; the axis is time in s, or the phase number."""
+    values = [0.0, *(float(value) for value in enhancement)]
+    times = None if times_s is None else [float(time) for time in times_s]
+    # subtractions count time from the first of them, so it has no place for the pre-contrast zero
+    starts_later = times is not None and bool(times) and times[0] <= 0
+    if starts_later:
+        values = values[1:]
+    elif times is not None:
+        times = [0.0, *times]
+    places = times if times is not None else [float(index) for index in range(len(values))]
+    if len(places) != len(values) or len(values) < 2 or not all(_finite(number) for number in (*places, *values)):
+        return ""
+    left, right, top, bottom = 50, 14, 14, 40
+    low, high = min(0.0, *values), max(0.0, *values)
+    high = high if high > low else low + 1.0
+    high += 0.08 * (high - low)
+    span = (places[-1] - places[0]) or 1.0
+
+    def x(place: float) -> float:
+        return left + (place - places[0]) / span * (width - left - right)
+
+    def y(value: float) -> float:
+        return top + (high - value) / (high - low) * (height - top - bottom)
+
+    marks = [
+        f'<line x1="{left}" y1="{y(value):.1f}" x2="{width - right}" y2="{y(value):.1f}" stroke="#e3e7eb"/>'
+        f'<text x="{left - 6}" y="{y(value) + 4:.1f}" text-anchor="end">{value:g}</text>'
+        for value in _ticks(low, high)
+    ]
+    marks += [f'<text x="{x(place):.1f}" y="{height - bottom + 16}" text-anchor="middle">{place:.0f}</text>' for place in places]
+    points = " ".join(f"{x(place):.1f},{y(value):.1f}" for place, value in zip(places, values))
+    dots = "".join(f'<circle cx="{x(place):.1f}" cy="{y(value):.1f}" r="3.2" fill="#a3231b"/>' for place, value in zip(places, values))
+    title = "time from first subtraction (s)" if starts_later else "time (s)" if times is not None else "phase"
+    middle = (left + width - right) / 2
+    return (
+        f'<svg viewBox="0 0 {width} {height}" width="100%" role="img" aria-label="Enhancement over {title}">'
+        f'{"".join(marks)}<polyline points="{points}" fill="none" stroke="#a3231b" stroke-width="2"/>{dots}'
+        f'<text x="{middle:.0f}" y="{height - 6}" text-anchor="middle">{title}</text>'
+        f'<text x="12" y="{(top + height - bottom) / 2:.0f}" text-anchor="middle" '
+        f'transform="rotate(-90 12 {(top + height - bottom) / 2:.0f})">enhancement ({_text(unit)})</text></svg>'
+    )
+
+
+def _verdict(result: Mapping) -> str:
+    probability, threshold = float(result["probability"]), float(result["threshold"])
+    malignant = bool(result["malignant"])
+    fill = "#a3231b" if malignant else "#1f5f8b"
+    bar = (
+        '<svg class="scale" viewBox="0 0 420 46" role="img" aria-label="Probability on a scale from 0 to 1">'
+        '<rect x="10" y="10" width="400" height="10" rx="5" fill="#e3e7eb"/>'
+        f'<rect x="10" y="10" width="{400 * min(max(probability, 0), 1):.1f}" height="10" rx="5" fill="{fill}"/>'
+        f'<line x1="{10 + 400 * threshold:.1f}" y1="4" x2="{10 + 400 * threshold:.1f}" y2="26" stroke="#1b1f24" stroke-width="2"/>'
+        '<text x="10" y="40">0</text><text x="410" y="40" text-anchor="end">1</text>'
+        f'<text x="{10 + 400 * min(max(threshold, 0.12), 0.88):.1f}" y="40" text-anchor="middle">threshold {threshold:.2f}</text></svg>'
+    )
+    word = "Suspicious" if malignant else "Not suspicious"
+    relation = "at or above" if malignant else "below"
+    return (
+        f'<div class="verdict{" suspicious" if malignant else ""}"><div><strong>{word}</strong>'
+        f"Probability of malignancy <b>{probability:.3f}</b>, {relation} the threshold {threshold:.3f}</div>{bar}</div>"
+    )
+
+
+def _warnings(result: Mapping) -> str:
+    items = "".join(f"<li>{_text(text)}</li>" for text in result.get("warnings") or ())
+    return f'<section><h2>Warnings</h2><ul class="warnings">{items}</ul></section>' if items else ""
+
+
+def _figure(caption: str, png: bytes) -> str:
+    data = base64.b64encode(png).decode("ascii")
+    return f'<figure><img alt="{_text(caption)}" src="data:image/png;base64,{data}"><figcaption>{_text(caption)}</figcaption></figure>'
+
+
+def _peaks(result: Mapping) -> str:
+    title = f"Peaks of the map ({_text(result.get('map'))})"
+    rows = []
+    for place, peak in enumerate(result.get("peaks") or (), 1):
+        right, anterior, superior = (f"{float(value):.1f}" for value in peak["ras_mm"])
+        rows.append((str(place), right, anterior, superior, peak.get("side", ""), f"{float(peak['value']):.2f}"))
+    if not rows:
+        return f"<section><h2>{title}</h2><p>None.</p></section>"
+    head = ("#", "R mm", "A mm", "S mm", "Side", "Value")
+    return f"<section><h2>{title}</h2>{_table(head, rows, numbers={0, 1, 2, 3, 5})}</section>"
+
+
+def _kinetics(result: Mapping) -> str:
+    kinetics = result.get("kinetics")
+    if not kinetics:
+        return "<section><h2>Kinetics at the first peak</h2><p>Not available for this exam.</p></section>"
+    unit = str(kinetics.get("unit") or "")
+    facts = [f"Type: <b>{_text(kinetics.get('type'))}</b>"]
+    for key, title in (("wash_in", "wash-in"), ("wash_out", "wash-out")):
+        if kinetics.get(key) is not None:
+            facts.append(f"{title} {_number(kinetics[key])} {_text(unit)}")
+    curve = kinetic_curve_svg(kinetics.get("times_s"), kinetics.get("enhancement") or (), unit)
+    return f"<section><h2>Kinetics at the first peak</h2>{curve}<p>{', '.join(facts)}</p></section>"
+
+
+def _phases(result: Mapping) -> str:
+    rows = []
+    for place, phase in enumerate(result.get("phases") or (), 1):
+        time = phase.get("time_s")
+        rows.append((str(place), phase.get("name", ""), phase.get("role", ""), "unknown" if time is None else f"{float(time):.0f}"))
+    return f"<section><h2>Phases</h2>{_table(('#', 'Name', 'Role', 'Time s'), rows, numbers={0, 3})}</section>" if rows else ""
+
+
+def _mask(result: Mapping) -> str:
+    mask = result.get("mask") or {}
+    sources = {"t1": "the T1 without fat saturation", "pre": "the pre-contrast phase", "subtractions": "the subtractions"}
+    pairs = [("Mask from", sources.get(mask.get("source"), mask.get("source", "unknown")))]
+    if mask.get("volume_ml") is not None:
+        pairs.append(("Mask volume", f"{float(mask['volume_ml']):.0f} ml"))
+    if result.get("t1"):
+        pairs.append(("T1", result["t1"].get("name", "")))
+    pairs.append(("Computed on", f"{result.get('device', '')} ({result.get('precision', '')})"))
+    return f"<section><h2>Breast mask</h2>{_pairs(pairs)}</section>"
+
+
+def _model(result: Mapping) -> str:
+    model = result.get("model") or {}
+    pairs = [("Name", model.get("name", "")), ("Trained on", model.get("training_data", "simulated exams"))]
+    pairs += [(f"Evidence: {key}", value) for key, value in _flatten(model.get("evidence"))]
+    hash_row = f'<tr><th scope="row">SHA-256</th><td><code>{_text(model.get("sha256"))}</code></td></tr>'
+    return f"<section><h2>Model</h2>{_pairs(pairs, extra=hash_row)}</section>"
+
+
+def _timings(result: Mapping) -> str:
+    timings = result.get("timings_s") or {}
+    rows = [(stage, _number(seconds)) for stage, seconds in timings.items()]
+    return f"<section><h2>Timings</h2>{_table(('Stage', 's'), rows, numbers={1})}</section>" if rows else ""
+
+
+def _versions(result: Mapping) -> str:
+    versions = result.get("versions") or {}
+    return f"<section><h2>Versions</h2>{_table(('Component', 'Version'), list(versions.items()))}</section>" if versions else ""
+
+
+def _identifiers(result: Mapping) -> str:
+    source = result.get("input") or {}
+    pairs = [("Exam", result.get("exam_id", "")), ("Result schema", result.get("schema_version", ""))]
+    if source.get("study_instance_uid"):
+        pairs.append(("Study instance UID", source["study_instance_uid"]))
+    pairs += [("Series instance UID", uid) for uid in source.get("series_instance_uids") or ()]
+    grid = source.get("grid") or {}
+    if grid.get("size"):
+        pairs.append(("Grid", " × ".join(str(number) for number in grid["size"]) + " voxels"))
+    return f"<section><h2>Identifiers</h2>{_pairs(pairs)}</section>"
+
+
+def _table(head: tuple[str, ...], rows: Iterable[Iterable[object]], numbers: set[int] | frozenset[int] = frozenset()) -> str:
+    def cell(tag: str, column: int, value: object) -> str:
+        style = ' class="number"' if column in numbers else ""
+        return f"<{tag}{style}>{_text(value)}</{tag}>"
+
+    header = "".join(cell("th", column, value) for column, value in enumerate(head))
+    lines = "".join("<tr>" + "".join(cell("td", column, value) for column, value in enumerate(row)) + "</tr>" for row in rows)
+    return f"<table><thead><tr>{header}</tr></thead><tbody>{lines}</tbody></table>"
+
+
+def _pairs(pairs: Iterable[tuple[str, object]], extra: str = "") -> str:
+    lines = "".join(f'<tr><th scope="row">{_text(name)}</th><td>{_text(value)}</td></tr>' for name, value in pairs)
+    return f'<table class="pairs"><tbody>{lines}{extra}</tbody></table>'
+
+
+def _flatten(evidence: object, prefix: str = "") -> list[tuple[str, str]]:
+    if evidence is None or evidence == {}:
+        return []
+    if isinstance(evidence, Mapping):
+        return [entry for key, value in evidence.items() for entry in _flatten(value, f"{prefix}{str(key).replace('_', ' ')} ")]
+    if isinstance(evidence, (list, tuple)):
+        return [(prefix.strip() or "evidence", ", ".join(_number(value) for value in evidence))]
+    return [(prefix.strip() or "evidence", _number(evidence))]
+
+
+def _ticks(low: float, high: float) -> list[float]:
+    from math import ceil, floor, log10
+
+    raw = (high - low) / 4
+    power = 10 ** floor(log10(raw))
+    step = next(power * factor for factor in (1, 2, 5, 10) if power * factor >= raw)
+    return [round(index * step, 10) for index in range(ceil(low / step - 1e-9), floor(high / step + 1e-9) + 1)]
+
+
+def _finite(number: float) -> bool:
+    return number == number and abs(number) != float("inf")
+
+
+def _number(value: object) -> str:
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return str(value)
+    if isinstance(value, int):
+        return str(value)
+    return f"{value:.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+
+
+def _text(value: object) -> str:
+    return escape("" if value is None else str(value), quote=True)

@@ -1,0 +1,73 @@
+# Every target sets up what it needs: a virtual environment in .venv and, on Linux, the system's OpenGL libraries.
+
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.breastcmsl-installed
+
+# make PYTHON=/path/to/python3: the Python to make the environment with
+PYTHON ?=
+# make TORCH_INDEX=URL: a further package index, for the CPU build of PyTorch on Linux (pytorch.org names it)
+TORCH_INDEX ?=
+# make SYSTEM_CHECK=no: leave the system's libraries alone and unchecked
+SYSTEM_CHECK ?= yes
+# make test PYTEST_ARGS="-k dicom": further options for pytest
+PYTEST_ARGS ?=
+
+unexport PYTHONHOME PYTHONPATH
+export PYTHON
+
+# an environment that was made elsewhere, in a checkout since moved or copied, is installed again
+ifneq ($(wildcard $(STAMP)),)
+ifneq ($(shell cat $(STAMP)),$(CURDIR))
+$(STAMP): moved
+endif
+endif
+
+.DEFAULT_GOAL := help
+.PHONY: help setup system moved demo test lint clean distclean
+
+help:
+	@echo "make demo       make a simulated breast MRI exam and analyse it; results in demo/result"
+	@echo "make test       check the style and run all tests"
+	@echo "make lint       check the style only"
+	@echo "make setup      only set up the virtual environment in $(VENV)"
+	@echo "make clean      remove what demo, tests and builds left behind"
+	@echo "make distclean  also remove $(VENV)"
+
+setup: $(STAMP)
+
+system:
+ifneq ($(SYSTEM_CHECK),no)
+	@python=$(BIN)/python; "$$python" -c "" 2>/dev/null || python=$$(sh scripts/find_python.sh) && \
+		"$$python" scripts/system_packages.py --venv $(VENV)
+endif
+
+$(STAMP): pyproject.toml constraints.txt | system
+	@$(BIN)/python -c "import pip" 2>/dev/null || { \
+		python=$$(sh scripts/find_python.sh) && echo "Making $(VENV) with $$python" && "$$python" -m venv --clear $(VENV); }
+	$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt pip setuptools
+	$(BIN)/python -m pip install --disable-pip-version-check --no-build-isolation -c constraints.txt \
+		$(if $(TORCH_INDEX),--extra-index-url "$(TORCH_INDEX)") -e ".[slicer,train,test]"
+	@printf '%s\n' "$(CURDIR)" > $@
+
+demo: $(STAMP)
+	rm -rf demo/exam demo/result
+	$(BIN)/python -m training.simulation.demo --output demo/exam
+	$(BIN)/breastcmsl analyze demo/exam --output demo/result
+	@echo
+	@echo "The simulated exam (DICOM) is in $(CURDIR)/demo/exam, the results in $(CURDIR)/demo/result:"
+	@ls -l demo/result
+	@echo "Open report.html in a browser, scene.mrb in 3D Slicer."
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+
+test: lint
+	QT_QPA_PLATFORM=offscreen MPLBACKEND=Agg $(BIN)/python -m pytest $(PYTEST_ARGS)
+
+clean:
+	rm -rf demo build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
+	find BreastCMSL BreastCMSLLib Testing training scripts -name __pycache__ -prune -exec rm -rf {} +
+
+distclean: clean
+	rm -rf $(VENV)

@@ -1,0 +1,52 @@
+"""Fixtures shared by the tests: the checkout on the import path, and the real exams where they are at hand."""
+
+from __future__ import annotations
+
+import lzma
+import shutil
+import sys
+import tarfile
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+REAL_DATA = CHECKOUT.parent / "shared" / "data"
+if str(CHECKOUT) not in sys.path:
+    sys.path.insert(0, str(CHECKOUT))
+
+
+@pytest.fixture(scope="session")
+def duke_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The Duke exam (five dynamic DICOM series and a post-contrast T1), unpacked once."""
+    archives = sorted((REAL_DATA / "duke_breast_mri_153").glob("*.tar.xz"))
+    if not archives:
+        pytest.skip(f"the real Duke exam is not in {REAL_DATA}")
+    folder = tmp_path_factory.mktemp("duke")
+
+    def unpack(archive: Path) -> None:
+        with tarfile.open(archive) as tar:
+            tar.extractall(folder, filter="data")
+
+    with ThreadPoolExecutor(2) as pool:  # decompression releases the interpreter
+        list(pool.map(unpack, archives))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def mimbcd_files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """The MIMBCD exam (five vendor subtractions and a T1), unpacked once: file name → path."""
+    archives = sorted((REAL_DATA / "mimbcd_anonymized13").glob("*.nrrd.xz"))
+    if not archives:
+        pytest.skip(f"the real MIMBCD exam is not in {REAL_DATA}")
+    folder = tmp_path_factory.mktemp("mimbcd")
+
+    def unpack(archive: Path) -> Path:
+        target = folder / archive.name.removesuffix(".xz")
+        with lzma.open(archive) as packed, open(target, "wb") as file:
+            shutil.copyfileobj(packed, file, 1 << 20)
+        return target
+
+    with ThreadPoolExecutor(2) as pool:
+        return {target.name: target for target in pool.map(unpack, archives)}

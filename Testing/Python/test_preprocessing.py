@@ -1,0 +1,156 @@
+"""Mask, grids, phases and intensity: what the network reads, and where it lies in the patient."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from BreastCMSLLib.errors import InputError
+from BreastCMSLLib.exam import Phase, make_exam
+from BreastCMSLLib.frangi import ridgeness
+from BreastCMSLLib.geometry import Volume, apply_affine, closest_canonical_axes, from_sitk, grid_distance, resample, to_sitk
+from BreastCMSLLib.preprocessing import InputContract, canonical_grid, phase_weights, preprocess
+from phantom import body_exam, oblique_affine
+
+AXIAL = np.array([[-1.2, 0, 0, 170.0], [0, -1.2, 0, 130.0], [0, 0, 1.5, -100.0], [0, 0, 0, 1]])
+SHAPE = (280, 220, 120)
+
+
+@pytest.fixture(scope="module")
+def exam():
+    return body_exam(AXIAL, SHAPE, lesion_ras=apply_affine(AXIAL, (np.array(SHAPE) - 1) / 2) + [80, 20, 10], lesion_signal=250.0)
+
+
+@pytest.fixture(scope="module")
+def made(exam):
+    return preprocess(exam)
+
+
+def test_input_is_the_contract(made):
+    assert made.array.shape == (6, 340, 220, 128) and made.array.dtype == np.float32
+    assert np.allclose(np.linalg.norm(made.affine[:3, :3], axis=0), 1.1)
+    assert (np.diag(made.affine)[:3] > 0).all()  # towards R, A, S
+    assert np.isfinite(made.array).all() and made.array.max() <= 10 and made.array.min() >= -1
+    assert not made.array[:, ~made.inside & (made.array == 0).all(0)].any()
+    assert any("interpolated" in w for w in made.warnings) and any("No non-fat-saturated T1" in w for w in made.warnings)
+
+
+def test_mask_holds_both_breasts_and_no_heart(exam, made):
+    centre = apply_affine(AXIAL, (np.array(SHAPE) - 1) / 2)
+    to_index = np.linalg.inv(made.affine)
+
+    def inside(offset):
+        return made.inside[tuple(np.round(apply_affine(to_index, centre + offset)).astype(int))]
+
+    assert inside([80, 40, 0]) and inside([-80, 40, 0])
+    for heart in ([-20, -75, 0], [0, -50, 10], [-45, -75, 0], [-20, -40, 0]):
+        assert not inside(heart)
+    assert 800 < made.mask_volume_ml < 2500
+    assert abs(apply_affine(made.affine, np.array([made.middle, 0, 0]))[0] - centre[0]) < 6
+
+
+def test_mask_edge_lies_just_under_the_skin(exam, made):
+    """Measured where the breast's surface is known: the mask ends within 4 mm inside it."""
+    centre = apply_affine(AXIAL, (np.array(SHAPE) - 1) / 2)
+    column = apply_affine(np.linalg.inv(made.affine), centre + [80, 0, 0])
+    line = made.inside[round(column[0]), :, round(column[2])]
+    front = apply_affine(made.affine, np.array([0, np.flatnonzero(line).max(), 0]))[1]
+    assert 0.0 < centre[1] + 75 - front < 4.0
+
+
+def test_kinetics_survive_the_scale(exam, made):
+    """One scale for all phases: the ratio of two phases in the lesion is that of the exam."""
+    spot = np.array(apply_affine(AXIAL, (np.array(SHAPE) - 1) / 2) + [80, 20, 10])
+    index = tuple(np.round(apply_affine(np.linalg.inv(made.affine), spot)).astype(int))
+    native = tuple(np.round(apply_affine(np.linalg.inv(AXIAL), spot)).astype(int))
+    ours = made.array[0][index] / made.array[-1][index]
+    theirs = exam.subtraction(0).array[native] / exam.subtraction(2).array[native]
+    assert ours == pytest.approx(theirs, rel=0.05)
+
+
+def test_oblique_flipped_and_anisotropic_agrees_with_axial():
+    """The same body scanned in another orientation gives the same input wherever both see it."""
+    rng = np.random.default_rng(5)
+    affine = oblique_affine(rng, (1.4, 1.1, 1.2), 0.0)
+    axes, _ = closest_canonical_axes(affine)
+    extent = np.array([330.0, 260.0, 176.0])
+    shape = np.zeros(3, int)
+    for world, axis in enumerate(axes):
+        shape[axis] = int(extent[world] / np.linalg.norm(affine[:3, axis]))
+    made = preprocess(body_exam(affine, tuple(shape)))
+    assert (np.diag(made.affine)[:3] > 0).all()
+    assert 800 < made.mask_volume_ml < 2500
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 2**31))
+def test_canonical_grid_covers_the_volume_right_way_up(seed):
+    rng = np.random.default_rng(seed)
+    shape = tuple(int(n) for n in rng.integers(8, 40, 3))
+    volume = Volume(np.zeros(shape, np.float32), oblique_affine(rng, rng.uniform(0.5, 4, 3), 44))
+    size, affine = canonical_grid(volume, 1.1)
+    assert (np.diag(affine)[:3] > 0.5).all() and np.allclose(np.linalg.norm(affine[:3, :3], axis=0), 1.1)
+    corners = np.array([[0, 0, 0], [size[0] - 1, size[1] - 1, size[2] - 1]])
+    index = apply_affine(np.linalg.inv(volume.affine), apply_affine(affine, corners))
+    assert (index > -1e-6).all() and (index < np.array(shape) - 1 + 1e-6).all()
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 2**31))
+def test_itk_and_our_affines_agree(seed):
+    rng = np.random.default_rng(seed)
+    volume = Volume(rng.normal(size=(5, 6, 7)).astype(np.float32), oblique_affine(rng, rng.uniform(0.4, 5, 3)))
+    back = from_sitk(to_sitk(volume))
+    assert np.array_equal(back.array, volume.array) and grid_distance(volume.shape, back.affine, volume.affine) < 1e-4
+    image, index = to_sitk(volume), (2, 3, 4)
+    assert np.allclose(np.array(image.TransformIndexToPhysicalPoint(index)) * [-1, -1, 1], apply_affine(volume.affine, np.array(index)), atol=1e-4)
+    same = resample(volume, volume.shape, volume.affine)
+    assert np.allclose(same.array, volume.array, atol=1e-3)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.floats(0, 2000), min_size=1, max_size=11, unique=True), st.integers(1, 9))
+def test_phase_weights_are_a_linear_interpolation(times, wanted):
+    times = np.sort(np.array(times))
+    if times.size > 1 and np.diff(times).min() < 1e-3:
+        return
+    weights = phase_weights(times, times.size, wanted)
+    assert weights.shape == (wanted, times.size) and np.allclose(weights.sum(1), 1)
+    assert np.allclose(weights @ times, np.linspace(times[0], times[-1], wanted), atol=1e-6)
+
+
+def test_as_many_phases_as_the_model_takes_are_passed_through():
+    assert np.allclose(phase_weights(None, 6, 6), np.eye(6))
+    assert np.allclose(phase_weights(np.array([0, 0, 0.0]), 3, 3), np.eye(3))
+
+
+def test_frangi_equals_the_formula_slice_by_slice():
+    """Batched over slices, against Hessians from scipy and eigenvalues from numpy."""
+    from scipy import ndimage
+
+    rng = np.random.default_rng(1)
+    slices = ndimage.gaussian_filter(rng.normal(size=(3, 48, 40)), (0, 2, 2))
+    slices /= np.abs(slices).max()
+    ours = ridgeness(slices, sigmas=(1.5,), structure=0.2).numpy()
+    for n, image in enumerate(slices):
+        h = 1.5**2 * np.array([[ndimage.gaussian_filter(image, 1.5, order=o, mode="nearest", truncate=8) for o in row] for row in (((2, 0), (1, 1)), ((1, 1), (0, 2)))])
+        values = np.linalg.eigvalsh(h.transpose(2, 3, 0, 1))
+        values = np.take_along_axis(values, np.abs(values).argsort(-1), -1)
+        theirs = np.exp(-((values[..., 0] / values[..., 1]) ** 2) / 0.5) * (1 - np.exp(-(values**2).sum(-1) / (2 * 0.2**2)))
+        assert np.abs(ours[n] - theirs)[8:-8, 8:-8].max() < 0.03
+
+
+def test_no_body_and_no_enhancement_are_said(exam):
+    dot = np.zeros((80, 60, 40), np.float32)
+    dot[40, 30, 20] = 100.0
+    empty = [Phase(Volume(dot * n, np.diag([4.0, 4, 4, 1])), f"empty {n}") for n in (1, 2, 3)]
+    with pytest.raises(InputError, match="No body outline"):
+        preprocess(make_exam(empty, kind="phases"))
+    same = [Phase(exam.pre.volume, f"phase {n}") for n in range(3)]
+    with pytest.raises(InputError, match="No enhancement"):
+        preprocess(make_exam(same, kind="phases"))
+
+
+def test_a_smaller_contract_is_obeyed(exam):
+    made = preprocess(exam, InputContract(size=(170, 110, 64), spacing_mm=2.2, phases=3))
+    assert made.array.shape == (3, 170, 110, 64)

@@ -1,0 +1,96 @@
+"""The report: complete, self-contained, everything escaped."""
+
+from __future__ import annotations
+
+import json
+from html.parser import HTMLParser
+
+import pytest
+from scene_case import case
+
+from BreastCMSLLib.errors import OutputError
+from BreastCMSLLib.report import kinetic_curve_svg, report_html, write_report
+
+VOID = {"meta", "img", "br", "line", "rect", "circle", "polyline"}
+
+
+class Page(HTMLParser):
+    """Collects tags and text, and checks that every element is closed in order."""
+
+    def __init__(self, html: str):
+        super().__init__()
+        self.stack: list[str] = []
+        self.tags: list[tuple[str, dict]] = []
+        self.text = ""
+        self.feed(html)
+        assert self.stack == []
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.stack.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag):
+        assert self.stack.pop() == tag
+
+    def handle_data(self, data):
+        self.text += data
+
+
+def test_says_what_matters():
+    result = case()[2]
+    page = Page(report_html(result, {"Overlay": b"\x89PNG"}))
+    for text in ("Research use only", "simulated exams", "Suspicious", "0.930", "0.500", "left"):
+        assert text in page.text, text
+    for text in ("washout", "dyn pre", "ab" * 32, "1.2.3", "pre-contrast", "0.884"):
+        assert text in page.text, text
+    assert "not meaningful" not in page.text
+
+
+def test_low_score_marks_no_finding():
+    result = case(malignant=False, map_meaningful=False, probability=0.1)[2]
+    page = Page(report_html(result, {}))
+    assert "Not suspicious" in page.text and "not meaningful at this score" in page.text
+
+
+def test_escapes_everything():
+    evil = "<script>alert('x')</script>\"&"
+    result = case()[2]
+
+    def poison(value):
+        if isinstance(value, str):
+            return evil
+        if isinstance(value, dict):
+            return {
+                evil if isinstance(key, str) and key.startswith(("auc", "read", "breastcmsl")) else key: poison(inner)
+                for key, inner in value.items()
+            }
+        return [poison(inner) for inner in value] if isinstance(value, list) else value
+
+    html = report_html(poison(result), {evil: b"\x89PNG"}, map_note=evil)
+    page = Page(html)
+    assert "<script" not in html.lower() and "script" not in {tag for tag, _ in page.tags}
+    for tag, attributes in page.tags:
+        assert not any(name.startswith("on") for name in attributes)
+        for name in ("src", "href"):
+            assert attributes.get(name, "data:").startswith("data:"), (tag, attributes)
+
+
+def test_bare_result_still_makes_a_page(tmp_path):
+    result = case(kinetics=None, peaks=[], phases=[], mask=None, timings_s={}, versions={}, warnings=[], input={}, t1=None)[2]
+    result["model"] = {"name": "m", "sha256": "s"}
+    write_report(tmp_path / "report.html", json.loads(json.dumps(result)), {})
+    Page((tmp_path / "report.html").read_text(encoding="utf-8"))
+    with pytest.raises(OutputError, match="cannot be written"):
+        write_report(tmp_path / "none" / "report.html", result, {})
+
+
+@pytest.mark.parametrize("times", [[90, 180, 270], [0, 90, 180], None])
+def test_curve(times):
+    svg = kinetic_curve_svg(times, [120, 150, -20])
+    Page(svg)
+    assert svg.count("<circle") == (3 if times and times[0] == 0 else 4)
+    assert kinetic_curve_svg([1, 2], [float("nan"), 2]) == "" and kinetic_curve_svg([1], [1, 2]) == ""

@@ -1,0 +1,282 @@
+"""Results as MRML nodes: geometry, replacement, all or nothing, parent transforms, bundles."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scene_case import EXAM_ID, PEAK_IJK, case, flipped_oblique_affine
+
+pytest.importorskip("slicer_core", reason="slicer-core is not installed")
+
+from BreastCMSLLib.errors import InputError, OutputError  # noqa: E402
+from BreastCMSLLib.geometry import Volume, apply_affine, from_sitk  # noqa: E402
+from BreastCMSLLib.scene import bundle, embedded, results  # noqa: E402
+from BreastCMSLLib.scene.colors import heat_ramp  # noqa: E402
+from BreastCMSLLib.scene.transforms import from_vtk, ijk_to_ras, to_vtk  # noqa: E402
+
+
+@pytest.fixture
+def scene():
+    scene = embedded.start()
+    scene.Clear(0)
+    yield scene
+    scene.Clear(0)
+
+
+def node_ids(scene) -> set[str]:
+    return {scene.GetNthNode(index).GetID() for index in range(scene.GetNumberOfNodes())}
+
+
+def data_ids(scene) -> set[str]:
+    """The nodes that hold data: show_in_views adds the standard views, which stay."""
+    return {identifier for identifier in node_ids(scene) if not any(word in identifier for word in ("Slice", "Layout", "View", "Plot"))}
+
+
+def voxels(node) -> np.ndarray:
+    import slicer.util
+
+    return slicer.util.arrayFromVolume(node).transpose(2, 1, 0)
+
+
+def points(node) -> np.ndarray:
+    return np.array([node.GetNthControlPointPositionWorld(index) for index in range(node.GetNumberOfControlPoints())])
+
+
+def cells(node) -> list[list[str]]:
+    return [[node.GetCellText(row, column) for column in range(2)] for row in range(node.GetNumberOfRows())]
+
+
+def colors(node) -> np.ndarray:
+    table = np.zeros((node.GetNumberOfColors(), 4))
+    rgba = np.zeros(4)
+    for index in range(len(table)):
+        node.GetColor(index, rgba)
+        table[index] = rgba
+    return table
+
+
+def items(scene) -> int:
+    return scene.GetSubjectHierarchyNode().GetNumberOfItems()
+
+
+def test_start_is_idempotent_and_util_works(tmp_path):
+    import slicer
+
+    scene = embedded.start()
+    assert scene is embedded.start() is slicer.mrmlScene and embedded.is_embedded()
+    assert embedded.version().startswith("slicer-core 5.")
+    node = slicer.util.addVolumeFromArray(np.arange(60.0).reshape(3, 4, 5))
+    slicer.util.saveNode(node, str(tmp_path / "volume.nrrd"))
+    again = slicer.util.loadVolume(str(tmp_path / "volume.nrrd"))
+    assert np.array_equal(slicer.util.arrayFromVolume(again), slicer.util.arrayFromVolume(node))
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_geometry_voxels_and_marker_are_those_given(scene, seed):
+    affine = flipped_oblique_affine(seed)
+    _, heatmap, result = case(affine)
+    nodes = results.write_results(scene, result, heatmap)
+    assert np.allclose(ijk_to_ras(nodes.heatmap), affine, atol=1e-9)
+    assert np.array_equal(voxels(nodes.heatmap), heatmap.array)
+    assert np.allclose(points(nodes.peaks)[0], apply_affine(affine, PEAK_IJK), atol=1e-4)
+    assert nodes.peaks.GetNthControlPointLabel(0) == "Suspicious 93 %"
+    assert nodes.peaks.GetNthControlPointLabel(1) == "2: 71 % of peak"
+    display = nodes.heatmap.GetDisplayNode()
+    assert (display.GetWindowLevelMin(), display.GetWindowLevelMax()) == (0.0, 1.0)
+    assert display.GetApplyThreshold() and display.GetLowerThreshold() == pytest.approx(0.4)
+    assert display.GetColorNode() is nodes.colors
+    table = colors(nodes.colors)
+    assert np.array_equal(table[:, 3] > 0, np.arange(256) / 255 >= 0.4)
+    rows = dict(cells(nodes.table))
+    assert rows["Research use only"] and rows["Model trained on"] == "simulated exams"
+    assert rows["Probability of malignancy"] == "0.930" and rows["Peak 1 side"] == "left"
+
+
+def test_ramp_gets_lighter_evenly():
+    luminance = heat_ramp() @ [0.2126, 0.7152, 0.0722]
+    assert (np.diff(luminance) > -0.003).all() and luminance[-1] > luminance[0] + 0.6
+
+
+def test_again_replaces_and_leaves_other_exams_alone(scene):
+    grey, heatmap, result = case()
+    background = results.add_volume(scene, grey, "Subtraction")
+    other = results.write_results(scene, case(exam_id="ffff")[2], heatmap, background)
+    empty = data_ids(scene), items(scene)
+    first = results.write_results(scene, result, heatmap, background)
+    bundle.show_in_views(scene, background, first, result["peaks"][0]["ras_mm"])
+    first_ids, count, item_count = node_ids(scene), scene.GetNumberOfNodes(), items(scene)
+    second = results.write_results(scene, result, heatmap, background)
+    assert scene.GetNumberOfNodes() == count and items(scene) == item_count
+    assert not {node.GetID() for node in vars(second).values()} & first_ids
+    assert scene.GetSingletonNode("Red", "vtkMRMLSliceCompositeNode").GetForegroundVolumeID() == second.heatmap.GetID()
+    assert results.find_results(scene, EXAM_ID) == second
+    assert all(scene.IsNodePresent(node) for node in vars(other).values())
+    assert results.remove_results(scene, EXAM_ID) == 5
+    assert data_ids(scene) == empty[0]
+    assert items(scene) == empty[1]
+    assert results.remove_results(scene, EXAM_ID) == 0
+
+
+def test_failure_leaves_scene_as_it_was(scene, monkeypatch):
+    grey, heatmap, result = case()
+    background = results.add_volume(scene, grey, "Subtraction")
+    kept = results.write_results(scene, result, heatmap, background)
+    before, before_items = node_ids(scene), items(scene)
+
+    def broken(*_):
+        raise RuntimeError("disk on fire")
+
+    for name in ("_fill_table", "_redirect_views"):
+        with monkeypatch.context() as patch:
+            patch.setattr(results, name, broken)
+            with pytest.raises(OutputError, match="left as it was"):
+                results.write_results(scene, result, heatmap, background)
+        assert node_ids(scene) == before and items(scene) == before_items
+        assert results.find_results(scene, EXAM_ID) == kept
+    bad = heatmap.with_array(np.full(heatmap.shape, np.nan, np.float32))
+    with pytest.raises(InputError):
+        results.write_results(scene, result, bad, background)
+    assert node_ids(scene) == before and not scene.IsBatchProcessing()
+
+
+def test_benign_result_marks_no_finding(scene):
+    _, heatmap, result = case(malignant=False, map_meaningful=False, probability=0.12)
+    nodes = results.write_results(scene, result, heatmap)
+    assert "not meaningful" in nodes.heatmap.GetName()
+    assert nodes.peaks.GetNthControlPointLabel(0) == "Peak of map (not meaningful at this score)"
+    assert not nodes.peaks.GetDisplayNode().GetVisibility()
+    assert dict(cells(nodes.table))["Verdict"] == "not suspicious"
+
+
+def test_no_peaks(scene):
+    _, heatmap, result = case(peaks=[], kinetics=None)
+    assert results.write_results(scene, result, heatmap).peaks.GetNumberOfControlPoints() == 0
+
+
+def test_results_follow_the_parent_transform(scene):
+    grey, heatmap, result = case()
+    background = results.add_volume(scene, grey, "Subtraction")
+    parent = scene.AddNewNodeByClass("vtkMRMLLinearTransformNode", "Moved")
+    matrix = np.eye(4)
+    matrix[:3, :3] = [[0.8, -0.6, 0], [0.6, 0.8, 0], [0, 0, 1]]
+    matrix[:3, 3] = [11, -7, 3]
+    parent.SetMatrixTransformToParent(to_vtk(matrix))
+    background.SetAndObserveTransformNodeID(parent.GetID())
+    world = Volume(heatmap.array, matrix @ grey.affine)
+    for peak in result["peaks"]:
+        peak["ras_mm"] = apply_affine(matrix, peak["ras_mm"]).tolist()
+    nodes = results.write_results(scene, result, world, background)
+    assert nodes.heatmap.GetParentTransformNode() is parent and nodes.peaks.GetParentTransformNode() is parent
+    assert np.array_equal(ijk_to_ras(nodes.heatmap), ijk_to_ras(background))  # one grid, exactly
+    assert np.allclose(points(nodes.peaks)[0], result["peaks"][0]["ras_mm"], atol=1e-4)
+    bending = scene.AddNewNodeByClass("vtkMRMLBSplineTransformNode", "Bent")
+    background.SetAndObserveTransformNodeID(bending.GetID())
+    with pytest.raises(InputError, match="Bent"):
+        results.write_results(scene, result, world, background)
+
+
+def test_one_undo_step(scene):
+    grey, heatmap, result = case()
+    background = results.add_volume(scene, grey, "Subtraction")
+    scene.SetUndoOn()
+    try:
+        levels = scene.GetNumberOfUndoLevels()
+        results.write_results(scene, result, heatmap, background)
+        assert scene.GetNumberOfUndoLevels() == levels + 1
+    finally:
+        scene.ClearUndoStack()
+        scene.SetUndoOff()
+
+
+def test_folder_stands_beside_the_input(scene):
+    hierarchy = scene.GetSubjectHierarchyNode()
+    grey, heatmap, result = case()
+    background = results.add_volume(scene, grey, "Subtraction")
+    study = hierarchy.CreateFolderItem(hierarchy.GetSceneItemID(), "Study")
+    hierarchy.CreateItem(study, background)
+    nodes = results.write_results(scene, result, heatmap, background)
+    folder = hierarchy.GetItemParent(hierarchy.GetItemByDataNode(nodes.heatmap))
+    assert hierarchy.GetItemName(folder) == "BreastCMSL results" and hierarchy.GetItemParent(folder) == study
+
+
+def test_bundle_round_trip(scene, tmp_path, capfd):
+    grey, heatmap, result = case(flipped_oblique_affine(5, right_handed=True))
+    background = results.add_volume(scene, grey, "Subtraction")
+    nodes = results.write_results(scene, result, heatmap, background)
+    ras = result["peaks"][0]["ras_mm"]
+    bundle.show_in_views(scene, background, nodes, ras)
+    before = (voxels(nodes.heatmap).copy(), ijk_to_ras(nodes.heatmap), points(nodes.peaks), cells(nodes.table), colors(nodes.colors))
+    labels = [nodes.peaks.GetNthControlPointLabel(index) for index in range(2)]
+    grey_before = voxels(background).copy()
+    path = tmp_path / "Ünïcode folder" / "scene.mrb"
+    bundle.save_scene(scene, path, np.zeros((30, 40, 3), np.uint8))
+    assert capfd.readouterr().out == ""
+    assert [entry.name for entry in path.parent.iterdir()] == ["scene.mrb"]
+
+    import zipfile
+
+    with zipfile.ZipFile(path) as archive:
+        names = archive.namelist()
+        scene_text = archive.read(next(name for name in names if name.endswith(".mrml"))).decode()
+    assert any(name.endswith(".ctbl") for name in names) and not any(name.endswith(".csv") for name in names)
+    assert 'version="Slicer 5.10' in scene_text
+
+    bundle.load_scene(path)
+    again = results.find_results(scene, EXAM_ID)
+    assert np.array_equal(voxels(again.heatmap), before[0])
+    assert np.allclose(ijk_to_ras(again.heatmap), before[1], atol=1e-9)
+    assert np.allclose(points(again.peaks), before[2], atol=1e-4)
+    assert cells(again.table) == before[3]
+    assert np.array_equal(colors(again.colors), before[4])
+    assert [again.peaks.GetNthControlPointLabel(index) for index in range(2)] == labels
+    assert again.heatmap.GetDisplayNode().GetColorNode() is again.colors
+    composite = scene.GetSingletonNode("Red", "vtkMRMLSliceCompositeNode")
+    assert composite.GetForegroundVolumeID() == again.heatmap.GetID() and composite.GetForegroundOpacity() == pytest.approx(0.5)
+    assert np.array_equal(voxels(scene.GetNodeByID(composite.GetBackgroundVolumeID())), grey_before)
+    for tag, axis in (("Red", 2), ("Yellow", 0), ("Green", 1)):
+        view = scene.GetSingletonNode(tag, "vtkMRMLSliceNode")
+        assert from_vtk(view.GetSliceToRAS())[axis, 3] == pytest.approx(ras[axis], abs=1e-3)
+    count = scene.GetNumberOfNodes()
+    results.write_results(scene, result, heatmap)
+    assert scene.GetNumberOfNodes() <= count  # storage nodes of files on disk went with the earlier results
+
+
+def test_left_handed_voxels_keep_their_place(scene, tmp_path):
+    """Slicer's file reader turns the third axis of a left-handed grid round; every voxel must stay where it was."""
+    _, heatmap, result = case(flipped_oblique_affine(5, right_handed=False))
+    results.write_results(scene, result, heatmap)
+    bundle.save_scene(scene, tmp_path / "scene.mrb")
+    bundle.load_scene(tmp_path / "scene.mrb")
+    again = results.find_results(scene, EXAM_ID)
+    assert np.linalg.det(ijk_to_ras(again.heatmap)[:3, :3]) > 0
+    turned = heatmap.array[:, :, ::-1]
+    assert np.array_equal(voxels(again.heatmap), turned)
+    last = heatmap.affine @ [0, 0, heatmap.shape[2] - 1, 1]
+    assert np.allclose(ijk_to_ras(again.heatmap)[:, 3], last, atol=1e-4)
+    assert np.allclose(points(again.peaks)[0], apply_affine(heatmap.affine, PEAK_IJK), atol=1e-4)
+
+
+def test_bundle_errors(scene, tmp_path):
+    with pytest.raises(OutputError, match=".mrb"):
+        bundle.save_scene(scene, tmp_path / "scene.mrml")
+    with pytest.raises(InputError, match="does not exist"):
+        bundle.load_scene(tmp_path / "none.mrb")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OutputError, match="cannot be written"):
+        bundle.save_scene(scene, tmp_path / "file" / "scene.mrb")
+    (tmp_path / "not.mrb").write_text("no archive")
+    with pytest.raises(InputError, match="not.mrb"):
+        bundle.load_scene(tmp_path / "not.mrb")
+
+
+def test_saved_heatmap_read_elsewhere_has_its_peak_at_the_marker(scene, tmp_path):
+    import SimpleITK as sitk
+    import slicer.util
+
+    _, heatmap, result = case()
+    nodes = results.write_results(scene, result, heatmap)
+    slicer.util.saveNode(nodes.heatmap, str(tmp_path / "heatmap.nrrd"))
+    read = from_sitk(sitk.ReadImage(str(tmp_path / "heatmap.nrrd")))
+    peak = np.unravel_index(read.array.argmax(), read.shape)
+    assert np.allclose(apply_affine(read.affine, peak), points(nodes.peaks)[0], atol=1e-3)
+    assert np.allclose(read.affine, heatmap.affine, atol=1e-5)

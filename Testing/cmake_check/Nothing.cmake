@@ -1,0 +1,1 @@
+# Packaging: nothing to do here.

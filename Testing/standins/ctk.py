@@ -1,0 +1,76 @@
+"""Stand-ins of the CTK widgets used in .ui files, over PySide6."""
+
+import qt
+from PySide6.QtCore import Property, Signal
+
+
+def register(cls):
+    """Make a stand-in known to the .ui loader under its class name."""
+    qt.QUiLoader.custom[cls.__name__] = cls
+    return cls
+
+
+@register
+class ctkCollapsibleButton(qt.QGroupBox):
+    """A titled section that can be folded."""
+
+    contentsCollapsed = Signal(bool)
+
+    def __init__(self, parent=None):
+        super().__init__(parent)
+        self._collapsed = False
+        self.setStyleSheet(
+            "ctkCollapsibleButton { border: 1px solid #c4c4c4; border-radius: 3px; margin-top: 22px; padding-top: 4px; }"
+            "ctkCollapsibleButton::title { subcontrol-origin: margin; left: 6px; top: 3px; font-weight: bold; }"
+        )
+
+    def _set_collapsed(self, collapsed):
+        self._collapsed = bool(collapsed)
+        for child in self.findChildren(qt.QWidget, options=qt.Qt.FindDirectChildrenOnly):
+            child.setVisible(not self._collapsed)
+        self.contentsCollapsed.emit(self._collapsed)
+
+    text = Property(str, lambda self: self.title, lambda self, value: self.setTitle(value))
+    collapsed = Property(bool, lambda self: self._collapsed, _set_collapsed)
+
+
+@register
+class ctkSliderWidget(qt.QWidget):
+    """A slider beside a spin box, for decimal numbers."""
+
+    valueChanged = Signal(float)
+
+    _STEPS = 1000
+
+    def __init__(self, parent=None):
+        super().__init__(parent)
+        self._slider, self._box = qt.QSlider(qt.Qt.Horizontal, self), qt.QDoubleSpinBox(self)
+        self._slider.setMaximum(self._STEPS)
+        self._box.setMaximum(100.0)
+        layout = qt.QHBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(self._slider)
+        layout.addWidget(self._box)
+        self._box.valueChanged.connect(self._on_value)
+        self._slider.sliderMoved.connect(self._on_slider)
+
+    def _on_value(self, value):
+        extent = self._box.maximum - self._box.minimum
+        self._slider.setValue(round(self._STEPS * (value - self._box.minimum) / extent) if extent else 0)
+        self.valueChanged.emit(value)
+
+    def _on_slider(self, step):
+        self._box.setValue(self._box.minimum + (self._box.maximum - self._box.minimum) * step / self._STEPS)
+
+    def _set_limit(self, which, value):
+        getattr(self._box, which)(value)
+        self._slider.setValue(round(self._STEPS * (self._box.value - self._box.minimum) / max(self._box.maximum - self._box.minimum, 1e-9)))
+
+    value = Property(float, lambda self: self._box.value, lambda self, value: self._box.setValue(value))
+    minimum = Property(float, lambda self: self._box.minimum, lambda self, value: self._set_limit("setMinimum", value))
+    maximum = Property(float, lambda self: self._box.maximum, lambda self, value: self._set_limit("setMaximum", value))
+    singleStep = Property(float, lambda self: self._box.singleStep, lambda self, value: self._box.setSingleStep(value))
+    decimals = Property(int, lambda self: self._box.decimals, lambda self, value: self._box.setDecimals(value))
+
+    def setValue(self, value):
+        self.value = value

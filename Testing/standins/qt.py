@@ -1,0 +1,163 @@
+"""Stand-in for the ``qt`` module of desktop Slicer (PythonQt), on PySide6.
+
+What a scripted module relies on, and PySide6 does differently, is added to the PySide6 classes of this process:
+
+* Q_PROPERTYs are plain attributes (``label.text``, ``button.enabled = False``) while setters stay callable;
+* ``object.name`` is the object's name, ``className()`` its C++ class, ``delete()`` deletes it later;
+* ``object.connect("clicked(bool)", f)`` and ``disconnect`` take the C++ signature of a signal;
+* ``QUiLoader`` knows the stand-ins of CTK and qMRML widgets, and makes the connections of the .ui file.
+
+Where PythonQt is lenient this module is not, so that mistakes show in tests: a misspelt signal, an unknown attribute,
+``None`` given to a text property and a signature with the wrong parameter types raise.
+"""
+
+import inspect
+import os
+import re
+import xml.etree.ElementTree as ElementTree
+
+os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
+
+from PySide6 import QtCore, QtGui, QtTest, QtUiTools, QtWidgets  # noqa: E402
+from shiboken6 import Shiboken  # noqa: E402
+
+
+class _Property:
+    """A Q_PROPERTY seen as an attribute of instances; on the class, the PySide6 attribute of that name stays."""
+
+    def __init__(self, name, original):
+        self.name, self.original = name, original
+
+    def __get__(self, instance, owner=None):
+        if instance is None:
+            return self.original
+        if type(self.original).__name__ == "method_descriptor":
+            return self.original(instance)  # property() would call back into Python for virtual getters
+        return instance.property(self.name)
+
+    def __set__(self, instance, value):
+        current = instance.property(self.name)
+        if isinstance(current, str) and not isinstance(value, str):
+            raise TypeError(f"{self.name} of {type(instance).__name__} takes text, not {value!r}")
+        if isinstance(current, int) and not isinstance(current, bool) and isinstance(value, float):
+            value = int(value)  # as PythonQt does
+        if not instance.setProperty(self.name, value):
+            raise TypeError(f"{self.name} of {type(instance).__name__} cannot be {value!r}")
+
+
+def _attributes_for_properties(cls):
+    meta = cls.staticMetaObject
+    for index in range(meta.propertyCount()):
+        name = meta.property(index).name()
+        own = cls.__dict__.get(name)
+        if index < meta.propertyOffset() and (own is None or isinstance(own, _Property)):
+            continue  # inherited
+        setattr(cls, name, _Property(name, getattr(cls, name, None)))
+
+
+def _strict_setattr(self, name, value):
+    cls = type(self)
+    if cls.__module__.startswith("PySide6.") and not name.startswith("__") and not hasattr(cls, name):
+        raise AttributeError(f"{cls.__name__} has no attribute {name!r}")
+    declared = inspect.getattr_static(cls, name, None)
+    if isinstance(declared, QtCore.Property):  # declared in Python, by a stand-in
+        self.setProperty(name, value)
+    else:
+        Shiboken.Object.__setattr__(self, name, value)
+
+
+def _signal_of(instance, signature):
+    """The bound signal for a C++ signature; raises when the class has no signal of that name and parameters."""
+    name = signature.split("(")[0].strip()
+    signal = getattr(instance, name, None)
+    if signal is None or not hasattr(signal, "connect"):
+        raise ValueError(f"{type(instance).__name__} has no signal {signature}")
+    meta = instance.metaObject()
+    plain = re.sub(r"[\s*&]|const|::\w+|Q?Process(?=[,)])", "", signature)
+    known = [bytes(meta.method(i).methodSignature()).decode() for i in range(meta.methodCount()) if meta.method(i).name() == name.encode()]
+    if not any(k.count(",") == plain.count(",") and ("()" in k) == ("()" in plain) for k in known):
+        raise ValueError(f"{type(instance).__name__} has {', '.join(known)} but not {signature}")
+    return signal
+
+
+def _native(signature):
+    return not isinstance(signature, str) or signature[:1] in "12"  # calls from inside PySide6
+
+
+def _connect(self, signature, target=None, slot=None, *more):
+    if _native(signature):
+        return _getattribute(self, "connect")(*[a for a in (signature, target, slot, *more) if a is not None])
+    _signal_of(self, signature).connect(getattr(target, slot.split("(")[0]) if slot else target)
+    return True
+
+
+def _disconnect(self, signature, target=None, *more):
+    if _native(signature):
+        return _getattribute(self, "disconnect")(*[a for a in (signature, target, *more) if a is not None])
+    signal = _signal_of(self, signature)
+    signal.disconnect(target) if target is not None else signal.disconnect()
+    return True
+
+
+for _module in (QtCore, QtGui, QtWidgets, QtTest):
+    for _name in dir(_module):
+        if not _name.startswith("_"):
+            _value = globals()[_name] = getattr(_module, _name)
+            if isinstance(_value, type) and issubclass(_value, QtCore.QObject):
+                _attributes_for_properties(_value)
+                _value.__setattr__ = _strict_setattr
+
+QObject = QtCore.QObject
+
+# PySide6 finds connect and disconnect before any attribute put on the class: attribute access itself must be hooked
+_getattribute = QObject.__getattribute__
+_hooked = {"connect": _connect, "disconnect": _disconnect}
+
+
+def _hooked_getattribute(self, name):
+    return _hooked[name].__get__(self) if name in _hooked else _getattribute(self, name)
+
+
+QObject.__getattribute__ = _hooked_getattribute
+QtCore.QProcess.__getattribute__ = _hooked_getattribute  # has bases beside QObject, and would not inherit the hook
+QObject.name = property(lambda self: self.property("objectName"), lambda self, value: self.setProperty("objectName", value))
+QObject.className = lambda self: self.metaObject().className()
+QObject.delete = lambda self: self.deleteLater()
+
+
+class QUiLoader(QtUiTools.QUiLoader):
+    """Loads .ui files whose custom widgets are stand-ins registered in ``custom``; an unknown one raises."""
+
+    custom: dict[str, type] = {}
+
+    def __init__(self, *arguments):
+        super().__init__(*arguments)
+        for cls in self.custom.values():
+            self.registerCustomWidget(cls)
+
+    def load(self, device, parent=None):
+        root = ElementTree.fromstring(bytes(device.readAll()))
+        for widget in root.iter("customwidget"):
+            if widget.findtext("class") not in self.custom:
+                raise RuntimeError(f"no stand-in for the custom widget {widget.findtext('class')}")
+        wanted = []
+        connections = root.find("connections")
+        if connections is not None:
+            wanted = [{key: c.findtext(key) for key in ("sender", "signal", "receiver", "slot")} for c in connections]
+            root.remove(connections)
+        buffer = QtCore.QBuffer()
+        buffer.setData(ElementTree.tostring(root))
+        buffer.open(QtCore.QIODevice.ReadOnly)
+        top = super().load(buffer, parent)
+        if top is None:
+            raise RuntimeError(self.errorString())
+
+        def find(name):
+            found = top if top.property("objectName") == name else top.findChild(QObject, name)
+            if found is None:
+                raise RuntimeError(f"the .ui file connects {name}, which it does not contain")
+            return found
+
+        for c in wanted:
+            _connect(find(c["sender"]), c["signal"], find(c["receiver"]), c["slot"])
+        return top
