@@ -400,7 +400,6 @@ class _Run:
 
     folder: Path
     process: "ChildProcess"
-    examID: str
     inputIDs: list
     placement: object
     progress: object
@@ -448,11 +447,7 @@ class BreastCMSLLogic(ScriptedLoadableModuleLogic, VTKObservationMixin):
     def candidateVolumes():
         """Volumes of the scene that could be part of an exam: grey values, not hidden, not our own maps."""
         volumes = slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode")
-        return [
-            v
-            for v in volumes
-            if v.GetClassName() == "vtkMRMLScalarVolumeNode" and not v.GetHideFromEditors() and not isResultNode(v)
-        ]
+        return [v for v in volumes if v.GetClassName() == "vtkMRMLScalarVolumeNode" and not v.GetHideFromEditors() and not isResultNode(v)]
 
     @staticmethod
     def describe(node):
@@ -511,9 +506,9 @@ class BreastCMSLLogic(ScriptedLoadableModuleLogic, VTKObservationMixin):
             ensureDependencies()
         folder = Path(tempfile.mkdtemp(prefix="BreastCMSL-", dir=str(slicer.app.temporaryPath)))
         try:
-            examID = self._writeRequest(folder, nodes, t1, kind)
+            self._writeRequest(folder, nodes, t1, kind)
             process = ChildProcess(onLine=self._onLine, onFinished=self._onFinished)
-            run = self._run = _Run(folder, process, examID, [node.GetID() for node in nodes], self._placement(nodes[0]), progress, finished)
+            run = self._run = _Run(folder, process, [node.GetID() for node in nodes], self._placement(nodes[0]), progress, finished)
             scene = slicer.mrmlScene
             self.addObserver(scene, scene.StartCloseEvent, self._onSceneStartClose)
             process.start(
@@ -555,10 +550,7 @@ class BreastCMSLLogic(ScriptedLoadableModuleLogic, VTKObservationMixin):
             run.process.kill()
 
     def _writeRequest(self, folder, nodes, t1, kind):
-        """Writes the volumes in RAS world coordinates (parent transforms applied) and the request that names them.
-
-        Returns the exam's key: the child sees other files each time, so only here is an exam known to be the same.
-        """
+        """Writes the volumes in RAS world coordinates (parent transforms applied) and the request that names them."""
         import SimpleITK as sitk
 
         from BreastCMSLLib.geometry import to_sitk
@@ -577,11 +569,10 @@ class BreastCMSLLogic(ScriptedLoadableModuleLogic, VTKObservationMixin):
             "kind": "phases" if exam.pre is not None else "subtractions",
             "dynamics": [write(phase, f"dynamic{n:02d}") for n, phase in enumerate(phases)],
             "t1": {key: value for key, value in write(exam.t1, "t1").items() if key != "time_s"} if exam.t1 is not None else None,
-            "identifiers": dict(exam.identifiers),
+            "identifiers": {**exam.identifiers, "exam_id": exam.exam_id},  # the files are temporary: their names say nothing
             "options": {"map": "COAM", "device": "auto", "model": None},
         }
         (folder / "REQUEST.json").write_text(json.dumps(request, ensure_ascii=False), encoding="utf-8")
-        return exam.exam_id
 
     def _onLine(self, line):
         """One line of the child's standard output: a JSON event, or something a library printed."""
@@ -656,7 +647,6 @@ class BreastCMSLLogic(ScriptedLoadableModuleLogic, VTKObservationMixin):
         result = json.loads((output / "result.json").read_text(encoding="utf-8"))
         if result.get("kind") != "breastcmsl.result" or result.get("schema_version") != 1:
             raise BreastCMSLError(_("The analysis wrote results of another version; install the BreastCMSL extension again."))
-        result["exam_id"] = run.examID
         heatmap = from_sitk(sitk.ReadImage(str(output / "heatmap.nrrd")))
         written = results.write_results(slicer.mrmlScene, result, heatmap, reference_node=inputs[-1])
         return Outcome(result=result, heatmap=written.heatmap, background=inputs[-1])

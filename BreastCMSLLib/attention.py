@@ -78,7 +78,9 @@ def normalise(heat: np.ndarray, inside: np.ndarray) -> np.ndarray:
     return np.where(inside, np.clip((heat - low) / (high - low), 0, 1), 0).astype(np.float32)
 
 
-def find_peaks(heat: np.ndarray, inside: np.ndarray, affine: np.ndarray, *, count: int = 5, separation_mm: float = 20.0, least: float = 0.3) -> list[Peak]:
+def find_peaks(
+    heat: np.ndarray, inside: np.ndarray, affine: np.ndarray, *, count: int = 5, separation_mm: float = 20.0, least: float = 0.3
+) -> list[Peak]:
     """The highest points of a 0–1 map inside the mask, strongest first, no two closer than ``separation_mm``."""
     spacing = np.linalg.norm(affine[:3, :3], axis=0)
     candidates = np.where(inside, heat, -np.inf)

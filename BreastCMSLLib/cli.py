@@ -29,7 +29,9 @@ def parser() -> argparse.ArgumentParser:
     analyze.add_argument("--output", type=Path, required=True, help="folder for " + ", ".join(FILES))
     analyze.add_argument("--t1", type=Path, help="non-fat-saturated T1 volume, for the breast mask (files only)")
     analyze.add_argument("--kind", choices=("auto", "phases", "subtractions"), default="auto", help="what the volumes are")
-    analyze.add_argument("--times", type=float, nargs="+", metavar="S", help="acquisition time of each volume in seconds, in the order given (files only)")
+    analyze.add_argument(
+        "--times", type=float, nargs="+", metavar="S", help="acquisition time of each volume in seconds, in the order given (files only)"
+    )
     analyze.add_argument("--model", type=Path, help="a model bundle's .json file (default: the shipped model)")
     analyze.add_argument("--map", default="COAM", help="attention map: COAM or CAM (default COAM)")
     analyze.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps")
@@ -78,7 +80,9 @@ class Reporter:
         from .pipeline import STAGES, overall_progress
 
         if self.style == "json":
-            self._line({"event": "progress", "stage": stage, "fraction": round(overall_progress(stage, fraction), 4), "text": STAGES[stage]})
+            self._line(
+                {"event": "progress", "stage": stage, "fraction": round(overall_progress(stage, fraction), 4), "text": STAGES[stage]}
+            )
         elif self.style == "text" and stage != self.last:
             print(f"{100 * overall_progress(stage, fraction):3.0f} %  {STAGES[stage]}", file=sys.stderr, flush=True)
         self.last = stage
@@ -148,7 +152,9 @@ def prepare_output(folder: Path, *, scene: bool) -> None:
         from .errors import DependencyError
 
         if find_spec("slicer") is None:
-            raise DependencyError("The scene needs slicer-core, which is not installed; run pip install breastcmsl[slicer], or add --no-scene.")
+            raise DependencyError(
+                "The scene needs slicer-core, which is not installed; run pip install breastcmsl[slicer], or add --no-scene."
+            )
 
 
 def summary(result: dict[str, Any], paths: list[Path]) -> str:
@@ -181,5 +187,3 @@ def model_command(options: argparse.Namespace) -> int:
 def _sentence(text: str) -> str:
     """One line, whatever a library put into its message."""
     return " ".join(text.split())
-
-

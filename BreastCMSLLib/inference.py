@@ -70,7 +70,9 @@ class Predictor:
             if difference <= 0.25:
                 self.network = fast
             else:
-                self.precision_note = f"{str(self.dtype).removeprefix('torch.')} changed a test logit by {difference:.2f}, so float32 is used."
+                self.precision_note = (
+                    f"{str(self.dtype).removeprefix('torch.')} changed a test logit by {difference:.2f}, so float32 is used."
+                )
                 self.dtype = torch.float32
 
     @property
@@ -96,8 +98,7 @@ class Predictor:
     def _run(self, network: BreastNet, dtype: torch.dtype, batch: torch.Tensor) -> tuple[float, torch.Tensor]:
         batch = batch.to(self.device, dtype).contiguous(memory_format=torch.channels_last_3d)
         features = network.feature_map(batch).float()
-        pooled = _pool(network, features)
-        return float(network.classify(pooled)[0]), features[0]
+        return float(network.classify(network.pool(features))[0]), features[0]
 
     def predict(self, array: np.ndarray | torch.Tensor) -> Prediction:
         """array: (phases, LR, AP, SI) as ``preprocess`` makes it."""
@@ -107,9 +108,3 @@ class Predictor:
             raise InputError("The network's answer was not a number; the exam's intensities are out of range: check the volumes.")
         logit /= self.bundle.temperature
         return Prediction(logit, float(1.0 / (1.0 + np.exp(-logit))), features.cpu(), self.network.weight.detach().float().cpu())
-
-
-def _pool(network: BreastNet, features: torch.Tensor) -> torch.Tensor:
-    from .network import POOLINGS
-
-    return POOLINGS[network.settings.pooling](features.flatten(2))

@@ -71,12 +71,18 @@ class BreastNet(nn.Module):
             raise ModelError(f"Unknown head {s.head!r}; use linear or cosine.")
         if s.pooling not in POOLINGS:
             raise ModelError(f"Unknown pooling {s.pooling!r}; use one of {', '.join(POOLINGS)}.")
-        stem = [nn.Conv3d(s.channels, s.width, s.stem_kernel, s.stem_stride, s.stem_kernel // 2, bias=False), nn.BatchNorm3d(s.width), nn.ReLU()]
+        stem = [
+            nn.Conv3d(s.channels, s.width, s.stem_kernel, s.stem_stride, s.stem_kernel // 2, bias=False),
+            nn.BatchNorm3d(s.width),
+            nn.ReLU(),
+        ]
         self.stem = nn.Sequential(*stem, *([nn.MaxPool3d(3, 2, 1)] if s.stem_pool else []))
         stages, inputs = [], s.width
         for stage, (count, stride) in enumerate(zip(s.blocks, s.strides)):
             outputs = s.width * 2**stage
-            stages.append(nn.Sequential(*[BasicBlock(inputs if b == 0 else outputs, outputs, stride if b == 0 else 1) for b in range(count)]))
+            stages.append(
+                nn.Sequential(*[BasicBlock(inputs if b == 0 else outputs, outputs, stride if b == 0 else 1) for b in range(count)])
+            )
             inputs = outputs
         self.stages = nn.Sequential(*stages)
         self.weight = nn.Parameter(torch.randn(s.features) / math.sqrt(s.features))
@@ -91,9 +97,9 @@ class BreastNet(nn.Module):
         """The last activation X of eq. 5: (B, C, LR, AP, SI) on cells ``total_stride`` voxels apart."""
         return self.stages(self.stem(x))
 
-    def pooled(self, x: torch.Tensor) -> torch.Tensor:
-        """(B, C) feature x of the last layer, float32."""
-        return POOLINGS[self.settings.pooling](self.feature_map(x).flatten(2).float())
+    def pool(self, features: torch.Tensor) -> torch.Tensor:
+        """Feature map (B, C, …) → feature x (B, C) of the last layer, float32."""
+        return POOLINGS[self.settings.pooling](features.flatten(2).float())
 
     def classify(self, pooled: torch.Tensor) -> torch.Tensor:
         """Logit (B,) of pooled features: w·x + b, or s·cos θ. No margin: that belongs to the loss."""
@@ -102,7 +108,7 @@ class BreastNet(nn.Module):
         return pooled.float() @ self.weight.float() + self.bias.float()
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.classify(self.pooled(x))
+        return self.classify(self.pool(self.feature_map(x)))
 
 
 POOLINGS = {

@@ -14,7 +14,15 @@ from .geometry import Volume, to_sitk
 from .pipeline import Analysis, Progress, Stopwatch
 
 
-def write_results(exam: Exam, analysis: Analysis, folder: Path, *, scene: bool = True, progress: Progress | None = None, stopwatch: Stopwatch | None = None) -> list[Path]:
+def write_results(
+    exam: Exam,
+    analysis: Analysis,
+    folder: Path,
+    *,
+    scene: bool = True,
+    progress: Progress | None = None,
+    stopwatch: Stopwatch | None = None,
+) -> list[Path]:
     """heatmap.nrrd and result.json, and with ``scene`` also scene.mrb, overlay.png and report.html; returns their paths.
 
     Earlier results in the folder are replaced, other files kept. Raises OutputError; then nothing has changed.
@@ -66,7 +74,9 @@ def write_volume(volume: Volume, path: Path) -> None:
     try:
         writer.Execute(to_sitk(volume))
     except RuntimeError as error:
-        raise OutputError(f"{path.name} could not be written to {path.parent.parent}; free space there or choose another folder.") from error
+        raise OutputError(
+            f"{path.name} could not be written to {path.parent.parent}; free space there or choose another folder."
+        ) from error
 
 
 def background(exam: Exam) -> Volume:

@@ -122,7 +122,8 @@ def analyze(
         "map_threshold": MAP_THRESHOLD,
         "map_cell_mm": round(stride * bundle.contract.spacing_mm, 2),
         "peaks": [
-            {"ras_mm": [round(c, 3) for c in p.ras_mm], "value": round(p.value, 4), "side": "right" if p.index[0] > made.middle else "left"} for p in peaks
+            {"ras_mm": [round(c, 3) for c in p.ras_mm], "value": round(p.value, 4), "side": "right" if p.index[0] > made.middle else "left"}
+            for p in peaks
         ],
         "phases": _phases(exam),
         "t1": None if exam.t1 is None else {"name": exam.t1.name},

@@ -15,7 +15,6 @@ from .exam import Exam
 from .geometry import Volume, closest_canonical_axes, resample
 from .masking import BreastMask, MaskSettings, breast_mask
 
-
 PLAUSIBLE_ML = (150, 8000)  # both breasts with the tissue in front of the chest wall
 
 

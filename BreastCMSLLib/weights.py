@@ -66,13 +66,16 @@ def load_bundle(path: str | os.PathLike | None = None) -> Bundle:
     if card_path.suffix == ".safetensors":
         card_path = card_path.with_suffix(".json")
     card = _read_card(card_path)
-    weights_path = card_path.with_name(card["weights"]["file"])
-    if weights_path.parent != card_path.parent or not weights_path.is_file():
-        raise ModelError(f"{card_path.name}: its weights {card['weights']['file']} are missing beside it; copy both files of the model.")
+    weights_name = card["weights"]["file"]
+    weights_path = card_path.parent / weights_name
+    if Path(weights_name).name != weights_name or not weights_path.is_file():  # beside the card and nowhere else
+        raise ModelError(f"{card_path.name}: its weights {weights_name} are missing beside it; copy both files of the model.")
     data = weights_path.read_bytes()
     digest = hashlib.sha256(data).hexdigest()
     if digest != card["weights"]["sha256"]:
-        raise ModelError(f"{weights_path.name} is not the file its model card describes (SHA-256 differs); it was altered or damaged: copy it again.")
+        raise ModelError(
+            f"{weights_path.name} is not the file its model card describes (SHA-256 differs); it was altered or damaged: copy it again."
+        )
     try:
         settings = _dataclass(NetworkSettings, card["architecture"])
         contract_values = dict(card["input"])
@@ -86,15 +89,37 @@ def load_bundle(path: str | os.PathLike | None = None) -> Bundle:
         reason = str(error).splitlines()[0][:160] if str(error) else type(error).__name__
         raise ModelError(f"{card_path.name} does not fit this version of BreastCMSL ({reason}); use a model made for it.") from error
     if settings.channels != contract.phases:
-        raise ModelError(f"{card_path.name}: the network reads {settings.channels} channels but the input has {contract.phases} phases; use another model.")
+        raise ModelError(
+            f"{card_path.name}: the network reads {settings.channels} channels, the input has {contract.phases} phases; use another model."
+        )
     if not 0.0 < threshold < 1.0 or not temperature > 0:
         raise ModelError(f"{card_path.name}: its threshold or temperature is out of range; use another model.")
-    return Bundle(str(card["name"]), network.eval(), contract, threshold, temperature, digest, card_path, str(card.get("description", "")),
-                  str(card.get("training_data", "")), dict(card.get("evidence", {})))
+    return Bundle(
+        str(card["name"]),
+        network.eval(),
+        contract,
+        threshold,
+        temperature,
+        digest,
+        card_path,
+        str(card.get("description", "")),
+        str(card.get("training_data", "")),
+        dict(card.get("evidence", {})),
+    )
 
 
-def save_bundle(folder: Path, name: str, network: BreastNet, contract: InputContract, *, threshold: float, temperature: float = 1.0,
-                description: str, training_data: str, evidence: dict[str, Any]) -> Path:
+def save_bundle(
+    folder: Path,
+    name: str,
+    network: BreastNet,
+    contract: InputContract,
+    *,
+    threshold: float,
+    temperature: float = 1.0,
+    description: str,
+    training_data: str,
+    evidence: dict[str, Any],
+) -> Path:
     """Write a bundle (convolutions in half precision, everything else in float32) and return its JSON file."""
     import torch
     from safetensors.torch import save
@@ -142,12 +167,16 @@ def _read_card(path: Path) -> dict[str, Any]:
     if not shaped or not all(isinstance(card["weights"].get(k), str) for k in ("file", "sha256")):
         raise ModelError(f"{path.name} is not a BreastCMSL model card; choose the .json file of a model bundle.")
     if card.get("schema_version") != SCHEMA_VERSION:
-        raise ModelError(f"{path.name} has model format {card.get('schema_version')}, this version reads {SCHEMA_VERSION}; update BreastCMSL or the model.")
+        raise ModelError(
+            f"{path.name} has format {card.get('schema_version')}, this version reads {SCHEMA_VERSION}; update BreastCMSL or the model."
+        )
     return card
 
 
 def _dataclass(kind, values: dict[str, Any]):
     """A frozen settings object from JSON: unknown names are refused, lists become tuples."""
+    if not isinstance(values, dict):
+        raise TypeError(f"{kind.__name__} is not an object")
     known = {f.name for f in fields(kind)}
     unknown = set(values) - known
     if unknown:

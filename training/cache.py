@@ -54,7 +54,12 @@ def store(path: Path, made: ModelInput, meta: dict) -> None:
     meta = {**meta, "affine": made.affine.tolist(), "scale": made.scale, "mask_source": made.mask_source}
     partial = path.with_suffix(f".{os.getpid()}.tmp")
     with open(partial, "wb") as stream:
-        np.savez(stream, **{f"full_{k}": v for k, v in full.items()}, **{f"half_{k}": v for k, v in half.items()}, meta=np.frombuffer(json.dumps(meta).encode(), np.uint8))
+        np.savez(
+            stream,
+            **{f"full_{k}": v for k, v in full.items()},
+            **{f"half_{k}": v for k, v in half.items()},
+            meta=np.frombuffer(json.dumps(meta).encode(), np.uint8),
+        )
     os.replace(partial, path)
 
 

@@ -50,7 +50,13 @@ def predict(predictor: Predictor, paths: list[Path], maps: tuple[str, ...] = ())
         exam = cache.load(path)
         start = time.perf_counter()
         answer = predictor.predict(exam.array.float())
-        row = {"seed": exam.meta["seed"], "label": exam.meta["label"], "probability": answer.probability, "logit": answer.logit, "seconds": time.perf_counter() - start}
+        row = {
+            "seed": exam.meta["seed"],
+            "label": exam.meta["label"],
+            "probability": answer.probability,
+            "logit": answer.logit,
+            "seconds": time.perf_counter() - start,
+        }
         if exam.meta["label"]:
             inside, affine = exam.inside.numpy(), np.array(exam.meta["affine"])
             lesion = next(x for x in exam.meta["lesions"] if x["malignant"])
@@ -61,7 +67,11 @@ def predict(predictor: Predictor, paths: list[Path], maps: tuple[str, ...] = ())
                 distance = float(np.linalg.norm(np.array(peak.ras_mm) - lesion["ras_mm"]))
                 row[name] = {"distance_mm": distance, "hit": distance <= lesion["radius_mm"]}
         rows.append(row)
-        print(f"{path.name}: label {row['label']}, probability {row['probability']:.3f}", *[f"{m} {row[m]['distance_mm']:.1f} mm" for m in maps if m in row], flush=True)
+        print(
+            f"{path.name}: label {row['label']}, probability {row['probability']:.3f}",
+            *[f"{m} {row[m]['distance_mm']:.1f} mm" for m in maps if m in row],
+            flush=True,
+        )
     return rows
 
 
@@ -69,11 +79,19 @@ def summarise(rows: list[dict], threshold: float, maps: tuple[str, ...]) -> dict
     """Figures with 95 % intervals: DeLong for the AUC, bootstrap over exams (seed 0) for the rest."""
     labels = np.array([r["label"] for r in rows])
     probabilities = np.array([r["probability"] for r in rows])
-    figures = {"n": len(rows), "malignant": int(labels.sum()), "auc": metrics.auc(labels, probabilities), "auc_95": metrics.auc_interval(labels, probabilities)}
+    figures = {
+        "n": len(rows),
+        "malignant": int(labels.sum()),
+        "auc": metrics.auc(labels, probabilities),
+        "auc_95": metrics.auc_interval(labels, probabilities),
+    }
     figures.update(metrics.at_threshold(labels, probabilities, threshold))
     local = {}
     for name in maps:
-        for protocol, chosen in (("called_malignant", [r for r in rows if r["label"] and r["probability"] >= threshold]), ("all_malignant", [r for r in rows if r["label"]])):
+        for protocol, chosen in (
+            ("called_malignant", [r for r in rows if r["label"] and r["probability"] >= threshold]),
+            ("all_malignant", [r for r in rows if r["label"]]),
+        ):
             if len(chosen) > 1:
                 distances = np.array([r[name]["distance_mm"] for r in chosen])
                 values = metrics.localisation(distances, np.array([r[name]["hit"] for r in chosen]))

@@ -53,7 +53,9 @@ def youden_threshold(labels: np.ndarray, probabilities: np.ndarray) -> float:
     return float(middles[int(np.argmax(scores))])
 
 
-def bootstrap_interval(values: np.ndarray, statistic=np.mean, confidence: float = 0.95, seed: int = 0, rounds: int = 2000) -> tuple[float, float]:
+def bootstrap_interval(
+    values: np.ndarray, statistic=np.mean, confidence: float = 0.95, seed: int = 0, rounds: int = 2000
+) -> tuple[float, float]:
     """Percentile bootstrap over patients."""
     values = np.asarray(values, dtype=np.float64)
     rng = np.random.default_rng(seed)

@@ -28,7 +28,11 @@ def make(seed: int, folder: str) -> int:
     path = Path(folder) / f"{seed:06d}.npz"
     if not path.exists():
         made = simulate(seed, label_of(seed))
-        cache.store(path, preprocess(made.exam, cache.contract()), {"seed": seed, "label": int(made.malignant), "lesions": made.lesions, "facts": made.facts})
+        cache.store(
+            path,
+            preprocess(made.exam, cache.contract()),
+            {"seed": seed, "label": int(made.malignant), "lesions": made.lesions, "facts": made.facts},
+        )
     return seed
 
 

@@ -108,8 +108,8 @@ def validate(network: BreastNet, exams: Exams, batch: int) -> tuple[float, float
     logits, labels = [], []
     for arrays, target in batches(exams, batch, None):
         with torch.autocast("cpu", dtype=torch.bfloat16):
-            pooled = network.pooled(arrays.bfloat16())
-        logits.append(network.classify(pooled))
+            features = network.feature_map(arrays.bfloat16())
+        logits.append(network.classify(network.pool(features)))
         labels.append(target)
     logits, labels = torch.cat(logits), torch.cat(labels)
     return float(sigmoid_loss(logits, labels)), auc(labels.numpy(), logits.numpy())
@@ -150,10 +150,14 @@ def main() -> None:
     optimiser = torch.optim.AdamW([{"params": decayed, "weight_decay": 0.02}, {"params": plain, "weight_decay": 0.0}], lr=o.rate)
     steps = o.epochs * (len(train) // o.batch)
     warm = max(1, steps // 20)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda s: min((s + 1) / warm, 0.5 * (1 + math.cos(math.pi * min(1.0, s / steps))) + 0.01))
+    schedule = torch.optim.lr_scheduler.LambdaLR(
+        optimiser, lambda s: min((s + 1) / warm, 0.5 * (1 + math.cos(math.pi * min(1.0, s / steps))) + 0.01)
+    )
 
     o.output.mkdir(parents=True, exist_ok=True)
-    (o.output / "config.json").write_text(json.dumps({**{k: str(v) if isinstance(v, Path) else v for k, v in vars(o).items()}, "network": asdict(network.settings)}, indent=1))
+    (o.output / "config.json").write_text(
+        json.dumps({**{k: str(v) if isinstance(v, Path) else v for k, v in vars(o).items()}, "network": asdict(network.settings)}, indent=1)
+    )
     first, best = 0, -1.0
     last = o.output / "last.pt"
     if last.exists():
@@ -173,18 +177,24 @@ def main() -> None:
                     module.eval()
         for arrays, labels in batches(train, o.batch, generator):
             with torch.autocast("cpu", dtype=torch.bfloat16):
-                pooled = network.pooled(arrays.bfloat16())
-            loss = objective(network, pooled, labels, o.objective, margin)
+                features = network.feature_map(arrays.bfloat16())
+            loss = objective(network, network.pool(features), labels, o.objective, margin)
             optimiser.zero_grad(set_to_none=True)
             loss.backward()
             torch.nn.utils.clip_grad_norm_(network.parameters(), 5.0)
             optimiser.step()
             schedule.step()
-            total, seen = total + float(loss) * len(labels), seen + len(labels)
+            total, seen = total + float(loss.detach()) * len(labels), seen + len(labels)
         if not o.freeze_norm:
             settle_norms(network, train, o.batch, generator)
         check_loss, check_auc = validate(network, check, o.batch)
-        row = {"epoch": epoch + 1, "train_loss": round(total / seen, 4), "validation_loss": round(check_loss, 4), "validation_auc": round(check_auc, 4), "seconds": round(time.time() - start, 1)}
+        row = {
+            "epoch": epoch + 1,
+            "train_loss": round(total / seen, 4),
+            "validation_loss": round(check_loss, 4),
+            "validation_auc": round(check_auc, 4),
+            "seconds": round(time.time() - start, 1),
+        }
         print(row, flush=True)
         new = not (o.output / "metrics.csv").exists()
         with open(o.output / "metrics.csv", "a", newline="") as stream:
@@ -196,7 +206,17 @@ def main() -> None:
             best = check_auc
             save_weights(network, o.output / "best.safetensors")
         partial = last.with_suffix(".tmp")
-        torch.save({"network": network.state_dict(), "optimiser": optimiser.state_dict(), "schedule": schedule.state_dict(), "generator": generator.get_state(), "epoch": epoch + 1, "best": best}, partial)
+        torch.save(
+            {
+                "network": network.state_dict(),
+                "optimiser": optimiser.state_dict(),
+                "schedule": schedule.state_dict(),
+                "generator": generator.get_state(),
+                "epoch": epoch + 1,
+                "best": best,
+            },
+            partial,
+        )
         os.replace(partial, last)
     save_weights(network, o.output / "final.safetensors")
 

@@ -525,7 +525,7 @@ def _choose_t1(stacks: Sequence[Stack], dynamics: Sequence[Stack], times: Sequen
         else:
             candidates.append((before is True, says_fat_saturation(stack.head.description) is False, int(np.prod(stack.shape)), stack))
     if not candidates:
-        return None, [*remarks, "No T1 without fat saturation from before the contrast agent was found; the breasts are found without it."]
+        return None, remarks  # preprocessing says what the breasts were found on instead
     sure, _, _, best = max(candidates, key=lambda c: c[:3])
     if not sure:
         remarks.append(f"{best.name} was taken for the T1, though its headers do not tell that it is from before the contrast agent.")

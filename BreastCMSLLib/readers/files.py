@@ -75,8 +75,6 @@ def read_files(
     dynamics, found_t1, remarks = _parts(phases, t1 is not None, kind)
     messages += remarks
     t1 = t1 or found_t1
-    if t1 is None:
-        messages.append("No T1 without fat saturation was given; the breasts are found without it.")
     if times_s is not None:
         if len(times_s) != len(dynamics):
             names = ", ".join(p.name for p in dynamics)

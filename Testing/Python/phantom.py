@@ -26,7 +26,9 @@ def oblique_affine(rng: np.random.Generator, spacing, largest_deg: float = 25.0)
     return affine
 
 
-def body_exam(affine: np.ndarray, shape, lesion_ras=None, *, phases: int = 4, seed: int = 0, radius_mm: float = 8.0, lesion_signal: float = 500.0) -> Exam:
+def body_exam(
+    affine: np.ndarray, shape, lesion_ras=None, *, phases: int = 4, seed: int = 0, radius_mm: float = 8.0, lesion_signal: float = 500.0
+) -> Exam:
     """A chest with two breasts in a grid of any orientation (its centre is the body's); the lesion enhances and washes out."""
     rng = np.random.default_rng(seed)
     centre = apply_affine(affine, (np.array(shape) - 1) / 2)
@@ -45,7 +47,10 @@ def body_exam(affine: np.ndarray, shape, lesion_ras=None, *, phases: int = 4, se
             squared = sum((place - np.float32(c)) ** 2 for place, c in zip(places, lesion_ras, strict=True))
             post = post + lesion_signal * np.exp(-0.5 * squared / radius_mm**2) * (1 - 0.1 * p)
         dynamics.append(post)
-    return make_exam([Phase(Volume(np.clip(a, 0, None).astype(np.float32), affine), f"phase {n}", time_s=90.0 * n) for n, a in enumerate(dynamics)], kind="phases")
+    return make_exam(
+        [Phase(Volume(np.clip(a, 0, None).astype(np.float32), affine), f"phase {n}", time_s=90.0 * n) for n, a in enumerate(dynamics)],
+        kind="phases",
+    )
 
 
 def smoothing_network(settings: NetworkSettings | None = None) -> BreastNet:

@@ -5,12 +5,12 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from phantom import oblique_affine, smoothing_network
 
 from BreastCMSLLib.attention import attention_map, cam, coam, feature_affine, find_peaks, normalise, upsample
 from BreastCMSLLib.errors import InputError
 from BreastCMSLLib.geometry import Volume, apply_affine, resample
 from BreastCMSLLib.network import BreastNet, NetworkSettings
-from phantom import oblique_affine, smoothing_network
 
 
 @settings(max_examples=30, deadline=None)

@@ -30,7 +30,7 @@ AFFINE = np.array([[-2.0, 0, 0, 40], [0, -1.5, 0, 30], [0, 0, 3, -20], [0, 0, 0,
 PEAK_IJK = (6, 9, 5)
 
 # Stands in for "python -m BreastCMSLLib": speaks the same protocol, needs NumPy alone, and misbehaves on demand.
-FAKE_CHILD = '''
+FAKE_CHILD = """
 import json, os, pathlib, subprocess, sys, time
 import numpy as np
 
@@ -107,7 +107,7 @@ result = {
 }
 (output / "result.json").write_text(json.dumps(result), encoding="utf-8")
 say(event="done", result=str(output / "result.json"), heatmap=str(output / "heatmap.nrrd"))
-'''
+"""
 
 
 @pytest.fixture(scope="session")

@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from phantom import body_exam, oblique_affine
 
 from BreastCMSLLib.errors import InputError
 from BreastCMSLLib.exam import Phase, make_exam
 from BreastCMSLLib.frangi import ridgeness
 from BreastCMSLLib.geometry import Volume, apply_affine, closest_canonical_axes, from_sitk, grid_distance, resample, to_sitk
 from BreastCMSLLib.preprocessing import InputContract, canonical_grid, phase_weights, preprocess
-from phantom import body_exam, oblique_affine
 
 AXIAL = np.array([[-1.2, 0, 0, 170.0], [0, -1.2, 0, 130.0], [0, 0, 1.5, -100.0], [0, 0, 0, 1]])
 SHAPE = (280, 220, 120)
@@ -103,7 +103,9 @@ def test_itk_and_our_affines_agree(seed):
     back = from_sitk(to_sitk(volume))
     assert np.array_equal(back.array, volume.array) and grid_distance(volume.shape, back.affine, volume.affine) < 1e-4
     image, index = to_sitk(volume), (2, 3, 4)
-    assert np.allclose(np.array(image.TransformIndexToPhysicalPoint(index)) * [-1, -1, 1], apply_affine(volume.affine, np.array(index)), atol=1e-4)
+    assert np.allclose(
+        np.array(image.TransformIndexToPhysicalPoint(index)) * [-1, -1, 1], apply_affine(volume.affine, np.array(index)), atol=1e-4
+    )
     same = resample(volume, volume.shape, volume.affine)
     assert np.allclose(same.array, volume.array, atol=1e-3)
 
@@ -133,7 +135,12 @@ def test_frangi_equals_the_formula_slice_by_slice():
     slices /= np.abs(slices).max()
     ours = ridgeness(slices, sigmas=(1.5,), structure=0.2).numpy()
     for n, image in enumerate(slices):
-        h = 1.5**2 * np.array([[ndimage.gaussian_filter(image, 1.5, order=o, mode="nearest", truncate=8) for o in row] for row in (((2, 0), (1, 1)), ((1, 1), (0, 2)))])
+        h = 1.5**2 * np.array(
+            [
+                [ndimage.gaussian_filter(image, 1.5, order=o, mode="nearest", truncate=8) for o in row]
+                for row in (((2, 0), (1, 1)), ((1, 1), (0, 2)))
+            ]
+        )
         values = np.linalg.eigvalsh(h.transpose(2, 3, 0, 1))
         values = np.take_along_axis(values, np.abs(values).argsort(-1), -1)
         theirs = np.exp(-((values[..., 0] / values[..., 1]) ** 2) / 0.5) * (1 - np.exp(-(values**2).sum(-1) / (2 * 0.2**2)))

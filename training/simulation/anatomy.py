@@ -51,7 +51,9 @@ def _ellipsoid(x, y, z, centre, radii) -> torch.Tensor:
     return (1 - q) / slope.clamp_min(1e-3)
 
 
-def build(x: torch.Tensor, y: torch.Tensor, z: torch.Tensor, voxel_mm: float, rng: np.random.Generator, generator: torch.Generator) -> Anatomy:
+def build(
+    x: torch.Tensor, y: torch.Tensor, z: torch.Tensor, voxel_mm: float, rng: np.random.Generator, generator: torch.Generator
+) -> Anatomy:
     """Tissues for coordinates x (n,1,1), y (1,n,1), z (1,1,n)."""
     shape = (x.shape[0], y.shape[1], z.shape[2])
     u = rng.uniform
@@ -109,10 +111,14 @@ def build(x: torch.Tensor, y: torch.Tensor, z: torch.Tensor, voxel_mm: float, rn
         inner = torch.minimum(inner, 1 - knob)
     glandular = glandular.clamp(0, 1) * (inner - muscle - chest).clamp_min(0)
 
-    heart = chest * _soft(_ellipsoid(x, y, z, (-u(15, 35), -u(62, 75) - cover * 0.5, middle_z - u(-5, 25)), (u(42, 55), u(34, 44), u(48, 60))), voxel_mm * 2)
+    heart = chest * _soft(
+        _ellipsoid(x, y, z, (-u(15, 35), -u(62, 75) - cover * 0.5, middle_z - u(-5, 25)), (u(42, 55), u(34, 44), u(48, 60))), voxel_mm * 2
+    )
     aorta = chest * _soft(_ellipsoid(x, y, z, (-u(8, 18), -u(130, 150), 0.0), (11.0, 11.0, 900.0)), voxel_mm)
     arch = chest * _soft(_ellipsoid(x, y, z, (u(-5, 12), -u(55, 70), middle_z + u(50, 75)), (u(16, 26), u(16, 24), u(28, 40))), voxel_mm)
-    liver = chest * _soft(_ellipsoid(x, y, z, (u(35, 60), -u(80, 95), middle_z - u(105, 130)), (u(80, 100), u(60, 75), u(50, 70))), voxel_mm * 2)
+    liver = chest * _soft(
+        _ellipsoid(x, y, z, (u(35, 60), -u(80, 95), middle_z - u(105, 130)), (u(80, 100), u(60, 75), u(50, 70))), voxel_mm * 2
+    )
     blood = torch.maximum(torch.maximum(heart, aorta), arch)
     liver = torch.minimum(liver, (chest - blood).clamp_min(0))
     vessels = _vessels(x, y, z, breasts, front, voxel_mm, cover, rng, shape)
@@ -138,16 +144,33 @@ def _vessels(x, y, z, breasts, front, voxel_mm, cover, rng, shape) -> torch.Tens
             index = [int(np.abs(g - c).argmin()) for g, c in zip((gx, gy, gz), point)]
             reach = int(np.ceil(radius / voxel_mm)) + 1
             window = tuple(slice(max(0, n - reach), n + reach + 1) for n in index)
-            distance = np.sqrt((gx[window[0], None, None] - point[0]) ** 2 + (gy[None, window[1], None] - point[1]) ** 2 + (gz[None, None, window[2]] - point[2]) ** 2)
-            out[window] = np.maximum(out[window], np.clip((radius - distance) / voxel_mm + 0.5, 0, 1) * min(1.0, (2 * radius / voxel_mm) ** 2))
+            distance = np.sqrt(
+                (gx[window[0], None, None] - point[0]) ** 2
+                + (gy[None, window[1], None] - point[1]) ** 2
+                + (gz[None, None, window[2]] - point[2]) ** 2
+            )
+            out[window] = np.maximum(
+                out[window], np.clip((radius - distance) / voxel_mm + 0.5, 0, 1) * min(1.0, (2 * radius / voxel_mm) ** 2)
+            )
 
     for side in (-1, 1):
         z_line = np.arange(-90, 90, voxel_mm)
-        paint(np.stack([np.full_like(z_line, side * 24.0), np.full_like(z_line, -cover - 9.0), z_line], 1), np.full(z_line.size, rng.uniform(1.2, 2.0)))
-    for side, centre, radii, _ in breasts:
+        paint(
+            np.stack([np.full_like(z_line, side * 24.0), np.full_like(z_line, -cover - 9.0), z_line], 1),
+            np.full(z_line.size, rng.uniform(1.2, 2.0)),
+        )
+    for _side, centre, radii, _ in breasts:
         for _vessel in range(rng.integers(2, 8)):
-            start = np.array([centre[0] + rng.uniform(-0.6, 0.6) * radii[0], rng.uniform(-10, 5), centre[2] + rng.uniform(-0.7, 0.7) * radii[2]])
-            aim = np.array([centre[0] + rng.uniform(-0.5, 0.5) * radii[0], centre[1] + radii[1] * rng.uniform(0.5, 0.9), centre[2] + rng.uniform(-0.5, 0.5) * radii[2]])
+            start = np.array(
+                [centre[0] + rng.uniform(-0.6, 0.6) * radii[0], rng.uniform(-10, 5), centre[2] + rng.uniform(-0.7, 0.7) * radii[2]]
+            )
+            aim = np.array(
+                [
+                    centre[0] + rng.uniform(-0.5, 0.5) * radii[0],
+                    centre[1] + radii[1] * rng.uniform(0.5, 0.9),
+                    centre[2] + rng.uniform(-0.5, 0.5) * radii[2],
+                ]
+            )
             steps = int(np.linalg.norm(aim - start) / (voxel_mm * 0.8))
             t = np.linspace(0, 1, max(steps, 2))[:, None]
             sway = sum(rng.normal(0, 7 / n, 3) * np.sin(np.pi * n * t + rng.uniform(0, np.pi)) for n in (1, 2, 3))

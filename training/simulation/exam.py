@@ -68,12 +68,28 @@ def simulate(seed: int, malignant: bool, *, voxel_mm: float | None = None, with_
     shift = np.array([u(-15, 15), u(-30, 30), u(-30, 30)])
     affine[:3, 3] += shift
     names = ["dynamic pre", *[f"dynamic post {n}" for n in range(1, len(times))]]
-    dynamics = [Phase(_scanner_axes(p, affine), name, f"simulated:{seed}:{n}", float(t), n) for n, (p, t, name) in enumerate(zip(phases, times, names))]
-    exam = make_exam(dynamics, kind="phases", identifiers={"simulated_seed": seed},
-                     t1=None if t1 is None else Phase(_scanner_axes(t1, affine), "T1 non-fat-saturated (simulated)", f"simulated:{seed}:t1"))
-    listed = tuple({"ras_mm": tuple(float(c) for c in lesion.centre + shift), "radius_mm": lesion.radius_mm, "malignant": lesion.malignant,
-                    "side": "right" if lesion.side > 0 else "left"} for lesion in found)
-    return SimulatedExam(exam, malignant, truth[::-1, ::-1, :], listed, {"lesions": len(found), "largest_mm": max(lesion.radius_mm for lesion in found)})
+    dynamics = [
+        Phase(_scanner_axes(p, affine), name, f"simulated:{seed}:{n}", float(t), n)
+        for n, (p, t, name) in enumerate(zip(phases, times, names))
+    ]
+    exam = make_exam(
+        dynamics,
+        kind="phases",
+        identifiers={"simulated_seed": seed},
+        t1=None if t1 is None else Phase(_scanner_axes(t1, affine), "T1 non-fat-saturated (simulated)", f"simulated:{seed}:t1"),
+    )
+    listed = tuple(
+        {
+            "ras_mm": tuple(float(c) for c in lesion.centre + shift),
+            "radius_mm": lesion.radius_mm,
+            "malignant": lesion.malignant,
+            "side": "right" if lesion.side > 0 else "left",
+        }
+        for lesion in found
+    )
+    return SimulatedExam(
+        exam, malignant, truth[::-1, ::-1, :], listed, {"lesions": len(found), "largest_mm": max(lesion.radius_mm for lesion in found)}
+    )
 
 
 def _scanner_axes(array: np.ndarray, affine: np.ndarray) -> Volume:
@@ -137,7 +153,9 @@ def _scan(body, found, lesion_fraction, size, voxel_mm, rng, generator, with_t1)
     take = lambda t: t.reshape(-1)[inside]  # noqa: E731  only body voxels carry signal
     rest = take(1 - lesion_fraction)
     parts = torch.stack([take(body.fractions[n]) for n in names]) * rest
-    patchy = take((0.45 * anatomy.smooth_noise(size, 12 / voxel_mm, generator) + 0.3 * anatomy.smooth_noise(size, 4 / voxel_mm, generator)).exp())
+    patchy = take(
+        (0.45 * anatomy.smooth_noise(size, 12 / voxel_mm, generator) + 0.3 * anatomy.smooth_noise(size, 4 / voxel_mm, generator)).exp()
+    )
     fat_left = _fat_left(size, rng, generator)
     shading = _shading(body, size, rng, generator)
     field = take(shading)
@@ -156,7 +174,9 @@ def _scan(body, found, lesion_fraction, size, voxel_mm, rng, generator, with_t1)
     has_lesion = lesion_part.nonzero()[:, 0]
     lesion_mod, lesion_index = take(lesion_mod)[has_lesion], take(lesion_index)[has_lesion]
 
-    def signal(concentrations: np.ndarray | None, lesion_concentrations: np.ndarray | None, tr_ms: float, flip_deg: float, fat) -> torch.Tensor:
+    def signal(
+        concentrations: np.ndarray | None, lesion_concentrations: np.ndarray | None, tr_ms: float, flip_deg: float, fat
+    ) -> torch.Tensor:
         total = torch.zeros(inside.numel())
         for n, name in enumerate(names):
             r1 = r10[n]

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+
 @dataclass
 class Lesion:
     """centre: mm in the anatomy's frame. radius_mm: of the sphere of equal size before irregularity.
@@ -46,11 +47,24 @@ def draw(malignant: bool, rng: np.random.Generator) -> Lesion:
         heterogeneity = rng.uniform(0.02, 0.3)
     directions = rng.normal(size=(int(spicules), 3))
     directions /= np.linalg.norm(directions, axis=1, keepdims=True) + 1e-9
-    return Lesion(malignant, np.zeros(3), radius, stretch, irregularity, directions, rim, heterogeneity,
-                  float(np.clip(ktrans, 0.03, 1.2)), float(np.clip(ve, 0.12, 0.8)), float(np.clip(rng.normal(0.05, 0.02), 0.0, 0.15)))
+    return Lesion(
+        malignant,
+        np.zeros(3),
+        radius,
+        stretch,
+        irregularity,
+        directions,
+        rim,
+        heterogeneity,
+        float(np.clip(ktrans, 0.03, 1.2)),
+        float(np.clip(ve, 0.12, 0.8)),
+        float(np.clip(rng.normal(0.05, 0.02), 0.0, 0.15)),
+    )
 
 
-def place(lesion: Lesion, gx: np.ndarray, gy: np.ndarray, gz: np.ndarray, allowed: np.ndarray, voxel_mm: float, rng: np.random.Generator) -> bool:
+def place(
+    lesion: Lesion, gx: np.ndarray, gy: np.ndarray, gz: np.ndarray, allowed: np.ndarray, voxel_mm: float, rng: np.random.Generator
+) -> bool:
     """Put the lesion at a random allowed voxel and rasterise it with partial volume; False when there is no room."""
     candidates = np.flatnonzero(allowed)
     if not candidates.size:
@@ -58,8 +72,12 @@ def place(lesion: Lesion, gx: np.ndarray, gy: np.ndarray, gz: np.ndarray, allowe
     i, j, k = np.unravel_index(int(candidates[rng.integers(candidates.size)]), allowed.shape)
     lesion.centre = np.array([gx[i], gy[j], gz[k]]) + rng.uniform(-0.5, 0.5, 3) * voxel_mm
     reach = lesion.radius_mm * 2.3 + 2 * voxel_mm
-    window = tuple(slice(int(np.searchsorted(g, c - reach)), int(np.searchsorted(g, c + reach))) for g, c in zip((gx, gy, gz), lesion.centre))
-    dx, dy, dz = np.meshgrid(gx[window[0]] - lesion.centre[0], gy[window[1]] - lesion.centre[1], gz[window[2]] - lesion.centre[2], indexing="ij")
+    window = tuple(
+        slice(int(np.searchsorted(g, c - reach)), int(np.searchsorted(g, c + reach))) for g, c in zip((gx, gy, gz), lesion.centre)
+    )
+    dx, dy, dz = np.meshgrid(
+        gx[window[0]] - lesion.centre[0], gy[window[1]] - lesion.centre[1], gz[window[2]] - lesion.centre[2], indexing="ij"
+    )
     d = np.stack([dx, dy, dz]) / (lesion.radius_mm * lesion.stretch[:, None, None, None])
     q = np.sqrt((d**2).sum(0)) + 1e-6
     unit = d / q

@@ -1,0 +1,152 @@
+"""The main job on exams with known truth: geometry through the real network, and what the result says."""
+
+import json
+
+import numpy as np
+import pytest
+from phantom import body_exam, oblique_affine, smoothing_network
+
+from BreastCMSLLib.attention import feature_affine
+from BreastCMSLLib.errors import InputError
+from BreastCMSLLib.geometry import apply_affine, closest_canonical_axes
+from BreastCMSLLib.inference import Predictor
+from BreastCMSLLib.kinetics import curve_at, describe
+from BreastCMSLLib.network import NetworkSettings
+from BreastCMSLLib.pipeline import STAGES, analyze, overall_progress
+from BreastCMSLLib.preprocessing import InputContract, preprocess
+from BreastCMSLLib.weights import load_bundle, save_bundle
+
+
+@pytest.fixture(scope="module")
+def predictor(tmp_path_factory):
+    """The shipped architecture with weights that only smooth: its map is a blurred image of the enhancement."""
+    network = smoothing_network(NetworkSettings(width=2))
+    card = save_bundle(
+        tmp_path_factory.mktemp("model"),
+        "impulse",
+        network,
+        InputContract(),
+        threshold=0.5,
+        description="",
+        training_data="nothing",
+        evidence={},
+    )
+    return Predictor(load_bundle(card), "cpu", "float32")
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_a_lesion_in_an_oblique_flipped_anisotropic_exam_comes_back_in_its_place(predictor, seed):
+    """A lesion at a known RAS point, on a cell's centre: the heatmap's peak on the exam's own grid is within one voxel of it."""
+    rng = np.random.default_rng(seed)
+    affine = oblique_affine(rng, (1.7, 1.3, 2.1), 12.0)
+    axes, _ = closest_canonical_axes(affine)
+    shape = np.zeros(3, int)
+    for world, extent in enumerate((330.0, 250.0, 170.0)):
+        shape[axes[world]] = int(extent / np.linalg.norm(affine[:3, axes[world]]))
+    shape = tuple(int(n) for n in shape)
+    centre = apply_affine(affine, (np.array(shape) - 1) / 2)
+    grid = preprocess(body_exam(affine, shape)).affine
+    cells = feature_affine(grid, predictor.bundle.network.settings.total_stride)
+    wanted = np.round(apply_affine(np.linalg.inv(cells), centre + [80.0, 20.0, 5.0]))
+    lesion = apply_affine(cells, wanted)
+
+    exam = body_exam(affine, shape, lesion)
+    analysis = analyze(exam, predictor)
+    assert np.allclose(grid, preprocess(exam).affine)  # the mask does not depend on the lesion
+    heat = analysis.heatmap
+    assert heat.shape == exam.grid.shape and np.array_equal(heat.affine, exam.grid.affine)
+    peak = np.array(np.unravel_index(int(heat.array.argmax()), heat.shape))
+    true = apply_affine(np.linalg.inv(affine), lesion)
+    assert np.abs(peak - true).max() <= 1.0, (peak, true)
+    assert np.linalg.norm(np.array(analysis.result["peaks"][0]["ras_mm"]) - lesion) < 1.2
+    assert analysis.result["peaks"][0]["side"] == "right"
+
+
+AXIAL = np.array([[-1.5, 0, 0, 165.0], [0, -1.5, 0, 120.0], [0, 0, 2.0, -88.0], [0, 0, 0, 1]])
+
+
+@pytest.fixture(scope="module")
+def analysed(predictor):
+    exam = body_exam(AXIAL, (220, 170, 88), apply_affine(AXIAL, np.array([109.5, 84.5, 43.5])) + [-78, 15, 0])
+    stages = []
+    return exam, analyze(exam, predictor, progress=lambda stage, fraction: stages.append((stage, fraction))), stages
+
+
+def test_result_is_complete_and_json(analysed):
+    exam, analysis, _ = analysed
+    result = json.loads(json.dumps(analysis.result, allow_nan=False))
+    assert {
+        "probability",
+        "logit",
+        "malignant",
+        "threshold",
+        "peaks",
+        "phases",
+        "device",
+        "model",
+        "timings_s",
+        "warnings",
+        "versions",
+        "input",
+    } <= set(result)
+    assert result["schema_version"] == 1 and result["research_use_only"] is True
+    assert 0 <= result["probability"] <= 1 and result["malignant"] == (result["probability"] >= result["threshold"])
+    assert result["probability"] == pytest.approx(1 / (1 + np.exp(-result["logit"])), abs=1e-5)
+    assert [p["role"] for p in result["phases"]] == ["pre", "post", "post", "post"]
+    assert result["peaks"][0]["side"] == "left" and {"ras_mm", "value", "side"} <= set(result["peaks"][0])
+    assert {"name", "sha256"} <= set(result["model"]) and result["exam_id"] == exam.exam_id
+    assert analysis.heatmap.array.dtype == np.float32
+    assert analysis.heatmap.array.min() >= 0 and analysis.heatmap.array.max() <= 1
+
+
+def test_the_same_exam_gives_the_same_result(analysed, predictor):
+    exam, first, _ = analysed
+    second = analyze(exam, predictor)
+    assert second.result["logit"] == first.result["logit"] and second.result["peaks"] == first.result["peaks"]
+    assert np.array_equal(second.heatmap.array, first.heatmap.array)
+
+
+def test_progress_only_goes_forward(analysed):
+    _, _, stages = analysed
+    fractions = [overall_progress(*s) for s in stages]
+    assert fractions == sorted(fractions) and {s for s, _ in stages} <= set(STAGES) and fractions[-1] <= 1
+
+
+def test_stopping_in_any_stage_ends_the_analysis(analysed, predictor):
+    class Stop(Exception):
+        pass
+
+    for wanted in ("mask", "network", "map"):
+
+        def stop(stage, fraction, wanted=wanted):
+            if stage == wanted:
+                raise Stop
+
+        with pytest.raises(Stop):
+            analyze(analysed[0], predictor, progress=stop)
+
+
+def test_unknown_map_and_device_are_named(analysed, predictor):
+    with pytest.raises(InputError, match="no map called 'GradCAM'"):
+        analyze(analysed[0], predictor, map_name="GradCAM")
+    with pytest.raises(InputError, match="device"):
+        Predictor(predictor.bundle, "cuda:99")
+
+
+def test_kinetics_at_the_lesion(analysed):
+    """The phantom's lesion washes out by construction; its curve is read a few mm beside the marker."""
+    exam, _, _ = analysed
+    lesion = apply_affine(AXIAL, np.array([109.5, 84.5, 43.5])) + [-78, 15, 0]
+    found = curve_at(exam, tuple(lesion + [4, -3, 2]))
+    assert np.linalg.norm(np.array(found["ras_mm"]) - lesion) < 4
+    assert found["unit"] == "%" and found["times_s"] == [90.0, 180.0, 270.0]
+    assert found["enhancement"][0] == pytest.approx(100 * (450 + 8) / 200, rel=0.1)
+    assert found["enhancement"][0] > found["enhancement"][2] and found["wash_out"] < -10 and found["type"] == "washout"
+
+
+@pytest.mark.parametrize(
+    "curve, kind", [([100, 120, 140], "persistent"), ([100, 101, 99], "plateau"), ([150, 130, 100], "washout"), ([80], "plateau")]
+)
+def test_curve_types(curve, kind):
+    assert describe(np.array(curve, float), None)[2] == kind
+    assert describe(np.array(curve, float), 200.0 * np.arange(len(curve)))[2] == kind
