@@ -19,12 +19,12 @@ def main() -> None:
     parser.add_argument("--benign", action="store_true", help="make a benign exam instead of a malignant one")
     arguments = parser.parse_args()
     made = simulate(arguments.seed, not arguments.benign, with_t1=True)
-    phases = [made.exam.pre, *made.exam.post, made.exam.t1]
-    write_dicom(arguments.output, phases, seed=arguments.seed)
+    phases = [made.exam.pre, *made.exam.post]
+    write_dicom(arguments.output, phases, t1=made.exam.t1, seed=arguments.seed)
     truth = {"simulated": True, "seed": arguments.seed, "malignant": made.malignant, "lesions": made.lesions}
     truth_path = arguments.output.parent / f"{arguments.output.name}_truth.json"
     truth_path.write_text(json.dumps(truth, indent=1) + "\n")
-    print(f"Simulated exam in {arguments.output} ({len(phases)} series); what is in it: {truth_path}")
+    print(f"Simulated exam in {arguments.output} ({len(phases)} phases and a T1); what is in it: {truth_path}")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,75 @@
+"""Both real exams through the whole command. Skipped, with the reason, where the data are not beside the checkout."""
+
+import json
+
+import numpy as np
+import pytest
+
+from BreastCMSLLib import cli
+from BreastCMSLLib.geometry import apply_affine
+
+# Duke-Breast-Cancer-MRI case 153: the radiologists' box in slices sorted by z, half-open voxel ranges (columns, rows, slices)
+DUKE_BOX = np.array([[89, 124], [46, 82], [60, 78]], dtype=float)
+
+
+@pytest.fixture(scope="module")
+def duke(duke_folder, tmp_path_factory):
+    out = tmp_path_factory.mktemp("duke_out") / "out"
+    assert cli.main(["analyze", str(duke_folder), "--output", str(out), "--progress", "none"]) == 0
+    return out, json.loads((out / "result.json").read_text())
+
+
+def test_duke_is_suspicious_and_marked_in_the_box(duke):
+    _, result = duke
+    assert result["malignant"], result["probability"]
+    affine = np.array(result["input"]["grid"]["ijk_to_ras"])
+    index = apply_affine(np.linalg.inv(affine), np.array(result["peaks"][0]["ras_mm"]))
+    grown = result["map_cell_mm"] / 2 / np.linalg.norm(affine[:3, :3], axis=0)
+    assert (index >= DUKE_BOX[:, 0] - 0.5 - grown).all() and (index <= DUKE_BOX[:, 1] - 0.5 + grown).all(), index
+    assert result["peaks"][0]["side"] == "right"
+
+
+def test_duke_is_understood(duke):
+    out, result = duke
+    assert [p["name"] for p in result["phases"]] == ["ax dyn pre", *[f"ax dyn {n} pass" for n in ("1st", "2nd", "3rd", "4th")]]
+    assert result["t1"] is None and any("ax t1 tse +c was left out" in w for w in result["warnings"])
+    assert result["mask"]["source"] == "pre" and 3500 < result["mask"]["volume_ml"] < 6000
+    assert {p.name for p in out.iterdir()} == {"scene.mrb", "heatmap.nrrd", "result.json", "report.html", "overlay.png"}
+    text = (out / "result.json").read_text() + (out / "report.html").read_text(encoding="utf-8")
+    assert "Breast_MRI_153" not in text  # the patient's identifier in this collection
+
+
+@pytest.fixture(scope="module")
+def mimbcd(mimbcd_files, tmp_path_factory):
+    out = tmp_path_factory.mktemp("mimbcd_out") / "out"
+    assert cli.main(["analyze", *map(str, mimbcd_files.values()), "--output", str(out), "--progress", "none"]) == 0
+    return out, json.loads((out / "result.json").read_text())
+
+
+def test_mimbcd_subtractions_lose_their_offset(mimbcd):
+    _, result = mimbcd
+    assert result["input"]["subtraction_offsets"] == [100.0] * 5
+    assert [p["role"] for p in result["phases"]] == ["subtraction"] * 5 and result["t1"]["name"].startswith("S04_t1")
+    assert result["mask"]["source"] == "t1"
+
+
+def test_mimbcd_mask_holds_both_breasts_and_not_the_heart(mimbcd_files):
+    """Places read off the images (RAS mm): inside each breast, and in the heart and great vessels."""
+    from BreastCMSLLib.preprocessing import preprocess
+    from BreastCMSLLib.readers import read
+
+    made = preprocess(read(list(mimbcd_files.values())))
+    to_index = np.linalg.inv(made.affine)
+
+    def inside(ras):
+        return bool(made.inside[tuple(np.round(apply_affine(to_index, np.array(ras, float))).astype(int))])
+
+    for breast in MIMBCD_BREASTS:
+        assert inside(breast), breast
+    for heart in MIMBCD_HEART:
+        assert not inside(heart), heart
+    assert 1200 < made.mask_volume_ml < 3500
+
+
+MIMBCD_BREASTS = [(-64, -24, -34), (48, -24, -34), (-62, -24, 10), (46, -24, 10)]
+MIMBCD_HEART = [(-53, -101, -34), (18, -118, -34), (-20, -101, -34), (13, -129, 10), (-31, -123, 10)]
