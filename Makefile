@@ -24,11 +24,12 @@ endif
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help setup system moved demo test lint clean distclean
+.PHONY: help setup system moved demo screenshots test lint clean distclean
 
 help:
 	@echo "make demo       make a simulated breast MRI exam and analyse it; results in demo/result"
 	@echo "make test       check the style and run all tests"
+	@echo "make screenshots  renew the pictures in Resources/Screenshots"
 	@echo "make lint       check the style only"
 	@echo "make setup      only set up the virtual environment in $(VENV)"
 	@echo "make clean      remove what demo, tests and builds left behind"
@@ -58,6 +59,9 @@ demo: $(STAMP)
 	@echo "The simulated exam (DICOM) is in $(CURDIR)/demo/exam, the results in $(CURDIR)/demo/result:"
 	@ls -l demo/result
 	@echo "Open report.html in a browser, scene.mrb in 3D Slicer."
+
+screenshots: demo
+	QT_QPA_PLATFORM=offscreen $(BIN)/python scripts/screenshots.py
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

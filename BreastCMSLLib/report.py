@@ -109,7 +109,10 @@ def report_html(result: Mapping, images: Mapping[str, bytes], *, map_note: str =
 def kinetic_curve_svg(
     times_s: Iterable[float] | None, enhancement: Iterable[float], unit: str = "%", width: int = 440, height: int = 210
 ) -> str:
-    """The enhancement curve as inline SVG, from 0 at the pre-contrast phase; the axis is time in s, or the phase number."""
+    """The enhancement curve as inline SVG, from 0 at the pre-contrast phase; the axis is time in s, or the phase number.
+
+    A pre-contrast phase taken long before the others is drawn close to them, its segment dashed: the injection was later.
+    """
     values = [0.0, *(float(value) for value in enhancement)]
     times = None if times_s is None else [float(time) for time in times_s]
     # subtractions count time from the first of them, so it has no place for the pre-contrast zero
@@ -121,6 +124,12 @@ def kinetic_curve_svg(
     places = times if times is not None else [float(index) for index in range(len(values))]
     if len(places) != len(values) or len(values) < 2 or not all(_finite(number) for number in (*places, *values)):
         return ""
+    labels = [f"{place:.0f}" for place in places]
+    steps = sorted(b - a for a, b in zip(places[1:], places[2:]))
+    usual = steps[len(steps) // 2] if steps else 0.0
+    broken = times is not None and not starts_later and usual > 0 and places[1] - places[0] > 3 * usual
+    if broken:
+        places[0] = places[1] - 1.5 * usual
     left, right, top, bottom = 50, 14, 14, 40
     low, high = min(0.0, *values), max(0.0, *values)
     high = high if high > low else low + 1.0
@@ -138,14 +147,19 @@ def kinetic_curve_svg(
         f'<text x="{left - 6}" y="{y(value) + 4:.1f}" text-anchor="end">{value:g}</text>'
         for value in _ticks(low, high)
     ]
-    marks += [f'<text x="{x(place):.1f}" y="{height - bottom + 16}" text-anchor="middle">{place:.0f}</text>' for place in places]
-    points = " ".join(f"{x(place):.1f},{y(value):.1f}" for place, value in zip(places, values))
+    marks += [
+        f'<text x="{x(place):.1f}" y="{height - bottom + 16}" text-anchor="middle">{label}</text>' for place, label in zip(places, labels)
+    ]
+    spots = [f"{x(place):.1f},{y(value):.1f}" for place, value in zip(places, values)]
+    lines = f'<polyline points="{" ".join(spots[1:] if broken else spots)}" fill="none" stroke="#a3231b" stroke-width="2"/>'
+    if broken:
+        lines += f'<polyline points="{" ".join(spots[:2])}" fill="none" stroke="#a3231b" stroke-width="1.5" stroke-dasharray="3 5"/>'
     dots = "".join(f'<circle cx="{x(place):.1f}" cy="{y(value):.1f}" r="3.2" fill="#a3231b"/>' for place, value in zip(places, values))
     title = "time from first subtraction (s)" if starts_later else "time (s)" if times is not None else "phase"
     middle = (left + width - right) / 2
     return (
         f'<svg viewBox="0 0 {width} {height}" width="100%" role="img" aria-label="Enhancement over {title}">'
-        f'{"".join(marks)}<polyline points="{points}" fill="none" stroke="#a3231b" stroke-width="2"/>{dots}'
+        f"{''.join(marks)}{lines}{dots}"
         f'<text x="{middle:.0f}" y="{height - 6}" text-anchor="middle">{title}</text>'
         f'<text x="12" y="{(top + height - bottom) / 2:.0f}" text-anchor="middle" '
         f'transform="rotate(-90 12 {(top + height - bottom) / 2:.0f})">enhancement ({_text(unit)})</text></svg>'

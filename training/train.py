@@ -1,4 +1,4 @@
-"""Train the network on a cache of preprocessed exams with image-level labels only.
+"""Train the network on a cache of preprocessed exams, with image-level labels (and ``--guidance`` by lesion positions).
 
     python training/train.py --cache CACHE --output RUN --resolution half            # learn at 2.2 mm
     python training/train.py --cache CACHE --output RUN2 --resolution full --init RUN/best.safetensors   # finish at 1.1 mm
@@ -26,6 +26,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from BreastCMSLLib.losses import MARGIN, cosine, cosine_margin_loss, sigmoid_loss  # noqa: E402
 from BreastCMSLLib.network import BreastNet, NetworkSettings  # noqa: E402
 from training import cache  # noqa: E402
+from training.lesion_guidance import GuidanceHead, centres_of, guidance_loss, move, targets  # noqa: E402
 from training.metrics import auc  # noqa: E402
 from training.transfer import full_from_half, half_settings, load_weights, save_weights  # noqa: E402
 
@@ -48,6 +49,7 @@ def options() -> argparse.Namespace:
     parser.add_argument("--blocks", type=int, nargs=4, default=(3, 4, 6, 3))
     parser.add_argument("--pooling", default="average")
     parser.add_argument("--freeze-norm", action="store_true", help="keep the batch statistics of --init")
+    parser.add_argument("--guidance", type=float, default=0.0, help="weight of the auxiliary loss on lesion positions (0: labels only)")
     parser.add_argument("--seed", type=int, default=0)
     return parser.parse_args()
 
@@ -69,31 +71,35 @@ class Exams:
     def __len__(self) -> int:
         return len(self.paths)
 
-    def __getitem__(self, index: int) -> tuple[torch.Tensor, int]:
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, int, torch.Tensor]:
         if index in self.kept:
             return self.kept[index]
         exam = cache.load(self.paths[index], self.resolution)
-        item = exam.array, exam.meta["label"]
+        centres = centres_of(exam.meta, self.resolution == "half")
+        item = exam.array.bfloat16(), exam.meta["label"], centres  # the network reads bfloat16
         if self.resolution == "half":
             self.kept[index] = item
         return item
 
 
-def augment(array: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+def augment(array: torch.Tensor, centres: torch.Tensor, generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
     """Mirror left–right and head–foot, shift by up to 17 mm, scale the intensity by up to a quarter."""
-    flips = [axis for axis in (1, 3) if torch.rand((), generator=generator) < 0.5]
+    flips = [axis for axis in (0, 2) if torch.rand((), generator=generator) < 0.5]
     reach = 8 if array.shape[1] < 200 else 16
     shifts = torch.randint(-reach, reach + 1, (3,), generator=generator).tolist()
     factor = float(torch.empty(()).uniform_(0.8, 1.25, generator=generator))
-    return torch.roll(array.flip(flips) if flips else array, shifts, (1, 2, 3)) * factor
+    flipped = array.flip([axis + 1 for axis in flips]) if flips else array
+    return torch.roll(flipped, shifts, (1, 2, 3)) * factor, move(centres, array.shape[1:], flips, shifts)
 
 
 def batches(exams: Exams, size: int, generator: torch.Generator | None):
+    """Batches of (arrays, labels, lesion centres); shuffled and augmented when there is a generator."""
     order = torch.randperm(len(exams), generator=generator).tolist() if generator is not None else range(len(exams))
     for start in range(0, len(order) - (size - 1 if generator is not None else 0), size):
         items = [exams[i] for i in order[start : start + size]]
-        arrays = [augment(a, generator) if generator is not None else a for a, _ in items]
-        yield torch.stack(arrays).contiguous(memory_format=torch.channels_last_3d), torch.tensor([label for _, label in items])
+        labels = torch.tensor([label for _, label, _ in items])
+        pairs = [augment(a, c, generator) if generator is not None else (a, c) for a, _, c in items]
+        yield torch.stack([a for a, _ in pairs]).contiguous(memory_format=torch.channels_last_3d), labels, [c for _, c in pairs]
 
 
 def objective(network: BreastNet, pooled: torch.Tensor, labels: torch.Tensor, name: str, margin: float) -> torch.Tensor:
@@ -106,9 +112,9 @@ def objective(network: BreastNet, pooled: torch.Tensor, labels: torch.Tensor, na
 def validate(network: BreastNet, exams: Exams, batch: int) -> tuple[float, float]:
     network.eval()
     logits, labels = [], []
-    for arrays, target in batches(exams, batch, None):
+    for arrays, target, _ in batches(exams, batch, None):
         with torch.autocast("cpu", dtype=torch.bfloat16):
-            features = network.feature_map(arrays.bfloat16())
+            features = network.feature_map(arrays)
         logits.append(network.classify(network.pool(features)))
         labels.append(target)
     logits, labels = torch.cat(logits), torch.cat(labels)
@@ -123,11 +129,11 @@ def settle_norms(network: BreastNet, exams: Exams, batch: int, generator: torch.
     for norm in norms:
         norm.reset_running_stats()
         norm.momentum = None
-    for n, (arrays, _) in enumerate(batches(exams, batch, generator)):
+    for n, (arrays, _, _) in enumerate(batches(exams, batch, generator)):
         if n == count:
             break
         with torch.autocast("cpu", dtype=torch.bfloat16):
-            network.feature_map(arrays.bfloat16())
+            network.feature_map(arrays)
     for norm in norms:
         norm.momentum = 0.1
 
@@ -145,8 +151,10 @@ def main() -> None:
         network.load_state_dict(load, strict=False)
     network = network.to(memory_format=torch.channels_last_3d)
     train, check = Exams(files(o.cache, o.train), o.resolution), Exams(files(o.cache, o.validate), o.resolution)
-    plain = [p for name, p in network.named_parameters() if p.ndim < 2]  # norms, bias and the head's w: no decay
-    decayed = [p for p in network.parameters() if p.ndim >= 2]
+    guide = GuidanceHead(network.settings.features)
+    learned = torch.nn.ModuleDict({"network": network, "guide": guide})
+    plain = [p for p in learned.parameters() if p.ndim < 2]  # norms, biases and the head's w: no decay
+    decayed = [p for p in learned.parameters() if p.ndim >= 2]
     optimiser = torch.optim.AdamW([{"params": decayed, "weight_decay": 0.02}, {"params": plain, "weight_decay": 0.0}], lr=o.rate)
     steps = o.epochs * (len(train) // o.batch)
     warm = max(1, steps // 20)
@@ -162,7 +170,7 @@ def main() -> None:
     last = o.output / "last.pt"
     if last.exists():
         saved = torch.load(last, weights_only=True)
-        network.load_state_dict(saved["network"])
+        learned.load_state_dict(saved["learned"])
         optimiser.load_state_dict(saved["optimiser"])
         schedule.load_state_dict(saved["schedule"])
         generator.set_state(saved["generator"])
@@ -175,13 +183,16 @@ def main() -> None:
             for module in network.modules():
                 if isinstance(module, torch.nn.BatchNorm3d):
                     module.eval()
-        for arrays, labels in batches(train, o.batch, generator):
+        for arrays, labels, centres in batches(train, o.batch, generator):
             with torch.autocast("cpu", dtype=torch.bfloat16):
-                features = network.feature_map(arrays.bfloat16())
+                features = network.feature_map(arrays)
             loss = objective(network, network.pool(features), labels, o.objective, margin)
+            if o.guidance:
+                wanted = targets(centres, features.shape[2:], network.settings.total_stride)
+                loss = loss + o.guidance * guidance_loss(guide(features), wanted)
             optimiser.zero_grad(set_to_none=True)
             loss.backward()
-            torch.nn.utils.clip_grad_norm_(network.parameters(), 5.0)
+            torch.nn.utils.clip_grad_norm_(learned.parameters(), 5.0)
             optimiser.step()
             schedule.step()
             total, seen = total + float(loss.detach()) * len(labels), seen + len(labels)
@@ -208,7 +219,7 @@ def main() -> None:
         partial = last.with_suffix(".tmp")
         torch.save(
             {
-                "network": network.state_dict(),
+                "learned": learned.state_dict(),
                 "optimiser": optimiser.state_dict(),
                 "schedule": schedule.state_dict(),
                 "generator": generator.get_state(),

@@ -94,3 +94,13 @@ def test_curve(times):
     Page(svg)
     assert svg.count("<circle") == (3 if times and times[0] == 0 else 4)
     assert kinetic_curve_svg([1, 2], [float("nan"), 2]) == "" and kinetic_curve_svg([1], [1, 2]) == ""
+
+
+def test_a_pre_contrast_phase_long_before_is_drawn_dashed_and_labels_do_not_collide():
+    from BreastCMSLLib.report import kinetic_curve_svg
+
+    svg = kinetic_curve_svg([1371.0, 1492.0, 1615.0, 1737.0], [160.0, 175.0, 180.0, 181.0])
+    assert "stroke-dasharray" in svg and ">1371<" in svg and ">0<" in svg
+    circles = [float(part.split('"')[0]) for part in svg.split('cx="')[1:]]
+    assert min(b - a for a, b in zip(circles, circles[1:], strict=False)) > 40
+    assert "stroke-dasharray" not in kinetic_curve_svg([90.0, 180.0, 270.0], [160.0, 175.0, 180.0])
