@@ -25,7 +25,7 @@ def coam(features: torch.Tensor) -> torch.Tensor:
 
 
 def cam(features: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
-    """Class activation map Σ_c w_c x_c for features (C, …): (…), float32; the class evidence of each cell."""
+    """Class activation map Σ_c w_c x_c for features (C, …): (…), float32; under average pooling, each cell's share of the logit."""
     return torch.tensordot(weight.float(), features.float(), dims=1)
 
 
@@ -35,10 +35,15 @@ MAPS = {
 }
 
 
-def attention_map(name: str, features: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
-    """The named map of one exam's features (C, LR, AP, SI). Raises InputError for an unknown name."""
+def check_map(name: str) -> None:
+    """Raise InputError when there is no map of that name."""
     if name not in MAPS:
         raise InputError(f"There is no map called {name!r}; choose {' or '.join(MAPS)}.")
+
+
+def attention_map(name: str, features: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+    """The named map of one exam's features (C, LR, AP, SI). Raises InputError for an unknown name."""
+    check_map(name)
     return MAPS[name](features, weight)
 
 
@@ -82,8 +87,11 @@ def find_peaks(
     heat: np.ndarray, inside: np.ndarray, affine: np.ndarray, *, count: int = 5, separation_mm: float = 20.0, least: float = 0.3
 ) -> list[Peak]:
     """The highest points of a 0–1 map inside the mask, strongest first, no two closer than ``separation_mm``."""
+    from scipy import ndimage
+
     spacing = np.linalg.norm(affine[:3, :3], axis=0)
-    candidates = np.where(inside, heat, -np.inf)
+    masked = np.where(inside, heat, -np.inf)
+    candidates = np.where(masked == ndimage.maximum_filter(masked, 3), masked, -np.inf)  # summits, not their shoulders
     found: list[Peak] = []
     reach = np.ceil(separation_mm / spacing).astype(int)
     while len(found) < count:

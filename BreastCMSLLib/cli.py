@@ -16,8 +16,6 @@ from typing import Any
 from . import __version__
 from .errors import BreastCMSLError, OutputError
 
-FILES = ("scene.mrb", "heatmap.nrrd", "result.json", "report.html", "overlay.png")
-
 
 def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(prog="breastcmsl", description="Breast DCE-MRI analysis. Research use only: not for clinical decisions.")
@@ -26,8 +24,8 @@ def parser() -> argparse.ArgumentParser:
     commands = top.add_subparsers(dest="command", required=True)
     analyze = commands.add_parser("analyze", help="analyse one exam", description="Analyse one breast DCE-MRI exam.")
     analyze.add_argument("input", nargs="*", type=Path, help="a DICOM folder, or the exam's NRRD, NIfTI or MHA volumes")
-    analyze.add_argument("--output", type=Path, required=True, help="folder for " + ", ".join(FILES))
-    analyze.add_argument("--t1", type=Path, help="non-fat-saturated T1 volume, for the breast mask (files only)")
+    analyze.add_argument("--output", type=Path, required=True, help="folder for the scene, heatmap, result, report and picture")
+    analyze.add_argument("--t1", type=Path, help="non-fat-saturated T1 volume, for the breast mask")
     analyze.add_argument("--kind", choices=("auto", "phases", "subtractions"), default="auto", help="what the volumes are")
     analyze.add_argument(
         "--times", type=float, nargs="+", metavar="S", help="acquisition time of each volume in seconds, in the order given (files only)"
@@ -116,7 +114,7 @@ def analyze_command(options: argparse.Namespace, show: Reporter) -> None:
         exam, chosen = read_exam(options)
     analysis = analyze(exam, chosen["model"], device=chosen["device"], map_name=chosen["map"], progress=show.progress, stopwatch=watch)
     paths = write_results(exam, analysis, options.output, scene=not options.no_scene, progress=show.progress, stopwatch=watch)
-    event = {path.stem if path.suffix != ".json" else "result": str(path) for path in paths}
+    event = {path.stem: str(path) for path in paths}
     show.done(event, summary(analysis.result, paths))
 
 
@@ -139,10 +137,10 @@ def read_exam(options: argparse.Namespace):
 
 def prepare_output(folder: Path, *, scene: bool) -> None:
     """Find out before the work whether results can be written and shown. Creates nothing."""
-    if folder.exists() and not folder.is_dir():
+    if os.path.isfile(folder):
         raise OutputError(f"The output {folder} is a file; name a folder.")
-    parent = folder
-    while not parent.exists():
+    parent = folder.absolute()
+    while not os.path.exists(parent):  # unlike Path.exists, says False where a folder may not be looked into
         parent = parent.parent
     if not parent.is_dir() or not os.access(parent, os.W_OK):
         raise OutputError(f"The output folder {folder} cannot be written; choose a folder of your own.")

@@ -64,11 +64,13 @@ class Exam:
     @property
     def times_s(self) -> np.ndarray | None:
         """Seconds from the pre-contrast phase (or from the first subtraction) to each of ``post``; None if unknown."""
-        start = self.pre if self.pre is not None else self.post[0]
-        times = [phase.time_s for phase in (start, *self.post)]
-        if any(t is None for t in times):
+        listed = [phase.time_s for phase in (*((self.pre,) if self.pre is not None else ()), *self.post)]
+        if any(t is None for t in listed):
             return None
-        return np.array(times[1:], dtype=np.float64) - times[0]
+        times = np.array(listed, dtype=np.float64)
+        if not np.isfinite(times).all() or not (np.diff(times) > 0).all():
+            return None  # a clock that stands still or runs backwards tells nothing
+        return (times if self.pre is None else times[1:]) - times[0]
 
     def subtraction(self, index: int) -> Volume:
         """post[index] − pre on the exam's own grid, float32, vendor offset removed: 0 means no enhancement."""

@@ -97,7 +97,7 @@ def to_sitk(volume: Volume):
 
 
 def set_sitk_geometry(image, affine: np.ndarray) -> None:
-    """Give a SimpleITK image the grid of an IJK→RAS affine. Sheared axes are refused by ITK, as InputError here."""
+    """Give a SimpleITK image the grid of an IJK→RAS affine. Axes that ITK cannot hold raise InputError."""
     lps = LPS_FROM_RAS @ affine
     spacing = np.linalg.norm(lps[:3, :3], axis=0)
     try:
@@ -109,7 +109,7 @@ def set_sitk_geometry(image, affine: np.ndarray) -> None:
 
 
 def from_sitk(image) -> Volume:
-    """The volume of a 3-D SimpleITK image; the array is a view that keeps the image's memory alive by copying once."""
+    """The volume of a 3-D SimpleITK image; its voxels are copied."""
     import SimpleITK as sitk
 
     lps = np.eye(4)

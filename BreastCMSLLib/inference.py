@@ -60,7 +60,20 @@ class Predictor:
 
     def __init__(self, bundle: Bundle, device: str = "auto", precision: str = "auto"):
         self.bundle = bundle
+        self.wanted_precision = precision
         self.device, self.device_reason = choose_device(device)
+        try:
+            self._prepare(precision)
+        except torch.OutOfMemoryError:
+            if device != "auto":
+                raise InputError(f"The device {device} has too little free memory; close other programs, or choose cpu.") from None
+            self._move_to_cpu()
+
+    def _move_to_cpu(self) -> None:
+        self.device, self.device_reason = torch.device("cpu"), "CPU, because the GPU's memory was full"
+        self._prepare(self.wanted_precision)
+
+    def _prepare(self, precision: str) -> None:
         self.dtype = {"auto": _fast_precision(self.device), "float32": torch.float32, "bfloat16": torch.bfloat16}[precision]
         self.network = self._place(torch.float32)
         self.precision_note = ""
@@ -98,13 +111,19 @@ class Predictor:
     def _run(self, network: BreastNet, dtype: torch.dtype, batch: torch.Tensor) -> tuple[float, torch.Tensor]:
         batch = batch.to(self.device, dtype).contiguous(memory_format=torch.channels_last_3d)
         features = network.feature_map(batch).float()
-        return float(network.classify(network.pool(features))[0]), features[0]
+        return float(network.classify(network.pool(features))[0]), features[0].cpu()
 
     def predict(self, array: np.ndarray | torch.Tensor) -> Prediction:
         """array: (phases, LR, AP, SI) as ``preprocess`` makes it."""
         batch = torch.as_tensor(array)[None]
-        logit, features = self._run(self.network, self.dtype, batch)
+        try:
+            logit, features = self._run(self.network, self.dtype, batch)
+        except torch.OutOfMemoryError:
+            if self.device.type == "cpu":
+                raise
+            self._move_to_cpu()
+            logit, features = self._run(self.network, self.dtype, batch)
         if not np.isfinite(logit):
             raise InputError("The network's answer was not a number; the exam's intensities are out of range: check the volumes.")
         logit /= self.bundle.temperature
-        return Prediction(logit, float(1.0 / (1.0 + np.exp(-logit))), features.cpu(), self.network.weight.detach().float().cpu())
+        return Prediction(logit, float(1.0 / (1.0 + np.exp(-logit))), features, self.network.weight.detach().float().cpu())

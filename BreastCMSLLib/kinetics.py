@@ -49,25 +49,27 @@ def curve_at(exam: Exam, ras_mm: tuple[float, float, float], reach_mm: float = 9
         "enhancement": [round(float(c), 2) for c in curve],
         "unit": unit,
         "wash_in": round(wash_in, 1),
-        "wash_out": round(wash_out, 1),
+        "wash_out": None if wash_out is None else round(wash_out, 1),
         "type": kind,
         "ras_mm": [round(float(c), 2) for c in peak_ras],
     }
 
 
-def describe(curve: np.ndarray, times_s: np.ndarray | None) -> tuple[float, float, str]:
+def describe(curve: np.ndarray, times_s: np.ndarray | None) -> tuple[float, float | None, str | None]:
     """Initial enhancement, delayed change in % of it, and persistent (> +10 %), plateau or washout (< −10 %).
 
     The initial peak is the highest phase within two minutes of the first post-contrast one, or in the first half where
-    times are unknown (BI-RADS MRI lexicon: initial phase within 2 min, delayed phase after).
+    times are unknown (BI-RADS MRI lexicon: initial phase within 2 min, delayed phase after). None where one phase is all.
     """
     count = len(curve)
-    if times_s is not None and count > 1:
+    if count < 2:
+        return float(curve[0]), None, None  # no delayed phase was acquired
+    if times_s is not None:
         early = np.flatnonzero(times_s <= times_s[0] + 120.0)
     else:
         early = np.arange(max(1, count // 2))
-    early = early[early < count - 1] if count > 1 else early
-    first = float(curve[early].max()) if early.size else float(curve[0])
+    early = early[early < count - 1]
+    first = float(curve[early].max())
     delayed = 100.0 * (float(curve[-1]) - first) / abs(first) if first else 0.0
     kind = "persistent" if delayed > 10 else "washout" if delayed < -10 else "plateau"
     return first, delayed, kind

@@ -18,6 +18,8 @@ from scipy import ndimage
 from .errors import InputError
 from .geometry import Volume
 
+NO_TISSUE = "No breast tissue was found in front of the chest wall; check the orientation of the exam."
+
 
 @dataclass(frozen=True)
 class MaskSettings:
@@ -36,11 +38,10 @@ class MaskSettings:
 @dataclass(frozen=True)
 class BreastMask:
     """weights: float32 volume, 1 inside the breasts, 0 outside, smooth in between (its grid is the input's).
-    skin: (i, k) index j of the skin from the front, NaN where no body was met. middle: index i of the sternum.
+    middle: index i of the sternum.
     """
 
     weights: Volume
-    skin: np.ndarray
     middle: float
 
     @property
@@ -60,7 +61,7 @@ def edges(image: np.ndarray, spacing_mm: float, settings: MaskSettings) -> np.nd
     """
     from .frangi import ridgeness
 
-    compressed = np.sqrt(np.clip(image, 0.0, np.percentile(image[::3, ::3, ::3], 99.5)))
+    compressed = np.sqrt(np.clip(image, 0.0, max(0.0, float(np.percentile(image[::3, ::3, ::3], 99.5)))))
     measure = ridgeness(compressed.transpose(2, 0, 1), [s / spacing_mm for s in settings.sigmas_mm]).numpy()
     found = measure > settings.edge_threshold
     labels, count = ndimage.label(found, ndimage.generate_binary_structure(3, 3))
@@ -91,7 +92,9 @@ def breast_mask(image: Volume, settings: MaskSettings | None = None) -> BreastMa
     inside = (j <= surface[:, None, :]) & (j >= limit[:, None, :])
     inside = _large_parts(inside, spacing)
     weights = ndimage.gaussian_filter(inside.astype(np.float32), settings.smooth_mm / spacing, truncate=3.0)
-    return BreastMask(image.with_array(weights), front, middle)
+    if not (weights > 0.5).any():
+        raise InputError(NO_TISSUE)
+    return BreastMask(image.with_array(weights), middle)
 
 
 def _front(found: np.ndarray) -> np.ndarray:
@@ -145,7 +148,7 @@ def _midline(front: np.ndarray) -> float:
 def _large_parts(inside: np.ndarray, spacing: float, keep_fraction: float = 0.05) -> np.ndarray:
     labels, count = ndimage.label(inside)
     if not count:
-        raise InputError("No breast tissue was found in front of the chest wall; check the orientation of the exam.")
+        raise InputError(NO_TISSUE)
     sizes = np.bincount(labels.ravel())
     sizes[0] = 0
     return (sizes >= keep_fraction * sizes.max())[labels]

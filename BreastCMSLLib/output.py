@@ -13,6 +13,8 @@ from .exam import Exam
 from .geometry import Volume, to_sitk
 from .pipeline import Analysis, Progress, Stopwatch
 
+FILES = ("scene.mrb", "heatmap.nrrd", "result.json", "report.html", "overlay.png")
+
 
 def write_results(
     exam: Exam,
@@ -25,11 +27,12 @@ def write_results(
 ) -> list[Path]:
     """heatmap.nrrd and result.json, and with ``scene`` also scene.mrb, overlay.png and report.html; returns their paths.
 
-    Earlier results in the folder are replaced, other files kept. Raises OutputError; then nothing has changed.
+    Earlier results in the folder are replaced (all of them, so that no report of another exam stays), other files kept.
+    Raises OutputError; then nothing has changed.
     """
     report = progress or (lambda stage, fraction: None)
     watch = stopwatch or Stopwatch()
-    created = not folder.exists()
+    created = [parent for parent in (folder, *folder.parents) if not parent.exists()]
     partial = None
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -49,8 +52,7 @@ def write_results(
             write_report(partial / "report.html", analysis.result, pictures)
         (partial / "result.json").write_text(json.dumps(analysis.result, indent=1, allow_nan=False) + "\n", encoding="utf-8")
         made = sorted(partial.iterdir())
-        for path in made:
-            os.replace(path, folder / path.name)
+        _move_in(made, folder, partial)
         report("save", 1.0)
         return [folder / path.name for path in made]
     except OSError as error:
@@ -59,8 +61,29 @@ def write_results(
     finally:
         if partial is not None:
             shutil.rmtree(partial, ignore_errors=True)
-        if created and folder.is_dir() and not any(folder.iterdir()):
-            folder.rmdir()
+        for parent in created:  # folders made for results that were not written
+            if parent.is_dir() and not any(parent.iterdir()):
+                parent.rmdir()
+
+
+def _move_in(made: list[Path], folder: Path, partial: Path) -> None:
+    """Put the new files in place of every earlier result; on failure the earlier ones return."""
+    aside = partial / "earlier"
+    aside.mkdir()
+    moved: list[Path] = []
+    try:
+        for name in FILES:
+            if (folder / name).exists():
+                os.replace(folder / name, aside / name)
+        for path in made:
+            os.replace(path, folder / path.name)
+            moved.append(folder / path.name)
+    except OSError:
+        for path in moved:
+            path.unlink(missing_ok=True)
+        for path in aside.iterdir():
+            os.replace(path, folder / path.name)
+        raise
 
 
 def write_volume(volume: Volume, path: Path) -> None:
@@ -74,9 +97,7 @@ def write_volume(volume: Volume, path: Path) -> None:
     try:
         writer.Execute(to_sitk(volume))
     except RuntimeError as error:
-        raise OutputError(
-            f"{path.name} could not be written to {path.parent.parent}; free space there or choose another folder."
-        ) from error
+        raise OutputError(f"{path.name} could not be written; free space on the disk or choose another output folder.") from error
 
 
 def background(exam: Exam) -> Volume:

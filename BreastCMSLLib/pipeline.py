@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from . import __version__
-from .attention import attention_map, find_peaks, normalise, upsample
+from .attention import attention_map, check_map, find_peaks, normalise, upsample
 from .exam import Exam
 from .geometry import Volume, resample
 from .inference import Predictor
@@ -87,6 +87,7 @@ def analyze(
     """
     report = progress or (lambda stage, fraction: None)
     watch = stopwatch or Stopwatch()
+    check_map(map_name)
     report("model", 0.0)
     with watch.stage("model"):
         predictor = model if isinstance(model, Predictor) else Predictor(load_bundle(model), device)

@@ -37,7 +37,7 @@ class InputContract:
 
 @dataclass(frozen=True)
 class ModelInput:
-    """tensor: float32 (phases, LR, AP, SI), zero outside the mask; index i grows towards R, j towards A, k towards S.
+    """array: float32 (phases, LR, AP, SI), fading to zero at the mask's edge; index i grows towards R, j towards A, k towards S.
 
     affine: index → RAS mm. inside: boolean mask on the same grid. scale: signal units that became 1.
     middle: index i of the sternum, to tell left from right.

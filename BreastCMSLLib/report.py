@@ -213,10 +213,10 @@ def _kinetics(result: Mapping) -> str:
     if not kinetics:
         return "<section><h2>Kinetics at the first peak</h2><p>Not available for this exam.</p></section>"
     unit = str(kinetics.get("unit") or "")
-    facts = [f"Type: <b>{_text(kinetics.get('type'))}</b>"]
-    for key, title in (("wash_in", "wash-in"), ("wash_out", "wash-out")):
+    facts = [f"Type: <b>{_text(kinetics.get('type') or 'unknown')}</b>"]
+    for key, title, of in (("wash_in", "wash-in", unit), ("wash_out", "change after the early peak", "%")):
         if kinetics.get(key) is not None:
-            facts.append(f"{title} {_number(kinetics[key])} {_text(unit)}")
+            facts.append(f"{title} {_number(kinetics[key])} {_text(of)}")
     curve = kinetic_curve_svg(kinetics.get("times_s"), kinetics.get("enhancement") or (), unit)
     return f"<section><h2>Kinetics at the first peak</h2>{curve}<p>{', '.join(facts)}</p></section>"
 

@@ -70,7 +70,10 @@ def load_bundle(path: str | os.PathLike | None = None) -> Bundle:
     weights_path = card_path.parent / weights_name
     if Path(weights_name).name != weights_name or not weights_path.is_file():  # beside the card and nowhere else
         raise ModelError(f"{card_path.name}: its weights {weights_name} are missing beside it; copy both files of the model.")
-    data = weights_path.read_bytes()
+    try:
+        data = weights_path.read_bytes()
+    except OSError as error:
+        raise ModelError(f"{weights_path.name} could not be read ({error.strerror}); copy both files of the model again.") from error
     digest = hashlib.sha256(data).hexdigest()
     if digest != card["weights"]["sha256"]:
         raise ModelError(
@@ -85,6 +88,7 @@ def load_bundle(path: str | os.PathLike | None = None) -> Bundle:
         state = {name: tensor.float() for name, tensor in load(data).items()}
         network.load_state_dict(state)
         threshold, temperature = float(card["threshold"]), float(card.get("temperature", 1.0))
+        name, evidence = str(card["name"]), dict(card.get("evidence", {}))
     except (KeyError, TypeError, ValueError, RuntimeError, SafetensorError) as error:
         reason = str(error).splitlines()[0][:160] if str(error) else type(error).__name__
         raise ModelError(f"{card_path.name} does not fit this version of BreastCMSL ({reason}); use a model made for it.") from error
@@ -95,7 +99,7 @@ def load_bundle(path: str | os.PathLike | None = None) -> Bundle:
     if not 0.0 < threshold < 1.0 or not temperature > 0:
         raise ModelError(f"{card_path.name}: its threshold or temperature is out of range; use another model.")
     return Bundle(
-        str(card["name"]),
+        name,
         network.eval(),
         contract,
         threshold,
@@ -104,7 +108,7 @@ def load_bundle(path: str | os.PathLike | None = None) -> Bundle:
         card_path,
         str(card.get("description", "")),
         str(card.get("training_data", "")),
-        dict(card.get("evidence", {})),
+        evidence,
     )
 
 

@@ -18,15 +18,14 @@ from BreastCMSLLib.preprocessing import InputContract, ModelInput
 
 @dataclass(frozen=True)
 class CachedExam:
-    """array: float16 (phases, LR, AP, SI). meta: label, seed, affine, lesions, … as JSON keeps them."""
+    """array: float16 (phases, LR, AP, SI). meta: label, seed, affine, lesions, … as JSON keeps them.
+
+    inside: the breast mask at full resolution, where peaks may lie.
+    """
 
     array: torch.Tensor
     meta: dict
-
-    @property
-    def inside(self) -> torch.Tensor:
-        """Voxels with any signal: the smoothed mask, a little wider than its half-height."""
-        return self.array[0] != 0
+    inside: np.ndarray
 
 
 def _pack(array: np.ndarray) -> dict[str, np.ndarray]:
@@ -58,6 +57,7 @@ def store(path: Path, made: ModelInput, meta: dict) -> None:
             stream,
             **{f"full_{k}": v for k, v in full.items()},
             **{f"half_{k}": v for k, v in half.items()},
+            inside=np.packbits(made.inside),
             meta=np.frombuffer(json.dumps(meta).encode(), np.uint8),
         )
     os.replace(partial, path)
@@ -66,8 +66,9 @@ def store(path: Path, made: ModelInput, meta: dict) -> None:
 def load(path: Path, resolution: str = "full") -> CachedExam:
     """Read one exam; resolution "full" (1.1 mm) or "half" (2.2 mm)."""
     with np.load(path, allow_pickle=False) as parts:
-        meta = json.loads(parts["meta"].tobytes())
-        return CachedExam(_unpack(parts, resolution + "_"), meta)
+        size = tuple(int(n) for n in parts["full_shape"][1:])
+        inside = np.unpackbits(parts["inside"], count=int(np.prod(size))).view(bool).reshape(size)
+        return CachedExam(_unpack(parts, resolution + "_"), json.loads(parts["meta"].tobytes()), inside)
 
 
 def contract() -> InputContract:

@@ -23,10 +23,11 @@ from BreastCMSLLib.inference import Predictor  # noqa: E402
 from BreastCMSLLib.network import BreastNet, NetworkSettings  # noqa: E402
 from BreastCMSLLib.weights import DEFAULT_MODEL, load_bundle, save_bundle  # noqa: E402
 from training import cache, metrics  # noqa: E402
-from training.train import files  # noqa: E402
+from training.train import files, seeds  # noqa: E402
 from training.transfer import full_from_half, load_weights  # noqa: E402
 
 MAPS = ("COAM", "CAM")
+SENSITIVITY = 0.857  # the operating point: that of CMSL in Table 1 of Luo et al., reached on the validation exams
 
 
 def read_run(folder: Path, weights: str) -> tuple[BreastNet, dict]:
@@ -58,7 +59,7 @@ def predict(predictor: Predictor, paths: list[Path], maps: tuple[str, ...] = ())
             "seconds": time.perf_counter() - start,
         }
         if exam.meta["label"]:
-            inside, affine = exam.inside.numpy(), np.array(exam.meta["affine"])
+            inside, affine = exam.inside, np.array(exam.meta["affine"])
             lesion = next(x for x in exam.meta["lesions"] if x["malignant"])
             for name in maps:
                 cells = attention_map(name, answer.features, answer.cell_weight)
@@ -100,6 +101,14 @@ def summarise(rows: list[dict], threshold: float, maps: tuple[str, ...]) -> dict
     return {"classification": figures, "localisation": local}
 
 
+def refuse_seen_exams(config: dict, validate: str, test: str, parser: argparse.ArgumentParser) -> None:
+    """Stop when a test exam was used by the run, or by a run it started from, or a validation exam was trained on."""
+    if seeds(test) & (set(config["seen"]["train"]) | set(config["seen"]["validate"]) | seeds(validate)):
+        parser.error("some test exams were used in training or validation; name others")
+    if seeds(validate) & set(config["seen"]["train"]):
+        parser.error("some validation exams were trained on; name others")
+
+
 def rounded(value):
     if isinstance(value, dict):
         return {k: rounded(v) for k, v in value.items()}
@@ -112,29 +121,33 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path)
     parser.add_argument("--cache", type=Path, required=True)
-    parser.add_argument("--validate", default="301:360")
-    parser.add_argument("--test", default="361:480")
+    parser.add_argument("--validate", required=True, help="seeds first:last that set the threshold; the run's own validation exams will do")
+    parser.add_argument("--test", required=True, help="seeds first:last that no run has seen")
     parser.add_argument("--weights", default="best.safetensors")
     parser.add_argument("--export", type=Path, help="folder for the bundle (default: the run's folder)")
     parser.add_argument("--name", default=DEFAULT_MODEL)
     o = parser.parse_args()
     network, config = read_run(o.run, o.weights)
+    refuse_seen_exams(config, o.validate, o.test, parser)
     described = {
         "threshold": 0.5,
-        "description": f"3-D ResNet, width {network.settings.width}, objective {config['objective']}, image-level labels only",
+        "description": f"3-D ResNet, width {network.settings.width}, objective {config['objective']}, "
+        + ("labels and lesion positions of simulated exams" if config["guidance"] else "image-level labels only"),
         "training_data": "simulated exams",
     }
     draft = load_bundle(save_bundle(o.run / "draft", o.name, network, cache.contract(), **described, evidence={}))
     predictor = Predictor(draft)
     checked = predict(predictor, files(o.cache, o.validate))
-    threshold = round(metrics.youden_threshold(np.array([r["label"] for r in checked]), np.array([r["probability"] for r in checked])), 4)
+    threshold = metrics.threshold_at_sensitivity(
+        np.array([r["label"] for r in checked]), np.array([r["probability"] for r in checked]), SENSITIVITY
+    )
     rows = predict(predictor, files(o.cache, o.test), MAPS)
     evidence = rounded(summarise(rows, threshold, MAPS))
     evidence.update(
         cohort=f"simulated exams, test seeds {o.test}, threshold from validation seeds {o.validate}",
         seed=config["seed"],
         precision=predictor.precision,
-        command=f"python training/evaluate.py RUN --cache CACHE --validate {o.validate} --test {o.test}",
+        command=f"python training/evaluate.py RUN --cache CACHE --weights {o.weights} --validate {o.validate} --test {o.test}",
     )
     described["threshold"] = threshold
     path = save_bundle(o.export or o.run, o.name, network, cache.contract(), **described, evidence=evidence)

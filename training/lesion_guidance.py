@@ -52,19 +52,28 @@ def targets(centres: list[torch.Tensor], cells, stride: int) -> torch.Tensor:
 
 
 class GuidanceHead(nn.Module):
-    """Two logits per cell of the feature map: lesion, malignant lesion; both start out improbable."""
+    """Two logits per cell of the feature map: whether it is a lesion, and if so whether a malignant one."""
 
     def __init__(self, features: int):
         super().__init__()
         self.conv = nn.Conv3d(features, 2, 1)
-        nn.init.constant_(self.conv.bias, -4.0)
+        with torch.no_grad():
+            self.conv.bias.copy_(torch.tensor([-4.0, 0.0]))  # few cells are lesions; lesions are as often benign
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
         return self.conv(features.float())
 
 
 def guidance_loss(logits: torch.Tensor, wanted: torch.Tensor, gamma: float = 2.0) -> torch.Tensor:
-    """Focal loss (Lin et al., ICCV 2017) summed over cells, per lesion cell: most cells are easy and empty."""
-    plain = nn.functional.binary_cross_entropy_with_logits(logits, wanted, reduction="none")
-    wrong = torch.where(wanted > 0, 1 - torch.sigmoid(logits), torch.sigmoid(logits))
-    return (wrong**gamma * plain).sum() / wanted[:, 0].sum().clamp_min(1.0)
+    """Focal loss of the lesion logit (Lin et al., ICCV 2017) per lesion cell, plus cross-entropy of the malignant logit.
+
+    The second is taken in lesion cells only: telling cancers from benign lesions is then not drowned by finding either.
+    """
+    lesion, malignant = wanted[:, 0], wanted[:, 1]
+    plain = nn.functional.binary_cross_entropy_with_logits(logits[:, 0], lesion, reduction="none")
+    wrong = torch.where(lesion > 0, 1 - torch.sigmoid(logits[:, 0]), torch.sigmoid(logits[:, 0]))
+    finding = (wrong**gamma * plain).sum() / lesion.sum().clamp_min(1.0)
+    inside = lesion > 0
+    if not inside.any():
+        return finding
+    return finding + 2.0 * nn.functional.binary_cross_entropy_with_logits(logits[:, 1][inside], malignant[inside])

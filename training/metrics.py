@@ -45,12 +45,13 @@ def at_threshold(labels: np.ndarray, probabilities: np.ndarray, threshold: float
     }
 
 
-def youden_threshold(labels: np.ndarray, probabilities: np.ndarray) -> float:
-    """The threshold with the largest sensitivity + specificity, halfway between the two scores around it."""
-    values = np.unique(probabilities)
-    middles = (values[1:] + values[:-1]) / 2 if values.size > 1 else np.array([0.5])
-    scores = [sum(at_threshold(labels, probabilities, t)[k] for k in ("sensitivity", "specificity")) for t in middles]
-    return float(middles[int(np.argmax(scores))])
+def threshold_at_sensitivity(labels: np.ndarray, probabilities: np.ndarray, sensitivity: float) -> float:
+    """The highest threshold that keeps the sensitivity, halfway down to the next lower score of any exam."""
+    labels, probabilities = np.asarray(labels).astype(bool), np.asarray(probabilities, dtype=np.float64)
+    malignant = np.sort(probabilities[labels])[::-1]
+    last_called = malignant[max(1, int(np.ceil(sensitivity * malignant.size))) - 1]
+    below = probabilities[probabilities < last_called]
+    return float((last_called + (below.max() if below.size else 0.0)) / 2)
 
 
 def bootstrap_interval(

@@ -54,12 +54,27 @@ def options() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def files(folder: Path, seeds: str) -> list[Path]:
-    first, last = (int(n) for n in seeds.split(":"))
-    found = [path for n in range(first, last + 1) if (path := folder / f"{n:06d}.npz").exists()]
+def seeds(span: str) -> set[int]:
+    """The seeds of "first:last", both included."""
+    first, last = (int(n) for n in span.split(":"))
+    return set(range(first, last + 1))
+
+
+def files(folder: Path, span: str) -> list[Path]:
+    found = [path for n in sorted(seeds(span)) if (path := folder / f"{n:06d}.npz").exists()]
     if not found:
-        raise SystemExit(f"No cached exams {seeds} in {folder}; make them with python -m training.prepare.")
+        raise SystemExit(f"No cached exams {span} in {folder}; make them with python -m training.prepare.")
     return found
+
+
+def seen_exams(o: argparse.Namespace) -> dict[str, list[int]]:
+    """Seeds trained on and validated on, by this run and the one it starts from: none of them may become a test exam."""
+    seen = {"train": seeds(o.train), "validate": seeds(o.validate)}
+    earlier = o.init.parent / "config.json" if o.init else None
+    if earlier is not None and earlier.exists():
+        for name, used in json.loads(earlier.read_text())["seen"].items():
+            seen[name] |= set(used)
+    return {name: sorted(used) for name, used in seen.items()}
 
 
 class Exams:
@@ -148,7 +163,9 @@ def main() -> None:
     if o.init:
         state = load_weights(o.init)
         load = full_from_half(state) if o.resolution == "full" and state["stem.0.weight"].shape[-1] == 3 else state
-        network.load_state_dict(load, strict=False)
+        missing, unexpected = network.load_state_dict(load, strict=False)
+        if {*missing, *unexpected} - {"bias"}:  # only the heads may differ
+            raise SystemExit(f"{o.init} holds weights of another architecture; give the --width, --blocks and --pooling it was made with.")
     network = network.to(memory_format=torch.channels_last_3d)
     train, check = Exams(files(o.cache, o.train), o.resolution), Exams(files(o.cache, o.validate), o.resolution)
     guide = GuidanceHead(network.settings.features)
@@ -156,6 +173,8 @@ def main() -> None:
     plain = [p for p in learned.parameters() if p.ndim < 2]  # norms, biases and the head's w: no decay
     decayed = [p for p in learned.parameters() if p.ndim >= 2]
     optimiser = torch.optim.AdamW([{"params": decayed, "weight_decay": 0.02}, {"params": plain, "weight_decay": 0.0}], lr=o.rate)
+    if len(train) < o.batch:
+        raise SystemExit(f"{len(train)} training exams do not fill a batch of {o.batch}; make more, or lower --batch.")
     steps = o.epochs * (len(train) // o.batch)
     warm = max(1, steps // 20)
     schedule = torch.optim.lr_scheduler.LambdaLR(
@@ -163,9 +182,9 @@ def main() -> None:
     )
 
     o.output.mkdir(parents=True, exist_ok=True)
-    (o.output / "config.json").write_text(
-        json.dumps({**{k: str(v) if isinstance(v, Path) else v for k, v in vars(o).items()}, "network": asdict(network.settings)}, indent=1)
-    )
+    chosen = {k: str(v) if isinstance(v, Path) else v for k, v in vars(o).items()}
+    config = {**chosen, "network": asdict(network.settings), "seen": seen_exams(o)}
+    (o.output / "config.json").write_text(json.dumps(config, indent=1))
     first, best = 0, -1.0
     last = o.output / "last.pt"
     if last.exists():
@@ -176,7 +195,7 @@ def main() -> None:
         generator.set_state(saved["generator"])
         first, best = saved["epoch"], saved["best"]
     for epoch in range(first, o.epochs):
-        start, total, seen = time.time(), 0.0, 0
+        start, total, seen, guided = time.time(), 0.0, 0, 0.0
         margin = o.margin * min(1.0, (epoch + 1) / o.margin_warmup) if o.margin_warmup else o.margin
         network.train()
         if o.freeze_norm:
@@ -186,12 +205,13 @@ def main() -> None:
         for arrays, labels, centres in batches(train, o.batch, generator):
             with torch.autocast("cpu", dtype=torch.bfloat16):
                 features = network.feature_map(arrays)
-            loss = objective(network, network.pool(features), labels, o.objective, margin)
+            loss, extra = objective(network, network.pool(features), labels, o.objective, margin), 0.0
             if o.guidance:
                 wanted = targets(centres, features.shape[2:], network.settings.total_stride)
-                loss = loss + o.guidance * guidance_loss(guide(features), wanted)
+                extra = guidance_loss(guide(features), wanted)
+                guided += float(extra.detach()) * len(labels)
             optimiser.zero_grad(set_to_none=True)
-            loss.backward()
+            (loss + o.guidance * extra).backward()
             torch.nn.utils.clip_grad_norm_(learned.parameters(), 5.0)
             optimiser.step()
             schedule.step()
@@ -202,6 +222,7 @@ def main() -> None:
         row = {
             "epoch": epoch + 1,
             "train_loss": round(total / seen, 4),
+            "guidance_loss": round(guided / seen, 4),
             "validation_loss": round(check_loss, 4),
             "validation_auc": round(check_auc, 4),
             "seconds": round(time.time() - start, 1),
@@ -213,7 +234,7 @@ def main() -> None:
             if new:
                 writer.writeheader()
             writer.writerow(row)
-        if check_auc >= best:
+        if not check_auc < best:  # also when there is only one class, and so no AUC
             best = check_auc
             save_weights(network, o.output / "best.safetensors")
         partial = last.with_suffix(".tmp")

@@ -17,7 +17,7 @@ def half_settings(settings: NetworkSettings) -> NetworkSettings:
 
 
 def full_from_half(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """State of the 1.1 mm network (7³ stem, stride 2) that answers as the 2.2 mm one does on the averaged exam.
+    """State of the 1.1 mm network (7³ stem, twice the stride) that answers as the 2.2 mm one does on the averaged exam.
 
     A cell of the averaged exam is two voxels per axis, so three taps become six of half the weight. Six taps lie half a
     voxel to one side of the output's centre; the mean of both placements is symmetric and keeps cell i on voxel S·i.

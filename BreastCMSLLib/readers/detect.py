@@ -35,7 +35,7 @@ _OTHER_CONTRAST = re.compile(
     re.I,
 )
 _DERIVED = _words(
-    r"mip\w*|minip|mnip|mpr|reformat\w*|maps?|t1[ _-]?map\w*"
+    r"mip\w*|minip|mnip|mpr|reformat\w*|(?:heat[ _-]?)?maps?|t1[ _-]?map\w*"
     r"|wash[ _-]?(?:in|out)\w*|parametric|pei|curve\w*|cad|colou?r|tta|ttp|screen[ _-]?(?:save|shot|cap)\w*"
 )
 _SEGMENTATION = _words(r"seg|segmentations?|segmented|labels?|labelmap|mask|masks|roi|rois|annotations?|contours?")

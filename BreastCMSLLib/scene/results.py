@@ -165,11 +165,11 @@ def result_rows(result: dict) -> list[tuple[str, str]]:
         rows.append((f"Peak {place} value", f"{float(peak['value']):.3f}"))
     kinetics = result.get("kinetics")
     if kinetics:
-        unit = f" {kinetics.get('unit', '')}".rstrip()
-        rows.append(("Kinetics at the peak", str(kinetics.get("type", "unknown"))))
-        for key, title in (("wash_in", "Wash-in"), ("wash_out", "Wash-out")):
+        unit = str(kinetics.get("unit", ""))
+        rows.append(("Kinetics at the peak", str(kinetics.get("type") or "unknown")))
+        for key, title, of in (("wash_in", "Wash-in", unit), ("wash_out", "Change after the early peak", "%")):
             if kinetics.get(key) is not None:
-                rows.append((title, f"{float(kinetics[key]):.1f}{unit}"))
+                rows.append((title, f"{float(kinetics[key]):.1f} {of}".rstrip()))
     rows.append(("Breast mask from", str((result.get("mask") or {}).get("source", "unknown"))))
     rows.append(("Model", str(result["model"]["name"])))
     rows.append(("Model SHA-256", str(result["model"]["sha256"])))

@@ -145,7 +145,7 @@ def test_kinetics_at_the_lesion(analysed):
 
 
 @pytest.mark.parametrize(
-    "curve, kind", [([100, 120, 140], "persistent"), ([100, 101, 99], "plateau"), ([150, 130, 100], "washout"), ([80], "plateau")]
+    "curve, kind", [([100, 120, 140], "persistent"), ([100, 101, 99], "plateau"), ([150, 130, 100], "washout"), ([80], None)]
 )
 def test_curve_types(curve, kind):
     assert describe(np.array(curve, float), None)[2] == kind

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from phantom import body_exam, oblique_affine
+from scipy import ndimage
 
 from BreastCMSLLib.errors import InputError
 from BreastCMSLLib.exam import Phase, make_exam
@@ -31,7 +32,8 @@ def test_input_is_the_contract(made):
     assert np.allclose(np.linalg.norm(made.affine[:3, :3], axis=0), 1.1)
     assert (np.diag(made.affine)[:3] > 0).all()  # towards R, A, S
     assert np.isfinite(made.array).all() and made.array.max() <= 10 and made.array.min() >= -1
-    assert not made.array[:, ~made.inside & (made.array == 0).all(0)].any()
+    far = ~ndimage.binary_dilation(made.inside, iterations=8)
+    assert far.any() and not made.array[:, far].any()
     assert any("interpolated" in w for w in made.warnings) and any("No non-fat-saturated T1" in w for w in made.warnings)
 
 
@@ -68,18 +70,18 @@ def test_kinetics_survive_the_scale(exam, made):
     assert ours == pytest.approx(theirs, rel=0.05)
 
 
-def test_oblique_flipped_and_anisotropic_agrees_with_axial():
+def test_oblique_flipped_and_anisotropic_agrees_with_axial(made):
     """The same body scanned in another orientation gives the same input wherever both see it."""
     rng = np.random.default_rng(5)
-    affine = oblique_affine(rng, (1.4, 1.1, 1.2), 0.0)
+    affine = oblique_affine(rng, (1.4, 1.1, 1.2), 8.0)
     axes, _ = closest_canonical_axes(affine)
     extent = np.array([330.0, 260.0, 176.0])
     shape = np.zeros(3, int)
     for world, axis in enumerate(axes):
         shape[axis] = int(extent[world] / np.linalg.norm(affine[:3, axis]))
-    made = preprocess(body_exam(affine, tuple(shape)))
-    assert (np.diag(made.affine)[:3] > 0).all()
-    assert 800 < made.mask_volume_ml < 2500
+    oblique = preprocess(body_exam(affine, tuple(int(n) for n in shape)))
+    assert (np.diag(oblique.affine)[:3] > 0.9).all()
+    assert oblique.mask_volume_ml == pytest.approx(made.mask_volume_ml, rel=0.1)
 
 
 @settings(max_examples=40, deadline=None)

@@ -104,30 +104,27 @@ def _scanner_axes(array: np.ndarray, affine: np.ndarray) -> Volume:
 def _lesions(body: anatomy.Anatomy, malignant: bool, grid, voxel_mm: float, rng: np.random.Generator) -> list[lesions.Lesion]:
     """One to three lesions, their number and sizes drawn without regard to the label; one of a malignant exam is malignant."""
     count = int(rng.choice([1, 2, 3], p=[0.6, 0.3, 0.1]))
-    depth, front, side = (t.numpy() for t in (body.depth, body.front, body.breast))
+    depth, front, side, tissue = (t.numpy() for t in (body.depth, body.front, body.breast, body.fractions["glandular"]))
     placed: list[lesions.Lesion] = []
     for n in range(count):
-        for _attempt in range(20):
+        for attempt in range(20):
             lesion = lesions.draw(malignant and n == 0, rng)
             margin = 0.8 * lesion.radius_mm
             allowed = (side != 0) & (depth > 4.0 + margin) & (front > 2.0 + margin)
-            tissue = body.fractions["glandular"].numpy()
             if rng.random() < 0.7:  # most lesions arise in glandular tissue
                 allowed &= tissue > 0.3
+            if n == 0 and attempt == 19:  # a breast too small for the lesions drawn gets a small one, whatever the label
+                lesion.radius_mm = 5.0
+                allowed = (side != 0) & (depth > 5.0) & (front > 3.0)
             allowed[:, :, :6] = allowed[:, :, -6:] = False
-            near = [np.linalg.norm(np.array(lesion.centre) - other.centre) for other in placed]
-            if lesions.place(lesion, *grid, allowed, voxel_mm, rng) and min(lesion.fraction.shape) > 3:
-                near = [np.linalg.norm(lesion.centre - other.centre) for other in placed]
-                if all(d > 25 for d in near):
-                    lesion.side = 1 if lesion.centre[0] > 0 else -1
-                    placed.append(lesion)
-                    break
-    if not placed or (malignant and not placed[0].malignant):
-        lesion = lesions.draw(malignant, rng)
-        lesion.radius_mm = 6.0
-        lesions.place(lesion, *grid, (side != 0) & (depth > 6) & (front > 4), voxel_mm, rng)
-        lesion.side = 1 if lesion.centre[0] > 0 else -1
-        placed.insert(0, lesion)
+            if not lesions.place(lesion, *grid, allowed, voxel_mm, rng) or min(lesion.fraction.shape) <= 3:
+                continue
+            if all(np.linalg.norm(lesion.centre - other.centre) > 25 for other in placed):
+                lesion.side = 1 if lesion.centre[0] > 0 else -1
+                placed.append(lesion)
+                break
+    if not placed:
+        raise RuntimeError("no lesion could be placed: the simulated breasts are too small")
     return placed
 
 
