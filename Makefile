@@ -48,7 +48,7 @@ $(STAMP): pyproject.toml constraints.txt | system
 		python=$$(sh scripts/find_python.sh) && echo "Making $(VENV) with $$python" && "$$python" -m venv --clear $(VENV); }
 	$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt pip setuptools
 	$(BIN)/python -m pip install --disable-pip-version-check --no-build-isolation -c constraints.txt \
-		$(if $(TORCH_INDEX),--extra-index-url "$(TORCH_INDEX)") -e ".[slicer,train,test]"
+		$(if $(TORCH_INDEX),--extra-index-url "$(TORCH_INDEX)") -e ".[slicer,test]"
 	@printf '%s\n' "$(CURDIR)" > $@
 
 demo: $(STAMP)

@@ -171,7 +171,9 @@ class BreastCMSLWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             self.removeObserver(self._parameterNode.parameterNode, vtk.vtkCommand.ModifiedEvent, self.onParameterNodeModified)
         self._parameterNode = parameterNode
         if parameterNode is not None:
-            self._guiTag = parameterNode.connectGui(self.ui)
+            # not connectGui: in some versions of Slicer it returns no tag, and the panel could never be disconnected
+            widgets = [w for w in vars(self.ui).values() if hasattr(w, "property") and w.property("SlicerParameterName")]
+            self._guiTag = parameterNode.connectParametersToGui({w.property("SlicerParameterName"): w for w in widgets})
             self.addObserver(parameterNode.parameterNode, vtk.vtkCommand.ModifiedEvent, self.onParameterNodeModified)
             self._fillDynamicList()
             self._updateControls()
@@ -242,10 +244,14 @@ class BreastCMSLWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             return
         p = self._parameterNode
         self._showResult(None)
-        self._showProgress(0.0, _("Preparing the volumes…"))
         self._setRunning(True)
-        slicer.app.processEvents()  # shows the state above while the volumes are written
+        self.ui.analyzeButton.enabled = False  # nothing to cancel yet: clicks meanwhile must not start a second analysis
         try:
+            if self.logic.childCommand is None:
+                self._showProgress(0.0, _("Checking what is installed…"))
+                ensureDependencies()
+            self._showProgress(0.0, _("Preparing the volumes…"))
+            slicer.app.processEvents()  # shows the state above while the volumes are written
             with waitCursor():
                 self.logic.analyze(
                     self.logic.dynamicVolumes(p),
@@ -255,6 +261,7 @@ class BreastCMSLWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
                     progress=self._showProgress,
                     finished=self.onFinished,
                 )
+            self.ui.analyzeButton.enabled = self.logic.running
         except Exception as error:
             self.onFinished(Outcome(error=_describe(error)))
 
@@ -300,7 +307,6 @@ class BreastCMSLWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             self.ui.hintLabel.visible = bool(problem)
         self.ui.overlayCollapsibleButton.enabled = p is not None and present(p.heatmapVolume) is not None
         self.ui.jumpButton.enabled = bool(self._result and self._result["peaks"])
-        self.ui.diagnosticsButton.enabled = self._result is not None
 
     def _setRunning(self, running):
         self.ui.inputsCollapsibleButton.enabled = not running
@@ -504,6 +510,8 @@ class BreastCMSLLogic(ScriptedLoadableModuleLogic, VTKObservationMixin):
             raise InputError(problem)
         if self.childCommand is None:
             ensureDependencies()
+            if self.running:  # installing lets events through
+                raise InputError(_("An analysis is already running; wait for it, or cancel it first."))
         folder = Path(tempfile.mkdtemp(prefix="BreastCMSL-", dir=str(slicer.app.temporaryPath)))
         try:
             self._writeRequest(folder, nodes, t1, kind)
@@ -570,6 +578,8 @@ class BreastCMSLLogic(ScriptedLoadableModuleLogic, VTKObservationMixin):
             "dynamics": [write(phase, f"dynamic{n:02d}") for n, phase in enumerate(phases)],
             "t1": {key: value for key, value in write(exam.t1, "t1").items() if key != "time_s"} if exam.t1 is not None else None,
             "identifiers": {**exam.identifiers, "exam_id": exam.exam_id},  # the files are temporary: their names say nothing
+            # what was noticed in ordering the phases; what concerns subtractions the child notices itself
+            "warnings": list(exam.warnings) if exam.pre is not None else [],
             "options": {"map": "COAM", "device": "auto", "model": None},
         }
         (folder / "REQUEST.json").write_text(json.dumps(request, ensure_ascii=False), encoding="utf-8")
@@ -648,8 +658,11 @@ class BreastCMSLLogic(ScriptedLoadableModuleLogic, VTKObservationMixin):
         if result.get("kind") != "breastcmsl.result" or result.get("schema_version") != 1:
             raise BreastCMSLError(_("The analysis wrote results of another version; install the BreastCMSL extension again."))
         heatmap = from_sitk(sitk.ReadImage(str(output / "heatmap.nrrd")))
-        written = results.write_results(slicer.mrmlScene, result, heatmap, reference_node=inputs[-1])
-        return Outcome(result=result, heatmap=written.heatmap, background=inputs[-1])
+        # the map is shown on the second post-contrast phase, when cancers enhance most
+        shown = [phase["name"] for phase in result["phases"] if phase["role"] != "pre"][:2][-1]
+        background = next((node for node in inputs if node.GetName() == shown), inputs[-1])
+        written = results.write_results(slicer.mrmlScene, result, heatmap, reference_node=background)
+        return Outcome(result=result, heatmap=written.heatmap, background=background)
 
     def _onSceneStartClose(self, caller, event):
         self.cancel(_("The scene was closed, so the analysis was stopped."))
@@ -658,7 +671,7 @@ class BreastCMSLLogic(ScriptedLoadableModuleLogic, VTKObservationMixin):
 
     @staticmethod
     def showInViews(heatmap, background):
-        """The exam's last volume in the background of all slice views, the map in front."""
+        """The exam's volume in the background of all slice views, the map in front."""
         if heatmap is not None:
             slicer.util.setSliceViewerLayers(background=background, foreground=heatmap, fit=slicer.app.layoutManager() is not None)
 
@@ -697,7 +710,7 @@ class BreastCMSLLogic(ScriptedLoadableModuleLogic, VTKObservationMixin):
             "slicer": str(getattr(slicer.app, "applicationVersion", "")),
             "python": sys.version.split()[0],
             "platform": sys.platform,
-            **{key: result.get(key) for key in ("schema_version", "versions", "device", "precision", "map", "timings_s")},
+            **{key: result.get(key) for key in ("schema_version", "versions", "device", "device_reason", "precision", "map", "timings_s")},
             "model": {key: (result.get("model") or {}).get(key) for key in ("name", "sha256")},
             "phases": len(result.get("phases", [])),
             "grid": ((result.get("input") or {}).get("grid") or {}).get("size"),
@@ -792,6 +805,8 @@ class ChildProcess:
             self._process.waitForFinished(5000)
 
     def _killTree(self):
+        if os.name == "nt" and self._ended:
+            return  # taskkill took the whole tree already, and the number may belong to another program by now
         signalProcesses(self._tree, force=True)
 
     def _readOutput(self):
@@ -926,7 +941,9 @@ def ensureDependencies():
     except Exception as error:
         logging.error("BreastCMSL: installation failed", exc_info=error)
         raise DependencyError(
-            _("Installing {names} failed ({error}); check the network, or install them from a folder.").format(names=names, error=error)
+            _("Installing {names} failed ({error}); check the network and the proxy, then press Analyze again.").format(
+                names=names, error=error
+            )
         ) from error
     left = missingPackages()
     if left:

@@ -13,6 +13,7 @@ import torch
 
 from .errors import InputError
 from .geometry import Volume, apply_affine, resample
+from .network import POOLINGS
 
 
 def coam(features: torch.Tensor) -> torch.Tensor:
@@ -24,13 +25,22 @@ def coam(features: torch.Tensor) -> torch.Tensor:
     return torch.tensordot(x.flatten(1).sum(1), x, dims=1)
 
 
-def cam(features: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
-    """Class activation map Σ_c w_c x_c for features (C, …): (…), float32; under average pooling, each cell's share of the logit."""
-    return torch.tensordot(weight.float(), features.float(), dims=1)
+def cam(features: torch.Tensor, weight: torch.Tensor, pooling: str = "average") -> torch.Tensor:
+    """Class activation map of features (C, …): (…), float32.
+
+    Under average pooling Σ_c w_c x_c (Zhou et al. 2016), whose mean over cells is the logit without its bias. Under power
+    pooling, feature P_c = (mean x_c³)^⅓, each cell's share is Σ_c w_c x_c³ / P_c², which has the same mean. Other
+    poolings take the first form.
+    """
+    x, w = features.float(), weight.float()
+    if pooling == "power":
+        pooled = POOLINGS["power"](x.flatten(1)[None])[0]
+        return torch.tensordot(w / pooled**2, x**3, dims=1)
+    return torch.tensordot(w, x, dims=1)
 
 
 MAPS = {
-    "COAM": lambda features, weight: coam(features),
+    "COAM": lambda features, weight, pooling: coam(features),
     "CAM": cam,
 }
 
@@ -41,10 +51,10 @@ def check_map(name: str) -> None:
         raise InputError(f"There is no map called {name!r}; choose {' or '.join(MAPS)}.")
 
 
-def attention_map(name: str, features: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+def attention_map(name: str, features: torch.Tensor, weight: torch.Tensor, pooling: str = "average") -> torch.Tensor:
     """The named map of one exam's features (C, LR, AP, SI). Raises InputError for an unknown name."""
     check_map(name)
-    return MAPS[name](features, weight)
+    return MAPS[name](features, weight, pooling)
 
 
 def feature_affine(input_affine: np.ndarray, stride: int) -> np.ndarray:

@@ -28,7 +28,7 @@ def parser() -> argparse.ArgumentParser:
     analyze.add_argument("--t1", type=Path, help="non-fat-saturated T1 volume, for the breast mask")
     analyze.add_argument("--kind", choices=("auto", "phases", "subtractions"), default="auto", help="what the volumes are")
     analyze.add_argument(
-        "--times", type=float, nargs="+", metavar="S", help="acquisition time of each volume in seconds, in the order given (files only)"
+        "--times", type=float, nargs="+", metavar="S", help="acquisition time of each volume in seconds, in the order given"
     )
     analyze.add_argument("--model", type=Path, help="a model bundle's .json file (default: the shipped model)")
     analyze.add_argument("--map", default="COAM", help="attention map: COAM or CAM (default COAM)")

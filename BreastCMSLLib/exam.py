@@ -85,7 +85,7 @@ class Exam:
             return str(self.identifiers["exam_id"])
         series = self.identifiers.get("series_instance_uids")
         names = series or [p.source or p.name for p in (*((self.pre,) if self.pre else ()), *self.post)]
-        digest = hashlib.sha256(repr((tuple(names), self.grid.shape, np.round(self.grid.affine, 3).tolist())).encode())
+        digest = hashlib.sha256(repr((sorted(names), self.grid.shape, np.round(self.grid.affine, 3).tolist())).encode())
         return digest.hexdigest()[:16]
 
 

@@ -100,9 +100,12 @@ def set_sitk_geometry(image, affine: np.ndarray) -> None:
     """Give a SimpleITK image the grid of an IJK→RAS affine. Axes that ITK cannot hold raise InputError."""
     lps = LPS_FROM_RAS @ affine
     spacing = np.linalg.norm(lps[:3, :3], axis=0)
+    direction = lps[:3, :3] / spacing
+    if np.abs(direction.T @ direction - np.eye(3)).max() > 1e-3:  # ITK would take a sheared grid and misplace its voxels
+        raise InputError("The volume's axes are not perpendicular; resample it to a regular grid first.")
     try:
         image.SetSpacing([float(s) for s in spacing])
-        image.SetDirection((lps[:3, :3] / spacing).ravel().tolist())
+        image.SetDirection(direction.ravel().tolist())
         image.SetOrigin(lps[:3, 3].tolist())
     except RuntimeError as error:
         raise InputError("The volume's axes are not perpendicular; resample it to a regular grid first.") from error

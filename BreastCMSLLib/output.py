@@ -109,6 +109,8 @@ def _scene(exam: Exam, analysis: Analysis, folder: Path, report: Progress) -> No
     from .scene import bundle, embedded, results, views
 
     scene = embedded.start()
+    if not embedded.is_embedded():  # the desktop's scene belongs to its user
+        raise OutputError("Inside 3D Slicer use the Breast CMSL module, or add --no-scene; the open scene was left alone.")
     scene.Clear(0)
     analysis.result["versions"]["slicer_core"] = embedded.version()
     peak = analysis.result["peaks"][0]["ras_mm"]

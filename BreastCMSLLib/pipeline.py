@@ -99,8 +99,9 @@ def analyze(
         prediction = predictor.predict(made.array)
     report("map", 0.0)
     with watch.stage("map"):
-        cells = attention_map(map_name, prediction.features, prediction.cell_weight)
-        stride = bundle.network.settings.total_stride
+        settings = bundle.network.settings
+        cells = attention_map(map_name, prediction.features, prediction.cell_weight, settings.pooling)
+        stride = settings.total_stride
         heat = normalise(upsample(cells, made.affine, stride, made.inside.shape), made.inside)
         peaks = find_peaks(heat, made.inside, made.affine)
         heatmap = resample(Volume(heat, made.affine), exam.grid.shape, exam.grid.affine)

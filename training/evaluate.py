@@ -46,7 +46,7 @@ def read_run(folder: Path, weights: str) -> tuple[BreastNet, dict]:
 
 def predict(predictor: Predictor, paths: list[Path], maps: tuple[str, ...] = ()) -> list[dict]:
     """Per exam: label, probability, and for malignant ones the peak of each map against the malignant lesion."""
-    rows = []
+    rows, settings = [], predictor.bundle.network.settings
     for path in paths:
         exam = cache.load(path)
         start = time.perf_counter()
@@ -62,8 +62,8 @@ def predict(predictor: Predictor, paths: list[Path], maps: tuple[str, ...] = ())
             inside, affine = exam.inside, np.array(exam.meta["affine"])
             lesion = next(x for x in exam.meta["lesions"] if x["malignant"])
             for name in maps:
-                cells = attention_map(name, answer.features, answer.cell_weight)
-                heat = normalise(upsample(cells, affine, predictor.bundle.network.settings.total_stride, inside.shape), inside)
+                cells = attention_map(name, answer.features, answer.cell_weight, settings.pooling)
+                heat = normalise(upsample(cells, affine, settings.total_stride, inside.shape), inside)
                 peak = find_peaks(heat, inside, affine, count=1)[0]
                 distance = float(np.linalg.norm(np.array(peak.ras_mm) - lesion["ras_mm"]))
                 row[name] = {"distance_mm": distance, "hit": distance <= lesion["radius_mm"]}

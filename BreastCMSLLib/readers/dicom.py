@@ -16,10 +16,10 @@ import numpy as np
 from ..errors import InputError
 from ..exam import Exam, Phase, looks_pre_contrast, looks_subtracted, make_exam, order_phases
 from ..geometry import LPS_FROM_RAS, Volume, apply_affine, grid_distance
+from .clock import DAY, across_midnight
 from .detect import looks_derived, looks_other_contrast, looks_post_contrast, looks_t1, says_fat_saturation
 from .dicom_slices import Scan, Slice, load_pixels, scan, walk_files
 
-_DAY = 86400.0
 _MIN_SLICES = 4
 _GRID_TOLERANCE_MM = 0.1
 _DIXON = {"W", "WATER", "F", "FAT", "IP", "IN_PHASE", "OP", "OUT_PHASE", "OPP_PHASE", "P", "PHASE MAP", "R", "REAL", "I", "IMAGINARY"}
@@ -107,7 +107,7 @@ def read_dicom(paths: Iterable[Path], where: Path, *, kind: str = "auto", t1: Ph
     split = any(stack.phase is not None for stack in dynamics)
     phases = [_phase(stack, time, number_from_header=not split) for stack, time in zip(dynamics, times, strict=True)]
     if t1 is None:
-        t1_stack, remarks = _choose_t1(stacks, dynamics, times)
+        t1_stack, remarks = _choose_t1(stacks, dynamics, times, where)
         messages += remarks
         t1 = None if t1_stack is None else _phase(t1_stack, None)
     stack_of = {id(phase): stack for phase, stack in zip(phases, dynamics, strict=True)}
@@ -299,15 +299,7 @@ def _normal(item: Slice) -> np.ndarray | None:
 def _earliest(values: Sequence[float | None]) -> float | None:
     if not values or any(v is None for v in values):
         return None
-    return min(_across_midnight(values))
-
-
-def _across_midnight(values: Sequence[float]) -> list[float]:
-    """The same times with those after midnight moved to the next day, where the headers do not tell the right date."""
-    if not 0.5 * _DAY < max(values) - min(values) <= _DAY:
-        return list(values)
-    middle = min(values) + 0.5 * _DAY
-    return [v + _DAY if v < middle else v for v in values]
+    return min(across_midnight(values))
 
 
 def _add_relative_clocks(stack: Stack) -> None:
@@ -331,9 +323,9 @@ def phase_times(stacks: Sequence[Stack]) -> list[float | None]:
         values = [s.clocks.get(clock) for s in stacks]
         if any(v is None for v in values):
             continue
-        if max(values) - min(values) > _DAY:  # some files lost their date: compare the times of day
-            values = [v % _DAY for v in values]
-        values = _across_midnight(values)
+        if max(values) - min(values) > DAY:  # some files lost their date: compare the times of day
+            values = [v % DAY for v in values]
+        values = across_midnight(values)
         if len(values) > 1 and np.diff(np.sort(values)).min() < closest:
             continue
         if not _follows_phases(stacks, values):
@@ -502,7 +494,9 @@ def _check_scan(found: Scan, where: Path) -> None:
     raise InputError(f"{where} holds no DICOM images and no NRRD, NIfTI or MHA volumes; choose the folder of the exam.")
 
 
-def _choose_t1(stacks: Sequence[Stack], dynamics: Sequence[Stack], times: Sequence[float | None]) -> tuple[Stack | None, list[str]]:
+def _choose_t1(
+    stacks: Sequence[Stack], dynamics: Sequence[Stack], times: Sequence[float | None], where: Path
+) -> tuple[Stack | None, list[str]]:
     """A T1 without fat saturation from before the contrast agent, on any grid that overlaps the dynamics; and remarks."""
     remarks: list[str] = []
     members = {id(s) for s in dynamics}
@@ -517,7 +511,8 @@ def _choose_t1(stacks: Sequence[Stack], dynamics: Sequence[Stack], times: Sequen
         if len(stack.slices) < 8 or (stack.affine is not None and not _overlaps(stack, reference)):
             continue
         if stack.problem:
-            remarks.append(f"The T1 was left out: {stack.problem}")
+            # the sentence goes into results: it must not carry the folder, which may be named after the patient
+            remarks.append(f"The T1 was left out: {stack.problem.replace(f' in {where}', '')}")
             continue
         before, why = _before_contrast(stack, dynamics, times)
         if before is False:
@@ -562,9 +557,9 @@ def _before_contrast(stack: Stack, dynamics: Sequence[Stack], times: Sequence[fl
         if own is None or any(v is None for v in others):
             continue
         values = [own, *others]
-        if max(values) - min(values) > _DAY:
-            values = [v % _DAY for v in values]
-        values = _across_midnight(values)
+        if max(values) - min(values) > DAY:
+            values = [v % DAY for v in values]
+        values = across_midnight(values)
         if values[0] != min(values[1:]):
             return (True, "") if values[0] < min(values[1:]) else (False, "it was acquired after the contrast agent")
     if looks_pre_contrast(description):

@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import InputError
+from .clock import seconds_of_day
 from .detect import one_line
 
 MR_CLASSES = {
@@ -305,19 +306,6 @@ def _numbers(dataset, keyword: str, count: int) -> tuple[float, ...] | None:
     return values if len(values) == count and np.isfinite(values).all() else None
 
 
-def _seconds(text: str) -> float | None:
-    """Seconds since midnight of a DICOM time (HHMMSS.ffffff, also HH:MM:SS), None when it is none."""
-    text = text.replace(":", "").strip()
-    whole, _, fraction = text.partition(".")
-    if len(whole) not in (2, 4, 6) or not whole.isdigit() or (fraction and not fraction.isdigit()):
-        return None
-    whole = whole.ljust(6, "0")
-    hours, minutes, seconds = int(whole[:2]), int(whole[2:4]), int(whole[4:])
-    if hours > 23 or minutes > 59 or seconds > 60:
-        return None
-    return hours * 3600.0 + minutes * 60 + seconds + (float(f"0.{fraction}") if fraction else 0.0)
-
-
 def _days(text: str) -> float:
     """Seconds from year 1 to a DICOM date (YYYYMMDD); 0 when there is no valid date."""
     from datetime import date
@@ -330,12 +318,12 @@ def _days(text: str) -> float:
 
 
 def _clock(dataset, kind: str) -> float | None:
-    seconds = _seconds(_text(dataset, f"{kind}Time"))
+    seconds = seconds_of_day(_text(dataset, f"{kind}Time"))
     return None if seconds is None else _days(_text(dataset, f"{kind}Date")) + seconds
 
 
 def _datetime(text: str) -> float | None:
-    seconds = _seconds(text[8:].split("+")[0].split("-")[0]) if len(text) > 8 else None
+    seconds = seconds_of_day(text[8:].split("+")[0].split("-")[0]) if len(text) > 8 else None
     return None if seconds is None else _days(text[:8]) + seconds
 
 

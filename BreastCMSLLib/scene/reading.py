@@ -11,6 +11,7 @@ import numpy as np
 from ..errors import InputError
 from ..exam import Exam, Phase, make_exam
 from ..geometry import Volume
+from ..readers.clock import across_midnight, seconds_of_day
 from .transforms import ijk_to_ras, local_to_world
 
 _INSTANCES = "DICOM.instanceUIDs"
@@ -39,6 +40,8 @@ def exam_from_nodes(
         if node is not None and ids.count(node.GetID()) > 1:
             raise InputError(f"{node.GetName()} was chosen twice; choose each phase once.")
     phases = [phase_from_node(node) for node in nodes]
+    if times_s is None and phases and all(phase.time_s is not None for phase in phases):
+        times_s = across_midnight([phase.time_s for phase in phases])
     if times_s is not None:
         phases = [replace(phase, time_s=None if time is None else float(time)) for phase, time in zip(phases, times_s)]
     t1_phase = phase_from_node(t1) if t1 is not None else None
@@ -77,7 +80,7 @@ def phase_from_node(node) -> Phase:
         volume,
         node.GetName() or "volume",
         source=next(iter(_instance_uids(node)), None) or str(node.GetID()),
-        time_s=_seconds(tags.get(_ACQUISITION_TIME) or tags.get(_CONTENT_TIME)),
+        time_s=seconds_of_day(tags.get(_ACQUISITION_TIME) or tags.get(_CONTENT_TIME) or ""),
         acquisition_number=_integer(tags.get(_ACQUISITION_NUMBER)),
         series_number=_integer(tags.get(_SERIES_NUMBER)),
     )
@@ -177,12 +180,6 @@ def _database_tags(node) -> Mapping[str, str]:
         return {}
     tags = (_STUDY_UID, _SERIES_UID, _SERIES_NUMBER, _ACQUISITION_NUMBER, _ACQUISITION_TIME, _CONTENT_TIME)
     return {tag: value for tag in tags if (value := str(database.instanceValue(uids[0], tag) or "").strip())}
-
-
-def _seconds(time: str | None) -> float | None:
-    """A DICOM time (HHMMSS.ffffff) as seconds since midnight."""
-    match = re.match(r"^(\d{2})(\d{2})(\d{2}(?:\.\d+)?)$", time or "")
-    return int(match[1]) * 3600 + int(match[2]) * 60 + float(match[3]) if match else None
 
 
 def _integer(text: str | None) -> int | None:

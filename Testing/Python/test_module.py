@@ -622,7 +622,7 @@ def test_installation_is_asked_once_and_may_be_refused(module, panel, monkeypatc
 
 
 def test_requirements_are_importable_here(module):
-    assert {"scipy", "skimage", "safetensors"} <= {
+    assert {"scipy", "safetensors"} <= {
         module[0].IMPORT_NAMES.get(r.split(">")[0], r.split(">")[0]) for r in module[0].requirements()
     }
     assert module[0].missingPackages() == []

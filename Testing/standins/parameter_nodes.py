@@ -132,14 +132,18 @@ class _Wrapper:
                 parameter.write(parameter_node, parameter.default)
 
     def connectGui(self, gui):
+        """As in Slicer up to 5.10: connects, but returns no tag, so that what it did cannot be undone."""
         widgets = gui.findChildren(qt.QWidget) if isinstance(gui, qt.QWidget) else list(vars(gui).values())
+        named = {widget.property("SlicerParameterName"): widget for widget in widgets}
+        self.connectParametersToGui({name: widget for name, widget in named.items() if name})
+
+    def connectParametersToGui(self, mapping):
+        """Connect widgets by parameter name; the tag returned undoes it in :meth:`disconnectGui`."""
         connectors = []
-        for widget in widgets:
-            name = widget.property("SlicerParameterName")
-            if name:
-                if name not in self._parameters:
-                    raise ValueError(f"{widget.name} shows the parameter {name}, which does not exist")
-                connectors.append(_Connector(widget, self._parameters[name]))
+        for name, widget in mapping.items():
+            if name not in self._parameters:
+                raise ValueError(f"{widget.name} shows the parameter {name}, which does not exist")
+            connectors.append(_Connector(widget, self._parameters[name]))
         slots = []
         for connector in connectors:
             connector.write(connector.parameter.read(self.parameterNode))

@@ -8,7 +8,7 @@ What a scripted module relies on, and PySide6 does differently, is added to the 
 * ``QUiLoader`` knows the stand-ins of CTK and qMRML widgets, and makes the connections of the .ui file.
 
 Where PythonQt is lenient this module is not, so that mistakes show in tests: a misspelt signal, an unknown attribute,
-``None`` given to a text property and a signature with the wrong parameter types raise.
+``None`` given to a text property and a signature with the wrong number of parameters raise.
 """
 
 import inspect
