@@ -103,7 +103,7 @@ def analyze(
         cells = attention_map(map_name, prediction.features, prediction.cell_weight, settings.pooling)
         stride = settings.total_stride
         heat = normalise(upsample(cells, made.affine, stride, made.inside.shape), made.inside)
-        peaks = find_peaks(heat, made.inside, made.affine)
+        peaks = find_peaks(heat, made.inside, made.affine, least=MAP_THRESHOLD)  # none that the overlay does not show
         heatmap = resample(Volume(heat, made.affine), exam.grid.shape, exam.grid.affine)
         np.clip(heatmap.array, 0.0, 1.0, out=heatmap.array)
     report("map", 0.7)

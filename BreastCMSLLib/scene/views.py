@@ -245,14 +245,19 @@ def _temporary_nodes(scene) -> Iterator[None]:
 
 @contextmanager
 def _markers_for_picture(nodes: ResultNodes, visible: bool | None) -> Iterator[None]:
-    """Show or hide the markers for the picture, then put the user's choice back."""
+    """Show or hide the markers for the picture, their labels cut to a number so that none runs out of it; then put all back."""
     display = nodes.peaks.GetDisplayNode()
     before = display.GetVisibility()
+    labels = [nodes.peaks.GetNthControlPointLabel(n) for n in range(nodes.peaks.GetNumberOfControlPoints())]
     try:
         display.SetVisibility(before if visible is None else visible)
+        for n in range(len(labels)):
+            nodes.peaks.SetNthControlPointLabel(n, str(n + 1))
         yield
     finally:
         display.SetVisibility(before)
+        for n, label in enumerate(labels):
+            nodes.peaks.SetNthControlPointLabel(n, label)
 
 
 def _grab(window) -> np.ndarray:

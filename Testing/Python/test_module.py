@@ -622,16 +622,24 @@ def test_installation_is_asked_once_and_may_be_refused(module, panel, monkeypatc
 
 
 def test_requirements_are_importable_here(module):
-    assert {"scipy", "safetensors"} <= {
-        module[0].IMPORT_NAMES.get(r.split(">")[0], r.split(">")[0]) for r in module[0].requirements()
-    }
+    assert {"scipy", "safetensors"} <= {module[0].IMPORT_NAMES.get(r.split(">")[0], r.split(">")[0]) for r in module[0].requirements()}
     assert module[0].missingPackages() == []
 
 
 # Reload
 
 
-def test_reload_takes_the_library_along(module, panel):
+@pytest.fixture
+def kept_library():
+    """Other tests hold the library's classes: put the modules that a reload replaces back afterwards."""
+    kept = {name: value for name, value in sys.modules.items() if name.split(".")[0] in ("BreastCMSLLib", "BreastCMSL")}
+    yield
+    for name in [name for name in sys.modules if name.split(".")[0] in ("BreastCMSLLib", "BreastCMSL")]:
+        del sys.modules[name]
+    sys.modules.update(kept)
+
+
+def test_reload_takes_the_library_along(kept_library, module, panel):
     import BreastCMSLLib.errors as before
 
     panel.widget.onReload()

@@ -73,8 +73,8 @@ def small_input(label: int, seed: int) -> ModelInput:
     rng = np.random.default_rng(seed)
     array = np.zeros((6, 48, 32, 32), np.float32)
     array[:, 8:40, 4:28, 4:28] = rng.normal(0.3, 0.1, (6, 32, 24, 24))
-    i, j, k = rng.integers(14, 20, 3)
-    array[:, i : i + 10, j : j + 6, k : k + 6] += (np.linspace(2, 1, 6) if label else np.linspace(0.5, 1, 6))[:, None, None, None]
+    i, j, k = rng.integers(8, 12, 3)
+    array[:, i : i + 20, j : j + 12, k : k + 12] += (np.linspace(4, 2, 6) if label else np.linspace(0.2, 0.5, 6))[:, None, None, None]
     return ModelInput(array, np.diag([1.1, 1.1, 1.1, 1.0]), (array != 0).all(0), 1.0, 24.0, "pre", 100.0, ())
 
 
@@ -88,8 +88,8 @@ def test_cache_returns_what_was_stored(tmp_path):
     assert torch.allclose(half, cache.halve(torch.from_numpy(made.array)), atol=2e-3)
 
 
-@pytest.mark.parametrize("objective", ["bce", "cmsl"])
-def test_the_loop_learns_resumes_and_exports(tmp_path, objective):
+@pytest.mark.parametrize("objective, guidance, pooling", [("bce", "1", "power"), ("cmsl", "0", "average")])
+def test_the_loop_learns_resumes_and_exports(tmp_path, objective, guidance, pooling):
     """The real script on exams where the classes differ plainly: it must learn, stop, go on, and write its files."""
     folder = tmp_path / "cache"
     folder.mkdir()
@@ -100,6 +100,7 @@ def test_the_loop_learns_resumes_and_exports(tmp_path, objective):
     def train(epochs):
         command = [sys.executable, str(CHECKOUT / "training" / "train.py"), "--cache", str(folder), "--output", str(tmp_path / "run")]
         command += ["--train", "1:16", "--validate", "17:20", "--width", "4", "--blocks", "1", "1", "1", "1", "--epochs", str(epochs)]
+        command += ["--guidance", guidance, "--pooling", pooling]
         done = subprocess.run([*command, "--objective", objective, "--rate", "0.004"], capture_output=True, text=True, timeout=240)
         assert done.returncode == 0, done.stderr
         with open(tmp_path / "run" / "metrics.csv") as stream:
