@@ -117,7 +117,7 @@ def rounded(value):
     return round(value, 4) if isinstance(value, float) else value
 
 
-def main() -> None:
+def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path)
     parser.add_argument("--cache", type=Path, required=True)
@@ -126,7 +126,7 @@ def main() -> None:
     parser.add_argument("--weights", default="best.safetensors")
     parser.add_argument("--export", type=Path, help="folder for the bundle (default: the run's folder)")
     parser.add_argument("--name", default=DEFAULT_MODEL)
-    o = parser.parse_args()
+    o = parser.parse_args(arguments)
     network, config = read_run(o.run, o.weights)
     refuse_seen_exams(config, o.validate, o.test, parser)
     described = {

@@ -31,7 +31,7 @@ from training.metrics import auc  # noqa: E402
 from training.transfer import full_from_half, half_settings, load_weights, save_weights  # noqa: E402
 
 
-def options() -> argparse.Namespace:
+def options(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cache", type=Path, required=True)
     parser.add_argument("--output", type=Path, required=True)
@@ -51,7 +51,7 @@ def options() -> argparse.Namespace:
     parser.add_argument("--freeze-norm", action="store_true", help="keep the batch statistics of --init")
     parser.add_argument("--guidance", type=float, default=0.0, help="weight of the auxiliary loss on lesion positions (0: labels only)")
     parser.add_argument("--seed", type=int, default=0)
-    return parser.parse_args()
+    return parser.parse_args(arguments)
 
 
 def seeds(span: str) -> set[int]:
@@ -153,8 +153,8 @@ def settle_norms(network: BreastNet, exams: Exams, batch: int, generator: torch.
         norm.momentum = 0.1
 
 
-def main() -> None:
-    o = options()
+def main(arguments: list[str] | None = None) -> None:
+    o = options(arguments)
     torch.manual_seed(o.seed)
     generator = torch.Generator().manual_seed(o.seed)
     head = "linear" if o.objective == "bce" else "cosine"
