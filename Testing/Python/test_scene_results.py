@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import numpy as np
 import pytest
 from scene_case import EXAM_ID, PEAK_IJK, case, flipped_oblique_affine
@@ -265,8 +267,10 @@ def test_bundle_errors(scene, tmp_path):
     with pytest.raises(OutputError, match="cannot be written"):
         bundle.save_scene(scene, tmp_path / "file" / "scene.mrb")
     (tmp_path / "not.mrb").write_text("no archive")
+    before = os.getcwd()
     with pytest.raises(InputError, match="not.mrb"):
         bundle.load_scene(tmp_path / "not.mrb")
+    assert os.getcwd() == before  # MRML leaves the process in a removed folder
 
 
 def test_saved_heatmap_read_elsewhere_has_its_peak_at_the_marker(scene, tmp_path):
