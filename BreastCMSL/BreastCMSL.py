@@ -354,7 +354,11 @@ def resultHtml(result):
         if len(result["peaks"]) > 1:
             lines.append(escape(_("{count} peaks in the results table").format(count=len(result["peaks"]))))
     if result.get("kinetics"):
-        lines.append(escape(_("Kinetic curve at the peak: {type}").format(type=result["kinetics"]["type"])))
+        kind = result["kinetics"]["type"] or _("unknown")
+        lines.append(escape(_("Kinetic curve at the peak: {type}").format(type=kind)))
+    training = (result.get("model") or {}).get("training_data")
+    if training:
+        lines.append(f"<i>{escape(_('Model trained on {data}').format(data=training))}</i>")
     return "<br>".join(lines)
 
 

@@ -27,7 +27,7 @@ def panel_picture(exam: Path, target: Path) -> None:
     from BreastCMSLLib.readers import read
     from BreastCMSLLib.scene import results
 
-    module, descriptor = desktop.load_module(ROOT / "BreastCMSL" / "BreastCMSL.py")
+    _, descriptor = desktop.load_module(ROOT / "BreastCMSL" / "BreastCMSL.py")
     widget = descriptor.makeWidget()
     widget.parent.resize(430, 760)
     widget.parent.show()
@@ -42,10 +42,11 @@ def panel_picture(exam: Path, target: Path) -> None:
     while widget.logic.running and time.monotonic() < end:
         qt.QApplication.processEvents()
         time.sleep(0.02)
-    qt.QApplication.processEvents()
+    for _ in range(25):  # the panel lays itself out anew after the result has appeared
+        qt.QApplication.processEvents()
+        time.sleep(0.02)
     assert "suspicious" in widget.ui.resultLabel.text.lower(), widget.ui.statusLabel.text
     assert widget.parent.grab().save(str(target))
-    del module
 
 
 def main() -> None:

@@ -66,10 +66,13 @@ def place(
     lesion: Lesion, gx: np.ndarray, gy: np.ndarray, gz: np.ndarray, allowed: np.ndarray, voxel_mm: float, rng: np.random.Generator
 ) -> bool:
     """Put the lesion at a random allowed voxel and rasterise it with partial volume; False when there is no room."""
-    candidates = np.flatnonzero(allowed)
-    if not candidates.size:
+    # random voxels until one is allowed: unlike a draw from the list of allowed ones, this does not depend on how many there
+    # are, which rounding changes from one computer to another
+    tries = rng.integers(0, allowed.shape, size=(20_000, 3))
+    found = np.flatnonzero(allowed[tuple(tries.T)])
+    if not found.size:
         return False
-    i, j, k = np.unravel_index(int(candidates[rng.integers(candidates.size)]), allowed.shape)
+    i, j, k = tries[found[0]]
     lesion.centre = np.array([gx[i], gy[j], gz[k]]) + rng.uniform(-0.5, 0.5, 3) * voxel_mm
     reach = lesion.radius_mm * 2.3 + 2 * voxel_mm
     window = tuple(
