@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import InputError, OutputError
-from .embedded import SCENE_VERSION, is_embedded, start
+from .embedded import SCENE_VERSION, is_embedded, start, working_folder_kept
 from .results import ResultNodes
 from .views import view_scale
 
@@ -48,7 +48,7 @@ def save_scene(scene, path: str | os.PathLike, thumbnail: np.ndarray | None = No
     try:
         written = folder / path.name
         # the scene names the folder inside the bundle after the file
-        with _quiet(), _working_folder_kept():
+        with _quiet(), working_folder_kept():
             saved = scene.WriteToMRB(str(written), image, messages)
         if not saved or not written.is_file():
             raise OutputError(f"The scene could not be saved as {path} ({_first_line(messages)}); check free space and permissions.")
@@ -75,7 +75,7 @@ def load_scene(path: str | os.PathLike, scene=None):
     if not path.is_file():
         raise InputError(f"The scene {path} does not exist; check the path.")
     messages = slicer.vtkMRMLMessageCollection()
-    with _quiet(), _working_folder_kept():
+    with _quiet(), working_folder_kept():
         loaded = scene.ReadFromMRB(str(path), True, messages)
     if not loaded:
         raise InputError(f"{path.name} could not be opened as a Slicer scene ({_first_line(messages)}); choose a .mrb file.")
@@ -145,16 +145,6 @@ def _make_readable_anywhere(scene) -> None:
             node.GetStorageNode().SetDefaultWriteFileExtension("ctbl")
     if is_embedded():  # a scene that was loaded carries the version of the file it came from
         scene.SetVersion(SCENE_VERSION)
-
-
-@contextmanager
-def _working_folder_kept() -> Iterator[None]:
-    """MRML packs and unpacks bundles in a temporary working folder, and stays in it, removed, when that fails."""
-    before = os.getcwd()
-    try:
-        yield
-    finally:
-        os.chdir(before)
 
 
 @contextmanager

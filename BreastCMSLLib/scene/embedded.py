@@ -10,6 +10,8 @@ import atexit
 import os
 import shutil
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -51,6 +53,16 @@ _NODE_CLASSES = {
     "TransformFile": "vtkMRMLTransformNode",
     "TextFile": "vtkMRMLTextNode",
 }
+
+
+@contextmanager
+def working_folder_kept() -> Iterator[None]:
+    """MRML packs and unpacks bundles in a temporary working folder, and stays in it, removed, when that fails."""
+    before = os.getcwd()
+    try:
+        yield
+    finally:
+        os.chdir(before)
 
 
 def start():
@@ -278,7 +290,8 @@ class EmbeddedIOManager:
         scene = self._application.mrmlScene()
         path = os.path.abspath(path)
         if path.lower().endswith(".mrb"):
-            return bool(scene.ReadFromMRB(path, clear, messages) if messages is not None else scene.ReadFromMRB(path, clear))
+            with working_folder_kept():
+                return bool(scene.ReadFromMRB(path, clear, messages) if messages is not None else scene.ReadFromMRB(path, clear))
         scene.SetURL(path)
         scene.SetRootDirectory(os.path.dirname(path))
         return bool(scene.Connect(messages) if clear else scene.Import(messages))
@@ -287,7 +300,8 @@ class EmbeddedIOManager:
         scene = self._application.mrmlScene()
         path = os.path.abspath(path)
         if path.lower().endswith(".mrb"):
-            return bool(scene.WriteToMRB(path, None, messages))
+            with working_folder_kept():
+                return bool(scene.WriteToMRB(path, None, messages))
         if path.lower().endswith(".mrml"):
             scene.SetRootDirectory(os.path.dirname(path))
             scene.SetURL(path)
