@@ -50,3 +50,14 @@ def mimbcd_files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
     with ThreadPoolExecutor(2) as pool:
         return {target.name: target for target in pool.map(unpack, archives)}
+
+
+@pytest.fixture
+def scene():
+    """The scene of slicer-core, empty before and after."""
+    from BreastCMSLLib.scene import embedded
+
+    scene = embedded.start()
+    scene.Clear(0)
+    yield scene
+    scene.Clear(0)

@@ -10,17 +10,9 @@ pytest.importorskip("slicer_core", reason="slicer-core is not installed")
 
 from BreastCMSLLib.errors import InputError  # noqa: E402
 from BreastCMSLLib.geometry import Volume  # noqa: E402
-from BreastCMSLLib.scene import embedded, results  # noqa: E402
+from BreastCMSLLib.scene import results  # noqa: E402
 from BreastCMSLLib.scene.reading import exam_from_nodes, exam_from_sequence, volume_from_node  # noqa: E402
 from BreastCMSLLib.scene.transforms import to_vtk  # noqa: E402
-
-
-@pytest.fixture
-def scene():
-    scene = embedded.start()
-    scene.Clear(0)
-    yield scene
-    scene.Clear(0)
 
 
 def phase_nodes(scene, names=("pre", "post 1", "post 2"), affine=None):

@@ -17,14 +17,6 @@ from BreastCMSLLib.scene.colors import heat_ramp  # noqa: E402
 from BreastCMSLLib.scene.transforms import from_vtk, ijk_to_ras, to_vtk  # noqa: E402
 
 
-@pytest.fixture
-def scene():
-    scene = embedded.start()
-    scene.Clear(0)
-    yield scene
-    scene.Clear(0)
-
-
 def node_ids(scene) -> set[str]:
     return {scene.GetNthNode(index).GetID() for index in range(scene.GetNumberOfNodes())}
 

@@ -12,22 +12,10 @@ pytest.importorskip("slicer_core", reason="slicer-core is not installed")
 
 from BreastCMSLLib.errors import DependencyError, OutputError  # noqa: E402
 from BreastCMSLLib.geometry import Volume, apply_affine  # noqa: E402
-from BreastCMSLLib.scene import embedded, results, views  # noqa: E402
+from BreastCMSLLib.scene import results, views  # noqa: E402
 
 SIZE = (300, 320)
 AXES = {"axial": (0, 1), "sagittal": (1, 2), "coronal": (0, 2)}  # world axes across and up; all run towards the image's left and top
-
-
-@pytest.fixture
-def scene():
-    try:
-        views.check_rendering()
-    except DependencyError as error:
-        pytest.skip(str(error))
-    scene = embedded.start()
-    scene.Clear(0)
-    yield scene
-    scene.Clear(0)
 
 
 def pixel(background, name, ras) -> np.ndarray:
