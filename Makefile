@@ -24,11 +24,12 @@ endif
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help setup system moved demo screenshots test lint clean distclean
+.PHONY: help setup system moved demo train-smoke screenshots test lint clean distclean
 
 help:
 	@echo "make demo       make a simulated breast MRI exam and analyse it; results in demo/result"
 	@echo "make test       check the style and run all tests"
+	@echo "make train-smoke  simulate, preprocess, train, evaluate and export a tiny model: the whole path in about a minute"
 	@echo "make screenshots  renew the pictures in Resources/Screenshots"
 	@echo "make lint       check the style only"
 	@echo "make setup      only set up the virtual environment in $(VENV)"
@@ -48,7 +49,7 @@ $(STAMP): pyproject.toml constraints.txt | system
 		python=$$(sh scripts/find_python.sh) && echo "Making $(VENV) with $$python" && "$$python" -m venv --clear $(VENV); }
 	$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt pip setuptools
 	$(BIN)/python -m pip install --disable-pip-version-check --no-build-isolation -c constraints.txt \
-		$(if $(TORCH_INDEX),--extra-index-url "$(TORCH_INDEX)") -e ".[slicer,test]"
+		$(if $(TORCH_INDEX),--extra-index-url "$(TORCH_INDEX)") -e ".[slicer,train,test]"
 	@printf '%s\n' "$(CURDIR)" > $@
 
 demo: $(STAMP)
@@ -59,6 +60,12 @@ demo: $(STAMP)
 	@echo "The simulated exam (DICOM) is in $(CURDIR)/demo/exam, the results in $(CURDIR)/demo/result:"
 	@ls -l demo/result
 	@echo "Open report.html in a browser, scene.mrb in 3D Slicer."
+
+train-smoke: $(STAMP)
+	rm -rf build/smoke
+	$(BIN)/python training/train.py smoke --output build/smoke/run
+	$(BIN)/python training/evaluate.py build/smoke/run --export build/smoke/model --name smoke
+	$(BIN)/breastcmsl model verify build/smoke/model/smoke.json
 
 screenshots: demo
 	QT_QPA_PLATFORM=offscreen $(BIN)/python scripts/screenshots.py

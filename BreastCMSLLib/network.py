@@ -7,6 +7,7 @@ voxel S·i, S being the product of all strides (``NetworkSettings.total_stride``
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -18,10 +19,15 @@ from .losses import SCALE, cosine
 
 @dataclass(frozen=True)
 class NetworkSettings:
-    """width: channels of the first stage (64 in the paper), doubled at each of the four stages.
+    """width: channels of the first stage (64 in the paper), doubled at each of the stages.
 
-    strides: of the four stages, after the stem's stride (stem_stride, then 2 if stem_pool).
-    head: "linear" (w·x + b, eq. 2) or "cosine" (s·cos θ, eq. 3–4). pooling: how cells become one feature vector.
+    strides: of the stages, after the stem's stride (stem_stride, then 2 if stem_pool).
+    head: "linear" (w·x + b, eq. 2) or "cosine" (s·cos θ, eq. 3–4).
+    order: "pool-classify" classifies one pooled feature vector; "classify-pool" gives every cell a logit and pools those.
+    The two agree only for a linear head under average pooling. pooling: a name in ``POOLINGS``.
+    centred: the cosine is taken of x − c, c being the mean pooled feature of the training exams when CMSL began: features
+    after a ReLU are non-negative, so their angles to any w span little more than a right angle without it.
+    norm: "batch", or "group" where batches are too small for statistics.
     """
 
     channels: int = 6
@@ -32,8 +38,20 @@ class NetworkSettings:
     stem_stride: int = 4
     stem_pool: bool = False
     head: str = "linear"
+    order: str = "pool-classify"
     pooling: str = "average"
+    centred: bool = False
+    norm: str = "batch"
     scale: float = SCALE
+
+    def __post_init__(self) -> None:
+        for name, known in (("head", HEADS), ("order", ORDERS), ("pooling", POOLINGS), ("norm", NORMS)):
+            if getattr(self, name) not in known:
+                raise ModelError(f"Unknown {name} {getattr(self, name)!r}; use {' or '.join(known)}.")
+        if len(self.blocks) != len(self.strides):
+            raise ModelError(f"{len(self.blocks)} stages need {len(self.blocks)} strides, not {len(self.strides)}.")
+        if self.order == "classify-pool" and (self.pooling == "power" or self.centred):
+            raise ModelError("With the order classify-pool, power pooling and a centred cosine are not defined; choose others.")
 
     @property
     def total_stride(self) -> int:
@@ -45,15 +63,15 @@ class NetworkSettings:
 
 
 class BasicBlock(nn.Module):
-    def __init__(self, inputs: int, outputs: int, stride: int):
+    def __init__(self, inputs: int, outputs: int, stride: int, norm: Callable[[int], nn.Module]):
         super().__init__()
         self.conv1 = nn.Conv3d(inputs, outputs, 3, stride, 1, bias=False)
-        self.norm1 = nn.BatchNorm3d(outputs)
+        self.norm1 = norm(outputs)
         self.conv2 = nn.Conv3d(outputs, outputs, 3, 1, 1, bias=False)
-        self.norm2 = nn.BatchNorm3d(outputs)
+        self.norm2 = norm(outputs)
         self.shortcut = None
         if stride != 1 or inputs != outputs:
-            self.shortcut = nn.Sequential(nn.Conv3d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm3d(outputs))
+            self.shortcut = nn.Sequential(nn.Conv3d(inputs, outputs, 1, stride, bias=False), norm(outputs))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         y = torch.relu(self.norm1(self.conv1(x)))
@@ -67,13 +85,10 @@ class BreastNet(nn.Module):
     def __init__(self, settings: NetworkSettings | None = None):
         super().__init__()
         self.settings = s = settings or NetworkSettings()
-        if s.head not in ("linear", "cosine"):
-            raise ModelError(f"Unknown head {s.head!r}; use linear or cosine.")
-        if s.pooling not in POOLINGS:
-            raise ModelError(f"Unknown pooling {s.pooling!r}; use one of {', '.join(POOLINGS)}.")
+        norm = NORMS[s.norm]
         stem = [
             nn.Conv3d(s.channels, s.width, s.stem_kernel, s.stem_stride, s.stem_kernel // 2, bias=False),
-            nn.BatchNorm3d(s.width),
+            norm(s.width),
             nn.ReLU(),
         ]
         self.stem = nn.Sequential(*stem, *([nn.MaxPool3d(3, 2, 1)] if s.stem_pool else []))
@@ -81,12 +96,14 @@ class BreastNet(nn.Module):
         for stage, (count, stride) in enumerate(zip(s.blocks, s.strides)):
             outputs = s.width * 2**stage
             stages.append(
-                nn.Sequential(*[BasicBlock(inputs if b == 0 else outputs, outputs, stride if b == 0 else 1) for b in range(count)])
+                nn.Sequential(*[BasicBlock(inputs if b == 0 else outputs, outputs, stride if b == 0 else 1, norm) for b in range(count)])
             )
             inputs = outputs
         self.stages = nn.Sequential(*stages)
         self.weight = nn.Parameter(torch.randn(s.features) / math.sqrt(s.features))
         self.bias = nn.Parameter(torch.zeros(())) if s.head == "linear" else None
+        if s.centred:
+            self.register_buffer("centre", torch.zeros(s.features))
         for module in self.modules():
             if isinstance(module, nn.Conv3d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
@@ -95,20 +112,31 @@ class BreastNet(nn.Module):
 
     def feature_map(self, x: torch.Tensor) -> torch.Tensor:
         """The last activation X of eq. 5: (B, C, LR, AP, SI) on cells ``total_stride`` voxels apart."""
-        return self.stages(self.stem(x))
+        x = self.stem(x)
+        if self.settings.stem_pool and x.device.type == "cpu":  # pooling forgets the layout that CPU convolutions are fast in
+            x = x.contiguous(memory_format=torch.channels_last_3d)
+        return self.stages(x)
 
     def pool(self, features: torch.Tensor) -> torch.Tensor:
         """Feature map (B, C, …) → feature x (B, C) of the last layer, float32."""
         return POOLINGS[self.settings.pooling](features.flatten(2).float())
 
-    def classify(self, pooled: torch.Tensor) -> torch.Tensor:
-        """Logit (B,) of pooled features: w·x + b, or s·cos θ. No margin: that belongs to the loss."""
-        if self.settings.head == "cosine":
-            return self.settings.scale * cosine(pooled, self.weight)
-        return pooled.float() @ self.weight.float() + self.bias.float()
+    def classify(self, x: torch.Tensor) -> torch.Tensor:
+        """Logits (…,) of features (…, C): w·x + b, or s·cos θ. No margin: that belongs to the loss. Float32, also in autocast."""
+        with torch.autocast(x.device.type, enabled=False):
+            if self.settings.head == "cosine":
+                return self.settings.scale * cosine(x.float() - self.centre if self.settings.centred else x, self.weight)
+            return x.float() @ self.weight.float() + self.bias.float()
+
+    def logit(self, features: torch.Tensor) -> torch.Tensor:
+        """Feature map (B, C, …) → logit (B,), in the order of the settings."""
+        if self.settings.order == "pool-classify":
+            return self.classify(self.pool(features))
+        cells = self.classify(features.flatten(2).transpose(1, 2))
+        return POOLINGS[self.settings.pooling](cells[:, None])[:, 0]
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.classify(self.pool(self.feature_map(x)))
+        return self.logit(self.feature_map(x))
 
 
 def power_mean(cells: torch.Tensor, exponent: float = 3.0) -> torch.Tensor:
@@ -120,9 +148,18 @@ def power_mean(cells: torch.Tensor, exponent: float = 3.0) -> torch.Tensor:
     return cells.clamp_min(1e-4).pow(exponent).mean(2).pow(1.0 / exponent)
 
 
+def top_mean(cells: torch.Tensor, fraction: float = 1 / 256) -> torch.Tensor:
+    """Mean of the highest cells of each channel (B, C, N): 10 of the 2,464 cells at stride 16."""
+    return cells.topk(max(1, round(cells.shape[2] * fraction)), dim=2).values.mean(2)
+
+
+HEADS = ("linear", "cosine")
+ORDERS = ("pool-classify", "classify-pool")
+NORMS = {"batch": nn.BatchNorm3d, "group": lambda channels: nn.GroupNorm(max(1, channels // 8), channels)}
 POOLINGS = {
     "average": lambda cells: cells.mean(2),
     "power": power_mean,
+    "top-k": top_mean,
     "max": lambda cells: cells.amax(2),
     "log-sum-exp": lambda cells: torch.logsumexp(cells, 2) - math.log(cells.shape[2]),
 }

@@ -1,76 +1,155 @@
 """Preprocessed exams on disk: made once by the library's own preprocessing, read many times by training.
 
-Only voxels inside the smoothed mask are stored (about a fifth), in half precision.
+A cache is a folder: ``cache.json`` (input contract, source), ``index.csv`` (one line an exam, written when all are made)
+and ``exams/NAME.npz``. Only voxels inside the smoothed mask are stored (about a fifth), in half precision.
 """
 
 from __future__ import annotations
 
+import csv
+import hashlib
+import io
 import json
 import os
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from functools import cache as once
 from pathlib import Path
 
 import numpy as np
 import torch
 
+from BreastCMSLLib.errors import InputError
+from BreastCMSLLib.masking import MaskSettings
 from BreastCMSLLib.preprocessing import InputContract, ModelInput
+
+INDEX = ("exam", "patient", "label", "split")
 
 
 @dataclass(frozen=True)
 class CachedExam:
-    """array: float16 (phases, LR, AP, SI). meta: label, seed, affine, lesions, … as JSON keeps them.
+    """array: float16 (phases, LR, AP, SI). inside: the breast mask on the same grid, where peaks may lie.
 
-    inside: the breast mask at full resolution, where peaks may lie.
+    meta: exam, patient, label (1 malignant), split, affine (index → RAS mm), scale, lesions, warnings, facts.
+    truth: uint8 on the same grid, 1 benign and 2 malignant lesion, or None where it is not known.
     """
 
     array: torch.Tensor
     meta: dict
     inside: np.ndarray
+    truth: np.ndarray | None
 
 
-def _pack(array: np.ndarray) -> dict[str, np.ndarray]:
-    filled = (array != 0).any(axis=0)
-    return {"bits": np.packbits(filled), "shape": np.array(array.shape), "values": array[:, filled].astype(np.float16)}
+@dataclass(frozen=True)
+class Cache:
+    """rows: the index, dictionaries with the keys of ``INDEX`` (label as int)."""
+
+    folder: Path
+    contract: InputContract
+    rows: list[dict]
+    source: str
+
+    def path(self, exam: str) -> Path:
+        return exam_path(self.folder, exam)
 
 
-def _unpack(parts, prefix: str) -> torch.Tensor:
-    shape = tuple(int(n) for n in parts[prefix + "shape"])
-    filled = torch.from_numpy(np.unpackbits(parts[prefix + "bits"], count=int(np.prod(shape[1:]))).view(bool))
-    index = filled.nonzero()[:, 0]
-    dense = torch.zeros(shape[0], filled.numel(), dtype=torch.float16)
-    dense[:, index] = torch.from_numpy(parts[prefix + "values"])
-    return dense.reshape(shape)
+def exam_path(folder: Path, exam: str) -> Path:
+    return folder / "exams" / f"{exam}.npz"
 
 
-def halve(array: torch.Tensor) -> torch.Tensor:
-    """Mean over 2×2×2 voxels of (phases, LR, AP, SI): the 2.2 mm input of the first stage of training."""
-    return torch.nn.functional.avg_pool3d(array.float()[None], 2)[0]
+def contract_at(spacing_mm: float) -> InputContract:
+    """The shipped models' field of view on a coarser grid: 1.1 mm gives 340×220×128, 2.2 and 4.4 mm a half and a quarter."""
+    full = InputContract()
+    return InputContract(size=tuple(round(n * full.spacing_mm / spacing_mm) for n in full.size), spacing_mm=spacing_mm)
 
 
-def store(path: Path, made: ModelInput, meta: dict) -> None:
-    """Write one exam atomically, at full and at half resolution."""
-    full, half = _pack(made.array), _pack(halve(torch.from_numpy(made.array)).numpy())
-    meta = {**meta, "affine": made.affine.tolist(), "scale": made.scale, "mask_source": made.mask_source}
-    partial = path.with_suffix(f".{os.getpid()}.tmp")
-    with open(partial, "wb") as stream:
-        np.savez(
-            stream,
-            **{f"full_{k}": v for k, v in full.items()},
-            **{f"half_{k}": v for k, v in half.items()},
-            inside=np.packbits(made.inside),
-            meta=np.frombuffer(json.dumps(meta).encode(), np.uint8),
-        )
+@once
+def code_version() -> str:
+    """Digest of the code that decides what a preprocessed exam holds; a cache made by other code is made again."""
+    root = Path(__file__).resolve().parent.parent
+    names = ["errors", "exam", "frangi", "geometry", "masking", "preprocessing"]
+    made_by = ("anatomy", "exam", "kinetics", "lesions")
+    sources = [root / "BreastCMSLLib" / f"{name}.py" for name in names] + [root / "training" / "simulation" / f"{n}.py" for n in made_by]
+    return hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()[:16]
+
+
+def write_atomically(path: Path, data: bytes | str) -> None:
+    """All of the file or none of it, whatever happens meanwhile."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f"{path.name}.{os.getpid()}.part")
+    partial.write_bytes(data.encode() if isinstance(data, str) else data)
     os.replace(partial, path)
 
 
-def load(path: Path, resolution: str = "full") -> CachedExam:
-    """Read one exam; resolution "full" (1.1 mm) or "half" (2.2 mm)."""
+def store(path: Path, made: ModelInput, meta: dict, truth: np.ndarray | None = None) -> None:
+    """Write one exam atomically. truth: uint8 on the grid of ``made``."""
+    filled = (made.array != 0).any(axis=0)
+    parts = {
+        "filled": np.packbits(filled),
+        "values": made.array[:, filled].astype(np.float16),
+        "inside": np.packbits(made.inside),
+        "shape": np.array(made.array.shape),
+    }
+    if truth is not None:
+        parts["truth_at"] = np.flatnonzero(truth).astype(np.int32)
+        parts["truth"] = truth[truth > 0].astype(np.uint8)
+    meta = {**meta, "affine": made.affine.tolist(), "scale": made.scale, "warnings": list(made.warnings)}
+    stream = io.BytesIO()
+    np.savez(stream, **parts, meta=np.frombuffer(json.dumps(meta).encode(), np.uint8))
+    write_atomically(path, stream.getvalue())
+
+
+def read_meta(path: Path) -> dict:
     with np.load(path, allow_pickle=False) as parts:
-        size = tuple(int(n) for n in parts["full_shape"][1:])
-        inside = np.unpackbits(parts["inside"], count=int(np.prod(size))).view(bool).reshape(size)
-        return CachedExam(_unpack(parts, resolution + "_"), json.loads(parts["meta"].tobytes()), inside)
+        return json.loads(parts["meta"].tobytes())
 
 
-def contract() -> InputContract:
-    """The input contract every shipped model is trained with."""
-    return InputContract()
+def load(path: Path) -> CachedExam:
+    """Read one exam. Raises InputError naming a file that is missing or damaged."""
+    try:
+        with np.load(path, allow_pickle=False) as parts:
+            shape = tuple(int(n) for n in parts["shape"])
+            count = int(np.prod(shape[1:]))
+            bits = {name: np.unpackbits(parts[name], count=count).view(bool) for name in ("filled", "inside")}
+            dense = torch.zeros(shape[0], count, dtype=torch.float16)
+            dense[:, torch.from_numpy(np.flatnonzero(bits["filled"]))] = torch.from_numpy(parts["values"])
+            truth = None
+            if "truth" in parts:
+                truth = np.zeros(count, np.uint8)
+                truth[parts["truth_at"]] = parts["truth"]
+            meta = json.loads(parts["meta"].tobytes())
+    except FileNotFoundError:
+        raise InputError(f"{path} is missing from the cache; run training.prepare again.") from None
+    except Exception as error:  # zip, header and array errors alike: the file is not what store() wrote
+        raise InputError(f"{path} is damaged ({type(error).__name__}); delete it and run training.prepare again.") from error
+    return CachedExam(dense.reshape(shape), meta, bits["inside"].reshape(shape[1:]), None if truth is None else truth.reshape(shape[1:]))
+
+
+def write_cache(folder: Path, contract: InputContract, source: str) -> None:
+    card = {"contract": asdict(contract), "source": source, "code": code_version()}
+    write_atomically(folder / "cache.json", json.dumps(card, indent=1) + "\n")
+
+
+def write_index(folder: Path, rows: list[dict]) -> None:
+    text = io.StringIO()
+    writer = csv.DictWriter(text, INDEX, extrasaction="ignore", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_atomically(folder / "index.csv", text.getvalue())
+
+
+def open_cache(folder: Path | str) -> Cache:
+    """A finished cache. Raises InputError when there is none in the folder, or its making was interrupted."""
+    folder = Path(folder)
+    try:
+        card = json.loads((folder / "cache.json").read_text())
+        values = {k: tuple(v) if isinstance(v, list) else v for k, v in card["contract"].items() if k != "mask"}
+        mask = {k: tuple(v) if isinstance(v, list) else v for k, v in card["contract"]["mask"].items()}
+        contract = InputContract(**values, mask=MaskSettings(**mask))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{folder} is not a cache of preprocessed exams; make one with python -m training.prepare.") from error
+    try:
+        with open(folder / "index.csv", newline="") as stream:
+            rows = [{**row, "label": int(row["label"])} for row in csv.DictReader(stream)]
+    except (OSError, ValueError, KeyError) as error:
+        raise InputError(f"The cache {folder} is not finished; run the same python -m training.prepare command again.") from error
+    return Cache(folder, contract, rows, str(card.get("source", "")))

@@ -1,117 +1,293 @@
-"""Training parts: figures against scikit-learn, the step from 2.2 to 1.1 mm, the cache, and the loop itself on a tiny cohort."""
+"""Training: the cache, the step to finer voxels, the loop with its exact resume, and two processes against one."""
 
-import csv
 import json
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from BreastCMSLLib.network import BreastNet, NetworkSettings
+from BreastCMSLLib.errors import InputError, ModelError
+from BreastCMSLLib.network import POOLINGS, BreastNet, NetworkSettings
 from BreastCMSLLib.preprocessing import ModelInput
-from training import cache, evaluate, metrics, train
-from training.transfer import full_from_half, half_settings
+from training import cache, prepare, runs, train
+from training.data import EpochSampler, Exams
+from training.log import Log
+from training.recipes import RECIPES, Config, parse
+from training.transfer import to_spacing
+
+ROOT = Path(__file__).resolve().parents[2]
+TINY = NetworkSettings(width=4, blocks=(1, 1), strides=(1, 2), stem_kernel=1, stem_stride=1, pooling="power")
 
 
-def test_auc_and_threshold_figures_agree_with_scikit_learn():
-    from sklearn import metrics as sk
-
-    rng = np.random.default_rng(2)
-    labels = rng.random(200) < 0.6
-    scores = np.round(rng.normal(labels * 0.8, 1), 1)  # with ties
-    assert metrics.auc(labels, scores) == pytest.approx(sk.roc_auc_score(labels, scores))
-    figures = metrics.at_threshold(labels, scores, 0.3)
-    called = scores >= 0.3
-    assert figures["accuracy"] == pytest.approx(sk.accuracy_score(labels, called))
-    assert figures["sensitivity"] == pytest.approx(sk.recall_score(labels, called))
-    assert figures["specificity"] == pytest.approx(sk.recall_score(~labels, ~called))
-    assert figures["f1"] == pytest.approx(sk.f1_score(labels, called))
-
-
-def test_delong_interval_covers_the_truth():
-    """Over repeated samples of a known AUC (0.714 for a shift of 0.8 σ) about 95 % of intervals hold it."""
-    rng = np.random.default_rng(3)
-    truth, held = 0.71420, 0
-    for _ in range(300):
-        labels = np.arange(120) < 60
-        low, high = metrics.auc_interval(labels, rng.normal(labels * 0.8, 1))
-        held += low <= truth <= high
-    assert 0.90 <= held / 300 <= 0.99
-
-
-def test_threshold_keeps_the_sensitivity_and_no_more():
-    rng = np.random.default_rng(4)
-    labels = rng.random(300) < 0.5
-    scores = 1 / (1 + np.exp(-rng.normal(labels * 1.0, 1)))
-    threshold = metrics.threshold_at_sensitivity(labels, scores, 0.857)
-    called = metrics.at_threshold(labels, scores, threshold)["sensitivity"]
-    assert 0.857 <= called < 0.857 + 1.5 / labels.sum()
-    assert metrics.threshold_at_sensitivity(np.array([0, 1]), np.array([0.2, 0.8]), 0.9) == pytest.approx(0.5)
-
-
-def test_half_resolution_weights_carry_over():
-    """On an exam that is smooth at 2.2 mm the 1.1 mm network answers as the 2.2 mm one did."""
-    torch.manual_seed(0)
-    settings = NetworkSettings(width=4)
-    half = BreastNet(half_settings(settings)).eval()
-    full = BreastNet(settings).eval()
-    full.load_state_dict(full_from_half(half.state_dict()))
-    coarse = torch.nn.functional.interpolate(torch.randn(1, 6, 6, 6, 4), size=(48, 48, 32), mode="trilinear", align_corners=True)
-    fine = torch.nn.functional.interpolate(coarse, scale_factor=2, mode="trilinear")
-    with torch.no_grad():
-        a, b = half.feature_map(coarse), full.feature_map(fine)
-    assert a.shape == b.shape
-    inner = (..., slice(1, -1), slice(1, -1), slice(None))
-    assert float((a - b)[inner].abs().mean() / a[inner].abs().mean()) < 0.25
-    assert full.settings.total_stride == 2 * half.settings.total_stride
-
-
-def small_input(label: int, seed: int) -> ModelInput:
+def made_input(label: int, seed: int) -> ModelInput:
+    """Noise with a bright spot whose later phases fall (malignant) or rise."""
     rng = np.random.default_rng(seed)
-    array = np.zeros((6, 48, 32, 32), np.float32)
-    array[:, 8:40, 4:28, 4:28] = rng.normal(0.3, 0.1, (6, 32, 24, 24))
-    i, j, k = rng.integers(8, 12, 3)
-    array[:, i : i + 20, j : j + 12, k : k + 12] += (np.linspace(4, 2, 6) if label else np.linspace(0.2, 0.5, 6))[:, None, None, None]
-    return ModelInput(array, np.diag([1.1, 1.1, 1.1, 1.0]), (array != 0).all(0), 1.0, 24.0, "pre", 100.0, ())
+    array = np.zeros((6, 16, 12, 12), np.float32)
+    array[:, 2:14, 1:11, 1:11] = rng.normal(0.3, 0.1, (6, 12, 10, 10))
+    i, j, k = rng.integers(3, 7, 3)
+    array[:, i : i + 4, j : j + 4, k : k + 4] += (np.linspace(4, 2, 6) if label else np.linspace(1, 4, 6))[:, None, None, None]
+    return ModelInput(array, np.diag([4.4, 4.4, 4.4, 1.0]), (array != 0).all(0), 1.0, 8.0, "pre", 100.0, ())
+
+
+@pytest.fixture(scope="module")
+def cohort(tmp_path_factory) -> Path:
+    """A finished cache of 40 tiny exams: 24 to train, 8 to validate, 8 to test."""
+    folder, rows = tmp_path_factory.mktemp("cohort") / "cache", []
+    cache.write_cache(folder, cache.contract_at(4.4), "simulated:tiny")
+    for n in range(40):
+        row = {"exam": f"e{n}", "patient": f"p{n}", "label": n % 2, "split": "train" if n < 24 else "validate" if n < 32 else "test"}
+        cache.store(cache.exam_path(folder, row["exam"]), made_input(n % 2, n), {**row, "lesions": []})
+        rows.append(row)
+    cache.write_index(folder, rows)
+    return folder
+
+
+@pytest.fixture
+def config(cohort, tmp_path) -> Config:
+    return Config(tmp_path / "run", cache=cohort, spacing_mm=4.4, network=TINY, epochs=4, batch=8, rate=0.01, precision="no", shift_mm=4.4)
+
+
+def weights(folder: Path, name: str = "best.safetensors") -> dict[str, torch.Tensor]:
+    return runs.load_run(folder, name).network.state_dict()
 
 
 def test_cache_returns_what_was_stored(tmp_path):
-    made = small_input(1, 0)
-    cache.store(tmp_path / "000001.npz", made, {"seed": 1, "label": 1})
-    exam = cache.load(tmp_path / "000001.npz")
-    assert torch.allclose(exam.array.float(), torch.from_numpy(made.array), atol=2e-3) and exam.meta["label"] == 1
+    made, truth = made_input(1, 0), np.zeros((16, 12, 12), np.uint8)
+    truth[3:6, 4, 5] = 2
+    cache.store(tmp_path / "one.npz", made, {"exam": "one", "label": 1}, truth)
+    exam = cache.load(tmp_path / "one.npz")
+    assert torch.allclose(exam.array.float(), torch.from_numpy(made.array), atol=4e-3) and exam.meta["label"] == 1
     assert np.allclose(exam.meta["affine"], made.affine)
-    half = cache.load(tmp_path / "000001.npz", "half").array.float()
-    assert torch.allclose(half, cache.halve(torch.from_numpy(made.array)), atol=2e-3)
+    assert (exam.inside == made.inside).all() and (exam.truth == truth).all()
+    data = (tmp_path / "one.npz").read_bytes()
+    (tmp_path / "one.npz").write_bytes(data[: len(data) // 2])
+    with pytest.raises(InputError, match="one.npz is damaged"):
+        cache.load(tmp_path / "one.npz")
+    with pytest.raises(InputError, match="two.npz is missing"):
+        cache.load(tmp_path / "two.npz")
 
 
-@pytest.mark.parametrize("objective, guidance, pooling", [("bce", "1", "power"), ("cmsl", "0", "average")])
-def test_the_loop_learns_resumes_and_exports(tmp_path, capsys, objective, guidance, pooling):
-    """The real loop on exams where the classes differ plainly: it must learn, stop, go on, and write its files."""
-    folder = tmp_path / "cache"
-    folder.mkdir()
-    for seed in range(1, 25):
-        meta = {"seed": seed, "label": seed % 2, "lesions": [{"ras_mm": [24.0, 18.0, 18.0], "radius_mm": 5.0, "malignant": bool(seed % 2)}]}
-        cache.store(folder / f"{seed:06d}.npz", small_input(seed % 2, seed), meta)
+def test_an_unfinished_cache_is_refused(tmp_path):
+    with pytest.raises(InputError, match="is not a cache"):
+        cache.open_cache(tmp_path)
+    cache.write_cache(tmp_path, cache.contract_at(2.2), "manifest.csv")
+    with pytest.raises(InputError, match="is not finished"):
+        cache.open_cache(tmp_path)
+    assert cache.contract_at(2.2).size == (170, 110, 64)
 
-    def run_training(epochs):
-        command = ["--cache", str(folder), "--output", str(tmp_path / "run"), "--train", "1:16", "--validate", "17:20"]
-        command += ["--width", "4", "--blocks", "1", "1", "1", "1", "--epochs", str(epochs), "--rate", "0.004"]
-        train.main([*command, "--objective", objective, "--guidance", guidance, "--pooling", pooling])
-        with open(tmp_path / "run" / "metrics.csv") as stream:
-            return list(csv.DictReader(stream))
 
-    assert len(run_training(2)) == 2
-    rows = run_training(10)
-    assert [int(r["epoch"]) for r in rows] == list(range(1, 11))
+def small_manifest(folder: Path, seeds=(1, 2)) -> Path:
+    lines = ["patient,exam,label,split,seed,voxel_mm", *[f"p{s},e{s},{'malignant' if s % 2 else 'benign'},train,{s},8.8" for s in seeds]]
+    (folder / "manifest.csv").write_text("\n".join(lines) + "\n")
+    return folder / "manifest.csv"
+
+
+def test_prepare_goes_on_where_it_stopped_and_notices_changes(tmp_path, monkeypatch):
+    """Serial here, so that the calls can be counted; the pool only spreads them."""
+    rows = prepare.rows_of(str(small_manifest(tmp_path)))
+    contract, folder, calls = cache.contract_at(8.8), tmp_path / "cache", []
+    real = prepare.preprocess
+    monkeypatch.setattr(prepare, "preprocess", lambda *a: calls.append(1) or real(*a))
+    for _ in range(2):
+        for row in rows:
+            prepare.make(row, contract, folder)
+        assert len(calls) == 2  # the second round finds both
+    prepare.make(rows[0], replace(contract, scale_percentile=98.0), folder)
+    assert len(calls) == 3  # another contract, another exam
+    exam = cache.load(cache.exam_path(folder, "e1"))
+    lesion = next(x for x in exam.meta["lesions"] if x["malignant"])
+    index = np.rint(np.linalg.inv(exam.meta["affine"]) @ [*lesion["ras_mm"], 1.0])[:3].astype(int)
+    assert exam.inside[tuple(index)]
+
+
+def test_prepare_names_the_exam_that_cannot_be_used(tmp_path, capsys):
+    import SimpleITK as sitk
+
+    for name in ("a", "b", "c"):
+        sitk.WriteImage(
+            sitk.GetImageFromArray(np.random.default_rng(0).normal(100, 5, (12, 12, 12)).astype(np.float32)), tmp_path / f"{name}.nrrd"
+        )
+    (tmp_path / "c.nrrd").write_bytes((tmp_path / "c.nrrd").read_bytes()[:900])
+    manifest = tmp_path / "bad.csv"
+    manifest.write_text("patient,exam,label,split,pre,post\np1,broken,malignant,train,a.nrrd,b.nrrd|c.nrrd\n")
+    assert prepare.main([str(manifest), "--output", str(tmp_path / "cache"), "--spacing", "8.8", "--workers", "1"]) == 2
+    said = capsys.readouterr().err
+    assert "broken" in said or "line 2" in said
+    assert "c.nrrd" in said and "Traceback" not in said
+    assert not (tmp_path / "cache" / "index.csv").exists() and not list((tmp_path / "cache").rglob("*.npz"))
+
+
+@pytest.mark.parametrize("pooling", POOLINGS)
+@pytest.mark.parametrize("head", ["linear", "cosine"])
+def test_the_two_orders_agree_only_where_they_should(pooling, head):
+    torch.manual_seed(1)
+    network = BreastNet(replace(TINY, head=head, pooling=pooling)).eval()
+    features = torch.rand(2, network.settings.features, 4, 3, 3)
+    if pooling == "power":
+        with pytest.raises(ModelError, match="classify-pool"):
+            replace(network.settings, order="classify-pool")
+        return
+    other = BreastNet(replace(network.settings, order="classify-pool")).eval()
+    other.load_state_dict(network.state_dict())
+    same = torch.allclose(network.logit(features), other.logit(features), atol=1e-5)
+    assert same == (pooling == "average" and head == "linear")
+    other.logit(features.requires_grad_()).sum().backward()
+    assert torch.isfinite(features.grad).all() and features.grad.abs().sum() > 0
+
+
+def test_unknown_architectures_are_refused():
+    for wrong in ({"pooling": "median"}, {"head": "softmax"}, {"norm": "none"}, {"strides": (1, 2, 2)}):
+        with pytest.raises(ModelError):
+            NetworkSettings(**wrong)
+
+
+def test_weights_carry_over_to_finer_voxels():
+    """On an exam that is smooth at 4.4 mm the networks for 2.2 and 1.1 mm answer as the coarse one did, on the same cells."""
+    torch.manual_seed(0)
+    coarse = BreastNet(replace(TINY, stem_pool=True)).eval()
+    smooth = torch.nn.functional.interpolate(torch.randn(1, 6, 5, 5, 4), size=(40, 40, 32), mode="trilinear", align_corners=True)
+    with torch.no_grad():
+        a = coarse.feature_map(smooth)
+    for spacing in (2.2, 1.1):
+        factor = round(4.4 / spacing)
+        state, settings = to_spacing(coarse.state_dict(), coarse.settings, 4.4, spacing)
+        fine = BreastNet(settings).eval()
+        fine.load_state_dict(state)
+        assert settings.total_stride == factor * coarse.settings.total_stride
+        with torch.no_grad():
+            b = fine.feature_map(torch.nn.functional.interpolate(smooth, scale_factor=factor, mode="trilinear"))
+        assert a.shape == b.shape
+        inner = (..., slice(2, -2), slice(2, -2), slice(2, -2))
+        assert float((a - b)[inner].abs().mean() / a[inner].abs().mean()) < 0.25
+    with pytest.raises(InputError, match="carried"):
+        to_spacing(coarse.state_dict(), coarse.settings, 1.1, 4.4)
+
+
+def test_an_epoch_holds_every_exam_once_and_augments_it_the_same_way_again(cohort, config):
+    sampler = EpochSampler(24, seed=3)
+    sampler.epoch = 1
+    first = list(sampler)
+    assert sorted(n for _, n in first) == list(range(24)) and first == list(sampler)
+    sampler.epoch = 2
+    assert [n for _, n in sampler] != [n for _, n in first]
+    exams = Exams([cache.exam_path(cohort, f"e{n}") for n in range(4)], config)
+    again = Exams(exams.paths, replace(config, workers=1))  # reads from disk each time
+    once, plain = exams[(5, 2)][0], exams[2][0]
+    assert torch.equal(once, again[(5, 2)][0]) and torch.equal(plain, again[2][0])
+    assert not torch.equal(once, exams[(6, 2)][0]) and not torch.equal(once, plain)
+
+
+@pytest.mark.parametrize("objective", ["bce", "nsl", "cmsl"])
+def test_the_loop_learns(config, objective):
+    folder = train.train("test", replace(config, objective=objective, epochs=8))
+    rows = runs.read_rows(folder / "metrics.csv")
+    assert [int(r["epoch"]) for r in rows] == list(range(1, 9)) and all(int(r["exams"]) == 24 for r in rows)
     assert max(float(r["validation_auc"]) for r in rows) == 1.0
-    written = {p.name for p in (tmp_path / "run").iterdir()}
-    assert {"config.json", "metrics.csv", "last.pt", "best.safetensors", "final.safetensors"} <= written
-    command = [str(tmp_path / "run"), "--cache", str(folder), "--validate", "17:20", "--name", "tiny", "--export", str(tmp_path / "model")]
-    evaluate.main([*command, "--test", "21:24"])
-    card = json.loads((tmp_path / "model" / "tiny.json").read_text())
-    assert card["evidence"]["classification"]["n"] == 4 and "command" in card["evidence"]
-    assert {"COAM.all_malignant", "CAM.all_malignant"} <= set(card["evidence"]["localisation"])
-    with pytest.raises(SystemExit):
-        evaluate.main([*command, "--test", "15:18"])
-    assert "test exams were used" in capsys.readouterr().err
+    assert float(rows[-1]["train_loss"]) < 0.7 * float(rows[0]["train_loss"])
+    for name in ("config.json", "environment.json", "split.csv", "last/state.pt", "best.safetensors", "curves.png"):
+        assert (folder / name).stat().st_size > 0
+    assert list((folder / "tensorboard").glob("events*"))
+    run = runs.load_run(folder)
+    assert run.config["objective"] == objective and run.config["supervision"] == "image-level labels only"
+    assert run.network.settings.head == ("linear" if objective == "bce" else "cosine")
+
+
+def test_an_interrupted_run_reaches_the_same_weights(config, monkeypatch):
+    straight = train.train("test", replace(config, output=config.output / "straight"))
+    broken = replace(config, output=config.output / "broken")
+    real, count = Log.save, []
+
+    def save(self, *a):
+        if len(count) == 2:
+            raise KeyboardInterrupt  # in the third epoch, before its checkpoint
+        count.append(1)
+        real(self, *a)
+
+    monkeypatch.setattr(Log, "save", save)
+    with pytest.raises(KeyboardInterrupt):
+        train.train("test", broken)
+    monkeypatch.setattr(Log, "save", real)
+    assert len(runs.read_rows(broken.output / "metrics.csv")) == 2
+    train.train("test", broken)
+    ours, theirs = weights(straight), weights(broken.output)
+    assert all(torch.equal(ours[k], theirs[k]) for k in ours)
+    losses = [[r["train_loss"] for r in runs.read_rows(f / "metrics.csv")] for f in (straight, broken.output)]
+    assert losses[0] == losses[1]
+    with pytest.raises(InputError, match="another rate"):
+        train.train("test", replace(broken, rate=0.02))
+
+
+def test_starting_from_another_run(config, tmp_path):
+    base = train.train("test", config)
+    second = replace(
+        config, output=tmp_path / "second", objective="cmsl", init=base, head="means", network=replace(TINY, centred=True), margin_warmup=3
+    )
+    run = runs.load_run(train.train("test", second))
+    assert run.network.settings.head == "cosine" and run.network.settings.centred and run.network.centre.abs().sum() > 0
+    assert [r["margin"] for r in runs.read_rows(run.folder / "metrics.csv")] == ["0.1167", "0.2333", "0.35", "0.35"]
+    assert {r["patient"] for r in runs.seen_patients(run.folder)} == {f"p{n}" for n in range(32)}
+    rows = [{"patient": "p3", "split": "test"}]
+    with pytest.raises(InputError, match="p3 is for test"):
+        runs.check_ancestry(rows, run.folder)
+    with pytest.raises(InputError, match="p3 is for validate"):
+        runs.check_ancestry([{"patient": "p3", "split": "validate"}], run.folder)
+    runs.check_ancestry([{"patient": "p30", "split": "validate"}, {"patient": "p39", "split": "test"}], run.folder)
+
+
+def test_bad_runs_and_cohorts_are_refused_in_one_sentence(config, tmp_path, capsys):
+    with pytest.raises(InputError, match="choose the folder of a training run"):
+        runs.load_run(tmp_path)
+    with pytest.raises(InputError, match="lower --batch"):
+        train.train("test", replace(config, batch=32))
+    with pytest.raises(InputError, match="2.2 mm"):
+        train.train("test", replace(config, spacing_mm=2.2))
+    command = ["smoke", "--output", str(tmp_path / "x"), "--cohort", str(tmp_path / "none.csv"), "--precision", "no"]
+    assert train.main(command) == 2
+    said = capsys.readouterr().err
+    assert "none.csv" in said and "Traceback" not in said and not (tmp_path / "x").exists()
+
+
+def test_recipes_can_be_overridden(tmp_path):
+    for name in RECIPES:
+        BreastNet(RECIPES[name](tmp_path).network)
+    recipe, chosen = parse(["small_cpu", "--output", str(tmp_path), "--epochs", "3", "--network.width", "8"])
+    assert recipe == "small_cpu" and chosen.epochs == 3 and chosen.network.width == 8 and chosen.spacing_mm == 4.4
+    full = RECIPES["paper"](tmp_path)
+    assert full.network.width == 64 and full.network.blocks == (3, 4, 6, 3) and full.network.total_stride == 32 and full.rate == 1e-4
+
+
+def test_two_processes_match_one(config, cohort, tmp_path):
+    """The same exams in every step, synchronised statistics: losses agree to rounding, and each exam is counted once."""
+    one = train.train("test", replace(config, output=tmp_path / "one", epochs=2))
+    network = ["--network.width", "4", "--network.blocks", "1", "1", "--network.strides", "1", "2"]
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    command += [
+        "training/train.py",
+        "smoke",
+        "--output",
+        str(tmp_path / "two"),
+        "--cache",
+        str(cohort),
+        *network,
+        "--network.no-stem-pool",
+        "--epochs",
+        "2",
+        "--batch",
+        "8",
+    ]
+    command += ["--rate", "0.01", "--precision", "no", "--shift-mm", "4.4"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=240, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert json.loads((tmp_path / "two" / "environment.json").read_text())["processes"] == 2
+    ours, theirs = (runs.read_rows(folder / "metrics.csv") for folder in (one, tmp_path / "two"))
+    for a, b in zip(ours, theirs, strict=True):
+        assert a["exams"] == b["exams"] == "24"
+        assert float(a["train_loss"]) == pytest.approx(float(b["train_loss"]), rel=2e-3)
+        assert float(a["validation_loss"]) == pytest.approx(float(b["validation_loss"]), rel=2e-2)
+    first, second = weights(one), weights(tmp_path / "two")
+    assert all(torch.allclose(first[k].float(), second[k].float(), atol=2e-2, rtol=2e-2) for k in first)
