@@ -40,11 +40,10 @@ def rows_of(source: str) -> list[Row]:
 def fingerprint(row: Row, contract: InputContract) -> str:
     """Digest of all that decides the exam's cached form: its files (name, size, time) or seed, the contract and the code."""
     files = []
-    for name in [*([row.pre] if row.pre else []), *row.post, *([row.t1] if row.t1 else [])]:
-        path = Path(row.folder) / name
+    for path in row.files:
         inner = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
         files += [(str(p.relative_to(path.parent)), p.stat().st_size, p.stat().st_mtime_ns) for p in inner]
-    facts = {k: v for k, v in asdict(row).items() if k not in ("folder", "split")}
+    facts = {k: v for k, v in asdict(row).items() if k not in ("folder", "split", "where")}
     text = json.dumps([facts, files, asdict(contract), cache.code_version()], default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:24]
 

@@ -1,0 +1,69 @@
+"""fastMRI breast: a folder of DICOM images for each patient (one file for each slice and time frame), and an xlsx table."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from BreastCMSLLib.errors import BreastCMSLError, InputError
+from training.manifest import Row
+
+from .common import Found, dynamics, each, folders_named, label_of, number_at_end, read_table, safe, table_file
+
+LABELS = {"0": None, "1": 1, "2": 0}  # negative, malignancy, benign: not the order of other collections
+SPLITS = {"0": "train", "1": "test"}
+
+
+def find(folder: Path, labels: Path | None, found: Found, negatives: bool) -> None:
+    places = folders_named(folder, r"fastMRI_breast_\d+(_\d+)?")
+    path = table_file(folder, labels, "breast_fastMRI*.xlsx", "fastMRI*breast*.xlsx", "fastMRI*breast*label*.csv")
+    if path is None:
+        raise InputError(f"{folder} holds no xlsx table of fastMRI breast; give it with --labels.")
+    table = read_table(path, "patient coded name")
+    lesion, split, repeat = (
+        table.column("lesion status"),
+        table.column("data split", required=False),
+        table.column("repeated scan", required=False),
+    )
+    entries = table.by("patient coded name", number_at_end)
+    patients: dict[int, list[Path]] = {}
+    for name, several in places.items():
+        patients.setdefault(int(name.split("_")[2]), []).extend(several)
+    for number, several in each(sorted(patients.items()), "patients"):
+        name = f"fastMRI_breast_{number:03d}"
+        entry = entries.get(number)
+        if entry is None:
+            found.leave_out(name, f"{path.name} does not list it")
+            continue
+        label, why = label_of([row[lesion] for row in entry], LABELS, negatives)
+        if label is None:
+            found.leave_out(name, why)
+            continue
+        chosen = _dynamic(several, name, found)
+        if chosen is None:
+            continue
+        # the same woman may have been scanned twice, under two names: the table counts those pairs from 1
+        group = entry[0][repeat] if repeat else ""
+        found.rows.append(
+            Row(
+                patient=f"fastMRI_breast_repeated_{group}" if re.fullmatch(r"[1-9]\d*", group) else name,
+                exam=safe(name),
+                label=label,
+                split=SPLITS.get(entry[0][split], "") if split else "",
+                post=(chosen.relative_to(folder).as_posix(),),
+                folder=folder,
+            )
+        )
+
+
+def _dynamic(folders: list[Path], name: str, found: Found) -> Path | None:
+    """The folder with the dynamic images: the last that has any (``_1`` is the scan before the contrast agent, ``_2`` after)."""
+    reason: object = ""
+    for folder in sorted(folders, key=lambda p: p.name, reverse=True):
+        try:
+            dynamics([folder])
+            return folder
+        except BreastCMSLError as error:
+            reason = error
+    found.leave_out(name, reason)
+    return None
