@@ -1,160 +1,497 @@
-"""Evaluate trained weights on exams the model has never seen, and make the bundle that Slicer loads.
+"""Evaluate a run on exams it has never seen, and make the bundle that Slicer loads.
 
-    python training/evaluate.py RUN --cache CACHE --export Resources/Models
+    python training/evaluate.py RUN --export Resources/Models
 
-The threshold is chosen on the validation exams; the test exams are read once. Every figure carries its interval, and
-the bundle's JSON carries the figures.
+Temperature and thresholds are fitted on the run's validation exams; then its test exams are read, and RUN/evaluation.json
+says how often that has happened. Exams go through the same Predictor, in the same precision, as *Analyze*.
 """
 
 from __future__ import annotations
 
 import argparse
+import csv
+import io
 import json
 import sys
+import tempfile
 import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from BreastCMSLLib.attention import attention_map, find_peaks, normalise, upsample  # noqa: E402
-from BreastCMSLLib.inference import Predictor  # noqa: E402
+from BreastCMSLLib import attention  # noqa: E402
+from BreastCMSLLib.errors import BreastCMSLError, InputError  # noqa: E402
+from BreastCMSLLib.geometry import apply_affine  # noqa: E402
+from BreastCMSLLib.inference import Prediction, Predictor  # noqa: E402
+from BreastCMSLLib.losses import cosine  # noqa: E402
 from BreastCMSLLib.network import BreastNet, NetworkSettings  # noqa: E402
 from BreastCMSLLib.weights import DEFAULT_MODEL, load_bundle, save_bundle  # noqa: E402
-from training import cache, metrics  # noqa: E402
-from training.train import files, seeds  # noqa: E402
-from training.transfer import full_from_half, load_weights  # noqa: E402
+from training import cache, calibration, metrics  # noqa: E402
 
-MAPS = ("COAM", "CAM")
-SENSITIVITY = 0.857  # the operating point: that of CMSL in Table 1 of Luo et al., reached on the validation exams
-
-
-def read_run(folder: Path, weights: str) -> tuple[BreastNet, dict]:
-    """The network of a run at full resolution, and the run's configuration."""
-    config = json.loads((folder / "config.json").read_text())
-    values = {k: tuple(v) if isinstance(v, list) else v for k, v in config["network"].items()}
-    if config["resolution"] == "half":
-        values.update(stem_kernel=7, stem_stride=2 * values["stem_stride"])
-    state = load_weights(folder / weights)
-    if state["stem.0.weight"].shape[-1] == 3:
-        state = full_from_half(state)
-    network = BreastNet(NetworkSettings(**values))
-    network.load_state_dict(state)
-    return network, config
+NULL_MAP = "NORM"  # length of each cell's feature vector: what any map of the same features has to beat
+INTERVALS = (
+    "95 %; AUC: DeLong; sensitivity, specificity, predictive values, hit rates and pointing: Wilson; all else: bootstrap over "
+    f"patients, {metrics.ROUNDS} rounds, seed 0"
+)
 
 
-def predict(predictor: Predictor, paths: list[Path], maps: tuple[str, ...] = ()) -> list[dict]:
-    """Per exam: label, probability, and for malignant ones the peak of each map against the malignant lesion."""
-    rows, settings = [], predictor.bundle.network.settings
+# --- reading exams with the network; also for other tools ---
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the network says of one cached exam. logit: divided by the bundle's temperature.
+
+    pooled: float32 (C,), the feature of the last layer. cosine: of the angle between it (less the centre, in a centred
+    network) and w. seconds: of the network alone.
+    """
+
+    exam: cache.CachedExam
+    prediction: Prediction
+    pooled: np.ndarray
+    cosine: float
+    seconds: float
+
+
+def answers(predictor: Predictor, paths: Iterable[Path]) -> Iterator[Answer]:
+    """Read cached exams one at a time, in the order given."""
+    import torch
+
+    network = predictor.bundle.network
     for path in paths:
         exam = cache.load(path)
         start = time.perf_counter()
-        answer = predictor.predict(exam.array.float())
-        row = {
-            "seed": exam.meta["seed"],
-            "label": exam.meta["label"],
-            "probability": answer.probability,
-            "logit": answer.logit,
-            "seconds": time.perf_counter() - start,
-        }
-        if exam.meta["label"]:
-            inside, affine = exam.inside, np.array(exam.meta["affine"])
-            lesion = next(x for x in exam.meta["lesions"] if x["malignant"])
-            for name in maps:
-                cells = attention_map(name, answer.features, answer.cell_weight, settings.pooling)
-                heat = normalise(upsample(cells, affine, settings.total_stride, inside.shape), inside)
-                peak = find_peaks(heat, inside, affine, count=1)[0]
-                distance = float(np.linalg.norm(np.array(peak.ras_mm) - lesion["ras_mm"]))
-                row[name] = {"distance_mm": distance, "hit": distance <= lesion["radius_mm"]}
-        rows.append(row)
-        print(
-            f"{path.name}: label {row['label']}, probability {row['probability']:.3f}",
-            *[f"{m} {row[m]['distance_mm']:.1f} mm" for m in maps if m in row],
-            flush=True,
-        )
-    return rows
+        prediction = predictor.predict(exam.array.float())
+        seconds = time.perf_counter() - start
+        with torch.inference_mode():
+            pooled = network.pool(prediction.features[None])
+            angle = float(cosine(pooled - network.centre if network.settings.centred else pooled, network.weight)[0])
+        yield Answer(exam, prediction, pooled[0].numpy(), angle, seconds)
 
 
-def summarise(rows: list[dict], threshold: float, maps: tuple[str, ...]) -> dict:
-    """Figures with 95 % intervals: DeLong for the AUC, bootstrap over exams (seed 0) for the rest."""
-    labels = np.array([r["label"] for r in rows])
-    probabilities = np.array([r["probability"] for r in rows])
-    figures = {
+def map_names() -> tuple[str, ...]:
+    """Every map of the library, and the null."""
+    return tuple(dict.fromkeys((*attention.MAPS, NULL_MAP)))
+
+
+def heat_of(name: str, answer: Answer, settings: NetworkSettings) -> np.ndarray:
+    """The named map on the model's grid, 0–1 inside the breast mask, as *Analyze* makes it."""
+    if name == NULL_MAP and name not in attention.MAPS:
+        cells = answer.prediction.features.norm(dim=0)
+    else:
+        cells = attention.attention_map(name, answer.prediction.features, answer.prediction.cell_weight, settings.pooling)
+    inside, affine = answer.exam.inside, np.array(answer.exam.meta["affine"])
+    return attention.normalise(attention.upsample(cells, affine, settings.total_stride, inside.shape), inside)
+
+
+def peak_of(name: str, answer: Answer, settings: NetworkSettings) -> tuple[float, float, float]:
+    """RAS mm of the highest point of the named map inside the breast mask."""
+    affine = np.array(answer.exam.meta["affine"])
+    return attention.find_peaks(heat_of(name, answer, settings), answer.exam.inside, affine, count=1)[0].ras_mm
+
+
+def miss(exam: cache.CachedExam, ras_mm: Sequence[float]) -> tuple[float, bool]:
+    """Distance in mm from a point to the nearest malignant lesion's centre, and whether it lies inside a malignant lesion.
+
+    Inside is read off the truth mask; without one off the lesion's box, and without that off the sphere of its radius.
+    Raises InputError when no malignant lesion of the exam has a known place.
+    """
+    lesions = malignant_lesions(exam.meta)
+    if not lesions:
+        raise InputError(f"{exam.meta['exam']}: no malignant lesion has a known place, so a peak cannot be judged; leave the exam out.")
+    point = np.array(ras_mm, dtype=np.float64)
+    gaps = [float(np.linalg.norm(point - lesion["ras_mm"])) for lesion in lesions]
+    if exam.truth is not None and (exam.truth == 2).any():
+        index = np.round(apply_affine(np.linalg.inv(np.array(exam.meta["affine"])), point)).astype(int)
+        within = bool((index >= 0).all() and (index < exam.truth.shape).all() and exam.truth[tuple(index)] == 2)
+    else:
+        within = any(_inside_lesion(point, lesion, gap) for lesion, gap in zip(lesions, gaps))
+    return min(gaps), within
+
+
+def malignant_lesions(meta: dict) -> list[dict]:
+    """The malignant lesions of a cached exam that have a place."""
+    return [lesion for lesion in meta.get("lesions") or () if lesion["malignant"] and lesion.get("ras_mm") is not None]
+
+
+def _inside_lesion(point: np.ndarray, lesion: dict, gap: float) -> bool:
+    if lesion.get("box_ras_mm") is not None:
+        corners = np.sort(np.array(lesion["box_ras_mm"], dtype=np.float64), axis=0)
+        return bool((point >= corners[0]).all() and (point <= corners[1]).all())
+    return gap <= float(lesion["radius_mm"])
+
+
+def measure(answer: Answer, maps: Sequence[str], settings: NetworkSettings) -> dict:
+    """One line of predictions.csv, before calibration: the score, and for malignant exams where each map's peak lies."""
+    meta = answer.exam.meta
+    row = {"exam": meta["exam"], "patient": meta["patient"], "label": int(meta["label"]), "logit": answer.prediction.logit}
+    row |= {"cos_theta": answer.cosine, "seconds": answer.seconds}
+    if meta["label"] and malignant_lesions(meta):
+        for name in maps:
+            peak = peak_of(name, answer, settings)
+            distance, within = miss(answer.exam, peak)
+            row |= {f"{name}_mm": distance, f"{name}_inside": int(within)}
+            row |= {f"{name}_{axis}": value for axis, value in zip("ras", peak)}
+    return row
+
+
+# --- which exams ---
+
+
+def read_split(folder: Path) -> list[dict]:
+    """The lines of RUN/split.csv: exam, patient, label (int), split."""
+    try:
+        with open(folder / "split.csv", newline="") as stream:
+            rows = [{**row, "label": int(row["label"])} for row in csv.DictReader(stream)]
+        return [{key: row[key] for key in ("exam", "patient", "label", "split")} for row in rows]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{folder / 'split.csv'} cannot be read; train the run again, or copy its folder whole.") from error
+
+
+def check_split(rows: list[dict], ancestry: list[dict] = ()) -> None:
+    """Refuse test patients that the run has seen, and validation patients that it was trained on.
+
+    ancestry: patient and split of what was seen by the runs that this one started from.
+    """
+    patients = {part: {r["patient"] for r in rows if r["split"] == part} for part in ("train", "validate", "test")}
+    for group, whose in ((rows, "the run's"), (ancestry, "an earlier run's, from which this one started,")):
+        seen = {part: {r["patient"] for r in group if r["split"] == part} for part in ("train", "validate")}
+        for held, used in (("test", "train"), ("test", "validate"), ("validate", "train")):
+            if shared := sorted(patients[held] & seen[used]):
+                raise InputError(
+                    f"Patient {shared[0]} has {held} exams and is also among {whose} {used} patients ({len(shared)} such patients); "
+                    "split the cohort by patient and train again."
+                )
+    for part in ("validate", "test"):
+        if not patients[part]:
+            raise InputError(f"The run's split.csv names no {part} exams; prepare a cohort that has some and train again.")
+    if {r["label"] for r in rows if r["split"] == "validate"} != {0, 1}:
+        raise InputError("Thresholds need malignant and benign validation exams, and the run has only one kind; split the cohort again.")
+
+
+def paths_of(store: cache.Cache, rows: list[dict], split: str) -> list[Path]:
+    """The cached exams of one split. Raises InputError for one that is absent or labelled otherwise in the cache."""
+    known = {r["exam"]: r for r in store.rows}
+    chosen = [r for r in rows if r["split"] == split]
+    for row in chosen:
+        if row["exam"] not in known:
+            raise InputError(
+                f"Exam {row['exam']} of the run's split.csv is not in the cache {store.folder}; name the cache it was trained on."
+            )
+        if known[row["exam"]]["label"] != row["label"]:
+            raise InputError(
+                f"Exam {row['exam']} has another label in the cache {store.folder} than in the run; name the cache it was trained on."
+            )
+    return [store.path(row["exam"]) for row in chosen]
+
+
+# --- figures ---
+
+
+def column(rows: list[dict], name: str) -> np.ndarray:
+    return np.array([row[name] for row in rows])
+
+
+def classification(rows: list[dict], threshold: float) -> dict:
+    """Table 1 of the paper at one threshold, and what does not depend on it; intervals as ``*_95``."""
+    labels, probabilities, patients = (column(rows, name) for name in ("label", "probability", "patient"))
+    return {
         "n": len(rows),
         "malignant": int(labels.sum()),
+        "patients": int(np.unique(patients).size),
         "auc": metrics.auc(labels, probabilities),
-        "auc_95": metrics.auc_interval(labels, probabilities),
+        "auc_95": metrics.auc_interval(labels, probabilities, patients=patients),
+        **metrics.at_threshold(labels, probabilities, threshold, patients),
     }
-    figures.update(metrics.at_threshold(labels, probabilities, threshold))
-    local = {}
+
+
+def localisation(rows: list[dict], maps: Sequence[str]) -> dict:
+    """By map, over rows that hold its peak."""
+    found = {}
     for name in maps:
-        for protocol, chosen in (
-            ("called_malignant", [r for r in rows if r["label"] and r["probability"] >= threshold]),
-            ("all_malignant", [r for r in rows if r["label"]]),
-        ):
-            if len(chosen) > 1:
-                distances = np.array([r[name]["distance_mm"] for r in chosen])
-                values = metrics.localisation(distances, np.array([r[name]["hit"] for r in chosen]))
-                values["mean_mm_95"] = metrics.bootstrap_interval(distances)
-                local[f"{name}.{protocol}"] = values
-    return {"classification": figures, "localisation": local}
+        chosen = [row for row in rows if f"{name}_mm" in row]
+        distances, inside, patients = (column(chosen, key) for key in (f"{name}_mm", f"{name}_inside", "patient"))
+        found[name] = metrics.localisation(distances, inside, patients)
+    return found
 
 
-def refuse_seen_exams(config: dict, validate: str, test: str, parser: argparse.ArgumentParser) -> None:
-    """Stop when a test exam was used by the run, or by a run it started from, or a validation exam was trained on."""
-    if seeds(test) & (set(config["seen"]["train"]) | set(config["seen"]["validate"]) | seeds(validate)):
-        parser.error("some test exams were used in training or validation; name others")
-    if seeds(validate) & set(config["seen"]["train"]):
-        parser.error("some validation exams were trained on; name others")
+def summarise(rows: list[dict], maps: Sequence[str], points: dict[str, dict]) -> dict:
+    """Classification and localisation evidence of calibrated test rows, without the provenance."""
+    labels, probabilities, patients = (column(rows, name) for name in ("label", "probability", "patient"))
+    threshold = points[calibration.DEFAULT_POINT]["threshold"]
+    called = [r for r in rows if r["label"] and r["probability"] >= threshold]
+    evidence = {
+        "classification": {"operating_point": calibration.DEFAULT_POINT, "threshold": threshold, **classification(rows, threshold)},
+        "localisation": localisation(called, maps),
+        "localisation_all": localisation([r for r in rows if r["label"]], maps),
+    }
+    if {"CAM", "COAM"} <= set(maps):
+        chosen = [r for r in called if "CAM_mm" in r]
+        evidence["cam_over_coam"] = metrics.distance_ratio(column(chosen, "CAM_mm"), column(chosen, "COAM_mm"), column(chosen, "patient"))
+    evidence["operating_points"] = {
+        name: {**point, "test": metrics.sensitivity_and_specificity(labels, probabilities >= point["threshold"], patients)}
+        for name, point in points.items()
+    }
+    return evidence
 
 
-def rounded(value):
+def tidy(value):
+    """The same figures for JSON: plain numbers to six decimals (thresholds and temperatures whole), NaN as null."""
     if isinstance(value, dict):
-        return {k: rounded(v) for k, v in value.items()}
+        return {k: v if k in ("threshold", "temperature") else tidy(v) for k, v in value.items()}
     if isinstance(value, (list, tuple)):
-        return [rounded(v) for v in value]
-    return round(value, 4) if isinstance(value, float) else value
+        return [tidy(v) for v in value]
+    if isinstance(value, (bool, np.bool_)):
+        return bool(value)
+    if isinstance(value, (float, np.floating)):
+        return round(float(value), 6) if np.isfinite(value) else None
+    return int(value) if isinstance(value, np.integer) else value
 
 
-def main(arguments: list[str] | None = None) -> None:
+# --- what an evaluation leaves in the run's folder ---
+
+
+def read_evaluation(folder: Path) -> dict:
+    """RUN/evaluation.json of a finished evaluation. Raises InputError when there is none."""
+    try:
+        held = json.loads((folder / "evaluation.json").read_text())
+        held["evidence"]["classification"]["auc"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"The run {folder} was not evaluated; run python training/evaluate.py {folder} first.") from error
+    return held
+
+
+def read_predictions(folder: Path, split: str = "test") -> list[dict]:
+    """The lines of RUN/predictions.csv of one split; numbers as numbers, absent peaks left out."""
+    texts = {"exam", "patient", "split"}
+    try:
+        with open(folder / "predictions.csv", newline="") as stream:
+            lines = [row for row in csv.DictReader(stream) if row["split"] == split]
+    except (OSError, KeyError) as error:
+        raise InputError(f"The run {folder} has no predictions.csv; run python training/evaluate.py {folder} first.") from error
+    rows = [{k: v if k in texts else float(v) for k, v in line.items() if v != ""} for line in lines]
+    return [{**row, "label": int(row["label"])} for row in rows]
+
+
+def write_predictions(folder: Path, rows: list[dict]) -> None:
+    names = list(dict.fromkeys(key for row in rows for key in row))
+    text = io.StringIO()
+    writer = csv.DictWriter(text, names, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    cache.write_atomically(folder / "predictions.csv", text.getvalue())
+
+
+def write_features(folder: Path, rows: list[dict], pooled: list[np.ndarray], network: BreastNet) -> None:
+    """RUN/features.npz: pooled (exams, C) and weight (C,), float32; cos_theta, logit, label, exam, split by exam."""
+    parts = {name: column(rows, name) for name in ("exam", "split", "label", "logit", "cos_theta")}
+    parts |= {"pooled": np.stack(pooled).astype(np.float32), "weight": network.weight.detach().float().cpu().numpy()}
+    if network.settings.centred:
+        parts["centre"] = network.centre.float().cpu().numpy()
+    stream = io.BytesIO()
+    np.savez_compressed(stream, **parts)
+    cache.write_atomically(folder / "features.npz", stream.getvalue())
+
+
+def begin(folder: Path, entry: dict) -> int:
+    """Note in RUN/evaluation.json that the test exams are about to be read, and return how often that has now happened.
+
+    Said beforehand, so that an evaluation that breaks off counts too. Earlier figures stay until there are new ones.
+    """
+    path = folder / "evaluation.json"
+    try:
+        held = json.loads(path.read_text()) if path.exists() else {}
+        history = [*held.get("history", []), entry]
+    except (OSError, ValueError, AttributeError, TypeError) as error:
+        raise InputError(f"{path} is damaged, so it is not known how often the test exams were read; repair or remove it.") from error
+    _write_json(path, {**held, "evaluations": len(history), "history": history})
+    return len(history)
+
+
+def finish(folder: Path, result: dict) -> dict:
+    """Write RUN/evaluation.json with the history that :func:`begin` began."""
+    path = folder / "evaluation.json"
+    history = json.loads(path.read_text())["history"]
+    history[-1]["finished"] = _now()
+    result = {"schema_version": 1, "kind": "breastcmsl.evaluation", "evaluations": len(history), "history": history, **result}
+    _write_json(path, result)
+    return result
+
+
+def _write_json(path: Path, held: dict) -> None:
+    cache.write_atomically(path, json.dumps(held, indent=1) + "\n")
+
+
+def _now() -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+
+
+# --- the whole ---
+
+
+def evaluate(
+    folder: Path,
+    *,
+    cache_folder: Path | None = None,
+    weights: str = "best.safetensors",
+    export: Path | None = None,
+    name: str = DEFAULT_MODEL,
+    maps: Sequence[str] | None = None,
+    device: str = "auto",
+    precision: str = "auto",
+) -> dict:
+    """Evaluate a run; write evaluation.json, predictions.csv and features.npz into it, and the bundle; return the first.
+
+    Raises InputError, before anything is written, when exams, labels, contract or weights do not fit together.
+    """
+    from training.runs import load_run, read_rows
+
+    maps = tuple(maps or map_names())
+    if unknown := set(maps) - set(map_names()):
+        raise InputError(f"There is no map called {sorted(unknown)[0]!r}; choose among {', '.join(map_names())}.")
+    run = load_run(folder, weights)
+    network, config = run.network, run.config
+    split = read_split(folder)
+    check_split(split, read_rows(folder / "ancestry.csv"))
+    store = cache.open_cache(cache_folder or config["cache"])
+    if store.contract != run.contract:
+        raise InputError(
+            f"The cache {store.folder} holds exams at {store.contract.spacing_mm:g} mm of {_size(store.contract.size)} voxels, or scaled "
+            f"otherwise, and the run reads {run.contract.spacing_mm:g} mm, {_size(run.contract.size)}; name the cache it was trained on."
+        )
+    paths = {part: paths_of(store, split, part) for part in ("validate", "test")}
+    described = {
+        "description": f"3-D ResNet, width {network.settings.width}, objective {config['objective'].upper()}, {config['supervision']}",
+        "training_data": "simulated exams" if config["simulated"] else f"exams of {Path(store.source).name}",
+    }
+    with tempfile.TemporaryDirectory() as temporary:  # a bundle rounds the weights: what is evaluated is what is shipped
+        draft = load_bundle(save_bundle(Path(temporary), name, network, run.contract, threshold=0.5, **described, evidence={}))
+    predictor = Predictor(draft, device, precision)
+
+    validation, validation_pooled = _read(predictor, paths["validate"], "validate", ())
+    fitted = calibration.fit_temperature(column(validation, "label"), column(validation, "logit"))
+    _calibrate(validation, fitted.temperature)
+    points = calibration.operating_points(column(validation, "label"), column(validation, "probability"))
+    threshold = points[calibration.DEFAULT_POINT]["threshold"]
+
+    command = f"python training/evaluate.py RUN --cache CACHE --weights {weights} --maps {' '.join(maps)}"
+    times = begin(folder, {"started": _now(), "finished": None, "weights": weights, "sha256": draft.sha256, "command": command})
+    if times > 1:
+        print(f"Evaluation {times} of this run: its test exams were read before, so to choose by these figures is to learn from them.")
+    test, test_pooled = _read(predictor, paths["test"], "test", maps)
+    _calibrate(test, fitted.temperature)
+
+    evidence = summarise(test, maps, points)
+    labels, patients = column(test, "label"), column(test, "patient")
+    reliability = metrics.reliability(labels, column(test, "probability"), patients)
+    uncalibrated = metrics.reliability(labels, calibration.probability(column(test, "logit")), patients)
+    bins, bins_before = reliability.pop("bins"), uncalibrated.pop("bins")
+    evidence["calibration"] = {"temperature": fitted.temperature, **reliability}
+    evidence |= {
+        "cohort": _cohort(config, store, validation, test),
+        "simulated": bool(config["simulated"]),
+        "supervision": config["supervision"],
+        "objective": config["objective"],
+        "seed": config["seed"],
+        "n": len(test),
+        "intervals": INTERVALS,
+        "precision": predictor.precision,
+        "evaluations": times,
+        "command": command,
+    }
+    evidence = tidy(evidence)
+    frozen = {"threshold": threshold, "temperature": fitted.temperature}
+    bundle = save_bundle(export or folder, name, network, run.contract, **frozen, **described, evidence=evidence)
+    if load_bundle(bundle).sha256 != draft.sha256:
+        raise RuntimeError("the exported weights are not those that were evaluated")
+    write_predictions(folder, [*validation, *test])
+    write_features(folder, [*validation, *test], [*validation_pooled, *test_pooled], network)
+    return finish(
+        folder,
+        {
+            "evidence": evidence,
+            "validation": tidy({"calibration": asdict(fitted), **classification(validation, threshold)}),
+            "uncalibrated": tidy(uncalibrated),
+            "reliability_bins": tidy({"calibrated": bins, "uncalibrated": bins_before}),
+            "maps": list(maps),
+            "cache": str(store.folder),
+            "bundle": {"file": str(bundle), "sha256": draft.sha256, "bytes": bundle.with_suffix(".safetensors").stat().st_size},
+            "speed": {"device": predictor.device_reason, "seconds_per_exam": round(float(np.median(column(test, "seconds"))), 3)},
+        },
+    )
+
+
+def _read(predictor: Predictor, paths: list[Path], part: str, maps: Sequence[str]) -> tuple[list[dict], list[np.ndarray]]:
+    from rich.progress import track
+
+    rows, pooled = [], []
+    for answer in track(answers(predictor, paths), f"{part} exams", total=len(paths)):
+        rows.append({**measure(answer, maps, predictor.bundle.network.settings), "split": part})
+        pooled.append(answer.pooled)
+    return rows, pooled
+
+
+def _calibrate(rows: list[dict], temperature: float) -> None:
+    for row, probability in zip(rows, calibration.probability(column(rows, "logit"), temperature)):
+        row["probability"] = float(probability)
+
+
+def _cohort(config: dict, store: cache.Cache, validation: list[dict], test: list[dict]) -> str:
+    kind, _, name = store.source.partition(":")
+    source = f"simulated cohort {name}" if kind == "simulated" else ("simulated exams" if config["simulated"] else Path(store.source).name)
+    patients, malignant = len({row["patient"] for row in test}), sum(row["label"] for row in test)
+    return (
+        f"{source}: {len(test)} test exams of {patients} patients, {malignant} malignant; "
+        f"temperature and thresholds from {len(validation)} validation exams"
+    )
+
+
+def _size(size: Sequence[int]) -> str:
+    return "×".join(str(n) for n in size)
+
+
+def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path)
-    parser.add_argument("--cache", type=Path, required=True)
-    parser.add_argument("--validate", required=True, help="seeds first:last that set the threshold; the run's own validation exams will do")
-    parser.add_argument("--test", required=True, help="seeds first:last that no run has seen")
-    parser.add_argument("--weights", default="best.safetensors")
+    parser.add_argument("--cache", type=Path, help="cache of the exams (default: the one the run was trained on)")
+    parser.add_argument("--weights", default="best.safetensors", help="weights in the run's folder")
     parser.add_argument("--export", type=Path, help="folder for the bundle (default: the run's folder)")
-    parser.add_argument("--name", default=DEFAULT_MODEL)
+    parser.add_argument("--name", default=DEFAULT_MODEL, help="name of the bundle")
+    parser.add_argument("--maps", nargs="+", metavar="MAP", help="maps to locate with (default: all)")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps")
+    parser.add_argument("--precision", default="auto", choices=("auto", "float32", "bfloat16"))
+    parser.add_argument("--no-figures", action="store_true", help="no figures and no model card")
     o = parser.parse_args(arguments)
-    network, config = read_run(o.run, o.weights)
-    refuse_seen_exams(config, o.validate, o.test, parser)
-    described = {
-        "threshold": 0.5,
-        "description": f"3-D ResNet, width {network.settings.width}, objective {config['objective']}, "
-        + ("labels and lesion positions of simulated exams" if config["guidance"] else "image-level labels only"),
-        "training_data": "simulated exams",
-    }
-    draft = load_bundle(save_bundle(o.run / "draft", o.name, network, cache.contract(), **described, evidence={}))
-    predictor = Predictor(draft)
-    checked = predict(predictor, files(o.cache, o.validate))
-    threshold = metrics.threshold_at_sensitivity(
-        np.array([r["label"] for r in checked]), np.array([r["probability"] for r in checked]), SENSITIVITY
-    )
-    rows = predict(predictor, files(o.cache, o.test), MAPS)
-    evidence = rounded(summarise(rows, threshold, MAPS))
-    evidence.update(
-        cohort=f"simulated exams, test seeds {o.test}, threshold from validation seeds {o.validate}",
-        seed=config["seed"],
-        precision=predictor.precision,
-        command=f"python training/evaluate.py RUN --cache CACHE --weights {o.weights} --validate {o.validate} --test {o.test}",
-    )
-    described["threshold"] = threshold
-    path = save_bundle(o.export or o.run, o.name, network, cache.contract(), **described, evidence=evidence)
-    (o.run / "evaluation.json").write_text(json.dumps({"evidence": evidence, "exams": rows}, indent=1) + "\n")
-    print(json.dumps(evidence, indent=1))
-    print(f"bundle: {path}")
+    try:
+        result = evaluate(
+            o.run,
+            cache_folder=o.cache,
+            weights=o.weights,
+            export=o.export,
+            name=o.name,
+            maps=o.maps,
+            device=o.device,
+            precision=o.precision,
+        )
+        from training import card
+
+        print(card.console(result))
+        if not o.no_figures:
+            from training import figures
+
+            figures.draw_run(o.run, o.run / "figures", o.cache)
+            for path in card.write_card(o.run):
+                print(path)
+        print(result["bundle"]["file"])
+    except BreastCMSLError as error:
+        print(error, file=sys.stderr)
+        return 2
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(main())

@@ -1,8 +1,22 @@
-"""Classification and localisation figures, each with an interval."""
+"""Figures of merit, each with its interval: classification, calibration, localisation, and the difference between models.
+
+labels: 1 malignant, 0 benign. scores: any number that grows with suspicion. patients: one key for each exam; exams of one
+patient are not independent, so intervals count patients. Without it every exam is a patient of its own. Intervals are
+95 % (``*_95``). What cannot be computed is NaN.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Sequence
+
 import numpy as np
+
+CONFIDENCE = 0.95
+ROUNDS = 2000  # of every bootstrap that is not told otherwise, from seed 0
+NOWHERE = (float("nan"), float("nan"))
+
+
+# --- area under the ROC curve ---
 
 
 def auc(labels: np.ndarray, scores: np.ndarray) -> float:
@@ -10,70 +24,393 @@ def auc(labels: np.ndarray, scores: np.ndarray) -> float:
     from scipy.stats import rankdata
 
     labels = np.asarray(labels).astype(bool)
-    positives, negatives = int(labels.sum()), int((~labels).sum())
-    if not positives or not negatives:
+    malignant, benign = int(labels.sum()), int((~labels).sum())
+    if not malignant or not benign:
         return float("nan")
     ranks = rankdata(scores)
-    return float((ranks[labels].sum() - positives * (positives + 1) / 2) / (positives * negatives))
+    return float((ranks[labels].sum() - malignant * (malignant + 1) / 2) / (malignant * benign))
 
 
-def auc_interval(labels: np.ndarray, scores: np.ndarray, confidence: float = 0.95) -> tuple[float, float]:
-    """DeLong interval of the AUC (DeLong, DeLong and Clarke-Pearson 1988)."""
-    from scipy.stats import norm, rankdata
+def delong(labels: np.ndarray, scores: np.ndarray, patients: Sequence | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """AUCs (k,) and their covariance (k, k) for the scores (k, exams) of k models on the same exams.
 
-    labels, scores = np.asarray(labels).astype(bool), np.asarray(scores, dtype=np.float64)
-    m, n = int(labels.sum()), int((~labels).sum())
-    everyone, within_1, within_0 = rankdata(scores), rankdata(scores[labels]), rankdata(scores[~labels])
-    v10 = (everyone[labels] - within_1) / n
-    v01 = 1.0 - (everyone[~labels] - within_0) / m
-    value = float(v10.mean())
-    error = float(np.sqrt(v10.var(ddof=1) / m + v01.var(ddof=1) / n))
-    half = float(norm.ppf(0.5 + confidence / 2)) * error
+    DeLong, DeLong and Clarke-Pearson 1988 by mid-ranks (Sun and Xu 2014); where patients have several exams, the form for
+    clustered data of Obuchowski 1997, of which the former is the special case.
+    """
+    from scipy.stats import rankdata
+
+    labels, scores = np.asarray(labels).astype(bool), np.atleast_2d(np.asarray(scores, dtype=np.float64))
+    malignant, benign = int(labels.sum()), int((~labels).sum())
+    if not malignant or not benign:
+        return np.full(len(scores), np.nan), np.full((len(scores), len(scores)), np.nan)
+    above = np.array([(rankdata(s)[labels] - rankdata(s[labels])) / benign for s in scores])
+    below = np.array([1 - (rankdata(s)[~labels] - rankdata(s[~labels])) / malignant for s in scores])
+    areas = above.mean(axis=1)
+    groups = _groups(patients, labels.size)
+    sums = np.zeros((2, groups.max() + 1, len(scores)))
+    np.add.at(sums[0], groups[labels], (above - areas[:, None]).T)
+    np.add.at(sums[1], groups[~labels], (below - areas[:, None]).T)
+    own = _unbiased(np.unique(groups[labels]).size) * sums[0].T @ sums[0] / malignant**2
+    other = _unbiased(np.unique(groups[~labels]).size) * sums[1].T @ sums[1] / benign**2
+    shared = sums[0].T @ sums[1]  # 0 unless some patient has exams of both kinds
+    if shared.any():
+        shared *= _unbiased(len(sums[0])) / (malignant * benign)
+    return areas, own + other + shared + shared.T
+
+
+def auc_interval(
+    labels: np.ndarray, scores: np.ndarray, confidence: float = CONFIDENCE, patients: Sequence | None = None
+) -> tuple[float, float]:
+    """DeLong interval of the AUC, cut at 0 and 1.
+
+    When the classes are separated without error DeLong's variance is 0; the interval then reaches down to the
+    Clopper–Pearson bound of "all of the smaller class beyond all of the other".
+    """
+    from scipy.stats import norm
+
+    areas, covariance = delong(labels, scores, patients)
+    value, variance = float(areas[0]), float(covariance[0, 0])
+    if value in (0.0, 1.0):
+        labels, keys = np.asarray(labels).astype(bool), _groups(patients, np.size(labels))
+        bound = ((1 - confidence) / 2) ** (1 / min(np.unique(keys[labels]).size, np.unique(keys[~labels]).size))
+        return (bound, 1.0) if value == 1.0 else (0.0, 1.0 - bound)
+    half = float(norm.ppf(0.5 + confidence / 2)) * float(np.sqrt(max(variance, 0.0))) if variance == variance else variance
+    return float(np.clip(value - half, 0, 1)), float(np.clip(value + half, 0, 1))
+
+
+def hanley_mcneil_interval(value: float, malignant: int, benign: int, confidence: float = CONFIDENCE) -> tuple[float, float]:
+    """Interval of an AUC of which only the value and the numbers of exams are known (Hanley and McNeil 1982)."""
+    from scipy.stats import norm
+
+    q1, q2 = value / (2 - value), 2 * value**2 / (1 + value)
+    variance = (value * (1 - value) + (malignant - 1) * (q1 - value**2) + (benign - 1) * (q2 - value**2)) / (malignant * benign)
+    half = float(norm.ppf(0.5 + confidence / 2)) * variance**0.5
     return max(0.0, value - half), min(1.0, value + half)
 
 
-def at_threshold(labels: np.ndarray, probabilities: np.ndarray, threshold: float) -> dict[str, float]:
-    """Accuracy, sensitivity, specificity and F1 of probability ≥ threshold."""
-    labels, called = np.asarray(labels).astype(bool), np.asarray(probabilities) >= threshold
-    tp, tn = int((called & labels).sum()), int((~called & ~labels).sum())
-    fp, fn = int((called & ~labels).sum()), int((~called & labels).sum())
-    return {
-        "accuracy": (tp + tn) / max(1, labels.size),
-        "sensitivity": tp / max(1, tp + fn),
-        "specificity": tn / max(1, tn + fp),
-        "f1": 2 * tp / max(1, 2 * tp + fp + fn),
-    }
+def paired_delong(labels: np.ndarray, first: np.ndarray, second: np.ndarray, patients: Sequence | None = None) -> dict:
+    """AUC of first minus AUC of second on the same exams, its interval, and the two-sided p of no difference."""
+    from scipy.stats import norm
+
+    areas, covariance = delong(labels, np.stack([first, second]), patients)
+    contrast = np.array([1.0, -1.0])
+    difference, variance = float(contrast @ areas), float(contrast @ covariance @ contrast)
+    if variance <= 1e-15:  # the same ranking, or one that no exam disturbs
+        p = 1.0 if abs(difference) < 1e-12 else float("nan")
+        return {"difference": difference, "difference_95": (difference, difference) if p == 1.0 else NOWHERE, "z": 0.0, "p": p}
+    error = variance**0.5
+    half = float(norm.ppf(0.5 + CONFIDENCE / 2)) * error
+    z = difference / error
+    return {"difference": difference, "difference_95": (difference - half, difference + half), "z": z, "p": float(2 * norm.sf(abs(z)))}
 
 
-def threshold_at_sensitivity(labels: np.ndarray, probabilities: np.ndarray, sensitivity: float) -> float:
-    """The highest threshold that keeps the sensitivity, halfway down to the next lower score of any exam."""
-    labels, probabilities = np.asarray(labels).astype(bool), np.asarray(probabilities, dtype=np.float64)
-    malignant = np.sort(probabilities[labels])[::-1]
-    last_called = malignant[max(1, int(np.ceil(sensitivity * malignant.size))) - 1]
-    below = probabilities[probabilities < last_called]
-    return float((last_called + (below.max() if below.size else 0.0)) / 2)
+# --- intervals by resampling patients, and for proportions ---
 
 
-def bootstrap_interval(
-    values: np.ndarray, statistic=np.mean, confidence: float = 0.95, seed: int = 0, rounds: int = 2000
-) -> tuple[float, float]:
-    """Percentile bootstrap over patients."""
-    values = np.asarray(values, dtype=np.float64)
+def resamples(patients: Sequence | None, count: int, rounds: int | None = None, seed: int = 0) -> Iterator[np.ndarray]:
+    """Indices of exams for each round: patients drawn with replacement, each with all of their exams."""
     rng = np.random.default_rng(seed)
-    draws = [statistic(values[rng.integers(0, values.size, values.size)]) for _ in range(rounds)]
+    groups = _groups(patients, count)
+    members = np.split(np.argsort(groups, kind="stable"), np.cumsum(np.bincount(groups))[:-1])
+    single = len(members) == count
+    flat = np.concatenate(members)
+    for _ in range(rounds or ROUNDS):
+        drawn = rng.integers(0, len(members), len(members))
+        yield flat[drawn] if single else np.concatenate([members[n] for n in drawn])
+
+
+def bootstrap(
+    statistic: Callable[[np.ndarray], float | Sequence[float]],
+    count: int,
+    patients: Sequence | None = None,
+    rounds: int | None = None,
+    seed: int = 0,
+) -> np.ndarray:
+    """Values of statistic(indices of exams) over the resamples: (rounds,) or (rounds, figures)."""
+    return np.array([statistic(index) for index in resamples(patients, count, rounds, seed)], dtype=np.float64)
+
+
+def percentile_interval(draws: np.ndarray, confidence: float = CONFIDENCE) -> tuple[float, float]:
+    """The middle of the bootstrap draws; rounds in which the figure was undefined are left out."""
+    draws = np.asarray(draws, dtype=np.float64)
+    draws = draws[np.isfinite(draws)]
+    if not draws.size:
+        return NOWHERE
     tail = 50 * (1 - confidence)
     return float(np.percentile(draws, tail)), float(np.percentile(draws, 100 - tail))
 
 
-def localisation(distances_mm: np.ndarray, hits: np.ndarray) -> dict[str, float]:
-    """Distance from peak to lesion centre in mm, hit rates, and how often the peak lies inside the lesion."""
-    d = np.asarray(distances_mm, dtype=np.float64)
+def bootstrap_interval(values: np.ndarray, statistic=np.mean, patients: Sequence | None = None, seed: int = 0) -> tuple[float, float]:
+    """Percentile interval of statistic(values) over resampled patients."""
+    values = np.asarray(values, dtype=np.float64)
+    if not values.size:
+        return NOWHERE
+    return percentile_interval(bootstrap(lambda index: statistic(values[index]), values.size, patients, seed=seed))
+
+
+def paired_bootstrap(
+    statistic: Callable[[np.ndarray], float], count: int, patients: Sequence | None = None, rounds: int | None = None, seed: int = 0
+) -> dict:
+    """A difference between two models, statistic(indices of exams), both always read on the same resampled patients.
+
+    p: two-sided, twice the smaller share of rounds on either side of 0.
+    """
+    draws = bootstrap(statistic, count, patients, rounds, seed)
+    draws = draws[np.isfinite(draws)]
+    below, above = int((draws <= 0).sum()), int((draws >= 0).sum())
+    p = min(1.0, 2 * (min(below, above) + 1) / (draws.size + 1)) if draws.size else float("nan")
+    return {"difference": float(statistic(np.arange(count))), "difference_95": percentile_interval(draws), "p": p}
+
+
+def wilson(flags: np.ndarray, patients: Sequence | None = None, confidence: float = CONFIDENCE) -> tuple[float, float]:
+    """Wilson's score interval for the share of true flags.
+
+    Several exams of a patient count for less: the number of exams is divided by the design effect (Rao and Scott 1992),
+    and at 0 or 1, where that cannot be estimated, patients are counted.
+    """
+    from scipy.stats import norm
+
+    flags = np.asarray(flags).astype(bool)
+    if not flags.size:
+        return NOWHERE
+    share, size = float(flags.mean()), float(flags.size)
+    groups = _groups(patients, flags.size)
+    clusters = groups.max() + 1
+    if clusters < flags.size:
+        if share in (0.0, 1.0) or clusters == 1:
+            size = float(clusters)
+        else:
+            excess = np.bincount(groups, weights=flags - share)
+            effect = clusters / (clusters - 1) * float(excess @ excess) / (flags.size * share * (1 - share))
+            size /= max(1.0, effect)
+    z2 = float(norm.ppf(0.5 + confidence / 2)) ** 2
+    middle = (share + z2 / (2 * size)) / (1 + z2 / size)
+    half = (z2 * share * (1 - share) / size + z2**2 / (4 * size**2)) ** 0.5 / (1 + z2 / size)
+    low = 0.0 if share == 0 else max(0.0, middle - half)
+    return low, 1.0 if share == 1 else min(1.0, middle + half)
+
+
+# --- classification at a threshold ---
+
+
+def counts(labels: np.ndarray, called: np.ndarray) -> dict[str, int]:
+    labels, called = np.asarray(labels).astype(bool), np.asarray(called).astype(bool)
+    return {
+        "tp": int((called & labels).sum()),
+        "fn": int((~called & labels).sum()),
+        "fp": int((called & ~labels).sum()),
+        "tn": int((~called & ~labels).sum()),
+    }
+
+
+def rates(tp: int, fn: int, fp: int, tn: int) -> dict[str, float]:
+    """Accuracy, sensitivity, specificity, F1, positive and negative predictive value; NaN where the denominator is 0."""
+
+    def share(part: float, whole: float) -> float:
+        return part / whole if whole else float("nan")
+
+    return {
+        "accuracy": share(tp + tn, tp + fn + fp + tn),
+        "sensitivity": share(tp, tp + fn),
+        "specificity": share(tn, tn + fp),
+        "f1": share(2 * tp, 2 * tp + fp + fn),
+        "ppv": share(tp, tp + fp),
+        "npv": share(tn, tn + fn),
+    }
+
+
+def sensitivity_and_specificity(labels: np.ndarray, called: np.ndarray, patients: Sequence | None = None) -> dict:
+    """With Wilson intervals."""
+    labels, called = np.asarray(labels).astype(bool), np.asarray(called).astype(bool)
+    return _shares({"sensitivity": (called, labels), "specificity": (~called, ~labels)}, labels.size, patients)
+
+
+def at_threshold(labels: np.ndarray, probabilities: np.ndarray, threshold: float, patients: Sequence | None = None) -> dict:
+    """Counts and rates of "probability ≥ threshold", with intervals: Wilson for proportions of one class or one answer,
+    bootstrap over patients for accuracy and F1. The predictive values hold for this cohort's share of malignant exams only.
+    """
+    labels, called = np.asarray(labels).astype(bool), np.asarray(probabilities) >= threshold
+    found = counts(labels, called)
+
+    def both(index: np.ndarray) -> tuple[float, float]:
+        drawn = rates(**counts(labels[index], called[index]))
+        return drawn["accuracy"], drawn["f1"]
+
+    draws = bootstrap(both, labels.size, patients)
+    return {
+        **found,
+        **rates(**found),
+        "accuracy_95": percentile_interval(draws[:, 0]),
+        "f1_95": percentile_interval(draws[:, 1]),
+        **sensitivity_and_specificity(labels, called, patients),
+        **_shares({"ppv": (labels, called), "npv": (~labels, ~called)}, labels.size, patients),
+    }
+
+
+def _shares(parts: dict[str, tuple[np.ndarray, np.ndarray]], count: int, patients: Sequence | None) -> dict:
+    """name → share of flags among the chosen exams, and its interval."""
+    keys = np.arange(count) if patients is None else np.asarray(patients)
+    figures = {}
+    for name, (flags, chosen) in parts.items():
+        figures[name] = float(flags[chosen].mean()) if chosen.any() else float("nan")
+        figures[f"{name}_95"] = wilson(flags[chosen], keys[chosen])
+    return figures
+
+
+# --- calibration ---
+
+
+def brier(labels: np.ndarray, probabilities: np.ndarray) -> float:
+    """Mean squared difference of probability and label: 0 is perfect, 0.25 is what always saying 0.5 scores."""
+    return float(np.mean((np.asarray(probabilities, dtype=np.float64) - np.asarray(labels)) ** 2))
+
+
+def reliability_bins(probabilities: np.ndarray, bins: int = 10) -> list[np.ndarray]:
+    """Indices of exams by rising probability, in bins of equal size (at least 10 exams each, when there are that many)."""
+    order = np.argsort(np.asarray(probabilities), kind="stable")
+    return np.array_split(order, max(1, min(bins, order.size // 10)))
+
+
+def calibration_error(labels: np.ndarray, probabilities: np.ndarray, bins: int = 10) -> float:
+    """Expected calibration error: mean over exams of |share malignant − mean probability| of their bin."""
+    labels, probabilities = np.asarray(labels, dtype=np.float64), np.asarray(probabilities, dtype=np.float64)
+    parts = reliability_bins(probabilities, bins)
+    return float(sum(abs(labels[b].sum() - probabilities[b].sum()) for b in parts) / labels.size)
+
+
+def reliability(labels: np.ndarray, probabilities: np.ndarray, patients: Sequence | None = None, bins: int = 10) -> dict:
+    """Brier score, expected calibration error (ECE) and its bins.
+
+    The ECE of finite data is never 0, and resampling adds to it. ece_by_chance: what 95 % of perfectly calibrated models
+    with these probabilities would stay below. The ECE's interval begins at 0 when it is no larger than that, else where the
+    basic bootstrap puts it, and ends where the percentile bootstrap does: alone, the one misses the truth of a nearly
+    calibrated model half of the time and the other always. in_the_large: mean probability − share malignant.
+    """
+    labels, p = np.asarray(labels).astype(bool), np.asarray(probabilities, dtype=np.float64)
+    keys = np.arange(labels.size) if patients is None else np.asarray(patients)
+    value = calibration_error(labels, p, bins)
+    draws = bootstrap(
+        lambda i: (calibration_error(labels[i], p[i], bins), brier(labels[i], p[i]), (p[i] - labels[i]).mean()), p.size, patients
+    )
+    high = percentile_interval(draws[:, 0])[1]
+    rng = np.random.default_rng(0)
+    chance = float(np.percentile([calibration_error(rng.random(p.size) < p, p, bins) for _ in range(ROUNDS // 4)], 95))
+    return {
+        "brier": brier(labels, p),
+        "brier_95": percentile_interval(draws[:, 1]),
+        "brier_of_prevalence": float(labels.mean() * (1 - labels.mean())),
+        "ece": value,
+        "ece_95": (0.0 if value <= chance else max(0.0, 2 * value - high), high),
+        "ece_by_chance": chance,
+        "in_the_large": float((p - labels).mean()),
+        "in_the_large_95": percentile_interval(draws[:, 2]),
+        "bins": [
+            {
+                "n": int(b.size),
+                "predicted": float(p[b].mean()),
+                "observed": float(labels[b].mean()),
+                "observed_95": wilson(labels[b], keys[b]),
+            }
+            for b in reliability_bins(p, bins)
+        ],
+    }
+
+
+# --- localisation ---
+
+
+def localisation(distances_mm: np.ndarray, inside: np.ndarray, patients: Sequence | None = None) -> dict:
+    """Distance from peak to lesion centre (mm), shares within 10 and 20 mm, and pointing game: peak inside the lesion."""
+    d, inside = np.asarray(distances_mm, dtype=np.float64), np.asarray(inside).astype(bool)
+    if not d.size:
+        return {"n": 0, **{k: float("nan") for k in ("mean_mm", "sd_mm", "median_mm", "hit10", "hit20", "pointing")}}
+    draws = bootstrap(lambda index: (d[index].mean(), np.median(d[index])), d.size, patients)
     return {
         "n": int(d.size),
         "mean_mm": float(d.mean()),
-        "sd_mm": float(d.std(ddof=1)) if d.size > 1 else 0.0,
+        "mean_mm_95": percentile_interval(draws[:, 0]),
+        "sd_mm": float(d.std(ddof=1)) if d.size > 1 else float("nan"),
         "median_mm": float(np.median(d)),
+        "median_mm_95": percentile_interval(draws[:, 1]),
         "hit10": float((d <= 10).mean()),
+        "hit10_95": wilson(d <= 10, patients),
         "hit20": float((d <= 20).mean()),
-        "pointing": float(np.mean(hits)),
+        "hit20_95": wilson(d <= 20, patients),
+        "pointing": float(inside.mean()),
+        "pointing_95": wilson(inside, patients),
     }
+
+
+def distance_ratio(first_mm: np.ndarray, second_mm: np.ndarray, patients: Sequence | None = None) -> dict:
+    """Mean distance of one map over that of another on the same exams (CAM over COAM is 2.18 in the paper)."""
+    a, b = np.asarray(first_mm, dtype=np.float64), np.asarray(second_mm, dtype=np.float64)
+    if not a.size or not b.mean() > 0:
+        return {"ratio": float("nan"), "ratio_95": NOWHERE}
+
+    def ratio(index: np.ndarray) -> float:
+        return a[index].mean() / b[index].mean() if b[index].mean() > 0 else float("nan")
+
+    return {"ratio": float(a.mean() / b.mean()), "ratio_95": percentile_interval(bootstrap(ratio, a.size, patients))}
+
+
+def dice(first: np.ndarray, second: np.ndarray) -> float:
+    """Overlap of two masks, 2·|A∩B| / (|A|+|B|); NaN when both are empty."""
+    a, b = np.asarray(first).astype(bool), np.asarray(second).astype(bool)
+    total = int(a.sum()) + int(b.sum())
+    return 2 * int((a & b).sum()) / total if total else float("nan")
+
+
+# --- several seeds ---
+
+
+def over_seeds(values: Sequence[float]) -> dict:
+    """Mean of a figure over training seeds with the t interval of that mean; one seed has no interval."""
+    from scipy.stats import t
+
+    values = np.asarray(values, dtype=np.float64)
+    summary = {"seeds": int(values.size), "mean": float(values.mean()), "sd": float("nan"), "mean_95": NOWHERE}
+    if values.size > 1:
+        summary["sd"] = float(values.std(ddof=1))
+        half = float(t.ppf(0.5 + CONFIDENCE / 2, values.size - 1)) * summary["sd"] / values.size**0.5
+        summary["mean_95"] = (summary["mean"] - half, summary["mean"] + half)
+    return summary
+
+
+def auc_gain(labels: np.ndarray, method: np.ndarray, baseline: np.ndarray, patients: Sequence | None = None, paired: bool = True) -> dict:
+    """Mean AUC of a method's runs minus that of a baseline's, with both kinds of chance in the interval.
+
+    method, baseline: scores (seeds, exams) on the same exams. Which exams were drawn: DeLong's covariance of all runs.
+    Which seeds were drawn: the spread of the differences seed by seed (paired: row n of both has the same seed), or of
+    both groups. The two variances are added, with Satterthwaite's degrees of freedom. With one seed only the exams count.
+    """
+    from scipy.stats import t
+
+    method, baseline = np.atleast_2d(method), np.atleast_2d(baseline)
+    paired = paired and len(method) == len(baseline)
+    areas, covariance = delong(labels, np.vstack([method, baseline]), patients)
+    contrast = np.concatenate([np.full(len(method), 1 / len(method)), np.full(len(baseline), -1 / len(baseline))])
+    a, b = areas[: len(method)], areas[len(method) :]
+    parts = [(max(0.0, float(contrast @ covariance @ contrast)), _groups(patients, np.size(labels)).max())]
+    for spread in [a - b] if paired else [a, b]:
+        if spread.size > 1:
+            parts.append((float(spread.var(ddof=1)) / spread.size, spread.size - 1))
+    difference, variance = float(contrast @ areas), sum(v for v, _ in parts)
+    result = {"difference": difference, "difference_95": (difference, difference), "p": 1.0, "seeds": [len(method), len(baseline)]}
+    if variance > 1e-15:
+        freedom = variance**2 / sum(v**2 / f for v, f in parts)
+        half = float(t.ppf(0.5 + CONFIDENCE / 2, freedom)) * variance**0.5
+        result |= {"difference_95": (difference - half, difference + half), "p": float(2 * t.sf(abs(difference) / variance**0.5, freedom))}
+    elif abs(difference) > 1e-12 or np.isnan(difference):
+        result |= {"difference_95": NOWHERE, "p": float("nan")}
+    return result
+
+
+def _groups(patients: Sequence | None, count: int) -> np.ndarray:
+    """A number from 0 for each exam's patient."""
+    if patients is None:
+        return np.arange(count)
+    return np.unique(np.asarray(patients), return_inverse=True)[1]
+
+
+def _unbiased(groups: int) -> float:
+    return groups / (groups - 1) if groups > 1 else float("nan")
