@@ -1,4 +1,4 @@
-"""The command line: ``breastcmsl analyze INPUT… --output OUT`` and ``breastcmsl model``.
+"""The command line: ``breastcmsl analyze INPUT… --output OUT``, ``breastcmsl check INPUT…`` and ``breastcmsl model``.
 
 Exit status 0: done. 2: the input, model or output cannot be used (one sentence says why). 1: anything unforeseen.
 The desktop module runs the same command with ``--request`` in a child process and reads its progress as JSON lines.
@@ -35,7 +35,16 @@ def parser() -> argparse.ArgumentParser:
     analyze.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps")
     analyze.add_argument("--no-scene", action="store_true", help="only heatmap.nrrd and result.json: no scene, pictures or report")
     analyze.add_argument("--request", type=Path, help=argparse.SUPPRESS)
+    analyze.add_argument("--parent", type=int, metavar="PID", help=argparse.SUPPRESS)  # end when this process is gone
     analyze.add_argument("--progress", choices=("text", "json", "none"), default="text", help="how progress is shown")
+    check = commands.add_parser(
+        "check", help="what is fine and what is not about an exam", description="Look at an exam without analysing it."
+    )
+    check.add_argument("input", nargs="+", type=Path, help="a DICOM folder, or the exam's NRRD, NIfTI or MHA volumes")
+    check.add_argument("--t1", type=Path, help="non-fat-saturated T1 volume")
+    check.add_argument("--kind", choices=("auto", "phases", "subtractions"), default="auto", help="what the volumes are")
+    check.add_argument("--times", type=float, nargs="+", metavar="S", help="acquisition time of each volume in seconds")
+    check.add_argument("--json", action="store_true", help="print the findings as JSON")
     model = commands.add_parser("model", help="show or verify a model bundle").add_subparsers(dest="action", required=True)
     for action, text in (("show", "print a bundle's card"), ("verify", "check a bundle's files")):
         command = model.add_parser(action, help=text)
@@ -49,6 +58,8 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         if options.command == "model":
             return model_command(options)
+        if options.command == "check":
+            return check_command(options)
         analyze_command(options, show)
         return 0
     except BreastCMSLError as error:
@@ -105,6 +116,10 @@ def analyze_command(options: argparse.Namespace, show: Reporter) -> None:
     """Read, analyse and write one exam; the output folder changes only once everything is made."""
     from .output import write_results
 
+    if options.parent is not None:
+        from .parent_watch import end_with_parent
+
+        end_with_parent(options.parent)
     prepare_output(options.output, scene=not options.no_scene)
     from .pipeline import Stopwatch, analyze  # loads PyTorch, after the cheap checks
 
@@ -113,6 +128,9 @@ def analyze_command(options: argparse.Namespace, show: Reporter) -> None:
     with watch.stage("read"):
         exam, chosen = read_exam(options)
     analysis = analyze(exam, chosen["model"], device=chosen["device"], map_name=chosen["map"], progress=show.progress, stopwatch=watch)
+    from .kinetics import add_curves
+
+    add_curves(exam, analysis.result)
     paths = write_results(exam, analysis, options.output, scene=not options.no_scene, progress=show.progress, stopwatch=watch)
     event = {path.stem: str(path) for path in paths}
     show.done(event, summary(analysis.result, paths))
@@ -169,6 +187,20 @@ def summary(result: dict[str, Any], paths: list[Path]) -> str:
         *(str(path) for path in paths),
     ]
     return "\n".join(lines)
+
+
+def check_command(options: argparse.Namespace) -> int:
+    """Print what is fine and what is not about an exam; 2 when it cannot be analysed."""
+    from .input_check import BAD, FAIR, GOOD, check_exam
+    from .readers import read
+
+    findings = check_exam(read(options.input, t1=options.t1, kind=options.kind, times_s=options.times)).findings
+    if options.json:
+        print(json.dumps([vars(finding) for finding in findings], indent=1, ensure_ascii=False))
+    else:
+        for finding in findings:
+            print(f"{ {GOOD: 'ok  ', FAIR: 'note', BAD: 'STOP'}[finding.level] }  {finding.topic}: {finding.text}")
+    return 2 if any(finding.level == BAD for finding in findings) else 0
 
 
 def model_command(options: argparse.Namespace) -> int:

@@ -73,3 +73,37 @@ def describe(curve: np.ndarray, times_s: np.ndarray | None) -> tuple[float, floa
     delayed = 100.0 * (float(curve[-1]) - first) / abs(first) if first else 0.0
     kind = "persistent" if delayed > 10 else "washout" if delayed < -10 else "plateau"
     return first, delayed, kind
+
+
+def add_curves(exam: Exam, result: dict[str, Any]) -> None:
+    """Give each peak of a result that has none its curve, as ``peak["kinetics"]``; the first one's is the result's own."""
+    for place, peak in enumerate(result.get("peaks") or ()):
+        if "kinetics" not in peak:
+            known = result.get("kinetics") if place == 0 else None
+            peak["kinetics"] = known or curve_at(exam, tuple(peak["ras_mm"]))
+
+
+def peak_curve(result: dict[str, Any], place: int = 0) -> dict[str, Any] | None:
+    """The curve at a peak of a result (0: the strongest), or None where it was not measured."""
+    peaks = result.get("peaks") or ()
+    own = peaks[place].get("kinetics") if place < len(peaks) else None
+    return own or (result.get("kinetics") if place == 0 else None)
+
+
+def curve_points(curve: dict[str, Any]) -> tuple[list[float], list[float], str]:
+    """Horizontal values, enhancement, and the horizontal axis' title of a curve, from 0 before contrast where that was taken.
+
+    Times are seconds; where they are unknown the phase numbers stand in. Empty lists when the curve cannot be drawn.
+    """
+    values = [float(value) for value in curve.get("enhancement") or ()]
+    times = None if curve.get("times_s") is None else [float(time) for time in curve["times_s"]]
+    # subtractions count time from the first of them, so it has no place for the pre-contrast zero
+    if times is not None and times and times[0] <= 0:
+        places, title = times, "time from first subtraction (s)"
+    else:
+        values = [0.0, *values]
+        places = [0.0, *times] if times is not None else [float(index) for index in range(len(values))]
+        title = "time (s)" if times is not None else "phase"
+    if len(places) != len(values) or len(values) < 2 or not np.isfinite([*places, *values]).all():
+        return [], [], title
+    return places, values, title

@@ -12,6 +12,8 @@ from html import escape
 from pathlib import Path
 
 from .errors import OutputError
+from .kinetics import curve_points, peak_curve
+from .model_cards import evidence_lines
 
 MAP_NOTE = (
     "The map shows where the network's features agree most with the exam as a whole. It is a hint where to look, "
@@ -106,28 +108,21 @@ def report_html(result: Mapping, images: Mapping[str, bytes], *, map_note: str =
     )
 
 
-def kinetic_curve_svg(
-    times_s: Iterable[float] | None, enhancement: Iterable[float], unit: str = "%", width: int = 440, height: int = 210
-) -> str:
-    """The enhancement curve as inline SVG, from 0 at the pre-contrast phase; the axis is time in s, or the phase number.
+def kinetic_curve_svg(curve: Mapping, width: int = 440, height: int = 210) -> str:
+    """An enhancement curve (as ``kinetics.curve_at`` returns it) as inline SVG; "" when it cannot be drawn.
 
     A pre-contrast phase taken long before the others is drawn close to them, its segment dashed: the injection was later.
     """
-    values = [0.0, *(float(value) for value in enhancement)]
-    times = None if times_s is None else [float(time) for time in times_s]
-    # subtractions count time from the first of them, so it has no place for the pre-contrast zero
-    starts_later = times is not None and bool(times) and times[0] <= 0
-    if starts_later:
-        values = values[1:]
-    elif times is not None:
-        times = [0.0, *times]
-    places = times if times is not None else [float(index) for index in range(len(values))]
-    if len(places) != len(values) or len(values) < 2 or not all(_finite(number) for number in (*places, *values)):
+    places, values, title = curve_points(curve)
+    if not places:
         return ""
+    unit = str(curve.get("unit") or "a.u.")
+    timed = title != "phase"
+    starts_later = title.startswith("time from")
     labels = [f"{place:.0f}" for place in places]
     steps = sorted(b - a for a, b in zip(places[1:], places[2:]))
     usual = steps[len(steps) // 2] if steps else 0.0
-    broken = times is not None and not starts_later and usual > 0 and places[1] - places[0] > 3 * usual
+    broken = timed and not starts_later and usual > 0 and places[1] - places[0] > 3 * usual
     if broken:
         places[0] = places[1] - 1.5 * usual
     left, right, top, bottom = 50, 14, 14, 40
@@ -145,7 +140,7 @@ def kinetic_curve_svg(
     marks = [
         f'<line x1="{left}" y1="{y(value):.1f}" x2="{width - right}" y2="{y(value):.1f}" stroke="#e3e7eb"/>'
         f'<text x="{left - 6}" y="{y(value) + 4:.1f}" text-anchor="end">{value:g}</text>'
-        for value in _ticks(low, high)
+        for value in axis_ticks(low, high)
     ]
     marks += [
         f'<text x="{x(place):.1f}" y="{height - bottom + 16}" text-anchor="middle">{label}</text>' for place, label in zip(places, labels)
@@ -155,7 +150,6 @@ def kinetic_curve_svg(
     if broken:
         lines += f'<polyline points="{" ".join(spots[:2])}" fill="none" stroke="#a3231b" stroke-width="1.5" stroke-dasharray="3 5"/>'
     dots = "".join(f'<circle cx="{x(place):.1f}" cy="{y(value):.1f}" r="3.2" fill="#a3231b"/>' for place, value in zip(places, values))
-    title = "time from first subtraction (s)" if starts_later else "time (s)" if times is not None else "phase"
     middle = (left + width - right) / 2
     return (
         f'<svg viewBox="0 0 {width} {height}" width="100%" role="img" aria-label="Enhancement over {title}">'
@@ -164,6 +158,15 @@ def kinetic_curve_svg(
         f'<text x="12" y="{(top + height - bottom) / 2:.0f}" text-anchor="middle" '
         f'transform="rotate(-90 12 {(top + height - bottom) / 2:.0f})">enhancement ({_text(unit)})</text></svg>'
     )
+
+
+def curve_facts(curve: Mapping) -> list[str]:
+    """Wash-in and wash-out of a curve in words, where they were measured."""
+    facts = []
+    for key, title, unit in (("wash_in", "wash-in", str(curve.get("unit") or "")), ("wash_out", "change after the early peak", "%")):
+        if curve.get(key) is not None:
+            facts.append(f"{title} {_number(curve[key])} {unit}".rstrip())
+    return facts
 
 
 def _verdict(result: Mapping) -> str:
@@ -201,24 +204,26 @@ def _peaks(result: Mapping) -> str:
     rows = []
     for place, peak in enumerate(result.get("peaks") or (), 1):
         right, anterior, superior = (f"{float(value):.1f}" for value in peak["ras_mm"])
-        rows.append((str(place), right, anterior, superior, peak.get("side", ""), f"{float(peak['value']):.2f}"))
+        depth = "" if peak.get("depth_mm") is None else f"{float(peak['depth_mm']):.0f}"
+        kind = (peak_curve(result, place - 1) or {}).get("type") or ""
+        rows.append((str(place), right, anterior, superior, peak.get("side", ""), depth, f"{float(peak['value']):.2f}", kind))
     if not rows:
         return f"<section><h2>{title}</h2><p>None.</p></section>"
-    head = ("#", "R mm", "A mm", "S mm", "Side", "Value")
-    return f"<section><h2>{title}</h2>{_table(head, rows, numbers={0, 1, 2, 3, 5})}</section>"
+    head = ("#", "R mm", "A mm", "S mm", "Side", "Depth mm", "Value", "Curve")
+    empty = {column for column in (5, 7) if not any(row[column] for row in rows)}
+    kept = [column for column in range(len(head)) if column not in empty]
+    numbers = {place for place, column in enumerate(kept) if column in (0, 1, 2, 3, 5, 6)}
+    return (
+        f"<section><h2>{title}</h2>{_table([head[c] for c in kept], [[row[c] for c in kept] for row in rows], numbers=numbers)}</section>"
+    )
 
 
 def _kinetics(result: Mapping) -> str:
-    kinetics = result.get("kinetics")
+    kinetics = peak_curve(result)
     if not kinetics:
         return "<section><h2>Kinetics at the first peak</h2><p>Not available for this exam.</p></section>"
-    unit = str(kinetics.get("unit") or "")
-    facts = [f"Type: <b>{_text(kinetics.get('type') or 'unknown')}</b>"]
-    for key, title, of in (("wash_in", "wash-in", unit), ("wash_out", "change after the early peak", "%")):
-        if kinetics.get(key) is not None:
-            facts.append(f"{title} {_number(kinetics[key])} {_text(of)}")
-    curve = kinetic_curve_svg(kinetics.get("times_s"), kinetics.get("enhancement") or (), unit)
-    return f"<section><h2>Kinetics at the first peak</h2>{curve}<p>{', '.join(facts)}</p></section>"
+    facts = [f"Type: <b>{_text(kinetics.get('type') or 'unknown')}</b>", *(_text(fact) for fact in curve_facts(kinetics))]
+    return f"<section><h2>Kinetics at the first peak</h2>{kinetic_curve_svg(kinetics)}<p>{', '.join(facts)}</p></section>"
 
 
 def _phases(result: Mapping) -> str:
@@ -237,14 +242,16 @@ def _mask(result: Mapping) -> str:
         pairs.append(("Mask volume", f"{float(mask['volume_ml']):.0f} ml"))
     if result.get("t1"):
         pairs.append(("T1", result["t1"].get("name", "")))
-    pairs.append(("Computed on", f"{result.get('device', '')} ({result.get('precision', '')})"))
+    why = f": {result['device_reason']}" if result.get("device_reason") else ""
+    pairs.append(("Computed on", f"{result.get('device', '')} ({result.get('precision', '')}){why}"))
     return f"<section><h2>Breast mask</h2>{_pairs(pairs)}</section>"
 
 
 def _model(result: Mapping) -> str:
     model = result.get("model") or {}
     pairs = [("Name", model.get("name", "")), ("Trained on", model.get("training_data", "simulated exams"))]
-    pairs += [(f"Evidence: {key}", value) for key, value in _flatten(model.get("evidence"))]
+    lines = evidence_lines(model.get("evidence"))
+    pairs += [("Evidence", line) for line in lines] or [(f"Evidence: {key}", value) for key, value in _flatten(model.get("evidence"))]
     hash_row = f'<tr><th scope="row">SHA-256</th><td><code>{_text(model.get("sha256"))}</code></td></tr>'
     return f"<section><h2>Model</h2>{_pairs(pairs, extra=hash_row)}</section>"
 
@@ -272,7 +279,7 @@ def _identifiers(result: Mapping) -> str:
     return f"<section><h2>Identifiers</h2>{_pairs(pairs)}</section>"
 
 
-def _table(head: tuple[str, ...], rows: Iterable[Iterable[object]], numbers: set[int] | frozenset[int] = frozenset()) -> str:
+def _table(head: Iterable[str], rows: Iterable[Iterable[object]], numbers: set[int] | frozenset[int] = frozenset()) -> str:
     def cell(tag: str, column: int, value: object) -> str:
         style = ' class="number"' if column in numbers else ""
         return f"<{tag}{style}>{_text(value)}</{tag}>"
@@ -297,7 +304,8 @@ def _flatten(evidence: object, prefix: str = "") -> list[tuple[str, str]]:
     return [(prefix.strip() or "evidence", _number(evidence))]
 
 
-def _ticks(low: float, high: float) -> list[float]:
+def axis_ticks(low: float, high: float) -> list[float]:
+    """About four round numbers between the limits."""
     from math import ceil, floor, log10
 
     raw = (high - low) / 4

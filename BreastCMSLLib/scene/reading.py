@@ -32,20 +32,7 @@ def exam_from_nodes(
     times_s: acquisition time of each node in seconds on one clock; by default what the nodes' DICOM files say, if known.
     Linear parent transforms count. Raises InputError naming the node that cannot be used.
     """
-    nodes = list(nodes)
-    if times_s is not None and len(times_s) != len(nodes):
-        raise InputError(f"{len(times_s)} times were given for {len(nodes)} volumes; give one time per volume.")
-    ids = [node.GetID() for node in nodes if node is not None]
-    for node in nodes:
-        if node is not None and ids.count(node.GetID()) > 1:
-            raise InputError(f"{node.GetName()} was chosen twice; choose each phase once.")
-    phases = [phase_from_node(node) for node in nodes]
-    if times_s is None and phases and all(phase.time_s is not None for phase in phases):
-        times_s = across_midnight([phase.time_s for phase in phases])
-    if times_s is not None:
-        phases = [replace(phase, time_s=None if time is None else float(time)) for phase, time in zip(phases, times_s)]
-    t1_phase = phase_from_node(t1) if t1 is not None else None
-    return make_exam(phases, kind=kind, t1=t1_phase, identifiers=_identifiers(nodes), keep_order=keep_order)
+    return exam_from_items([(node, None) for node in nodes], t1=t1, kind=kind, times_s=times_s, keep_order=keep_order)
 
 
 def exam_from_sequence(node, *, t1=None, kind: str = "auto") -> Exam:
@@ -53,41 +40,88 @@ def exam_from_sequence(node, *, t1=None, kind: str = "auto") -> Exam:
 
     Phases keep the sequence's order; times come from its index when that is in seconds or milliseconds.
     """
-    if node is None:
-        raise InputError("No sequence was chosen; choose the dynamic series.")
-    browser = None
-    if node.IsA("vtkMRMLSequenceBrowserNode"):
-        browser, sequence = node, node.GetMasterSequenceNode()
-        if sequence is None:
-            raise InputError(f"{node.GetName()} browses no sequence; choose the dynamic series.")
-    else:
-        sequence = node
-    if sequence.IsA("vtkMRMLSequenceNode"):
-        phases = _sequence_phases(sequence, browser)
-    elif hasattr(sequence, "GetNumberOfFrames") and sequence.IsA("vtkMRMLVolumeNode"):
-        phases = _multivolume_phases(sequence)
-    else:
-        raise InputError(f"{node.GetName()} is not a sequence of volumes; choose the dynamic series or single volumes.")
-    t1_phase = phase_from_node(t1) if t1 is not None else None
-    return make_exam(phases, kind=kind, t1=t1_phase, identifiers=_identifiers([sequence]), keep_order=True)
+    return exam_from_items([(node, index) for index in range(frame_count(node))], t1=t1, kind=kind, keep_order=True)
 
 
-def phase_from_node(node) -> Phase:
-    """One scalar volume node as a phase: voxels copied as [i, j, k] in their own dtype, affine voxel → world RAS mm."""
-    volume = volume_from_node(node)
-    tags = _database_tags(node)
-    return Phase(
-        volume,
-        node.GetName() or "volume",
-        source=next(iter(_instance_uids(node)), None) or str(node.GetID()),
-        time_s=seconds_of_day(tags.get(_ACQUISITION_TIME) or tags.get(_CONTENT_TIME) or ""),
-        acquisition_number=_integer(tags.get(_ACQUISITION_NUMBER)),
-        series_number=_integer(tags.get(_SERIES_NUMBER)),
+def exam_from_items(
+    items: Sequence[tuple], *, t1=None, kind: str = "auto", times_s: Sequence[float | None] | None = None, keep_order: bool = False
+) -> Exam:
+    """As :func:`exam_from_nodes`, for (volume node, None) or (sequence browser, sequence or multivolume node, frame index)."""
+    return make_exam(
+        phases_from_items(items, times_s=times_s),
+        kind=kind,
+        t1=phase_from_node(t1) if t1 is not None else None,
+        identifiers=_identifiers(list(dict.fromkeys(_holder(node) for node, _ in items))),
+        keep_order=keep_order,
     )
 
 
-def volume_from_node(node) -> Volume:
-    """A copy of a scalar volume node's voxels [i, j, k] with its affine to world RAS, linear parent transforms included.
+def phases_from_items(items: Sequence[tuple], *, times_s: Sequence[float | None] | None = None, copy: bool = True) -> list[Phase]:
+    """The phases of (node, frame index or None) pairs, see :func:`exam_from_items`, in the order given, nothing checked
+    but that each can be read. Without ``copy`` the voxels are the scene's own: only look at them, and at once.
+    """
+    items = list(items)
+    if times_s is not None and len(times_s) != len(items):
+        raise InputError(f"{len(times_s)} times were given for {len(items)} volumes; give one time per volume.")
+    keys = [(node.GetID(), index) for node, index in items if node is not None]
+    for node, index in items:
+        if node is not None and keys.count((node.GetID(), index)) > 1:
+            raise InputError(f"{node.GetName()} was chosen twice; choose each phase once.")
+    phases = [phase_from_node(node, copy) if index is None else _frame(node, index, copy) for node, index in items]
+    single = all(index is None for _, index in items)
+    if times_s is None and single and phases and all(phase.time_s is not None for phase in phases):
+        times_s = across_midnight([phase.time_s for phase in phases])
+    if times_s is not None:
+        phases = [replace(phase, time_s=None if time is None else float(time)) for phase, time in zip(phases, times_s)]
+    return phases
+
+
+def item_facts(node, index: int | None = None) -> Phase:
+    """Name, source, time and numbers of a volume node or of a frame, without looking at voxels: ``volume`` is None."""
+    if index is None:
+        tags = _database_tags(node)
+        return Phase(
+            None,
+            node.GetName() or "volume",
+            source=next(iter(_instance_uids(node)), None) or str(node.GetID()),
+            time_s=seconds_of_day(tags.get(_ACQUISITION_TIME) or tags.get(_CONTENT_TIME) or ""),
+            acquisition_number=_integer(tags.get(_ACQUISITION_NUMBER)),
+            series_number=_integer(tags.get(_SERIES_NUMBER)),
+        )
+    holder = _holder(node)
+    name = f"{holder.GetName()} {index + 1} of {frame_count(node)}"
+    time = _sequence_time(holder, index) if holder.IsA("vtkMRMLSequenceNode") else _multivolume_time(holder, index)
+    return Phase(None, name, f"{holder.GetID()}#{index}", time)
+
+
+def frame_count(node) -> int:
+    """How many volumes a sequence browser, sequence or multivolume node holds. Raises InputError for any other node."""
+    holder = _holder(node)
+    if holder is not None and holder.IsA("vtkMRMLSequenceNode"):
+        return holder.GetNumberOfDataNodes()
+    if holder is not None and hasattr(holder, "GetNumberOfFrames") and holder.IsA("vtkMRMLVolumeNode"):
+        return _frames(holder)
+    raise InputError(f"{node.GetName()} is not a sequence of volumes; choose the dynamic series or single volumes.")
+
+
+def _holder(node):
+    """The node that holds the frames: a browser's master sequence, else the node itself."""
+    if node is None:
+        raise InputError("No volume was chosen; choose the dynamic series.")
+    if node.IsA("vtkMRMLSequenceBrowserNode"):
+        if node.GetMasterSequenceNode() is None:
+            raise InputError(f"{node.GetName()} browses no sequence; choose the dynamic series.")
+        return node.GetMasterSequenceNode()
+    return node
+
+
+def phase_from_node(node, copy: bool = True) -> Phase:
+    """One scalar volume node as a phase: voxels as [i, j, k] in their own dtype, affine voxel → world RAS mm."""
+    return replace(item_facts(node), volume=volume_from_node(node, copy)) if node is not None else volume_from_node(node)
+
+
+def volume_from_node(node, copy: bool = True) -> Volume:
+    """The voxels [i, j, k] of a scalar volume node with its affine to world RAS, linear parent transforms included.
 
     Raises InputError when the node is no scalar volume, has no voxels, or is under a non-linear transform.
     """
@@ -96,10 +130,10 @@ def volume_from_node(node) -> Volume:
     name = node.GetName() or "The volume"
     if not node.IsA("vtkMRMLScalarVolumeNode") or node.IsA("vtkMRMLLabelMapVolumeNode"):
         raise InputError(f"{name} is not a scalar volume; choose the image itself.")
-    return _volume_of_image(node, name, local_to_world(node) @ ijk_to_ras(node))
+    return _volume_of_image(node, name, local_to_world(node) @ ijk_to_ras(node), copy)
 
 
-def _volume_of_image(node, name: str, affine: np.ndarray) -> Volume:
+def _volume_of_image(node, name: str, affine: np.ndarray, copy: bool) -> Volume:
     from vtk.util.numpy_support import vtk_to_numpy
 
     image = node.GetImageData()
@@ -108,46 +142,50 @@ def _volume_of_image(node, name: str, affine: np.ndarray) -> Volume:
         raise InputError(f"{name} has no voxels in memory; load it again.")
     if scalars.GetNumberOfComponents() != 1:
         raise InputError(f"{name} has {scalars.GetNumberOfComponents()} values per voxel; choose a single-component (grey) volume.")
-    return Volume(vtk_to_numpy(scalars).reshape(image.GetDimensions(), order="F").copy(order="F"), affine)
+    array = vtk_to_numpy(scalars).reshape(image.GetDimensions(), order="F")
+    return Volume(array.copy(order="F") if copy else array, affine)
 
 
-def _sequence_phases(sequence, browser) -> list[Phase]:
-    proxy = browser.GetProxyNode(sequence) if browser is not None else None
+def _frame(node, index: int, copy: bool) -> Phase:
+    """One frame of a sequence or multivolume."""
+    facts, holder = item_facts(node, index), _holder(node)
+    if not holder.IsA("vtkMRMLSequenceNode"):
+        return replace(facts, volume=_multivolume_frame(holder, index))
+    stored = holder.GetNthDataNode(index)
+    if stored is None or not stored.IsA("vtkMRMLScalarVolumeNode"):
+        raise InputError(f"{facts.name} is not a scalar volume; choose a sequence of images.")
+    proxy = node.GetProxyNode(holder) if node is not holder else None
     to_world = local_to_world(proxy) if proxy is not None else np.eye(4)  # stored volumes have no parent, the one on show may
+    return replace(facts, volume=_volume_of_image(stored, facts.name, to_world @ ijk_to_ras(stored), copy))
+
+
+def _sequence_time(sequence, index: int) -> float | None:
     scale = {"s": 1.0, "sec": 1.0, "ms": 1e-3}.get((sequence.GetIndexUnit() or "").strip().lower())
-    if "time" not in (sequence.GetIndexName() or "").lower():
-        scale = None
-    phases = []
-    for index in range(sequence.GetNumberOfDataNodes()):
-        node = sequence.GetNthDataNode(index)
-        value = sequence.GetNthIndexValue(index)
-        name = f"{sequence.GetName()} {index + 1} of {sequence.GetNumberOfDataNodes()}"
-        if node is None or not node.IsA("vtkMRMLScalarVolumeNode"):
-            raise InputError(f"{name} is not a scalar volume; choose a sequence of images.")
-        number = _number(value)
-        time = number * scale if scale is not None and number is not None else None
-        phases.append(Phase(_volume_of_image(node, name, to_world @ ijk_to_ras(node)), name, f"{sequence.GetID()}#{index}", time))
-    return phases
+    number = _number(sequence.GetNthIndexValue(index))
+    return number * scale if scale is not None and number is not None and "time" in (sequence.GetIndexName() or "").lower() else None
 
 
-def _multivolume_phases(node) -> list[Phase]:
-    from vtk.util.numpy_support import vtk_to_numpy
-
+def _frames(node) -> int:
     image = node.GetImageData()
     if image is None or not image.GetNumberOfPoints():
         raise InputError(f"{node.GetName()} has no voxels in memory; load it again.")
-    voxels = vtk_to_numpy(image.GetPointData().GetScalars())
-    frames = voxels.shape[1] if voxels.ndim == 2 else 1
+    return image.GetPointData().GetScalars().GetNumberOfComponents()
+
+
+def _multivolume_time(node, index: int) -> float | None:
     labels = [_number(text) for text in (node.GetAttribute("MultiVolume.FrameLabels") or "").split(",")]
     unit = {"s": 1.0, "ms": 1e-3}.get((node.GetAttribute("MultiVolume.FrameIdentifyingDICOMTagUnits") or "").strip().lower())
-    timed = unit is not None and len(labels) == frames and None not in labels
-    affine = local_to_world(node) @ ijk_to_ras(node)
-    phases = []
-    for frame in range(frames):
-        array = (voxels[:, frame] if voxels.ndim == 2 else voxels).reshape(image.GetDimensions(), order="F").copy(order="F")
-        name = f"{node.GetName()} {frame + 1} of {frames}"
-        phases.append(Phase(Volume(array, affine), name, f"{node.GetID()}#{frame}", labels[frame] * unit if timed else None))
-    return phases
+    timed = unit is not None and len(labels) == _frames(node) and None not in labels
+    return labels[index] * unit if timed else None
+
+
+def _multivolume_frame(node, index: int) -> Volume:
+    from vtk.util.numpy_support import vtk_to_numpy
+
+    frames, image = _frames(node), node.GetImageData()
+    voxels = vtk_to_numpy(image.GetPointData().GetScalars())
+    array = (voxels[:, index] if frames > 1 else voxels).reshape(image.GetDimensions(), order="F").copy(order="F")
+    return Volume(array, local_to_world(node) @ ijk_to_ras(node))
 
 
 def _instance_uids(node) -> list[str]:
@@ -156,11 +194,11 @@ def _instance_uids(node) -> list[str]:
 
 def _identifiers(nodes) -> dict:
     """UIDs only: of the series where the DICOM database knows them, else of each volume's first instance."""
-    identifiers: dict = {"node_ids": [node.GetID() for node in nodes if node is not None]}
-    firsts = [uids[0] for uids in (_instance_uids(node) for node in nodes if node is not None) if uids]
+    identifiers: dict = {"node_ids": [node.GetID() for node in nodes]}
+    firsts = [uids[0] for uids in (_instance_uids(node) for node in nodes) if uids]
     if firsts:
         identifiers["first_instance_uids"] = firsts
-    tags = [_database_tags(node) for node in nodes if node is not None]
+    tags = [_database_tags(node) for node in nodes]
     series = list(dict.fromkeys(entry[_SERIES_UID] for entry in tags if entry.get(_SERIES_UID)))
     if series:
         identifiers["series_instance_uids"] = series

@@ -1,4 +1,4 @@
-"""Results of an analysis as MRML nodes: heatmap with its colours and legend, peaks, table.
+"""Results of an analysis as MRML nodes: maps with their colours and legend, peaks, table, enhancement curves, and a record.
 
 Each node carries ``BreastCMSL.ExamID`` and ``BreastCMSL.Role``: writing the same exam again replaces its earlier nodes
 and nobody else's. The scene changes in one batch, completely or not at all.
@@ -6,20 +6,23 @@ and nobody else's. The scene changes in one batch, completely or not at all.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from ..errors import InputError, OutputError
 from ..geometry import Volume, apply_affine, check_affine
+from ..kinetics import curve_points, peak_curve
 from .colors import fill_heat_table
 from .transforms import ijk_to_ras, local_to_world, to_vtk
 
 EXAM_ID = "BreastCMSL.ExamID"
 ROLE = "BreastCMSL.Role"
-ROLES = ("heatmap", "colors", "legend", "peaks", "table")
+MAP = "BreastCMSL.Map"
+ROLES = ("heatmap", "map", "subtraction", "colors", "legend", "peaks", "table", "curves", "curve", "chart", "record", "outline")
 HEADLINE = "BreastCMSL.Headline"
 NOT_MEANINGFUL = "not meaningful at this score"
 MARKER_COLOR = (0.10, 1.00, 1.00)  # cyan: in neither the heat ramp nor the grey image
@@ -27,65 +30,198 @@ MARKER_COLOR = (0.10, 1.00, 1.00)  # cyan: in neither the heat ramp nor the grey
 
 @dataclass(frozen=True)
 class ResultNodes:
-    """The nodes of one exam's results: scalar volume, colour table, markups fiducial, table."""
+    """The nodes of one exam's results: scalar volume, colour table, markups fiducial, table.
+
+    maps: map name → scalar volume, the heatmap among them. curves, curve, chart: table, plot series and plot chart of the
+    enhancement, or None. record: text node with the result as JSON, or None. outline: segmentation, or None.
+    subtraction: grey volume that the maps lie over, or None.
+    """
 
     heatmap: object
     colors: object
     peaks: object
     table: object
+    maps: Mapping[str, object] = field(default_factory=dict)
+    curves: object = None
+    curve: object = None
+    chart: object = None
+    record: object = None
+    outline: object = None
+    subtraction: object = None
 
 
-def write_results(scene, result: dict, heatmap: Volume, reference_node=None) -> ResultNodes:
+def write_results(
+    scene,
+    result: dict,
+    heatmap: Volume,
+    reference_node=None,
+    *,
+    maps: Mapping[str, Volume] | None = None,
+    subtraction: Volume | None = None,
+) -> ResultNodes:
     """Put an analysis into the scene, in place of earlier results with the same ``result["exam_id"]``.
 
     heatmap: float 0..1, [i, j, k], affine voxel → world RAS mm, as are the peaks in ``result``.
     reference_node: the input volume. Its parent transform, when it has one, becomes the results' parent too, and their
     own coordinates are expressed in its frame, so they follow it; its subject-hierarchy folder receives the results.
+    maps: further maps by name, to choose from. subtraction: what the maps are to lie over, when the scene does not hold it.
 
     Raises InputError for an unusable map or a non-linear parent transform, OutputError when the scene refuses; either
     way the scene is as it was.
     """
-    array, affine = _checked_map(heatmap)
+    main = str(result["map"])
+    checked = {
+        name: _checked_map(volume) for name, volume in {main: heatmap, **{k: v for k, v in (maps or {}).items() if k != main}}.items()
+    }
     to_world = local_to_world(reference_node)
     to_local = np.linalg.inv(to_world)
-    if reference_node is not None and reference_node.GetParentTransformNode() is not None:
-        affine = _local_affine(to_local @ affine, reference_node)
+    moved = reference_node is not None and reference_node.GetParentTransformNode() is not None
+    if moved:
+        checked = {name: (array, _local_affine(to_local @ affine, reference_node)) for name, (array, affine) in checked.items()}
     exam_id = str(result["exam_id"])
     points = [(apply_affine(to_local, peak["ras_mm"]), label) for peak, label in zip(result["peaks"], peak_labels(result))]
     rows = result_rows(result)
+    record_text = json.dumps(result, ensure_ascii=False)
     earlier = _nodes_of(scene, exam_id)
     parent_id = reference_node.GetTransformNodeID() if reference_node is not None else None
 
     with scene_transaction(scene):
         colors = _add(scene, "vtkMRMLColorTableNode", f"{map_title(result, short=True)} colors", exam_id, "colors")
         fill_heat_table(colors, float(result["map_threshold"]))
-        volume = _add(scene, "vtkMRMLScalarVolumeNode", map_title(result), exam_id, "heatmap")
-        volume.SetAttribute(HEADLINE, headline(result))
-        _set_voxels(volume, array, affine)
-        _show_heatmap(volume, colors, result)
-        legend = _add_legend(volume, result)
-        if legend is not None:
-            _tag(legend, exam_id, "legend")
+        volumes = {}
+        for name, (array, affine) in checked.items():
+            node = _add(scene, "vtkMRMLScalarVolumeNode", map_title({**result, "map": name}), exam_id, "heatmap" if name == main else "map")
+            node.SetAttribute(MAP, name)
+            node.SetAttribute(HEADLINE, headline({**result, "map": name}))
+            _set_voxels(node, array, affine)
+            _show_heatmap(node, colors, result)
+            volumes[name] = node
+            legend = _add_legend(node, {**result, "map": name})
+            if legend is not None:
+                _tag(legend, exam_id, "legend")
+        volume = volumes[main]
+        grey = None
+        if subtraction is not None:
+            grey = _add(scene, "vtkMRMLScalarVolumeNode", "Subtraction", exam_id, "subtraction")
+            own = _local_affine(to_local @ subtraction.affine, reference_node) if moved else subtraction.affine
+            _set_voxels(grey, subtraction.array, check_affine(own, "subtraction"))
+            _show_grey(grey, subtraction.array)
         peaks_name = "Peaks" if result["map_meaningful"] else f"Peaks ({NOT_MEANINGFUL})"
         peaks = _add(scene, "vtkMRMLMarkupsFiducialNode", peaks_name, exam_id, "peaks")
         _fill_peaks(peaks, points, visible=bool(result["map_meaningful"]))
         table = _add(scene, "vtkMRMLTableNode", "BreastCMSL results", exam_id, "table")
         _fill_table(table, rows)
-        for node in (volume, peaks):
+        curves, curve, chart = _add_curves(scene, result, exam_id)
+        record = _add(scene, "vtkMRMLTextNode", "BreastCMSL record", exam_id, "record")
+        record.SetText(record_text)
+        record.SetHideFromEditors(True)
+        placed = [*([grey] if grey is not None else []), *volumes.values(), peaks]
+        for node in placed:
             if parent_id:
                 node.SetAndObserveTransformNodeID(parent_id)
-        _group(scene, (volume, peaks, table), reference_node, exam_id)
-        _redirect_views(scene, earlier, volume)
+        shown = [*placed, table, *(node for node in (curves, curve, chart) if node is not None)]
+        for node in (*shown, colors):
+            for helper in _helpers(node):
+                helper.SetUndoEnabled(True)
+        _group(scene, shown, reference_node, exam_id)
+        _redirect_views(scene, earlier, volume, volumes)
         _remove(scene, earlier, exam_id)
-    return ResultNodes(volume, colors, peaks, table)
+    return ResultNodes(volume, colors, peaks, table, volumes, curves, curve, chart, record, None, grey)
 
 
 def find_results(scene, exam_id: str) -> ResultNodes | None:
-    """The results of an exam in the scene, or None when it has none or some of its nodes were deleted."""
-    found = {node.GetAttribute(ROLE): node for node in _nodes_of(scene, exam_id)}
+    """The results of an exam in the scene, or None when it has none or one of its main nodes was deleted."""
+    nodes = _nodes_of(scene, exam_id)
+    found = {node.GetAttribute(ROLE): node for node in nodes}
     if not all(role in found for role in ("heatmap", "colors", "peaks", "table")):
         return None
-    return ResultNodes(found["heatmap"], found["colors"], found["peaks"], found["table"])
+    maps = {node.GetAttribute(MAP): node for node in nodes if node.GetAttribute(MAP)}
+    optional = {role: found.get(role) for role in ("curves", "curve", "chart", "record", "outline", "subtraction")}
+    return ResultNodes(found["heatmap"], found["colors"], found["peaks"], found["table"], maps, **optional)
+
+
+def find_records(scene) -> dict[str, dict]:
+    """exam_id → result of every analysis the scene holds, oldest first; records that cannot be read are left out."""
+    records = {}
+    for node in _all_nodes(scene):
+        if node.GetAttribute(ROLE) == "record" and node.IsA("vtkMRMLTextNode"):
+            try:
+                result = json.loads(node.GetText() or "")
+                known = result["kind"] == "breastcmsl.result" and result["schema_version"] == 1
+            except (ValueError, TypeError, KeyError):
+                continue
+            if known and result.get("exam_id") == node.GetAttribute(EXAM_ID):
+                records[result["exam_id"]] = result
+    return records
+
+
+def show_curve(nodes: ResultNodes, result: dict, place: int) -> bool:
+    """Let the chart draw the curve at a peak (0: the strongest); False when that was not measured."""
+    column = f"Peak {place + 1}"
+    if nodes.curve is None or nodes.chart is None or nodes.curves is None or nodes.curves.GetColumnIndex(column) < 0:
+        return False
+    curve = peak_curve(result, place) or {}
+    nodes.curve.SetName(column)
+    nodes.curve.SetYColumnName(column)
+    nodes.chart.SetTitle(f"Enhancement at peak {place + 1}: {curve.get('type') or 'type unknown'}")
+    return True
+
+
+def region_above(node, threshold: float, ras) -> Volume:
+    """The part of a map at or above ``threshold`` that holds the point ``ras`` (world RAS mm): uint8 0/1, cropped, in the
+    node's own frame. Raises InputError when the map is lower than that at the point.
+    """
+    import SimpleITK as sitk
+    from vtk.util.numpy_support import vtk_to_numpy
+
+    image = node.GetImageData()
+    array = vtk_to_numpy(image.GetPointData().GetScalars()).reshape(image.GetDimensions(), order="F")
+    affine = ijk_to_ras(node)
+    index = np.round(apply_affine(np.linalg.inv(local_to_world(node) @ affine), ras)).astype(int)
+    low, high = np.maximum(index - 1, 0), np.minimum(index + 2, array.shape)
+    near = array[tuple(slice(a, b) for a, b in zip(low, high))]
+    if not near.size or near.max() < threshold:
+        raise InputError("The map is below the threshold at this peak; lower the threshold to outline it.")
+    start = low + np.array(np.unravel_index(int(near.argmax()), near.shape))
+    above = sitk.GetImageFromArray(np.ascontiguousarray(array >= threshold).astype(np.uint8))
+    grown = sitk.ConnectedThreshold(above, [tuple(int(n) for n in start[::-1])], 1, 1)
+    region = sitk.GetArrayFromImage(grown).astype(bool)
+    corners = [np.flatnonzero(region.any(axis=tuple(b for b in range(3) if b != a))) for a in range(3)]
+    box = tuple(slice(int(c[0]), int(c[-1]) + 1) for c in corners)
+    cropped = np.array(affine)
+    cropped[:3, 3] = apply_affine(affine, np.array([c[0] for c in corners], dtype=float))
+    return Volume(region[box].astype(np.uint8), cropped)
+
+
+def add_outline(scene, nodes: ResultNodes, result: dict, region: Volume, name: str):
+    """A segmentation node with ``region`` (0/1, in the heatmap's own frame) as its segment, drawn as a line; replaces the
+    earlier outline of this exam. Returns (node, volume in ml, largest extent in mm).
+    """
+    import slicer
+
+    exam_id = str(result["exam_id"])
+    earlier = [node for node in _nodes_of(scene, exam_id) if node.GetAttribute(ROLE) == "outline"]
+    ml = float(region.array.sum()) * abs(float(np.linalg.det(region.affine[:3, :3]))) / 1000.0
+    extent = float((np.array(region.shape) * region.spacing).max())
+    with scene_transaction(scene):
+        node = _add(scene, "vtkMRMLSegmentationNode", f"Outline {name}", exam_id, "outline")
+        node.CreateDefaultDisplayNodes()
+        padded = np.pad(region.array.astype(np.uint8), 1)  # so that the surface closes at the box
+        affine = np.array(region.affine)
+        affine[:3, 3] = apply_affine(affine, np.array([-1.0, -1.0, -1.0]))
+        image = slicer.vtkOrientedImageData()
+        image.ShallowCopy(_image(padded))
+        image.SetImageToWorldMatrix(to_vtk(affine))
+        node.SetReferenceImageGeometryParameterFromVolumeNode(nodes.heatmap)
+        node.AddSegmentFromBinaryLabelmapRepresentation(image, f"{name}: {ml:.1f} ml, {extent:.0f} mm", MARKER_COLOR)
+        display = node.GetDisplayNode()
+        display.SetVisibility2DFill(False)
+        display.SetVisibility2DOutline(True)
+        if nodes.heatmap.GetTransformNodeID():
+            node.SetAndObserveTransformNodeID(nodes.heatmap.GetTransformNodeID())
+        _group(scene, (node,), nodes.heatmap, exam_id)
+        _remove(scene, earlier, exam_id)
+    return node, ml, extent
 
 
 def remove_results(scene, exam_id: str) -> int:
@@ -103,11 +239,7 @@ def add_volume(scene, volume: Volume, name: str):
     with scene_transaction(scene):
         node = scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", name)
         _set_voxels(node, volume.array, affine)
-        node.CreateDefaultDisplayNodes()
-        display = node.GetDisplayNode()
-        display.SetAndObserveColorNodeID("vtkMRMLColorTableNodeGrey")
-        display.AutoWindowLevelOff()
-        display.SetWindowLevelMinMax(*_window(volume.array))
+        _show_grey(node, volume.array)
     return node
 
 
@@ -236,6 +368,7 @@ def _add(scene, class_name: str, name: str, exam_id: str, role: str):
     if node is None:
         raise OutputError(f"The scene cannot hold a {class_name}; use Slicer 5.10 or newer.")
     _tag(node, exam_id, role)
+    node.SetUndoEnabled(True)
     return node
 
 
@@ -245,6 +378,12 @@ def _tag(node, exam_id: str, role: str) -> None:
 
 
 def _set_voxels(node, array: np.ndarray, affine: np.ndarray) -> None:
+    node.SetIJKToRASMatrix(to_vtk(affine))
+    node.SetAndObserveImageData(_image(array))
+
+
+def _image(array: np.ndarray):
+    """vtkImageData with the voxels of an array [i, j, k]."""
     import vtk
     from vtk.util import numpy_support
 
@@ -256,8 +395,15 @@ def _set_voxels(node, array: np.ndarray, affine: np.ndarray) -> None:
     scalars = numpy_support.numpy_to_vtk(array.ravel(order="F"), deep=True)
     scalars.SetName("ImageScalars")
     image.GetPointData().SetScalars(scalars)
-    node.SetIJKToRASMatrix(to_vtk(affine))
-    node.SetAndObserveImageData(image)
+    return image
+
+
+def _show_grey(node, array: np.ndarray) -> None:
+    node.CreateDefaultDisplayNodes()
+    display = node.GetDisplayNode()
+    display.SetAndObserveColorNodeID("vtkMRMLColorTableNodeGrey")
+    display.AutoWindowLevelOff()
+    display.SetWindowLevelMinMax(*_window(array))
 
 
 def _window(array: np.ndarray) -> tuple[float, float]:
@@ -328,12 +474,52 @@ def _fill_table(node, rows) -> None:
     header(True)
 
 
-def _redirect_views(scene, earlier, volume) -> None:
-    old = {node.GetID() for node in earlier if node.GetAttribute(ROLE) == "heatmap"}
+def _add_curves(scene, result: dict, exam_id: str) -> tuple:
+    """Table, series and chart of the enhancement at each peak; (None, None, None) where none was measured."""
+    import vtk
+
+    measured = [(place, peak_curve(result, place)) for place in range(max(1, len(result["peaks"])))]
+    drawn = [(place, curve, curve_points(curve)) for place, curve in measured if curve]
+    drawn = [entry for entry in drawn if entry[2][0]]
+    if not drawn:
+        return None, None, None
+    table = _add(scene, "vtkMRMLTableNode", "Enhancement curves", exam_id, "curves")
+    places, _, title = drawn[0][2]
+    x_name = title[:1].upper() + title[1:]
+    for name, values in [
+        (x_name, places),
+        *((f"Peak {place + 1}", points[1]) for place, _, points in drawn if len(points[1]) == len(places)),
+    ]:
+        column = vtk.vtkDoubleArray()
+        column.SetName(name)
+        for value in values:
+            column.InsertNextValue(value)
+        table.AddColumn(column)
+    series = _add(scene, "vtkMRMLPlotSeriesNode", "Peak 1", exam_id, "curve")
+    series.SetAndObserveTableNodeID(table.GetID())
+    series.SetXColumnName(x_name)
+    series.SetPlotType(series.PlotTypeScatter)
+    series.SetMarkerStyle(series.MarkerStyleCircle)
+    series.SetColor(0.64, 0.14, 0.11)
+    series.SetLineWidth(2)
+    chart = _add(scene, "vtkMRMLPlotChartNode", "Enhancement at the peaks", exam_id, "chart")
+    chart.AddAndObservePlotSeriesNodeID(series.GetID())
+    chart.SetXAxisTitle(x_name)
+    chart.SetYAxisTitle(f"Enhancement ({drawn[0][1].get('unit') or 'a.u.'})")
+    chart.SetLegendVisibility(False)
+    place, curve, _ = drawn[0]
+    series.SetYColumnName(f"Peak {place + 1}")
+    chart.SetTitle(f"Enhancement at peak {place + 1}: {curve.get('type') or 'type unknown'}")
+    return table, series, chart
+
+
+def _redirect_views(scene, earlier, volume, volumes) -> None:
+    names = {node.GetID(): node.GetAttribute(MAP) for node in earlier if node.GetAttribute(ROLE) in ("heatmap", "map")}
+    old = set(names)
     for node in _all_nodes(scene):
         if node.IsA("vtkMRMLSliceCompositeNode"):
             if node.GetForegroundVolumeID() in old:
-                node.SetForegroundVolumeID(volume.GetID())
+                node.SetForegroundVolumeID(volumes.get(names[node.GetForegroundVolumeID()], volume).GetID())
             if node.GetBackgroundVolumeID() in old:
                 node.SetBackgroundVolumeID(volume.GetID())
 
@@ -341,11 +527,8 @@ def _redirect_views(scene, earlier, volume) -> None:
 def _remove(scene, nodes, exam_id: str) -> None:
     doomed = []
     for node in nodes:
-        for getter, count in (("GetNthDisplayNode", "GetNumberOfDisplayNodes"), ("GetNthStorageNode", "GetNumberOfStorageNodes")):
-            if hasattr(node, getter):
-                doomed += [getattr(node, getter)(index) for index in range(getattr(node, count)())]
-        doomed.append(node)
-    unique = {node.GetID(): node for node in doomed if node is not None}
+        doomed += [*_helpers(node), node]
+    unique = {node.GetID(): node for node in doomed}
     _drop_items(scene, unique.values())
     for node in unique.values():
         if scene.IsNodePresent(node):
@@ -355,6 +538,15 @@ def _remove(scene, nodes, exam_id: str) -> None:
         for item in _folders(hierarchy, exam_id):
             if not _children(hierarchy, item):  # the user may have put something of theirs in it
                 hierarchy.RemoveItem(item, False, False)
+
+
+def _helpers(node) -> list:
+    """The display and storage nodes of a node."""
+    found = []
+    for getter, count in (("GetNthDisplayNode", "GetNumberOfDisplayNodes"), ("GetNthStorageNode", "GetNumberOfStorageNodes")):
+        if hasattr(node, getter):
+            found += [getattr(node, getter)(index) for index in range(getattr(node, count)())]
+    return [helper for helper in found if helper is not None]
 
 
 def _drop_items(scene, nodes) -> None:
@@ -384,7 +576,14 @@ def _folders(hierarchy, exam_id: str) -> list[int]:
     return [item for item in _children(hierarchy, hierarchy.GetSceneItemID(), True) if hierarchy.GetItemAttribute(item, EXAM_ID) == exam_id]
 
 
-_OWNERS = {"vtkMRMLScalarVolumeNode": "Volumes", "vtkMRMLMarkupsFiducialNode": "Markups", "vtkMRMLTableNode": "Tables"}
+_OWNERS = {
+    "vtkMRMLScalarVolumeNode": "Volumes",
+    "vtkMRMLMarkupsFiducialNode": "Markups",
+    "vtkMRMLTableNode": "Tables",
+    "vtkMRMLPlotSeriesNode": "Plots",
+    "vtkMRMLPlotChartNode": "Plots",
+    "vtkMRMLSegmentationNode": "Segmentations",
+}
 
 
 def _group(scene, nodes, reference_node, exam_id: str) -> None:

@@ -61,3 +61,22 @@ def scene():
     scene.Clear(0)
     yield scene
     scene.Clear(0)
+
+
+@pytest.fixture
+def panel(monkeypatch):
+    """The Slicer module's panel on the stand-ins, with an empty scene; see ``module_case``."""
+    module_case = pytest.importorskip("module_case")
+    with module_case.fresh_panel(monkeypatch) as panel:
+        yield panel
+
+
+@pytest.fixture
+def exam(panel):
+    """Three phases in the scene, chosen by the panel itself."""
+    from module_case import makeExam
+
+    volumes = makeExam()
+    panel.settle()
+    assert panel.names() == [volume.GetName() for volume in volumes]
+    return volumes

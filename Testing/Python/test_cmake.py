@@ -1,7 +1,11 @@
-"""The extension's CMake files: they configure, and every script and resource is in the install lists."""
+"""The extension as Slicer builds, lists and tests it: CMake files, catalogue entry, and the run in a real Slicer."""
 
+import json
+import os
+import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -9,7 +13,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 CMAKE = shutil.which("cmake")
 
-pytestmark = pytest.mark.skipif(not (CMAKE and shutil.which("make")), reason="cmake and make are needed to configure the extension")
+needs_cmake = pytest.mark.skipif(not (CMAKE and shutil.which("make")), reason="cmake and make are needed to configure the extension")
 
 
 def configure(source, binary):
@@ -31,6 +35,7 @@ def checkout(tmp_path):
     return copy
 
 
+@needs_cmake
 def test_extension_installs_everything(tmp_path):
     status, output = configure(ROOT, tmp_path / "build")
     assert status == 0, output
@@ -41,6 +46,7 @@ def test_extension_installs_everything(tmp_path):
     assert not [place for place in installed if "Testing" in place or "Screenshots" in place]
 
 
+@needs_cmake
 def test_new_files_of_the_library_are_picked_up(checkout, tmp_path):
     (checkout / "BreastCMSLLib" / "new_part.py").write_text("")
     (checkout / "Resources" / "Models").mkdir(exist_ok=True)
@@ -51,14 +57,147 @@ def test_new_files_of_the_library_are_picked_up(checkout, tmp_path):
     assert "BreastCMSLLib/new_part.py|" in places and "Resources/Models/new.safetensors|" in places
 
 
-@pytest.mark.parametrize("name", ["BreastCMSL/Resources/Icons/forgotten.png", "BreastCMSL/forgotten.py"])
+@needs_cmake
+@pytest.mark.parametrize(
+    "name", ["BreastCMSL/Resources/Icons/forgotten.png", "BreastCMSL/forgotten.py", "BreastCMSL/BreastCMSLDesktop/forgotten.py"]
+)
 def test_forgotten_file_of_the_module_fails(checkout, tmp_path, name):
     (checkout / name).write_text("")
     status, output = configure(checkout, tmp_path / "build")
     assert status != 0 and "not installed with the extension" in output and "forgotten" in output
 
 
+@needs_cmake
 def test_listed_file_that_does_not_exist_fails(checkout, tmp_path):
     (checkout / "BreastCMSL" / "Resources" / "UI" / "BreastCMSL.ui").unlink()
     status, output = configure(checkout, tmp_path / "build")
     assert status != 0 and "missing file Resources/UI/BreastCMSL.ui" in output
+
+
+@needs_cmake
+def test_a_script_beside_the_module_fails(checkout, tmp_path):
+    """Slicer would load it as a module of its own."""
+    (checkout / "BreastCMSL" / "helper.py").write_text("")
+    lists = checkout / "BreastCMSL" / "CMakeLists.txt"
+    lists.write_text(lists.read_text().replace("${MODULE_NAME}.py", "${MODULE_NAME}.py\n  helper.py", 1))
+    status, output = configure(checkout, tmp_path / "build")
+    assert status != 0 and "helper.py would be loaded as a module" in output
+
+
+@needs_cmake
+def test_tests_are_registered(tmp_path):
+    status, output = configure(ROOT, tmp_path / "build")
+    assert status == 0, output
+    done = subprocess.run(["ctest", "-N"], cwd=tmp_path / "build", capture_output=True, text=True, timeout=60)
+    assert "BreastCMSL_install_lists" in done.stdout and "selftest_BreastCMSL" in done.stdout and "generic_BreastCMSL" in done.stdout
+
+
+# The catalogue of extensions
+
+# Slicer's schemas 1.0.0 to 1.0.2 of a catalogue entry, as published in its repository under Schemas/: what they allow
+_TYPES = {
+    "$schema": str,
+    "category": str,
+    "scm_url": str,
+    "scm_revision": str,
+    "scm_type": str,
+    "build_dependencies": list,
+    "build_subdirectory": str,
+    "enabled": bool,
+    "tier": int,
+}
+_REQUIRED = {"$schema", "category", "scm_url"}
+
+
+def problems(entry):
+    found = [f"{key} is missing" for key in sorted(_REQUIRED - set(entry))]
+    found += [f"{key} is not known" for key in sorted(set(entry) - set(_TYPES))]
+    found += [f"{key} is of the wrong type" for key, kind in _TYPES.items() if key in entry and type(entry[key]) is not kind]
+    if not found and (not all(isinstance(name, str) for name in entry.get("build_dependencies", [])) or not 1 <= entry.get("tier", 1) <= 5):
+        found.append("a value is out of range")
+    return found
+
+
+def test_catalogue_entry_follows_the_schema_and_the_cmake_file():
+    entry = json.loads((ROOT / "catalogue" / "BreastCMSL.json").read_text(encoding="utf-8"))
+    assert problems(entry) == []
+    cmake = (ROOT / "CMakeLists.txt").read_text(encoding="utf-8")
+    values = dict(re.findall(r'set\(EXTENSION_(\w+) "([^"]*)"\)', cmake))
+    assert entry["category"] == values["CATEGORY"] and entry["scm_url"] == values["HOMEPAGE"] + ".git"
+    assert entry["build_dependencies"] == values["DEPENDS"].split() and entry["build_subdirectory"] == values["BUILD_SUBDIRECTORY"]
+
+
+@pytest.mark.parametrize("change", [{"category": None}, {"tier": 6}, {"tier": "1"}, {"homepage": "x"}, {"build_dependencies": [1]}])
+def test_a_wrong_catalogue_entry_is_noticed(change):
+    entry = json.loads((ROOT / "catalogue" / "BreastCMSL.json").read_text(encoding="utf-8")) | change
+    assert problems({key: value for key, value in entry.items() if value is not None})
+
+
+def test_what_the_catalogue_shows_exists():
+    cmake = (ROOT / "CMakeLists.txt").read_text(encoding="utf-8")
+    values = dict(re.findall(r'set\(EXTENSION_(\w+) "([^"]*)"\)', cmake))
+    shown = [values["ICONURL"], *values["SCREENSHOTURLS"].split()]
+    assert len(shown) >= 3
+    for address in shown:
+        assert (ROOT / address.removeprefix("${EXTENSION_HOMEPAGE}/raw/main/")).is_file(), address
+    pictures = list((ROOT / "Resources" / "Screenshots").glob("*.png"))
+    assert sum(path.stat().st_size for path in pictures) < 1.5e6 and max(path.stat().st_size for path in pictures) < 6e5
+
+
+# Real Slicer
+
+
+def test_workflow_lets_nothing_fail_quietly():
+    text = (ROOT / ".github" / "workflows" / "slicer.yml").read_text(encoding="utf-8")
+    assert "continue-on-error" not in text and "|| true" not in text
+    for part in ("os=${{ matrix.system }}", "ubuntu-", "macos-", "windows-", "--python-script", "slicer_report.py"):
+        assert part in text, part
+
+
+def test_report_of_a_slicer_run_is_checked(tmp_path):
+    script = ROOT / "Testing" / "slicer_report.py"
+    source = (ROOT / "BreastCMSL" / "BreastCMSLDesktop" / "self_test.py").read_text(encoding="utf-8")
+    names = re.findall(r"^def case_(\w+)", source, re.M)
+    assert len(names) >= 12
+
+    def status(cases):
+        report = {
+            "slicer": "5.10.0",
+            "python": "3.12",
+            "platform": "linux",
+            "cases": {n: {"outcome": o, "seconds": 1} for n, o in cases.items()},
+        }
+        (tmp_path / "report.json").write_text(json.dumps(report))
+        return subprocess.run([sys.executable, str(script), str(tmp_path / "report.json")], capture_output=True).returncode
+
+    good = dict.fromkeys(names, "passed")
+    assert status(good) == 0
+    assert status({**good, names[0]: "AssertionError"}) == 1
+    assert status(dict.fromkeys(names[1:], "passed")) == 1, "a case that did not run"
+    assert subprocess.run([sys.executable, str(script), str(tmp_path / "none.json")], capture_output=True).returncode == 1
+
+
+def test_the_script_for_slicer_runs_on_the_stand_ins(tmp_path):
+    code = f"""
+import os, runpy, sys
+sys.path[:0] = [{str(ROOT)!r}, {str(ROOT / "Testing" / "standins")!r}]
+import desktop
+desktop.start()
+_python, descriptor = desktop.load_module({str(ROOT / "BreastCMSL" / "BreastCMSL.py")!r})
+import slicer
+descriptor.widgetRepresentation = descriptor.makeWidget
+slicer.util.getModuleLogic = lambda name: sys.modules[name].BreastCMSLLogic()
+os.environ["BREASTCMSL_TEST_REPORT"] = {str(tmp_path / "report.json")!r}
+from BreastCMSLDesktop import self_test
+kept = [case for case in self_test.cases() if case[0] in ("scripts_need_no_panel", "failure_is_one_sentence")]
+self_test.cases = lambda: kept
+script = runpy.run_path({str(ROOT / "Testing" / "run_in_slicer.py")!r})
+sys.exit(script["main"]())
+"""
+    pytest.importorskip("PySide6")
+    pytest.importorskip("slicer")
+    environment = {**os.environ, "QT_QPA_PLATFORM": "offscreen"}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=200, env=environment)
+    assert done.returncode == 0, done.stdout + done.stderr
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert len(report["cases"]) == 6 and all(case["outcome"] == "passed" for case in report["cases"].values())

@@ -45,7 +45,7 @@ def test_says_what_matters():
     page = Page(report_html(result, {"Overlay": b"\x89PNG"}))
     for text in ("Research use only", "simulated exams", "Suspicious", "0.930", "0.500", "left"):
         assert text in page.text, text
-    for text in ("washout", "dyn pre", "ab" * 32, "1.2.3", "pre-contrast", "0.884"):
+    for text in ("washout", "dyn pre", "ab" * 32, "1.2.3", "pre-contrast", "0.884", "150 %"):
         assert text in page.text, text
     assert "not meaningful" not in page.text
 
@@ -90,17 +90,33 @@ def test_bare_result_still_makes_a_page(tmp_path):
 
 @pytest.mark.parametrize("times", [[90, 180, 270], [0, 90, 180], None])
 def test_curve(times):
-    svg = kinetic_curve_svg(times, [120, 150, -20])
+    svg = kinetic_curve_svg({"times_s": times, "enhancement": [120, 150, -20], "unit": "%"})
     Page(svg)
     assert svg.count("<circle") == (3 if times and times[0] == 0 else 4)
-    assert kinetic_curve_svg([1, 2], [float("nan"), 2]) == "" and kinetic_curve_svg([1], [1, 2]) == ""
+    assert kinetic_curve_svg({"times_s": [1, 2], "enhancement": [float("nan"), 2]}) == ""
+    assert kinetic_curve_svg({"times_s": [1], "enhancement": [1, 2]}) == "" and kinetic_curve_svg({}) == ""
 
 
 def test_a_pre_contrast_phase_long_before_is_drawn_dashed_and_labels_do_not_collide():
-    from BreastCMSLLib.report import kinetic_curve_svg
-
-    svg = kinetic_curve_svg([1371.0, 1492.0, 1615.0, 1737.0], [160.0, 175.0, 180.0, 181.0])
+    svg = kinetic_curve_svg({"times_s": [1371.0, 1492.0, 1615.0, 1737.0], "enhancement": [160.0, 175.0, 180.0, 181.0]})
     assert "stroke-dasharray" in svg and ">1371<" in svg and ">0<" in svg
     circles = [float(part.split('"')[0]) for part in svg.split('cx="')[1:]]
     assert min(b - a for a, b in zip(circles, circles[1:], strict=False)) > 40
-    assert "stroke-dasharray" not in kinetic_curve_svg([90.0, 180.0, 270.0], [160.0, 175.0, 180.0])
+    assert "stroke-dasharray" not in kinetic_curve_svg({"times_s": [90.0, 180.0, 270.0], "enhancement": [160.0, 175.0, 180.0]})
+
+
+def test_each_peak_has_its_depth_and_curve_where_measured():
+    result = case()[2]
+    assert "Depth" not in Page(report_html(result, {})).text
+    result["peaks"][1] |= {"depth_mm": 23.4, "kinetics": dict(result["kinetics"], type="persistent")}
+    text = Page(report_html(result, {})).text
+    assert "Depth" in text and "23" in text and "persistent" in text
+
+
+def test_evidence_is_in_plain_lines():
+    result = case()[2]
+    places = {"COAM": {"mean_mm": 7.0, "sd_mm": 10.7, "hit10": 0.91}, "CAM": {"mean_mm": 33.0}}
+    result["model"]["evidence"] = {"classification": {"auc": 0.91, "auc_95": [0.85, 0.96], "n": 80}, "localisation": places, "odd": [1]}
+    text = Page(report_html(result, {})).text
+    assert "AUC 0.91 (95 % interval 0.85–0.96) on 80 exams" in text
+    assert "COAM: misses the lesion's centre by 7.0 ± 10.7 mm, 91 % within 10 mm" in text and "CAM: misses" in text

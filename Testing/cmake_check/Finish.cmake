@@ -44,7 +44,14 @@ if(_missing)
   message(FATAL_ERROR "not installed with the extension:\n  ${_missing}")
 endif()
 
-foreach(_place BreastCMSL.py BreastCMSLLib/__init__.py Resources/requirements.txt Resources/UI/BreastCMSL.ui)
+# Slicer loads each Python file of the modules folder itself as a module of its own
+foreach(_place IN LISTS _places)
+  if(_place MATCHES "^[^/]+\\.py$" AND NOT _place STREQUAL "BreastCMSL.py")
+    message(FATAL_ERROR "${_place} would be loaded as a module; put it into BreastCMSLDesktop")
+  endif()
+endforeach()
+
+foreach(_place BreastCMSL.py BreastCMSLDesktop/__init__.py BreastCMSLLib/__init__.py Resources/requirements.txt Resources/UI/BreastCMSL.ui)
   if(NOT "${_place}" IN_LIST _places)
     message(FATAL_ERROR "${_place} must be installed under that very path")
   endif()

@@ -22,6 +22,9 @@ macro(slicerMacroBuildScriptedModule)
     endif()
     file(APPEND ${INSTALL_LIST} "${_file}|${CMAKE_CURRENT_SOURCE_DIR}/${_file}\n")
   endforeach()
+  if(BUILD_TESTING AND MODULE_WITH_GENERIC_TESTS)
+    add_test(NAME py_nomainwindow_generic_${MODULE_NAME} COMMAND ${CMAKE_COMMAND} -E false) # only a Slicer can run it
+  endif()
 endmacro()
 
 macro(slicer_add_python_unittest)
@@ -29,4 +32,6 @@ macro(slicer_add_python_unittest)
   if(UNITTEST_UNPARSED_ARGUMENTS OR NOT EXISTS "${UNITTEST_SCRIPT}")
     message(FATAL_ERROR "slicer_add_python_unittest: no script ${UNITTEST_SCRIPT} ${UNITTEST_UNPARSED_ARGUMENTS}")
   endif()
+  get_filename_component(_script ${UNITTEST_SCRIPT} NAME_WE)
+  add_test(NAME py_${UNITTEST_TESTNAME_PREFIX}${_script} COMMAND ${CMAKE_COMMAND} -E false) # only a Slicer can run it
 endmacro()

@@ -18,17 +18,33 @@ class ctkCollapsibleButton(qt.QGroupBox):
 
     def __init__(self, parent=None):
         super().__init__(parent)
-        self._collapsed = False
+        self._collapsed, self._folded = False, []
+        self.setSizePolicy(qt.QSizePolicy.Preferred, qt.QSizePolicy.Maximum)
         self.setStyleSheet(
             "ctkCollapsibleButton { border: 1px solid #c4c4c4; border-radius: 3px; margin-top: 22px; padding-top: 4px; }"
             "ctkCollapsibleButton::title { subcontrol-origin: margin; left: 6px; top: 3px; font-weight: bold; }"
         )
 
     def _set_collapsed(self, collapsed):
+        if bool(collapsed) == self._collapsed:
+            return
         self._collapsed = bool(collapsed)
-        for child in self.findChildren(qt.QWidget, options=qt.Qt.FindDirectChildrenOnly):
-            child.setVisible(not self._collapsed)
+        self._fold()
         self.contentsCollapsed.emit(self._collapsed)
+
+    def _fold(self):
+        """Hide the contents, or bring back those that were not hidden before."""
+        children = self.findChildren(qt.QWidget, options=qt.Qt.FindDirectChildrenOnly)
+        if self._collapsed:
+            self._folded = [child for child in children if not child.isHidden()]
+        for child in self._folded:
+            child.setVisible(not self._collapsed)
+        self.setMaximumHeight(24 if self._collapsed else 16777215)
+
+    def showEvent(self, event):
+        if self._collapsed and not self._folded:  # said by the .ui file before the contents were there
+            self._fold()
+        super().showEvent(event)
 
     text = Property(str, lambda self: self.title, lambda self, value: self.setTitle(value))
     collapsed = Property(bool, lambda self: self._collapsed, _set_collapsed)

@@ -44,7 +44,10 @@ def start():
 
 def _add_application(app, application):
     manager, signals = _ModuleManager(), _Application()
+    app.standin_signals = signals  # a test emits startupCompleted
+    settings = qt.QSettings(str(pathlib.Path(app.temporaryPath) / "Slicer.ini"), qt.QSettings.IniFormat)
     additions = {
+        "userSettings": lambda: settings,
         "moduleManager": lambda: manager,
         "connect": lambda signature, slot: signals.connect(signature, slot),
         "processEvents": lambda *_: application.processEvents(),
@@ -79,7 +82,12 @@ def _add_python_layer():
 
 class ScriptedLoadableModule:
     def __init__(self, parent):
+        import slicer
+
         self.parent, self.moduleName = parent, type(self).__name__
+        if not hasattr(slicer, "selfTests"):
+            slicer.selfTests = {}
+        slicer.selfTests[self.moduleName] = self.runTest
         parent.title, parent.categories, parent.dependencies, parent.contributors = "", [], [], []
         icon = pathlib.Path(parent.path).parent / "Resources" / "Icons" / f"{self.moduleName}.png"
         if icon.is_file():
@@ -91,6 +99,11 @@ class ScriptedLoadableModule:
     def getDefaultModuleDocumentationLink(self, page=None):
         return ""
 
+    def runTest(self, msec=100, **options):
+        test = getattr(sys.modules[self.moduleName], self.moduleName + "Test")()
+        test.messageDelay = msec
+        test.runTest(**options)
+
 
 class ScriptedLoadableModuleWidget:
     def __init__(self, parent=None):
@@ -99,14 +112,23 @@ class ScriptedLoadableModuleWidget:
         super().__init__()
         self.moduleName = type(self).__name__.removesuffix("Widget")
         self.developerMode = False
-        if parent is None:
-            raise ValueError("the stand-in makes the parent widget: use load_module(...).makeWidget()")
+        alone = parent is None
+        if alone:  # as in the desktop: a window of its own
+            parent = slicer.qMRMLWidget()
+            parent.setLayout(qt.QVBoxLayout())
+            parent.setMRMLScene(slicer.mrmlScene)
         self.parent, self.layout = parent, parent.layout()
+        if alone:
+            self.setup()
+            self.parent.show()
         slicer.app.moduleManager().connect("moduleAboutToBeUnloaded(QString)", self._on_unload)
 
     def _on_unload(self, name):
+        import slicer
+
         if name == self.moduleName:
             self.cleanup()
+            slicer.app.moduleManager().disconnect("moduleAboutToBeUnloaded(QString)", self._on_unload)
 
     def resourcePath(self, name):
         import slicer

@@ -11,15 +11,20 @@ Where PythonQt is lenient this module is not, so that mistakes show in tests: a 
 ``None`` given to a text property and a signature with the wrong number of parameters raise.
 """
 
+import ctypes
 import inspect
 import os
 import re
+import sys
 import xml.etree.ElementTree as ElementTree
 
 os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
 
 from PySide6 import QtCore, QtGui, QtTest, QtUiTools, QtWidgets  # noqa: E402
 from shiboken6 import Shiboken  # noqa: E402
+
+if sys.version_info < (3, 12):  # PySide6 6.12 drops a reference to None in every call that returns None; later Pythons do not count them
+    ctypes.c_ssize_t.from_address(id(None)).value += 1 << 40
 
 
 class _Property:

@@ -1,0 +1,91 @@
+"""Small helpers that several parts of the module share."""
+
+import logging
+import sys
+from pathlib import Path
+
+import qt
+import slicer
+from slicer.i18n import tr as _
+
+RESEARCH_USE = "For research use only. Not a medical device; not for diagnosis."
+
+
+def libraryRoot():
+    """The folder that holds ``BreastCMSLLib`` and ``Resources``: the module's own when installed, the one above in a checkout."""
+    here = Path(__file__).resolve().parent.parent
+    for folder in (here, here.parent):
+        if (folder / "BreastCMSLLib" / "__init__.py").is_file():
+            return folder
+    raise ImportError("BreastCMSLLib is not next to BreastCMSL.py; install the BreastCMSL extension again.")
+
+
+def reloadLibrary():
+    """Import every loaded part of the library and of this package again, so that changed source takes effect at once."""
+    import importlib
+
+    # starting slicer-core twice in one process is not possible, so what embeds it stays
+    names = [n for n in sys.modules if n.split(".")[0] in ("BreastCMSLLib", "BreastCMSLDesktop") and not n.endswith(".embedded")]
+    importlib.invalidate_caches()
+    for name in names:
+        del sys.modules[name]
+    for name in sorted(names):
+        importlib.import_module(name)
+
+
+def present(node):
+    """The node, or None when it is not (or no longer) in the scene."""
+    return node if node is not None and slicer.mrmlScene.IsNodePresent(node) else None
+
+
+def describe(error):
+    """The sentence a user sees; unexpected failures also go to the log with their traceback."""
+    from BreastCMSLLib.errors import BreastCMSLError
+
+    if isinstance(error, BreastCMSLError):
+        return str(error)
+    logging.error("BreastCMSL: unexpected failure", exc_info=error)
+    return _("The analysis failed ({error}); the application log has the details.").format(error=f"{type(error).__name__}: {error}")
+
+
+def rasText(ras):
+    """A point as a radiologist reads it, e.g. "L 45.2, A 31.0, I 12.4 mm"."""
+    return ", ".join(f"{pair[value < 0]} {abs(value):.1f}" for pair, value in zip(("RL", "AP", "SI"), ras)) + " mm"
+
+
+def sideText(side):
+    return {"left": _("left"), "right": _("right")}.get(side, str(side or ""))
+
+
+def setting(key, default=""):
+    """A value of the user's settings of this module, as text."""
+    value = slicer.app.userSettings().value(f"BreastCMSL/{key}", default)
+    return default if value is None else value
+
+
+def setSetting(key, value):
+    slicer.app.userSettings().setValue(f"BreastCMSL/{key}", value)
+
+
+class waitCursor:
+    """Shows the wait cursor, and gives it back whatever happens."""
+
+    def __enter__(self):
+        slicer.app.setOverrideCursor(qt.Qt.WaitCursor)
+
+    def __exit__(self, *_exception):
+        slicer.app.restoreOverrideCursor()
+
+
+class signalsBlocked:
+    """Changes a widget without telling anyone: the code that changes it knows already."""
+
+    def __init__(self, *widgets):
+        self._widgets = widgets
+
+    def __enter__(self):
+        self._before = [widget.blockSignals(True) for widget in self._widgets]
+
+    def __exit__(self, *_exception):
+        for widget, before in zip(self._widgets, self._before):
+            widget.blockSignals(before)

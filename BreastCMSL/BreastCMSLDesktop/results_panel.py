@@ -1,0 +1,290 @@
+"""The "Result" and "Overlay" sections: the score, the peaks, the curve at the chosen peak, the maps, and what to do with them."""
+
+import shutil
+import tempfile
+from html import escape
+from pathlib import Path
+
+import qt
+import slicer
+from slicer.i18n import tr as _
+
+from .common import describe, present, rasText, sideText, signalsBlocked
+from .curve_picture import curvePixmap
+
+
+class ResultsPanel:
+    """Shows the results of one exam, which the scene holds. ``onStatus(text, error)`` shows a sentence."""
+
+    def __init__(self, ui, logic, onStatus):
+        self.ui, self._logic, self._onStatus = ui, logic, onStatus
+        self._parameters, self.result, self.nodes = None, None, None
+        self._listed, self._reports = [], None
+        ui.peaksTable.setColumnCount(5)
+        ui.peaksTable.verticalHeader().hide()
+        ui.peaksTable.verticalHeader().setDefaultSectionSize(22)
+        ui.peaksTable.connect("itemSelectionChanged()", self._onPeak)
+        ui.peaksTable.connect("cellClicked(int,int)", lambda row, column: self._onPeak())  # again on the same row
+        ui.resultComboBox.connect("activated(int)", self._onResult)
+        ui.mapComboBox.connect("currentIndexChanged(int)", self._onMap)
+        ui.plotButton.connect("clicked(bool)", self._onPlot)
+        ui.outlineButton.connect("clicked(bool)", self._onOutline)
+        ui.reportButton.connect("clicked(bool)", self._onReport)
+        ui.removeButton.connect("clicked(bool)", self._onRemove)
+
+    def setParameterNode(self, parameters):
+        self._parameters = parameters
+        if parameters is not None:
+            self.refresh()
+
+    def cleanup(self):
+        if self._reports is not None:
+            shutil.rmtree(self._reports, ignore_errors=True)
+            self._reports = None
+
+    # Showing
+
+    def refresh(self):
+        """Show the results the parameter node names, or else the scene's latest; nothing when there are none."""
+        from BreastCMSLLib.scene import results
+
+        if self._parameters is None:
+            return
+        records = results.find_records(slicer.mrmlScene)
+        exam = self._parameters.resultExam if self._parameters.resultExam in records else next(reversed(records), "")
+        self._listResults(records, exam)
+        self._show(records.get(exam), results.find_results(slicer.mrmlScene, exam) if exam else None)
+
+    def showExam(self, examID, heatmap):
+        """After an analysis: its results, with the strongest peak chosen."""
+        self._parameters.resultExam = examID
+        self._parameters.heatmapVolume = heatmap
+        self.result = None
+        self.refresh()
+        if self.result is not None and self.result["peaks"]:
+            self.ui.peaksTable.setCurrentCell(0, 0)
+            self._onPeak()
+
+    def forget(self):
+        """The scene is being closed."""
+        self._listed = []
+        self._show(None, None)
+
+    def _listResults(self, records, exam):
+        from BreastCMSLLib.scene.results import percent
+
+        self._listed = list(records)
+        box = self.ui.resultComboBox
+        with signalsBlocked(box):
+            box.clear()
+            for examID, result in records.items():
+                name = next((phase["name"] for phase in result.get("phases", [])), examID)
+                box.addItem(_("{name}: {probability}").format(name=name, probability=percent(result["probability"])))
+            box.setCurrentIndex(self._listed.index(exam) if exam in self._listed else -1)
+        box.visible = len(self._listed) > 1
+
+    def _show(self, result, nodes):
+        same = result is not None and result == self.result
+        self.result, self.nodes = result, nodes
+        self.ui.resultCollapsibleButton.visible = result is not None
+        self.ui.overlayCollapsibleButton.visible = result is not None
+        maps = dict(nodes.maps) if nodes is not None else {}
+        with signalsBlocked(self.ui.mapComboBox):
+            self.ui.mapComboBox.clear()
+            for name in maps:
+                self.ui.mapComboBox.addItem(name)
+            current = present(self._parameters.heatmapVolume) if self._parameters is not None else None
+            self.ui.mapComboBox.setCurrentIndex(next((n for n, node in enumerate(maps.values()) if node is current), 0 if maps else -1))
+        self.ui.mapComboBox.enabled = len(maps) > 1
+        self.ui.overlayCollapsibleButton.enabled = bool(maps)
+        for button in (self.ui.plotButton, self.ui.outlineButton, self.ui.reportButton):
+            button.enabled = nodes is not None
+        self.ui.plotButton.enabled = nodes is not None and nodes.chart is not None
+        self.ui.outlineButton.enabled = nodes is not None and bool(result and result["peaks"])
+        if result is None:
+            self.ui.resultLabel.text = ""
+            self.ui.peaksTable.setRowCount(0)
+            self.ui.warningsLabel.visible = False
+        elif not same:
+            self.ui.resultLabel.text = resultHtml(result)
+            self.ui.resultLabel.toolTip = resultTip(result)
+            warnings = list(result.get("warnings") or ())
+            self.ui.warningsLabel.text = "\n".join(f"⚠ {warning}" for warning in warnings)
+            self.ui.warningsLabel.visible = bool(warnings)
+            self._fillPeaks(result)
+        if not same:
+            self._showCurve(0)
+
+    def _fillPeaks(self, result):
+        peaks = result["peaks"]
+        scored = bool(peaks) and all(peak.get("probability") is not None for peak in peaks)
+        deep = any(peak.get("depth_mm") is not None for peak in peaks)
+        table = self.ui.peaksTable
+        table.setHorizontalHeaderLabels(["#", _("Probability") if scored else _("Map"), _("Position (mm)"), _("Side"), _("Depth")])
+        with signalsBlocked(table):
+            table.setRowCount(len(peaks))
+            for row, peak in enumerate(peaks):
+                share = peak["probability"] if scored else peak["value"]
+                depth = "" if peak.get("depth_mm") is None else f"{float(peak['depth_mm']):.0f} mm"
+                position = rasText(peak["ras_mm"]).removesuffix(" mm")
+                for column, text in enumerate((str(row + 1), f"{100 * float(share):.0f} %", position, sideText(peak.get("side")), depth)):
+                    item = qt.QTableWidgetItem(text)
+                    item.setFlags(qt.Qt.ItemIsEnabled | qt.Qt.ItemIsSelectable)
+                    item.setToolTip(_("Peak {number}: click to move all views there").format(number=row + 1))
+                    table.setItem(row, column, item)
+        header = table.horizontalHeader()
+        for column, width in enumerate((28, 78 if scored else 52, 0, 48, 56)):
+            header.setSectionResizeMode(column, qt.QHeaderView.Fixed if width else qt.QHeaderView.Stretch)
+            if width:
+                table.setColumnWidth(column, width)
+        table.setColumnHidden(4, not deep)
+        height = 22 * max(1, len(peaks)) + 32
+        table.setMinimumHeight(height)
+        table.setMaximumHeight(height)
+        table.visible = bool(peaks)
+
+    def _showCurve(self, place):
+        from BreastCMSLLib.kinetics import curve_points, peak_curve
+
+        curve = peak_curve(self.result, place) if self.result is not None else None
+        pixmap = curvePixmap(curve_points(curve), curve.get("unit") or "a.u.") if curve else None
+        self.ui.curvePicture.visible = pixmap is not None
+        self.ui.curveLabel.visible = curve is not None
+        if pixmap is not None:
+            self.ui.curvePicture.setPixmap(pixmap)
+            self.ui.curvePicture.setMinimumHeight(pixmap.height())
+        if curve:
+            self.ui.curveLabel.text = curveText(curve, place)
+
+    # Choosing
+
+    @property
+    def peak(self):
+        """Number of the chosen peak, from 0."""
+        return max(0, self.ui.peaksTable.currentRow())
+
+    def _onPeak(self):
+        from BreastCMSLLib.scene import results
+
+        if self.result is None or self.peak >= len(self.result["peaks"]):
+            return
+        self._logic.jumpTo(self.result["peaks"][self.peak]["ras_mm"])
+        self._showCurve(self.peak)
+        if self.nodes is not None and present(self.nodes.chart) is not None and present(self.nodes.curve) is not None:
+            results.show_curve(self.nodes, self.result, self.peak)
+
+    def _onResult(self, index):
+        from BreastCMSLLib.scene import results
+
+        if self._parameters is None or not 0 <= index < len(self._listed):
+            return
+        found = results.find_results(slicer.mrmlScene, self._listed[index])
+        self._parameters.resultExam = self._listed[index]
+        if found is not None:
+            self._parameters.heatmapVolume = found.heatmap
+        self.refresh()
+        if found is not None:
+            self._logic.showInViews(found.heatmap, found.subtraction or self._logic.shownUnder(found.heatmap))
+            self.ui.peaksTable.setCurrentCell(0, 0)
+            self._onPeak()
+
+    def _onMap(self, index):
+        names = list(self.nodes.maps) if self.nodes is not None else []
+        if self._parameters is None or not 0 <= index < len(names):
+            return
+        node = present(self.nodes.maps[names[index]])
+        if node is not None:
+            self._logic.replaceForeground(present(self._parameters.heatmapVolume), node)
+            self._parameters.heatmapVolume = node
+
+    # Buttons
+
+    def _onPlot(self, checked=False):
+        if self.nodes is not None and present(self.nodes.chart) is not None:
+            slicer.modules.plots.logic().ShowChartInLayout(self.nodes.chart)
+
+    def _onOutline(self, checked=False):
+        from BreastCMSLLib.scene import results
+
+        heatmap = present(self._parameters.heatmapVolume) if self._parameters is not None else None
+        if heatmap is None or self.nodes is None or self.result is None:
+            return
+        try:
+            ras = self.result["peaks"][self.peak]["ras_mm"]
+            region = results.region_above(heatmap, self._parameters.overlayThreshold, ras)
+            name = _("peak {number}").format(number=self.peak + 1)
+            _node, ml, extent = results.add_outline(slicer.mrmlScene, self.nodes, self.result, region, name)
+        except Exception as error:
+            self._onStatus(describe(error), True)
+            return
+        self._onStatus(
+            _("Outlined the map at {name}: {ml:.1f} ml, {extent:.0f} mm across. It shows the map, not the lesion's border.").format(
+                name=name, ml=ml, extent=extent
+            ),
+            False,
+        )
+
+    def _onReport(self, checked=False):
+        if self.result is None or self.nodes is None:
+            return
+        try:
+            path = self.writeReport()
+        except Exception as error:
+            self._onStatus(describe(error), True)
+            return
+        if qt.QDesktopServices.openUrl(qt.QUrl.fromLocalFile(str(path))):
+            self._onStatus(_("The report is open in your browser: print it or save it there."), False)
+        else:
+            self._onStatus(_("No browser could be started; the report is {path}.").format(path=path), True)
+
+    def writeReport(self):
+        """Write the report into a temporary folder that goes with this Slicer; returns its path."""
+        import os
+
+        from .analysis import FOLDER_PREFIX
+
+        if self._reports is None:
+            prefix = f"{FOLDER_PREFIX}{os.getpid()}-report-"
+            self._reports = Path(tempfile.mkdtemp(prefix=prefix, dir=str(slicer.app.temporaryPath)))
+        return self._logic.writeReport(self._reports / f"BreastCMSL report {self.result['exam_id']}.html", self.result["exam_id"])
+
+    def _onRemove(self, checked=False):
+        if self.result is not None:
+            self._logic.removeResults(self.result["exam_id"])
+            self.refresh()
+            self._onStatus(_("The results were removed; the exam itself is untouched."), False)
+
+
+def resultHtml(result):
+    """The score, what it means at the model's threshold, and whether the map may be read."""
+    from BreastCMSLLib.scene.results import percent
+
+    colour = "#c62828" if result["malignant"] else "#2e7d32"
+    verdict = _("suspicious") if result["malignant"] else _("not suspicious")
+    lines = [
+        f"<span style='font-size:20pt; font-weight:600; color:{colour}'>{escape(percent(result['probability']))}</span>&nbsp;&nbsp;"
+        f"<b>{escape(verdict)}</b> ({escape(_('threshold'))} {escape(percent(result['threshold']))})"
+    ]
+    if not result.get("map_meaningful", True):
+        lines.append(escape(_("The map is not meaningful at this score.")))
+    training = (result.get("model") or {}).get("training_data")
+    if training:
+        lines.append(f"<i>{escape(_('Model trained on {data}').format(data=training))}</i>")
+    return "<br>".join(lines)
+
+
+def resultTip(result):
+    from BreastCMSLLib.model_cards import evidence_lines
+
+    model = result.get("model") or {}
+    lines = [f"{_('Model')} {model.get('name', '')}, SHA-256 {str(model.get('sha256', ''))[:16]}…", *evidence_lines(model.get("evidence"))]
+    lines.append(_("Computed on: {device}").format(device=result.get("device_reason") or result.get("device") or ""))
+    return "<br>".join(escape(line) for line in lines)
+
+
+def curveText(curve, place):
+    """Type, wash-in and wash-out in one line."""
+    from BreastCMSLLib.report import curve_facts
+
+    kind = curve.get("type") or _("type unknown")
+    return _("Curve at peak {number}: {facts}").format(number=place + 1, facts=", ".join([kind, *curve_facts(curve)]))

@@ -1,0 +1,59 @@
+"""Ends this process when the program that started it is gone, so that a crashed desktop leaves no analysis behind.
+
+The program is watched by its number, not through the standard input: a launcher may lie between (Slicer's Python has
+one), and on Windows a pending read of the standard input blocks libraries while they load.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+EXIT_STATUS = 130
+INTERVAL_S = 0.5
+
+
+def end_with_parent(pid: int) -> None:
+    """Watch the process ``pid`` in a daemon thread, and end this one, at once, when it is gone."""
+    wait = _windows_waiter(pid) if sys.platform == "win32" else lambda: _posix_wait(pid)
+    if wait is not None:
+        threading.Thread(target=_run, args=(wait,), name="parent watch", daemon=True).start()
+
+
+def _run(wait: Callable[[], object]) -> None:
+    wait()
+    os._exit(EXIT_STATUS)  # whatever the other threads do: nobody is left to take a result
+
+
+def _posix_wait(pid: int) -> None:
+    while _alive(pid):
+        time.sleep(INTERVAL_S)
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True  # another user's
+    try:  # ended, but not yet collected by whoever started it
+        return Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()[0] != "Z"
+    except (OSError, IndexError):
+        return True  # no /proc on this system
+
+
+def _windows_waiter(pid: int) -> Callable[[], object] | None:
+    import ctypes
+
+    synchronize, forever = 0x00100000, 0xFFFFFFFF
+    kernel = ctypes.WinDLL("kernel32", use_last_error=True)
+    kernel.OpenProcess.restype = ctypes.c_void_p
+    kernel.OpenProcess.argtypes = [ctypes.c_uint32, ctypes.c_int, ctypes.c_uint32]
+    kernel.WaitForSingleObject.argtypes = [ctypes.c_void_p, ctypes.c_uint32]
+    handle = kernel.OpenProcess(synchronize, 0, pid)  # keeps the number from being given to another process
+    return (lambda: kernel.WaitForSingleObject(handle, forever)) if handle else None

@@ -1,0 +1,346 @@
+"""Parts of the Slicer module on their own: packages, models, time left, reload, phase roles, the request's privacy."""
+
+import importlib.util
+import json
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from module_case import ROOT, dependencies, makeExam, makeSequence, makeVolume
+
+from BreastCMSLLib.errors import DependencyError
+
+# Packages
+
+
+def test_missing_packages_are_named_without_installing(panel, exam, monkeypatch):
+    monkeypatch.setattr(dependencies, "missingPackages", lambda: ["torch", "safetensors>=0.4"])
+    monkeypatch.setattr(dependencies, "installTorch", lambda: pytest.fail("must not install"))
+    panel.logic.childCommand = None
+    panel.click(panel.ui.analyzeButton)
+    assert "torch, safetensors>=0.4" in panel.ui.statusLabel.text and not panel.logic.running
+    assert panel.ui.analyzeButton.enabled
+
+
+def test_installation_is_asked_once_and_may_be_refused(panel, monkeypatch):
+    import slicer
+
+    installed, missing = [], ["torch", "scikit-image>=0.22"]
+    monkeypatch.setattr(dependencies, "missingPackages", lambda: list(missing))
+    monkeypatch.setattr(dependencies, "installTorch", lambda: (installed.append("torch"), missing.remove("torch")))
+    monkeypatch.setattr(dependencies, "installPackages", lambda names: (installed.extend(names), missing.clear()))
+    monkeypatch.setattr(slicer.util, "mainWindow", lambda: panel.widget.parent)
+    monkeypatch.setattr(type(slicer.app), "testingEnabled", staticmethod(lambda: False))
+    questions = []
+    monkeypatch.setattr(slicer.util, "confirmOkCancelDisplay", lambda text, **_: questions.append(text) or len(questions) > 1)
+    with pytest.raises(DependencyError, match="press Analyze again"):
+        dependencies.ensureDependencies()
+    assert not installed and "Without internet" in questions[0]
+    dependencies.ensureDependencies()
+    assert installed == ["torch", "scikit-image>=0.22"] and len(questions) == 2
+
+
+def test_a_failed_download_names_proxy_and_folder(panel, monkeypatch):
+    import slicer
+
+    def fail():
+        raise RuntimeError("HTTPSConnectionPool: 407 Proxy Authentication Required\nand more")
+
+    monkeypatch.setattr(dependencies, "missingPackages", lambda: ["torch"])
+    monkeypatch.setattr(dependencies, "installTorch", fail)
+    monkeypatch.setattr(slicer.util, "mainWindow", lambda: panel.widget.parent)
+    monkeypatch.setattr(type(slicer.app), "testingEnabled", staticmethod(lambda: False))
+    monkeypatch.setattr(slicer.util, "confirmOkCancelDisplay", lambda text, **_: True)
+    with pytest.raises(DependencyError, match="407 Proxy.*HTTPS_PROXY.*Install from folder") as raised:
+        dependencies.ensureDependencies()
+    assert "\n" not in str(raised.value)
+
+
+def test_torch_comes_through_the_pytorch_extension(monkeypatch):
+    from types import SimpleNamespace
+
+    import slicer
+
+    asked = []
+    logic = SimpleNamespace(installTorch=lambda askConfirmation: asked.append(askConfirmation) or "torch")
+    monkeypatch.setitem(sys.modules, "PyTorchUtils", SimpleNamespace(PyTorchUtilsLogic=lambda: logic))
+    dependencies.installTorch()
+    assert asked == [False]
+    logic.installTorch = lambda askConfirmation: None
+    with pytest.raises(DependencyError, match="PyTorch extension"):
+        dependencies.installTorch()
+    monkeypatch.setitem(sys.modules, "PyTorchUtils", None)  # not installed
+    monkeypatch.setattr(slicer.util, "pip_install", asked.append)
+    dependencies.installTorch()
+    assert asked[-1] == "torch"
+
+
+def test_packages_from_a_folder_use_no_network(panel, monkeypatch, tmp_path):
+    import slicer
+
+    missing, commands = ["torch", "safetensors>=0.4"], []
+    monkeypatch.setattr(dependencies, "missingPackages", lambda: list(missing))
+    monkeypatch.setattr(slicer.util, "pip_install", lambda arguments: (commands.append(arguments), missing.clear()))
+    monkeypatch.setattr(dependencies, "chooseFolder", lambda parent: None)
+    panel.click(panel.ui.installButton)
+    assert not commands
+    monkeypatch.setattr(dependencies, "chooseFolder", lambda parent: str(tmp_path))
+    panel.click(panel.ui.installButton)
+    assert "holds no .whl files" in panel.ui.statusLabel.text and "pip download" in panel.ui.statusLabel.text
+    (tmp_path / "torch-2.whl").touch()
+    panel.click(panel.ui.installButton)
+    assert commands == [["--no-index", "--find-links", str(tmp_path), "torch", "safetensors>=0.4"]]
+    assert "Installed: torch, safetensors>=0.4" in panel.ui.statusLabel.text
+
+
+def test_requirements_are_importable_here():
+    names = {dependencies.IMPORT_NAMES.get(r.split(">")[0], r.split(">")[0]) for r in dependencies.requirements()}
+    assert {"scipy", "safetensors"} <= names
+    assert dependencies.missingPackages() == []
+
+
+# Models
+
+
+@pytest.fixture
+def own_model(tmp_path):
+    """A copy of the shipped bundle under another name, with a card of its own."""
+    folder = tmp_path / "Modèle"
+    folder.mkdir()
+    card = json.loads((ROOT / "Resources" / "Models" / "breastcmsl.json").read_text(encoding="utf-8"))
+    weights = ROOT / "Resources" / "Models" / card["weights"]["file"]
+    (folder / weights.name).write_bytes(weights.read_bytes())
+    card |= {"name": "own", "evidence": {"classification": {"auc": 0.91, "auc_95": [0.85, 0.96], "n": 80}}}
+    path = folder / "own.json"
+    path.write_text(json.dumps(card), encoding="utf-8")
+    return path
+
+
+def test_models_are_listed_with_evidence_and_checksum(panel):
+    import qt
+
+    box = panel.ui.modelComboBox
+    assert box.count >= 1 and "breastcmsl" in box.itemText(0)
+    tip = box.itemData(0, qt.Qt.ToolTipRole)
+    assert "AUC" in tip and "SHA-256" in tip and "SHA-256" in panel.ui.modelLabel.text
+
+
+def test_a_model_from_a_file_is_verified_remembered_and_used(panel, exam, own_model, monkeypatch):
+    from BreastCMSLDesktop import models_panel
+
+    monkeypatch.setattr(models_panel, "chooseModelFile", lambda parent: str(own_model))
+    panel.click(panel.ui.loadModelButton)
+    assert "own" in panel.ui.modelComboBox.currentText and "AUC 0.91 (95 % interval 0.85–0.96) on 80 exams" in panel.ui.modelLabel.text
+    panel.analyze()
+    assert panel.child()["request"]["options"]["model"] == str(own_model)
+    panel.ui.modelComboBox.setCurrentIndex(0)
+    panel.analyze()
+    assert panel.child()["request"]["options"]["model"] is None
+    assert str(own_model) in models_panel.userFiles()
+    own_model.unlink()
+    assert [card.name for card in models_panel.cards()] == ["breastcmsl"], "a model that is gone is not offered"
+
+
+@pytest.mark.parametrize("damage", ["card", "weights", "absent"])
+def test_a_damaged_model_is_refused_with_one_sentence(panel, own_model, damage):
+    if damage == "card":
+        own_model.write_text("{", encoding="utf-8")
+    elif damage == "weights":
+        weights = next(own_model.parent.glob("*.safetensors"))
+        weights.write_bytes(weights.read_bytes()[:-1] + b"x")
+    else:
+        own_model.unlink()
+    panel.widget.models.load(str(own_model))
+    expected = {"card": "not a readable model card", "weights": "SHA-256 differs", "absent": "was not found"}[damage]
+    assert expected in panel.ui.statusLabel.text and "breastcmsl" in panel.ui.modelComboBox.currentText
+
+
+def test_cards_of_other_versions_are_read_as_far_as_they_can_be():
+    from BreastCMSLLib.model_cards import evidence_lines, evidence_short
+
+    old = {
+        "classification": {"auc": 0.79},
+        "localisation": {"COAM.called_malignant": {"mean_mm": 50.4}, "COAM.all_malignant": {"mean_mm": 1}},
+    }
+    assert evidence_lines(old) == ["AUC 0.79", "COAM: misses the lesion's centre by 50.4 mm"]
+    for odd in (None, [], {"classification": 5}, {"classification": {"auc": "high"}}, {"localisation": {"CAM": 3}}, {"auc": True}):
+        assert evidence_lines(odd) == [] and "no evidence" in evidence_short(odd)
+
+
+# Time left
+
+
+def test_time_left_counts_down_and_learns_from_the_last_analysis():
+    from BreastCMSLDesktop.progress import TimeLeft, durationText
+
+    now = [100.0]
+    first = TimeLeft(clock=lambda: now[0])
+    assert first.update(0.05) is None
+    now[0] += 10
+    assert first.update(0.5) == pytest.approx(10)
+    now[0] += 4
+    assert first.seconds() == pytest.approx(6) and first.elapsed == pytest.approx(14)
+    now[0] += 60
+    assert first.seconds() == 0
+    again = TimeLeft(lastTotal=40, clock=lambda: now[0])
+    assert again.update(0.0) == pytest.approx(40)
+    now[0] += 10
+    assert again.update(0.25) == pytest.approx(30)
+    assert [durationText(s) for s in (0.2, 8.4, 23, 200)] == ["1 s", "8 s", "25 s", "3 min"]
+
+
+# Phase table
+
+
+def test_roles_move_rows():
+    from BreastCMSLDesktop.inputs import PhaseRow
+    from BreastCMSLDesktop.phase_table import POST, PRE, T1, UNUSED, roleOf, withRole
+
+    a, b, c = (PhaseRow(object(), None, name, None, True) for name in "abc")
+
+    def names(rows):
+        return [row.name for row in rows if row.use]
+
+    assert names(withRole([a, b, c], 2, PRE)) == ["c", "a", "b"]
+    assert names(withRole([a, b, c], 0, POST)) == ["b", "a", "c"]
+    assert names(withRole([a, b, c], 1, UNUSED)) == ["a", "c"] == names(withRole([a, b, c], 1, T1))
+    off = replace(b, use=False)
+    assert names(withRole([a, off, c], 1, POST)) == ["a", "b", "c"]
+    assert roleOf(a, 1, "phases", None) == PRE and roleOf(off, 0, "phases", off.node) == T1
+
+
+def test_t1_can_be_chosen_in_the_table_and_given_back(panel):
+    makeExam()
+    t1 = makeVolume("weighted", 8)  # on the same grid: suggested as a phase, because its name does not say T1
+    panel.settle()
+    row = panel.names(used=False).index("weighted")
+    panel.setRole(row, "t1")
+    assert panel.widget.inputs.t1 is t1 and panel.ui.t1Selector.currentNode() is t1
+    assert panel.names() == ["dyn pre", "dyn 1st pass", "dyn 2nd pass"]
+    panel.setRole(panel.names(used=False).index("weighted"), "post")
+    assert panel.widget.inputs.t1 is None and "weighted" in panel.names()
+    panel.ui.t1Selector.setCurrentNode(t1)
+    assert not panel.ui.analyzeButton.enabled and "selected twice" in panel.ui.analyzeButton.toolTip
+
+
+def test_choosing_subtraction_changes_all(panel, exam):
+    panel.setRole(1, "subtraction")
+    assert set(panel.roles()) == {"subtraction"} and panel.ui.kindComboBox.currentIndex == 2
+    panel.analyze()
+    assert panel.child()["request"]["kind"] == "subtractions"
+    panel.setRole(0, "pre")
+    assert panel.roles() == ["pre", "post", "post"]
+
+
+def test_analyze_waits_for_inputs_and_says_why(panel):
+    assert not panel.ui.analyzeButton.enabled
+    assert "Select the dynamic volumes" in panel.ui.analyzeButton.toolTip
+    pre = makeVolume("dyn pre")
+    panel.tick(pre)
+    assert "at least 2" in panel.ui.analyzeButton.toolTip
+    small = makeVolume("dyn other", shape=(4, 5, 6))
+    panel.tick(pre, small)
+    assert not panel.ui.analyzeButton.enabled and "differ in size" in panel.ui.analyzeButton.toolTip
+    post = makeVolume("dyn 1st pass", 1)
+    panel.tick(pre, post)
+    assert panel.ui.analyzeButton.enabled and panel.ui.selectionLabel.text == "2 selected"
+    panel.scene.RemoveNode(post)
+    panel.settle()
+    assert not panel.ui.analyzeButton.enabled
+
+
+def test_choices_live_in_the_scene(panel, exam):
+    node = panel.scene.GetSingletonNode("BreastCMSL", "vtkMRMLScriptedModuleNode")
+    panel.ui.kindComboBox.currentIndex = 2
+    assert node.GetParameter("volumeKind") == "SUBTRACTIONS"
+    panel.widget.exit()
+    panel.ui.kindComboBox.currentIndex = 0
+    assert node.GetParameter("volumeKind") == "SUBTRACTIONS", "a closed module must not write"
+    panel.widget.enter()
+    assert panel.ui.kindComboBox.currentIndex == 2 and panel.ui.selectionLabel.text == "3 selected"
+
+
+def test_another_source_can_be_chosen(panel):
+    makeExam()
+    makeExam(("sub 1", "sub 2"), shape=(8, 9, 10))
+    browser = makeSequence()
+    panel.settle()
+    box = panel.ui.sourceComboBox
+    titles = [box.itemText(n) for n in range(box.count)]
+    assert (
+        titles[0] == "Dynamic (sequence of 4)" and "3 volumes: dyn pre … dyn 2nd pass" in titles and titles[-1].startswith("Single volumes")
+    )
+    box.activated.emit(titles.index("3 volumes: dyn pre … dyn 2nd pass"))
+    panel.settle()
+    assert panel.names() == ["dyn pre", "dyn 1st pass", "dyn 2nd pass"] and "3 volumes" in box.currentText
+    panel.scene.RemoveNode(browser)
+    panel.settle()
+    assert panel.names() == ["dyn pre", "dyn 1st pass", "dyn 2nd pass"], "what the user chose stays"
+
+
+def test_times_of_day_become_seconds(panel, monkeypatch):
+    import slicer
+
+    volumes = makeExam()
+
+    class Database:
+        isOpen = True
+
+        def instanceValue(self, uid, tag):
+            return {"0008,0032": {"1.0": "235930", "1.1": "000100.5", "1.2": "000230.5"}[uid]}.get(tag, "")
+
+    monkeypatch.setattr(slicer, "dicomDatabase", Database(), raising=False)
+    for number, volume in enumerate(volumes):
+        volume.SetAttribute("DICOM.instanceUIDs", f"1.{number}")
+    panel.widget.inputs.refresh()
+    assert [row.timeS for row in panel.widget.inputs.rows] == [0.0, 90.5, 180.5]
+    panel.setTime(1, "75")
+    assert [row.timeS for row in panel.widget.inputs.rows] == [0.0, 75.0, 180.5]
+    panel.click(panel.ui.sortButton)
+    assert [row.timeS for row in panel.widget.inputs.rows] == [0.0, 90.5, 180.5]
+
+
+def test_no_main_window_no_dialogue(panel, exam, monkeypatch):
+    import slicer
+
+    assert slicer.util.mainWindow() is None
+    monkeypatch.setattr(slicer.util, "errorDisplay", lambda *_, **__: pytest.fail("no dialogue without a window"))
+    panel.analyze("error")
+    assert "post 2 is constant" in panel.ui.statusLabel.text
+    shown = []
+    monkeypatch.setattr(slicer.util, "mainWindow", lambda: panel.widget.parent)
+    monkeypatch.setattr(slicer.util, "errorDisplay", shown.append)
+    panel.analyze("error")
+    assert len(shown) == 1 and "post 2 is constant" in shown[0]
+
+
+# Reload
+
+
+@pytest.fixture
+def kept_library():
+    """Other tests hold the library's classes: put the modules that a reload replaces back afterwards."""
+    ours = ("BreastCMSLLib", "BreastCMSL", "BreastCMSLDesktop")
+    kept = {name: value for name, value in sys.modules.items() if name.split(".")[0] in ours}
+    yield
+    for name in [name for name in sys.modules if name.split(".")[0] in ours]:
+        del sys.modules[name]
+    sys.modules.update(kept)
+
+
+def test_reload_takes_the_library_along(panel, kept_library):
+    import BreastCMSLLib.errors as before
+
+    panel.widget.onReload()
+    import BreastCMSLLib.errors as after
+
+    assert after is not before and sys.modules["BreastCMSL"].InputError is after.InputError
+    assert sys.modules["BreastCMSLDesktop.analysis"].BreastCMSLError is after.BreastCMSLError
+
+
+def test_import_time_can_be_measured():
+    spec = importlib.util.spec_from_file_location("measure_import", ROOT / "scripts" / "measure_import.py")
+    script = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(script)
+    assert Path(script.MODULE).is_file() and script.LIMIT_MS == 50

@@ -1,0 +1,99 @@
+"""What in a scene is offered as an exam."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+pytest.importorskip("slicer_core", reason="slicer-core is not installed")
+
+from BreastCMSLLib.geometry import Volume  # noqa: E402
+from BreastCMSLLib.scene import results, sources  # noqa: E402
+from BreastCMSLLib.scene.reading import exam_from_items, phases_from_items  # noqa: E402
+
+AFFINE = np.diag([2.0, 2.0, 3.0, 1.0])
+
+
+def add(scene, name, shape=(8, 9, 10), affine=AFFINE, seed=0):
+    array = np.random.default_rng(seed).integers(0, 900, shape).astype(np.int16)
+    return results.add_volume(scene, Volume(array, affine), name)
+
+
+def names(source):
+    return [node.GetName() for node, _ in source.items]
+
+
+def test_volumes_on_one_grid_are_one_set_in_time_order(scene):
+    for name in ("ax dyn 2nd pass", "ax dyn pre", "ax dyn 1st pass"):
+        add(scene, name)
+    add(scene, "localizer")
+    add(scene, "ADC map")
+    add(scene, "t1 non fat saturated")
+    add(scene, "elsewhere", affine=np.diag([2.0, 2.0, 3.1, 1.0]))
+    (found,) = sources.find_sources(scene)
+    assert names(found) == ["ax dyn pre", "ax dyn 1st pass", "ax dyn 2nd pass"] and found.kind == "volumes"
+    assert sources.suggest_t1(scene, found.items).GetName() == "t1 non fat saturated"
+
+
+def test_subtractions_are_a_set_of_their_own(scene):
+    for name in ("dyn pre", "dyn 1", "dyn 2", "sub 1", "sub 2"):
+        add(scene, name)
+    assert [names(source) for source in sources.find_sources(scene)] == [["dyn pre", "dyn 1", "dyn 2"], ["sub 1", "sub 2"]]
+
+
+def test_t1_is_suggested_only_when_it_suits(scene):
+    dynamic = [(add(scene, "dyn pre"), None), (add(scene, "dyn 1"), None)]
+    for name in ("t1 fatsat", "ax t1 +c", "T1 map", "t2 tse"):
+        add(scene, name, shape=(5, 6, 7))
+    assert sources.suggest_t1(scene, dynamic) is None
+    plain = add(scene, "ax t1 tse", shape=(5, 6, 7))
+    assert sources.suggest_t1(scene, dynamic) is plain
+    better = add(scene, "t1 nonfs", shape=(5, 6, 7))
+    assert sources.suggest_t1(scene, dynamic) is better
+
+
+def test_hidden_volumes_and_our_own_maps_are_not_offered(scene):
+    from scene_case import case
+
+    grey, heatmap, result = case()
+    background = results.add_volume(scene, grey, "dyn pre")
+    results.write_results(scene, result, heatmap, background, subtraction=grey)
+    hidden = add(scene, "hidden")
+    hidden.SetHideFromEditors(True)
+    scene.AddNewNodeByClass("vtkMRMLLabelMapVolumeNode", "labels")
+    assert [node.GetName() for node in sources.volume_candidates(scene)] == ["dyn pre"]
+
+
+def test_sequences_come_first_and_their_shown_frame_is_no_volume(scene):
+    sequence = scene.AddNewNodeByClass("vtkMRMLSequenceNode", "Dynamic")
+    sequence.SetIndexName("time")
+    sequence.SetIndexUnit("ms")
+    for n in range(3):
+        node = add(scene, "frame", seed=n)
+        sequence.SetDataNodeAtValue(node, str(1000 * n))
+        scene.RemoveNode(node)
+    browser = scene.AddNewNodeByClass("vtkMRMLSequenceBrowserNode", "Browser")
+    browser.SetAndObserveMasterSequenceNodeID(sequence.GetID())
+    import slicer
+
+    slicer.modules.sequences.logic().UpdateProxyNodesFromSequences(browser)
+    assert browser.GetProxyNode(sequence) is not None
+    add(scene, "a")
+    add(scene, "b")
+    found = sources.find_sources(scene)
+    assert [source.kind for source in found] == ["sequence", "volumes"] and names(found[1]) == ["a", "b"]
+    assert found[0].nodes == (browser,) and found[0].title == "Dynamic (sequence of 3)"
+    exam = exam_from_items(found[0].items[:2], kind="phases", keep_order=True)
+    assert exam.times_s.tolist() == [1.0]
+    lonely = scene.AddNewNodeByClass("vtkMRMLSequenceNode", "Empty")
+    assert lonely not in [node for source in sources.find_sources(scene) for node in source.nodes]
+
+
+def test_looking_without_copying(scene):
+    import slicer.util
+
+    node = add(scene, "a")
+    phase = phases_from_items([(node, None)], copy=False)[0]
+    before = int(phase.volume.array[0, 0, 0])
+    slicer.util.arrayFromVolume(node)[0, 0, 0] = before + 1
+    assert int(phase.volume.array[0, 0, 0]) == before + 1
