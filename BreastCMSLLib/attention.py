@@ -39,6 +39,23 @@ def cam(features: torch.Tensor, weight: torch.Tensor, pooling: str = "average") 
     return torch.tensordot(w, x, dims=1)
 
 
+def feature_norm(features: torch.Tensor) -> torch.Tensor:
+    """Length of each cell's feature vector: (…,), float32. What any map of the same features has to beat."""
+    return features.float().norm(dim=0)
+
+
+def weighted_coam(features: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+    """COAM in the metric of the positive class weights, Σ_j Σ_c max(w_c, 0) x_ic x_jc: channels that speak for benign fall out."""
+    x = features.float()
+    share = weight.float().clamp_min(0) * x.flatten(1).sum(1)
+    return torch.tensordot(share, x, dims=1)
+
+
+def coam_by_cam(features: torch.Tensor, weight: torch.Tensor, pooling: str = "average") -> torch.Tensor:
+    """COAM times the positive part of CAM: cells that resemble the rest of the exam's features and speak for malignant."""
+    return coam(features) * cam(features, weight, pooling).clamp_min(0)
+
+
 MAPS = {
     "COAM": lambda features, weight, pooling: coam(features),
     "CAM": cam,
@@ -66,11 +83,16 @@ def feature_affine(input_affine: np.ndarray, stride: int) -> np.ndarray:
 
 def upsample(cells: torch.Tensor | np.ndarray, input_affine: np.ndarray, stride: int, size: tuple[int, int, int]) -> np.ndarray:
     """A feature-grid map on the model's input grid (trilinear, float32); beyond the outermost cell centres it is held."""
+    return place_cells(cells, feature_affine(input_affine, stride), size, input_affine)
+
+
+def place_cells(cells: torch.Tensor | np.ndarray, cell_affine: np.ndarray, size: tuple[int, int, int], affine: np.ndarray) -> np.ndarray:
+    """A map whose cells lie at ``cell_affine`` on another grid (trilinear, float32), held beyond the outermost cell centres."""
     cells = cells.detach().cpu().float().numpy() if isinstance(cells, torch.Tensor) else np.asarray(cells, dtype=np.float32)
     padded = np.pad(cells, 1, mode="edge")  # so that interpolation reaches voxels beyond the last cell's centre
-    affine = feature_affine(input_affine, stride)
-    affine[:3, 3] = apply_affine(affine, np.array([-1.0, -1.0, -1.0]))
-    return resample(Volume(padded, affine), size, input_affine).array
+    origin = np.array(cell_affine, dtype=np.float64)
+    origin[:3, 3] = apply_affine(origin, np.array([-1.0, -1.0, -1.0]))
+    return resample(Volume(padded, origin), size, affine).array
 
 
 @dataclass(frozen=True)

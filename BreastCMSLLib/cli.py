@@ -127,7 +127,7 @@ def analyze_command(options: argparse.Namespace, show: Reporter) -> None:
     show.progress("read", 0.0)
     with watch.stage("read"):
         exam, chosen = read_exam(options)
-    analysis = analyze(exam, chosen["model"], device=chosen["device"], map_name=chosen["map"], progress=show.progress, stopwatch=watch)
+    analysis = analyze(exam, chosen.pop("model"), **chosen, progress=show.progress, stopwatch=watch)
     from .kinetics import add_curves
 
     add_curves(exam, analysis.result)
@@ -144,13 +144,14 @@ def read_exam(options: argparse.Namespace):
         from .readers.request import read_request
 
         exam, asked = read_request(options.request)
-        return exam, {"model": asked.get("model"), "device": asked.get("device", "auto"), "map": asked.get("map", "COAM")}
+        known = {"device": asked.get("device", "auto"), "map_name": asked.get("map", "COAM"), "all_maps": asked.get("all_maps") is True}
+        return exam, {"model": asked.get("model"), **known}
     if not options.input:
         raise InputError("No exam was given; name a DICOM folder or the exam's volumes.")
     from .readers import read
 
     exam = read(options.input, t1=options.t1, kind=options.kind, times_s=options.times)
-    return exam, {"model": options.model, "device": options.device, "map": options.map}
+    return exam, {"model": options.model, "device": options.device, "map_name": options.map}
 
 
 def prepare_output(folder: Path, *, scene: bool) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -87,6 +87,12 @@ class Exam:
         names = series or [p.source or p.name for p in (*((self.pre,) if self.pre else ()), *self.post)]
         digest = hashlib.sha256(repr((sorted(names), self.grid.shape, np.round(self.grid.affine, 3).tolist())).encode())
         return digest.hexdigest()[:16]
+
+
+def one_line(text: object, limit: int = 300) -> str:
+    """Text from a file or library on one line, without control characters, for use inside a message."""
+    clean = " ".join("".join(c if c.isprintable() else " " for c in str(text)).split())
+    return clean if len(clean) <= limit else clean[: limit - 1] + "…"
 
 
 _ORDINALS = {"first": 1, "second": 2, "third": 3, "fourth": 4, "fifth": 5, "sixth": 6, "seventh": 7, "eighth": 8}
@@ -202,7 +208,9 @@ def make_exam(
     kind: "phases" (first in time is pre-contrast), "subtractions", or "auto" (by name, then by negative voxels).
     Raises InputError with one clear sentence.
     """
-    phases = list(dynamics) if keep_order else order_phases(dynamics)
+    dynamics = [replace(phase, name=one_line(phase.name) or "unnamed") for phase in dynamics]  # names reach messages and reports
+    t1 = None if t1 is None else replace(t1, name=one_line(t1.name) or "unnamed")
+    phases = dynamics if keep_order else order_phases(dynamics)
     if not phases:
         raise InputError("No dynamic phases were given; select a pre-contrast and at least one post-contrast volume.")
     if len(phases) < MIN_PHASES:
@@ -223,7 +231,7 @@ def make_exam(
             )
         if not phase.volume.same_grid(first.volume, tolerance_mm=0.1):
             raise InputError(f"{phase.name} lies elsewhere in the patient than {first.name}; use phases of one acquisition.")
-    warnings = list(warnings)
+    warnings = [one_line(warning, 1000) for warning in warnings]
     if kind == "auto":
         kind = _guess_kind(phases)
     if kind not in ("phases", "subtractions"):

@@ -14,6 +14,7 @@ import numpy as np
 from .errors import InputError
 
 LPS_FROM_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
+_SQUARE = 1e-3  # largest cosine between two axes of a regular grid
 
 
 @dataclass(frozen=True)
@@ -66,8 +67,15 @@ def check_affine(affine: np.ndarray, name: str) -> np.ndarray:
     spacing = np.linalg.norm(affine[:3, :3], axis=0)
     if (spacing < 1e-3).any() or (spacing > 100).any():
         raise InputError(f"{name}: voxel spacing {tuple(np.round(spacing, 4))} mm is impossible; check its header.")
-    if abs(np.linalg.det(affine[:3, :3] / spacing)) < 0.5:
+    direction = affine[:3, :3] / spacing
+    if abs(np.linalg.det(direction)) < 0.5:
         raise InputError(f"{name}: the voxel axes are not independent (sheared or collapsed); check its header.")
+    if np.abs(direction.T @ direction - np.eye(3)).max() > _SQUARE:
+        raise InputError(f"{name}: the voxel axes are not perpendicular; resample it to a regular grid first.")
+    if np.abs(affine[:3, 3]).max() > 1e5:
+        raise InputError(
+            f"{name}: its place, {np.abs(affine[:3, 3]).max():.3g} mm from the scanner's centre, is impossible; check its header."
+        )
     return affine
 
 
@@ -101,7 +109,8 @@ def set_sitk_geometry(image, affine: np.ndarray) -> None:
     lps = LPS_FROM_RAS @ affine
     spacing = np.linalg.norm(lps[:3, :3], axis=0)
     direction = lps[:3, :3] / spacing
-    if np.abs(direction.T @ direction - np.eye(3)).max() > 1e-3:  # ITK would take a sheared grid and misplace its voxels
+    direction[np.abs(direction) < 1e-12] = 0.0  # ITK cannot invert a matrix with denormal numbers
+    if np.abs(direction.T @ direction - np.eye(3)).max() > _SQUARE:  # ITK would take a sheared grid and misplace its voxels
         raise InputError("The volume's axes are not perpendicular; resample it to a regular grid first.")
     try:
         image.SetSpacing([float(s) for s in spacing])

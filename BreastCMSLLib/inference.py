@@ -111,7 +111,7 @@ class Predictor:
     def _run(self, network: BreastNet, dtype: torch.dtype, batch: torch.Tensor) -> tuple[float, torch.Tensor]:
         batch = batch.to(self.device, dtype).contiguous(memory_format=torch.channels_last_3d)
         features = network.feature_map(batch).float()
-        return float(network.classify(network.pool(features))[0]), features[0].cpu()
+        return float(network.logit(features)[0]), features[0].cpu()
 
     def predict(self, array: np.ndarray | torch.Tensor) -> Prediction:
         """array: (phases, LR, AP, SI) as ``preprocess`` makes it."""

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import platform
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from . import __version__
-from .attention import attention_map, check_map, find_peaks, normalise, upsample
+from .attention import MAPS, attention_map, check_map, find_peaks, normalise, upsample
 from .exam import Exam
+from .findings import skin_depth
 from .geometry import Volume, resample
 from .inference import Predictor
 from .kinetics import curve_at
 from .preprocessing import ModelInput, preprocess
+from .range_check import out_of_range
 from .weights import load_bundle
 
 SCHEMA_VERSION = 1
@@ -41,11 +43,15 @@ Progress = Callable[[str, float], None]
 
 @dataclass(frozen=True)
 class Analysis:
-    """result: what result.json holds. heatmap: float32 0–1 on the exam's own grid. model_input: what the network read."""
+    """result: what result.json holds. heatmap: float32 0–1 on the exam's own grid. model_input: what the network read.
+
+    further_maps: the other maps by name, like the heatmap, when they were asked for.
+    """
 
     result: dict[str, Any]
     heatmap: Volume
     model_input: ModelInput
+    further_maps: Mapping[str, Volume] = field(default_factory=dict)
 
 
 def overall_progress(stage: str, fraction: float) -> float:
@@ -76,12 +82,14 @@ def analyze(
     *,
     device: str = "auto",
     map_name: str = "COAM",
+    all_maps: bool = False,
     progress: Progress | None = None,
     stopwatch: Stopwatch | None = None,
 ) -> Analysis:
     """Analyse one exam.
 
-    model: a bundle's JSON file, or a Predictor to use again; None takes the shipped model. map_name: "COAM" or "CAM".
+    model: a bundle's JSON file, or a Predictor to use again; None takes the shipped model. map_name: a name in ``attention.MAPS``.
+    all_maps: make the other maps too, to choose from in the viewer.
     progress: called with a stage of ``STAGES`` and the fraction done of it; raise from it to stop.
     Raises InputError, ModelError.
     """
@@ -100,15 +108,26 @@ def analyze(
     report("map", 0.0)
     with watch.stage("map"):
         settings = bundle.network.settings
-        cells = attention_map(map_name, prediction.features, prediction.cell_weight, settings.pooling)
         stride = settings.total_stride
-        heat = normalise(upsample(cells, made.affine, stride, made.inside.shape), made.inside)
+
+        def heat_of(name: str) -> np.ndarray:
+            cells = attention_map(name, prediction.features, prediction.cell_weight, settings.pooling)
+            return normalise(upsample(cells, made.affine, stride, made.inside.shape), made.inside)
+
+        def on_exam(heat: np.ndarray) -> Volume:
+            placed = resample(Volume(heat, made.affine), exam.grid.shape, exam.grid.affine)
+            np.clip(placed.array, 0.0, 1.0, out=placed.array)
+            return placed
+
+        heat = heat_of(map_name)
         peaks = find_peaks(heat, made.inside, made.affine, least=MAP_THRESHOLD)  # none that the overlay does not show
-        heatmap = resample(Volume(heat, made.affine), exam.grid.shape, exam.grid.affine)
-        np.clip(heatmap.array, 0.0, 1.0, out=heatmap.array)
+        heatmap = on_exam(heat)
+        further = {name: on_exam(heat_of(name)) for name in MAPS if all_maps and name != map_name}
     report("map", 0.7)
     with watch.stage("kinetics"):
         kinetics = curve_at(exam, peaks[0].ras_mm)
+        depths = [skin_depth(made.inside, made.affine, p.ras_mm, bundle.contract.mask.skin_mm) for p in peaks]
+        reasons = out_of_range(exam, made)
     malignant = prediction.probability >= bundle.threshold
     result = {
         "schema_version": SCHEMA_VERSION,
@@ -124,9 +143,15 @@ def analyze(
         "map_threshold": MAP_THRESHOLD,
         "map_cell_mm": round(stride * bundle.contract.spacing_mm, 2),
         "peaks": [
-            {"ras_mm": [round(c, 3) for c in p.ras_mm], "value": round(p.value, 4), "side": "right" if p.index[0] > made.middle else "left"}
-            for p in peaks
+            {
+                "ras_mm": [round(c, 3) for c in p.ras_mm],
+                "value": round(p.value, 4),
+                "side": "right" if p.index[0] > made.middle else "left",
+                "depth_mm": round(depth, 1),
+            }
+            for p, depth in zip(peaks, depths)
         ],
+        "out_of_range": [vars(reason) for reason in reasons],
         "phases": _phases(exam),
         "t1": None if exam.t1 is None else {"name": exam.t1.name},
         "mask": {"source": made.mask_source, "volume_ml": round(made.mask_volume_ml, 1)},
@@ -136,7 +161,12 @@ def analyze(
         "precision": predictor.precision,
         "model": {"name": bundle.name, "sha256": bundle.sha256, "training_data": bundle.training_data, "evidence": bundle.evidence},
         "timings_s": watch.seconds,
-        "warnings": [*exam.warnings, *made.warnings, *([predictor.precision_note] if predictor.precision_note else [])],
+        "warnings": [
+            *[reason.text for reason in reasons],
+            *exam.warnings,
+            *made.warnings,
+            *([predictor.precision_note] if predictor.precision_note else []),
+        ],
         "versions": versions(),
         "input": {
             "study_instance_uid": exam.identifiers.get("study_instance_uid"),
@@ -146,7 +176,7 @@ def analyze(
         },
     }
     report("map", 1.0)
-    return Analysis(result, heatmap, made)
+    return Analysis(result, heatmap, made, further)
 
 
 def _phases(exam: Exam) -> list[dict[str, Any]]:

@@ -13,11 +13,15 @@ from pathlib import Path
 from typing import Any
 
 from .errors import ModelError
+from .exam import one_line
 from .masking import MaskSettings
 from .network import BreastNet, NetworkSettings
 from .preprocessing import InputContract
 
 SCHEMA_VERSION = 1
+MAX_CARD_BYTES, MAX_WEIGHTS_BYTES = 16 << 20, 2 << 30
+_WAITING = ".safetensors.part"
+_POSITIVE = ("chest_half_width_mm", "smooth_mm")
 DEFAULT_MODEL = "breastcmsl"
 
 
@@ -67,36 +71,27 @@ def load_bundle(path: str | os.PathLike | None = None) -> Bundle:
         card_path = card_path.with_suffix(".json")
     card = _read_card(card_path)
     weights_name = card["weights"]["file"]
-    weights_path = card_path.parent / weights_name
-    if Path(weights_name).name != weights_name or not weights_path.is_file():  # beside the card and nowhere else
-        raise ModelError(f"{card_path.name}: its weights {weights_name} are missing beside it; copy both files of the model.")
-    try:
-        data = weights_path.read_bytes()
-    except OSError as error:
-        raise ModelError(f"{weights_path.name} could not be read ({error.strerror}); copy both files of the model again.") from error
-    digest = hashlib.sha256(data).hexdigest()
-    if digest != card["weights"]["sha256"]:
-        raise ModelError(
-            f"{weights_path.name} is not the file its model card describes (SHA-256 differs); it was altered or damaged: copy it again."
-        )
+    data, digest = _read_weights(card_path, weights_name, card["weights"]["sha256"])
     try:
         settings = _dataclass(NetworkSettings, card["architecture"])
         contract_values = dict(card["input"])
         contract_values["mask"] = _dataclass(MaskSettings, contract_values.get("mask", {}))
         contract = _dataclass(InputContract, contract_values)
-        network = BreastNet(settings)
-        state = {name: tensor.float() for name, tensor in load(data).items()}
-        network.load_state_dict(state)
+        _check_ranges(settings, contract)
+        network = _network(settings, load(data))
         threshold, temperature = float(card["threshold"]), float(card.get("temperature", 1.0))
-        name, evidence = str(card["name"]), dict(card.get("evidence", {}))
-    except (KeyError, TypeError, ValueError, RuntimeError, SafetensorError) as error:
-        reason = str(error).splitlines()[0][:160] if str(error) else type(error).__name__
-        raise ModelError(f"{card_path.name} does not fit this version of BreastCMSL ({reason}); use a model made for it.") from error
+        name, evidence = one_line(card["name"], 80), dict(card.get("evidence", {}))
+        _check_depth(evidence)
+    except (KeyError, TypeError, ValueError, OverflowError, RuntimeError, SafetensorError, ModelError) as error:
+        reason = one_line(error, 160) or type(error).__name__
+        raise ModelError(
+            f"{card_path.name} does not fit this version of BreastCMSL ({reason.rstrip('.')}); use a model made for it."
+        ) from error
     if settings.channels != contract.phases:
         raise ModelError(
             f"{card_path.name}: the network reads {settings.channels} channels, the input has {contract.phases} phases; use another model."
         )
-    if not 0.0 < threshold < 1.0 or not temperature > 0:
+    if not 0.0 < threshold < 1.0 or not 0.001 < temperature < 1000:
         raise ModelError(f"{card_path.name}: its threshold or temperature is out of range; use another model.")
     return Bundle(
         name,
@@ -106,8 +101,8 @@ def load_bundle(path: str | os.PathLike | None = None) -> Bundle:
         temperature,
         digest,
         card_path,
-        str(card.get("description", "")),
-        str(card.get("training_data", "")),
+        one_line(card.get("description", ""), 1000),
+        one_line(card.get("training_data", ""), 1000),
         evidence,
     )
 
@@ -149,30 +144,142 @@ def save_bundle(
         "weights": {"file": f"{name}.safetensors", "sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)},
         "evidence": evidence,
     }
-    _replace(folder / f"{name}.safetensors", data)
-    _replace(folder / f"{name}.json", (json.dumps(card, indent=1) + "\n").encode())
+    # the card decides which weights count: whenever this ends, the folder holds the old bundle or the new one
+    waiting = folder / f"{name}{_WAITING}"
+    _write(waiting, data)
+    _write(folder / f"{name}.json.part", (json.dumps(card, indent=1) + "\n").encode())
+    os.replace(folder / f"{name}.json.part", folder / f"{name}.json")
+    os.replace(waiting, folder / f"{name}.safetensors")
     return folder / f"{name}.json"
 
 
-def _replace(path: Path, data: bytes) -> None:
-    partial = path.with_name(path.name + ".part")
-    partial.write_bytes(data)
-    os.replace(partial, path)
+def _write(path: Path, data: bytes) -> None:
+    with open(path, "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _read_weights(card_path: Path, name: str, sha256: str) -> tuple[bytes, str]:
+    """The bytes of the weights and their SHA-256, which is the card's. Only files beside the card are looked at."""
+    import errno
+
+    path = card_path.parent / name if name and os.path.basename(name) == name and name.isprintable() else None
+    # a bundle whose saving was interrupted: the card is new, its weights still wait under their first name
+    waiting = card_path.with_name(card_path.stem + _WAITING)
+    candidates = [p for p in (path, waiting) if p is not None and p.is_file()]
+    if path is None or not candidates:
+        raise ModelError(f"{card_path.name}: its weights {one_line(name, 60)} are missing beside it; copy both files of the model.")
+    for candidate in candidates:
+        try:
+            if candidate.stat().st_size > MAX_WEIGHTS_BYTES:
+                raise OSError(errno.EFBIG, os.strerror(errno.EFBIG))
+            data = candidate.read_bytes()
+        except OSError as error:
+            raise ModelError(f"{candidate.name} could not be read ({error.strerror}); copy both files of the model again.") from error
+        digest = hashlib.sha256(data).hexdigest()
+        if digest == sha256:
+            return data, digest
+    raise ModelError(f"{path.name} is not the file its model card describes (SHA-256 differs); it was altered or damaged: copy it again.")
+
+
+def _network(settings: NetworkSettings, tensors: dict[str, Any]) -> BreastNet:
+    """The network with these weights. Memory is only claimed for what the weights' file holds. Raises ValueError, ModelError."""
+    import torch
+
+    with torch.device("meta"):
+        network = BreastNet(settings)
+    wanted = network.state_dict()
+    for name, tensor in wanted.items():
+        if name not in tensors:
+            raise ValueError(f"the weights {name} are missing")
+        if tensors[name].shape != tensor.shape:
+            raise ValueError(f"the weights {name} have the shape {tuple(tensors[name].shape)}, not {tuple(tensor.shape)}")
+    unknown = sorted(set(tensors) - set(wanted))
+    if unknown:
+        raise ValueError(f"there are weights {unknown[0]} too many")
+    state = {name: tensors[name].to(tensor.dtype).clone() for name, tensor in wanted.items()}
+    bad = [name for name, tensor in state.items() if not torch.isfinite(tensor).all()]
+    if bad:
+        raise ValueError(f"the weights {bad[0]} are not finite")
+    network.load_state_dict(state, assign=True)
+    return network
+
+
+def _check_ranges(settings: NetworkSettings, contract: InputContract) -> None:
+    """Raise ValueError for settings that no model of ours has: they would fill the memory or divide by zero."""
+
+    def within(name: str, value, low: float, high: float) -> None:
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not low <= value <= high:
+            raise ValueError(f"{name} is {one_line(value, 30)}, not {low:g} to {high:g}")
+
+    def whole(name: str, value, low: int, high: int) -> None:
+        within(name, value, low, high)
+        if not isinstance(value, int):
+            raise ValueError(f"{name} is {value}, not a whole number")
+
+    for name, high in (("channels", 24), ("width", 256), ("stem_kernel", 15), ("stem_stride", 16)):
+        whole(name, getattr(settings, name), 1, high)
+    if settings.stem_kernel % 2 == 0:
+        raise ValueError("stem_kernel is even")
+    if not isinstance(settings.stem_pool, bool):
+        raise ValueError("stem_pool is not true or false")
+    within("scale", settings.scale, 1e-3, 1e3)
+    for name, values, high in (("blocks", settings.blocks, 64), ("strides", settings.strides, 8)):
+        if not isinstance(values, tuple) or not 1 <= len(values) <= 6:
+            raise ValueError(f"{name} must list one to six stages")
+        for value in values:
+            whole(name, value, 1, high)
+    whole("phases", contract.phases, 1, 24)
+    within("spacing_mm", contract.spacing_mm, 0.2, 20)
+    within("scale_percentile", contract.scale_percentile, 1, 100)
+    for name, values, count in (("size", contract.size, 3), ("clip", contract.clip, 2)):
+        if not isinstance(values, tuple) or len(values) != count:
+            raise ValueError(f"{name} must have {count} numbers")
+    for value in contract.size:
+        whole("size", value, 8, 1024)
+    if contract.size[0] * contract.size[1] * contract.size[2] > 1 << 27:
+        raise ValueError("size is larger than any exam")
+    for value in contract.clip:
+        within("clip", value, -1e6, 1e6)
+    if contract.clip[0] >= contract.clip[1]:
+        raise ValueError("clip is empty")
+    sigmas = contract.mask.sigmas_mm
+    if not isinstance(sigmas, tuple) or not 1 <= len(sigmas) <= 8:
+        raise ValueError("sigmas_mm must list one to eight scales")
+    for value in sigmas:
+        within("sigmas_mm", value, 0.1, 50)
+    for setting in fields(contract.mask):
+        if setting.name != "sigmas_mm":
+            within(setting.name, getattr(contract.mask, setting.name), 0 if setting.name not in _POSITIVE else 1e-3, 1000)
+
+
+def _check_depth(value: Any, depth: int = 0) -> None:
+    """Raise ValueError where a report would have to follow the evidence too deep."""
+    if depth > 8:
+        raise ValueError("evidence is nested too deep")
+    for entry in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        _check_depth(entry, depth + 1)
 
 
 def _read_card(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        raise ModelError(f"The model {path} was not found; choose the .json file of a model bundle, or install the extension again.")
+    if not os.path.isfile(path):
+        raise ModelError(
+            f"The model {one_line(path, 1000)} was not found; choose the .json file of a model bundle, or install the extension again."
+        )
     try:
+        if path.stat().st_size > MAX_CARD_BYTES:
+            raise ValueError("too long for a card")
         card = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ModelError(f"{path.name} is not a readable model card; choose the .json file of a model bundle.") from error
     shaped = isinstance(card, dict) and card.get("kind") == "breastcmsl.model" and isinstance(card.get("weights"), dict)
     if not shaped or not all(isinstance(card["weights"].get(k), str) for k in ("file", "sha256")):
         raise ModelError(f"{path.name} is not a BreastCMSL model card; choose the .json file of a model bundle.")
-    if card.get("schema_version") != SCHEMA_VERSION:
+    if card.get("schema_version") != SCHEMA_VERSION or isinstance(card["schema_version"], bool):
         raise ModelError(
-            f"{path.name} has format {card.get('schema_version')}, this version reads {SCHEMA_VERSION}; update BreastCMSL or the model."
+            f"{path.name} has format {one_line(card.get('schema_version'), 40)}, this version reads {SCHEMA_VERSION}; "
+            "update BreastCMSL or the model."
         )
     return card
 
@@ -184,5 +291,5 @@ def _dataclass(kind, values: dict[str, Any]):
     known = {f.name for f in fields(kind)}
     unknown = set(values) - known
     if unknown:
-        raise ValueError(f"unknown setting {sorted(unknown)[0]}")
+        raise ValueError(f"unknown setting {one_line(sorted(unknown)[0], 40)}")
     return kind(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})

@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 
 from BreastCMSLLib.errors import BreastCMSLError, InputError, OutputError
-from BreastCMSLLib.exam import Exam, make_exam
+from BreastCMSLLib.exam import Exam, make_exam, one_line
 from BreastCMSLLib.geometry import Volume, apply_affine, resample
 
 COLUMNS = (
@@ -211,7 +211,7 @@ def _lines(path: Path) -> list[tuple[int, dict[str, str]]]:
 
 def _error(where: str, text: object) -> InputError:
     """One sentence on one line, whatever cells and file names put into it."""
-    return InputError(" ".join(f"{where}: {text}".split()))
+    return InputError(f"{one_line(where, 120)}: {one_line(text)}")
 
 
 def _check_header(header: list[str], name: str) -> None:

@@ -55,7 +55,7 @@ class AnalysisRun(VTKObservationMixin):
     def __init__(self, items, t1, kind, times, keepOrder, options, command=None, progress=None, finished=None):
         VTKObservationMixin.__init__(self)
         self._items, self._t1, self._kind, self._times, self._keepOrder = list(items), t1, kind, times, keepOrder
-        self._options, self._command = dict(options), command
+        self._options, self._command = {**options, "all_maps": True}, command  # the panel lets the user choose among them
         self._progress, self._finished = progress, finished
         self.stage, self.outcome, self.failure = "prepare", None, Failure()
         self._stopReason, self._error, self._done, self._retried = "", "", False, ""

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 from ..errors import InputError
-from ..exam import Exam, Phase
+from ..exam import Exam, Phase, one_line
 
 __all__ = ["read", "read_t1"]
 
@@ -28,6 +30,11 @@ def read(
     times_s: seconds for each dynamic volume: in the order of the files, or for a folder in the order of time found in it.
     Raises InputError with one sentence naming the file, series or folder, and the remedy.
     """
+    with one_sentence():
+        return _read(paths, t1=t1, kind=kind, times_s=times_s)
+
+
+def _read(paths, *, t1, kind: str, times_s) -> Exam:
     from .dicom import read_dicom
     from .dicom_slices import is_dicom, walk_files
     from .files import is_volume_file, read_files
@@ -36,7 +43,7 @@ def read(
     if not given:
         raise InputError("No input was given; choose the folder or the files of an exam.")
     for path in given:
-        if not path.exists():
+        if not os.path.exists(path):  # unlike Path.exists, also says so of names that no file can have
             raise InputError(f"{path} does not exist; check the name.")
         if path.is_dir() and not os.access(path, os.R_OK | os.X_OK):
             raise InputError(f"{path} may not be read by this user; change its permissions or copy it.")
@@ -60,6 +67,18 @@ def read(
     return _with_times(read_dicom(files, where, kind=kind, t1=t1_phase, t1_uids=t1_uids), times_s)
 
 
+@contextmanager
+def one_sentence():
+    """Whatever a file's name or header put into a message, it stays one printable line; lack of memory is said, too."""
+    try:
+        yield
+    except InputError as error:
+        text = one_line(error, 100_000)
+        raise InputError(text if len(text) <= 1200 else f"{text[:800]} … {text[-300:]}") from error
+    except MemoryError as error:
+        raise InputError("There is not enough memory to read this exam; close other programs, or give fewer or smaller volumes.") from error
+
+
 def read_t1(path: Path | str) -> tuple[Phase, list[str]]:
     """The T1 the user points at (a 3-D volume file, or the folder of one DICOM series), and the UIDs of its series."""
     from .dicom import read_dicom_volume
@@ -67,12 +86,13 @@ def read_t1(path: Path | str) -> tuple[Phase, list[str]]:
     from .files import read_volume_file
 
     path = Path(path)
-    if not path.exists():
-        raise InputError(f"{path} does not exist; check the name of the T1.")
-    if path.is_dir():
-        phase, uid = read_dicom_volume(walk_files(path), path)
-        return phase, [uid]
-    frames = read_volume_file(path)
+    with one_sentence():
+        if not os.path.exists(path):
+            raise InputError(f"{path} does not exist; check the name of the T1.")
+        if path.is_dir():
+            phase, uid = read_dicom_volume(walk_files(path), path)
+            return phase, [uid]
+        frames = read_volume_file(path)
     if len(frames) != 1:
         raise InputError(f"{path.name} holds {len(frames)} volumes; choose a 3-D volume for the T1.")
     return frames[0], []
@@ -86,6 +106,8 @@ def _with_times(exam: Exam, times_s: Sequence[float | None] | None) -> Exam:
         names = ", ".join(p.name for p in phases)
         raise InputError(f"{len(times_s)} times were given for {len(phases)} dynamic volumes ({names}); give one time for each.")
     known = [t for t in times_s if t is not None]
+    if not all(math.isfinite(t) for t in known):
+        raise InputError("A time given is not a number; give the seconds of each phase.")
     if any(b <= a for a, b in zip(known, known[1:], strict=False)):
         raise InputError("The times given do not increase; give the seconds of each phase in the order of acquisition.")
     phases = [replace(phase, time_s=None if time is None else float(time)) for phase, time in zip(phases, times_s, strict=True)]

@@ -6,7 +6,9 @@ Names are only hints: readers trust headers and grids first. Nothing here touche
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
+from ..errors import InputError
 from ..exam import looks_pre_contrast
 
 
@@ -75,7 +77,19 @@ def looks_segmentation(name: str) -> bool:
     return bool(_SEGMENTATION.search(name))
 
 
-def one_line(text: object, limit: int = 300) -> str:
-    """Text from a file or library on one line, without control characters, for use inside a message."""
-    clean = " ".join("".join(c if c.isprintable() else " " for c in str(text)).split())
-    return clean if len(clean) <= limit else clean[: limit - 1] + "…"
+_SURELY_POST = re.compile(r"(?<![a-z])post(?!erior)|(?:1st|2nd|3rd|\dth)[ _-]?pass", re.I)
+
+
+def missing_pre(names: Sequence[str], kind: str, where: str) -> list[str]:
+    """What to say of dynamic phases that all call themselves post-contrast: the first would be taken for the pre-contrast one.
+
+    Raises InputError, or returns a remark where the user has said what the volumes are (kind "phases").
+    """
+    if not names or not all(_SURELY_POST.search(name) and not looks_pre_contrast(name) for name in names):
+        return []
+    if kind == "phases":
+        return [f"{names[0]} was taken for the pre-contrast phase, though its name says it was acquired after the contrast agent."]
+    raise InputError(
+        f"The pre-contrast phase is missing in {where}: all phases ({', '.join(names[:6])}) are called post-contrast; add it, "
+        "or say that the volumes are phases if the first of them is it."
+    )

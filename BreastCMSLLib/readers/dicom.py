@@ -17,7 +17,7 @@ from ..errors import InputError
 from ..exam import Exam, Phase, looks_pre_contrast, looks_subtracted, make_exam, order_phases
 from ..geometry import LPS_FROM_RAS, Volume, apply_affine, grid_distance
 from .clock import DAY, across_midnight
-from .detect import looks_derived, looks_other_contrast, looks_post_contrast, looks_t1, says_fat_saturation
+from .detect import looks_derived, looks_other_contrast, looks_post_contrast, looks_t1, missing_pre, says_fat_saturation
 from .dicom_slices import Scan, Slice, load_pixels, scan, walk_files
 
 _MIN_SLICES = 4
@@ -103,6 +103,7 @@ def read_dicom(paths: Iterable[Path], where: Path, *, kind: str = "auto", t1: Ph
         messages.append(f"The scanner's own subtractions ({_listing(subtractions)}) were left out, since the phases themselves are here.")
     if len({s.head.study_uid for s in stacks}) > 1:
         messages.append("Images of other studies in the folder were left out.")
+    messages += _other_acquisitions(stacks, dynamics)
     times = phase_times(dynamics)
     split = any(stack.phase is not None for stack in dynamics)
     phases = [_phase(stack, time, number_from_header=not split) for stack, time in zip(dynamics, times, strict=True)]
@@ -121,7 +122,28 @@ def read_dicom(paths: Iterable[Path], where: Path, *, kind: str = "auto", t1: Ph
         "magnetic_field_strength_t": head.field_strength_t,
     }
     exam_kind = "subtractions" if are_subtractions else "phases"
+    if not are_subtractions:
+        messages += missing_pre([phase.name for phase in ordered], kind, str(where))
     return make_exam(phases, kind=exam_kind, t1=t1, identifiers=identifiers, warnings=messages)
+
+
+def _other_acquisitions(stacks: Sequence[Stack], chosen: Sequence[Stack]) -> list[str]:
+    """A remark for each set of as many phases on another grid: one breast at a time, or an acquisition done again."""
+    members = {id(s) for s in chosen}
+    head = chosen[0].head
+    others = [
+        s
+        for s in stacks
+        if id(s) not in members
+        and not (s.is_excluded or s.problem or s.is_subtraction != chosen[0].is_subtraction or s.head.study_uid != head.study_uid)
+        and not _same_grid(s, chosen[0])
+    ]
+    return [
+        f"{group[0].name} and {len(group) - 1} more of its {_count(len(group), 'phase')} lie on another grid and were left out: only one "
+        "acquisition is analysed at a time, so analyse the other breast or repetition by itself."
+        for group in _sets(others)
+        if len(group) >= len(chosen)
+    ]
 
 
 def read_dicom_volume(paths: Iterable[Path], where: Path) -> tuple[Phase, str]:

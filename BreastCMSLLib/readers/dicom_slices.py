@@ -17,14 +17,18 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import InputError
+from ..exam import one_line
 from .clock import seconds_of_day
-from .detect import one_line
 
 MR_CLASSES = {
     "1.2.840.10008.5.1.4.1.1.4": "MR Image",
     "1.2.840.10008.5.1.4.1.1.4.1": "Enhanced MR Image",
     "1.2.840.10008.5.1.4.1.1.4.4": "Legacy Converted Enhanced MR Image",
 }
+MAX_FILES = 100_000  # below one folder: more is an archive, or a link out of the exam
+MAX_SIDE = 8192  # pixels along a side of an image
+MAX_INFLATED = 256 << 20  # bytes of one deflated object
+_DEFLATED = b"1.2.840.10008.1.2.1.99"
 _PLAIN_SYNTAXES = {"1.2.840.10008.1.2": 8, "1.2.840.10008.1.2.1": 12}  # little endian: bytes before the pixels themselves
 _TAGS = (
     "SOPClassUID SOPInstanceUID StudyInstanceUID SeriesInstanceUID SeriesNumber AcquisitionNumber InstanceNumber SeriesDescription "
@@ -90,8 +94,12 @@ class Scan:
 
 
 def walk_files(folder: Path) -> Iterator[Path]:
-    """Every regular file below a folder in a stable order; links are followed once, hidden files are skipped."""
+    """Every regular file below a folder in a stable order; links are followed once, hidden files are skipped.
+
+    Raises InputError at more than MAX_FILES.
+    """
     seen: set[tuple[int, int]] = set()
+    count = 0
     for root, folders, names in os.walk(folder, followlinks=True):
         try:
             status = os.stat(root)
@@ -106,6 +114,9 @@ def walk_files(folder: Path) -> Iterator[Path]:
         for name in sorted(names):
             path = Path(root, name)
             if not name.startswith(".") and path.is_file():
+                count += 1
+                if count > MAX_FILES:
+                    raise InputError(f"{folder} holds more than {MAX_FILES} files; choose the folder of one exam.")
                 yield path
 
 
@@ -162,6 +173,9 @@ def _read_header(path: Path, result: Scan) -> list[Slice]:
     import pydicom
 
     with open(path, "rb") as file:
+        if _DEFLATED in file.read(2048):
+            _refuse_inflation(file)
+        file.seek(0)
         dataset = pydicom.dcmread(file, stop_before_pixels=True, force=True, specific_tags=_TAGS)
         offset = file.tell()
     sop_class = _text(dataset, "SOPClassUID")
@@ -188,6 +202,26 @@ def _read_header(path: Path, result: Scan) -> list[Slice]:
         result.multiframe.append(_text(dataset, "SeriesDescription") or path.name)
         return []
     return [_slice(path, dataset, syntax, offset, 1, None, [])]
+
+
+def _refuse_inflation(file) -> None:
+    """Raise ValueError for a deflated object that would fill the memory: it is unpacked once, keeping nothing.
+
+    The stream follows the file meta information, whose length stands behind the prefix.
+    """
+    import zlib
+
+    file.seek(132)
+    meta = file.read(12)
+    if meta[:4] != b"\x02\x00\x00\x00":
+        raise ValueError("a deflated object without the length of its meta information")
+    file.seek(144 + int.from_bytes(meta[8:12], "little"))
+    unpacker, pending, count = zlib.decompressobj(-zlib.MAX_WBITS), b"", 0
+    while not unpacker.eof and (pending := pending or file.read(1 << 20)):
+        count += len(unpacker.decompress(pending, 1 << 20))
+        pending = unpacker.unconsumed_tail
+        if count > MAX_INFLATED:
+            raise ValueError("a deflated object of impossible size")
 
 
 def _slice(path: Path, dataset, syntax: str, offset: int, frames: int, frame: int | None, groups: list) -> Slice:
@@ -226,6 +260,9 @@ def _slice(path: Path, dataset, syntax: str, offset: int, frames: int, frame: in
     slope = number("RescaleSlope", "PixelValueTransformationSequence")
     intercept = number("RescaleIntercept", "PixelValueTransformationSequence")
     bits = _integer(dataset, "BitsAllocated") or 16
+    rows, columns = _integer(dataset, "Rows") or 0, _integer(dataset, "Columns") or 0
+    if not (0 < rows <= MAX_SIDE and 0 < columns <= MAX_SIDE):
+        raise ValueError("an image of impossible size")
     return Slice(
         path=path,
         frame=frame,
@@ -237,8 +274,8 @@ def _slice(path: Path, dataset, syntax: str, offset: int, frames: int, frame: in
         instance_number=frame if frame is not None else _integer(dataset, "InstanceNumber"),
         description=_text(dataset, "SeriesDescription") or _text(dataset, "ProtocolName"),
         image_type=tuple(t.upper() for t in (image_type or _texts(dataset, "ImageType"))),
-        rows=_integer(dataset, "Rows") or 0,
-        columns=_integer(dataset, "Columns") or 0,
+        rows=rows,
+        columns=columns,
         orientation=numbers("ImageOrientationPatient", 6, "PlaneOrientationSequence"),
         position=numbers("ImagePositionPatient", 3, "PlanePositionSequence"),
         pixel_spacing=numbers("PixelSpacing", 2, "PixelMeasuresSequence"),
@@ -335,6 +372,10 @@ def load_pixels(slices: Sequence[Slice], label: str) -> np.ndarray:
     """
     first = slices[0]
     dtype = _native_dtype(first, label)
+    for item in slices:  # before memory is claimed for what they announce
+        held = item.path.stat().st_size if os.path.exists(item.path) else 0
+        if item.transfer_syntax in _PLAIN_SYNTAXES and held < item.frames * item.rows * item.columns * dtype.itemsize:
+            raise _truncated(item, label)
     rescale = any(s.slope != 1.0 or s.intercept != 0.0 for s in slices)
     stack = np.empty((len(slices), first.rows, first.columns), np.float32 if rescale else dtype)
     opened: dict[Path, np.ndarray] = {}
@@ -377,11 +418,15 @@ def _read_plain(item: Slice, dtype: np.dtype, label: str) -> np.ndarray:
         raise InputError(f"{label}: {item.path.name} cannot be read ({one_line(error.strerror)}).") from error
     told = int.from_bytes(tag[-4:], "little") if len(tag) == header else 0
     if tag[:4] != b"\xe0\x7f\x10\x00" or plane.size != count or told < count * dtype.itemsize * item.frames:
-        raise InputError(
-            f"{label}: {item.path.name} is truncated, it holds less than the {item.rows}×{item.columns} pixels it announces; "
-            "copy or export it again."
-        )
+        raise _truncated(item, label)
     return plane.reshape(item.rows, item.columns)
+
+
+def _truncated(item: Slice, label: str) -> InputError:
+    size = f"{item.rows}×{item.columns}" + (f"×{item.frames}" if item.frames > 1 else "")
+    return InputError(
+        f"{label}: {item.path.name} is truncated, it holds less than the {size} pixels it announces; copy or export it again."
+    )
 
 
 def _decode(item: Slice, label: str) -> np.ndarray:

@@ -5,12 +5,8 @@ Voxels keep their type and the axes the file gives them; positions come as ITK r
 
 from __future__ import annotations
 
-import gzip
 import os
-import re
-import zlib
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,8 +21,10 @@ from .detect import (
     looks_post_contrast,
     looks_segmentation,
     looks_t1,
+    missing_pre,
     says_fat_saturation,
 )
+from .headers import check_file
 
 EXTENSIONS = (".nrrd", ".nhdr", ".nii", ".nii.gz", ".mha", ".mhd")
 _MAX_FILES = 40
@@ -81,7 +79,11 @@ def read_files(
             raise InputError(f"{len(times_s)} times were given for {len(dynamics)} dynamic volumes ({names}); give one time for each.")
         dynamics = [replace(phase, time_s=None if time is None else float(time)) for phase, time in zip(dynamics, times_s, strict=True)]
     _refuse_copies(dynamics)
-    return make_exam(dynamics, kind=kind, t1=t1, warnings=messages)
+    exam = make_exam(dynamics, kind=kind, t1=t1, warnings=messages)
+    if exam.pre is None:
+        return exam
+    remarks = missing_pre([p.name for p in (exam.pre, *exam.post)], kind, paths[0].parent.name or "the folder")
+    return replace(exam, warnings=(*exam.warnings, *remarks))
 
 
 def read_volume_file(path: Path) -> list[Phase]:
@@ -92,18 +94,22 @@ def read_volume_file(path: Path) -> list[Phase]:
     import SimpleITK as sitk
 
     path = Path(os.path.abspath(path))
-    if not path.exists():
+    if not os.path.exists(path):  # unlike Path.exists, also says so of names that no file can have
         raise InputError(f"{path} does not exist; check the name.")
     if not path.is_file() or not is_volume_file(path):
         raise InputError(f"{path.name} is not a NRRD, NIfTI or MHA volume; choose a file ending in {', '.join(EXTENSIONS)}.")
     if not path.stat().st_size:
         raise InputError(f"{path.name} is empty; copy or export it again.")
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        raise InputError(f"{path} cannot be read: its name is not valid text; rename it.") from None
+    check_file(path)
     sitk.ProcessObject.SetGlobalWarningDisplay(False)
     try:
         image = sitk.ReadImage(str(path))
-    except RuntimeError as error:
+    except (RuntimeError, MemoryError) as error:
         raise InputError(_itk_sentence(path, str(error))) from error
-    _refuse_truncated(path, image)
     if image.GetNumberOfComponentsPerPixel() > 1:
         frames, times = _frames_of_components(image, path)
     elif image.GetDimension() == 4:
@@ -121,54 +127,7 @@ def read_volume_file(path: Path) -> list[Phase]:
 def _itk_sentence(path: Path, text: str) -> str:
     if "Unable to determine ImageIO" in text or "no reader" in text.lower():
         return f"{path.name} is not what its name says: no volume format reads it; export it again."
-    if path.name.lower().endswith((".nhdr", ".mhd")):
-        return f"{path.name} cannot be read: it is damaged, or the data file it points to is missing; export it again."
     return f"{path.name} cannot be read: it is damaged or incomplete; copy or export it again."
-
-
-def _refuse_truncated(path: Path, image) -> None:
-    """NIfTI and uncompressed MHA files that end early: their readers fill the rest with zeros and say nothing."""
-    lower = path.name.lower()
-    if lower.endswith((".nii", ".nii.gz")):
-        bits = _nifti_bits(path)
-    elif lower.endswith(".mha") and not _is_compressed_mha(path):
-        bits = next((n for n in (64, 32, 16) if str(n) in image.GetPixelIDTypeAsString()), 8)
-    else:
-        return
-    needed = int(np.prod(image.GetSize(), dtype=np.int64)) * (bits or 8) * image.GetNumberOfComponentsPerPixel() // 8
-    held = _unpacked_size(path, needed) if lower.endswith(".gz") else path.stat().st_size
-    if held < needed:
-        raise InputError(f"{path.name} is truncated: its header announces more voxels than the file holds; copy or export it again.")
-
-
-def _nifti_bits(path: Path) -> int | None:
-    """Bits per stored voxel of a NIfTI-1 file (ITK widens scaled voxels, so its own type will not do)."""
-    opener = gzip.open if path.name.lower().endswith(".gz") else open
-    with suppress(OSError, EOFError, zlib.error), opener(path, "rb") as file:
-        head = file.read(74)
-        for order in ("little", "big"):
-            if len(head) == 74 and int.from_bytes(head[:4], order) == 348:
-                return int.from_bytes(head[72:74], order)
-    return None
-
-
-def _is_compressed_mha(path: Path) -> bool:
-    with open(path, "rb") as file:
-        return re.search(rb"^CompressedData\s*=\s*True", file.read(4096), re.M | re.I) is not None
-
-
-def _unpacked_size(path: Path, needed: int) -> int:
-    """Bytes in a gzip file, by its trailer where that is plausible, else by unpacking all of it; -1 when it is broken."""
-    with open(path, "rb") as file:
-        file.seek(-4, os.SEEK_END)
-        told = int.from_bytes(file.read(4), "little")
-    if 0 <= told - needed % 2**32 < 2**16:
-        return needed
-    try:
-        with gzip.open(path, "rb") as file:
-            return sum(len(block) for block in iter(lambda: file.read(1 << 20), b""))
-    except (OSError, EOFError, zlib.error):
-        return -1
 
 
 def _frames_of_time_axis(image) -> tuple[list[Volume], list[float | None]]:

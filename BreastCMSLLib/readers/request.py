@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-import math
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from ..errors import InputError
-from ..exam import Exam, Phase, make_exam
-from .detect import one_line
+from ..exam import Exam, Phase, make_exam, one_line
+from . import one_sentence
 from .files import read_volume_file
 
 SCHEMA_VERSION = 1
@@ -22,9 +22,13 @@ def read_request(path: Path | str) -> tuple[Exam, dict[str, Any]]:
 
     Relative file names are looked up beside the request. Raises InputError with one sentence.
     """
-    path = Path(path)
+    with one_sentence():
+        return _read(Path(path))
+
+
+def _read(path: Path) -> tuple[Exam, dict[str, Any]]:
     data = _load(path)
-    if data.get("schema_version") != SCHEMA_VERSION:
+    if data.get("schema_version") != SCHEMA_VERSION or isinstance(data["schema_version"], bool):
         version = one_line(data.get("schema_version"), 40)
         raise InputError(f"{path.name} has schema version {version}, not {SCHEMA_VERSION}; update both parts of BreastCMSL.")
     kind = data.get("kind", "auto")
@@ -34,7 +38,20 @@ def read_request(path: Path | str) -> tuple[Exam, dict[str, Any]]:
     if not isinstance(entries, list) or not entries:
         raise InputError(f'{path.name}: "dynamics" must be a list of volumes with at least two entries.')
     identifiers = _object(path, data, "identifiers")
+    for key, value in identifiers.items():
+        if not (
+            value is None or isinstance(value, (str, int, float)) or (isinstance(value, list) and all(isinstance(v, str) for v in value))
+        ):
+            raise InputError(f"{path.name}: the identifier {one_line(key, 40)} must be text, a number or a list of texts.")
+    if not re.fullmatch(r"[\w.-]{1,64}", str(identifiers.get("exam_id") or "-")):
+        raise InputError(f"{path.name}: exam_id must be up to 64 letters, digits, dots or dashes.")
     options = _object(path, data, "options")
+    for key, kind_of_value, words in (("study_instance_uid", str, "text"), ("series_instance_uids", list, "a list of texts")):
+        if identifiers.get(key) is not None and not isinstance(identifiers[key], kind_of_value):
+            raise InputError(f"{path.name}: {key} must be {words}.")
+    for key in ("map", "device", "model"):
+        if not (options.get(key) is None or isinstance(options[key], str)):
+            raise InputError(f"{path.name}: the option {key} must be text or null, not {one_line(options[key], 40)}.")
     warnings = data.get("warnings") or []
     if not isinstance(warnings, list) or not all(isinstance(w, str) for w in warnings):
         raise InputError(f'{path.name}: "warnings" must be a list of sentences.')
@@ -51,7 +68,7 @@ def _load(path: Path) -> dict[str, Any]:
         raise InputError(f"{path} does not exist; check the name.") from error
     except OSError as error:
         raise InputError(f"{path} cannot be read ({error.strerror}).") from error
-    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # no UTF-8, no JSON, a number of thousands of digits, nested too deep
         raise InputError(f"{path.name} is not valid JSON; write the request again.") from error
     if not isinstance(data, dict):
         raise InputError(f"{path.name} must hold one JSON object.")
@@ -73,7 +90,7 @@ def _phase(path: Path, entry: Any, where: str) -> Phase:
     name, time = entry.get("name"), entry.get("time_s")
     if name is not None and not isinstance(name, str):
         raise InputError(f"{path.name}: the name in {where} must be text.")
-    if time is not None and (isinstance(time, bool) or not isinstance(time, (int, float)) or not math.isfinite(time)):
+    if time is not None and (isinstance(time, bool) or not isinstance(time, (int, float)) or not abs(time) < 1e12):
         raise InputError(f"{path.name}: time_s in {where} must be a number of seconds or null.")
     file = path.parent / entry["file"]
     frames = read_volume_file(file)

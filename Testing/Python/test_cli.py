@@ -63,15 +63,18 @@ def test_result_describes_the_input(analysed, simulated):
 
 
 def test_heatmap_marker_and_grid_agree_for_plain_readers(analysed, simulated):
-    """SimpleITK and plain JSON alone: the voxel at the marker is the map's maximum, on the exam's own grid."""
+    """SimpleITK and plain JSON alone: the marker is on the map's summit, on the exam's own grid."""
     folder, _ = analysed
     result, image = read_result(folder), sitk.ReadImage(str(folder / "heatmap.nrrd"))
     r, a, s = result["peaks"][0]["ras_mm"]
     index = np.array(image.TransformPhysicalPointToContinuousIndex((-r, -a, s)))
     heat = sitk.GetArrayFromImage(image)
     assert heat.dtype == np.float32 and 0 <= heat.min() and heat.max() <= 1
-    peak = np.array(np.unravel_index(int(heat.argmax()), heat.shape))[::-1]
-    assert np.abs(peak - index).max() <= 1.0
+    at = np.rint(index[::-1]).astype(int)
+    around = heat[tuple(slice(max(0, n - 6), n + 7) for n in at)]
+    summit = np.array(np.unravel_index(int(around.argmax()), around.shape)) + np.maximum(at - 6, 0)
+    assert np.abs(summit - index[::-1]).max() <= 1.0
+    assert heat[tuple(summit)] > 0.97 * heat.max()  # two summits of one height may change places in resampling
     heatmap, grid = from_sitk(image), simulated.exam.grid
     assert heatmap.same_grid(grid, 1e-3)
     assert np.allclose(result["input"]["grid"]["ijk_to_ras"], grid.affine, atol=1e-3)

@@ -226,6 +226,34 @@ def test_post_contrast_t1_is_left_out(tmp_path, values, reason):
     assert exam.t1 is None and reason in exam.warnings[0]
 
 
+@pytest.mark.parametrize(
+    "names_of_posts", [["ax dyn 1st pass", "ax dyn 2nd pass", "ax dyn 3rd pass"], ["t1 vibe post 1", "t1 vibe post 2"]]
+)
+def test_a_missing_pre_contrast_series_is_noticed(tmp_path, names_of_posts):
+    series = write_study(tmp_path, [phase(name, n + 1, time_s=90.0 * n) for n, name in enumerate(["ax dyn pre", *names_of_posts])])
+    assert readers.read(tmp_path).pre.name == "ax dyn pre"
+    shutil.rmtree(series[0][0].parent)
+    refuse(tmp_path, "pre-contrast phase is missing", names_of_posts[0], tmp_path.name)
+    exam = readers.read(tmp_path, kind="phases")
+    assert exam.pre.name == names_of_posts[0] and any("after the contrast agent" in w for w in exam.warnings)
+
+
+def test_two_acquisitions_of_equally_many_phases_are_mentioned(tmp_path):
+    """Unilateral exams: one breast is analysed, and the user is told of the other."""
+    write_study(tmp_path / "right", dynamics(3), seed=1)
+    moved = affine(origin=(60.0, 15.0, 40.0))
+    left = write_study(
+        tmp_path / "left", [phase(f"left {p.name}", n + 21, grid=moved, time_s=p.time_s) for n, p in enumerate(dynamics(3))], seed=2
+    )
+    import pydicom
+
+    study = pydicom.dcmread(next((tmp_path / "right").rglob("*.dcm"))).StudyInstanceUID
+    edit([f for files in left for f in files], StudyInstanceUID=study)
+    exam = readers.read(tmp_path)
+    told = [w for w in exam.warnings if "another grid" in w]
+    assert len(exam.post) == 2 and len(told) == 1 and "dyn pre" in told[0] and "3 phases" in told[0]
+
+
 def test_t1_given_by_hand(tmp_path):
     write_study(tmp_path / "exam", dynamics(3), t1=t1("ax t1 tse +c"))
     folder = next((tmp_path / "exam").glob("*t1*"))

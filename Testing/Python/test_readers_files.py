@@ -56,7 +56,7 @@ def test_formats(tmp_path, extension):
 
 
 @settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(order=st.permutations(range(5)), scheme=st.sampled_from(["{:04d}", "post_{}", "Ph{}-reg", "S{}_subtraction_{}", "x_acq_{}_of_5"]))
+@given(order=st.permutations(range(5)), scheme=st.sampled_from(["{:04d}", "dyn_{}", "Ph{}-reg", "S{}_subtraction_{}", "x_acq_{}_of_5"]))
 def test_any_order_of_files_gives_the_same_exam(tmp_path_factory, order, scheme):
     folder = tmp_path_factory.mktemp("files")
     phases = [phase(scheme.format(8 + n, n), n + 1, shape=(5, 5, 5)) for n in range(5)]
@@ -141,6 +141,13 @@ def test_mask_may_be_the_name_of_a_phase(tmp_path):
 def test_phases_that_are_all_called_t1(tmp_path):
     exam = readers.read(save(tmp_path, [phase(n, i + 1) for i, n in enumerate(("t1_pre", "t1_post_1", "t1_post_2"))]))
     assert names(exam) == ["t1_pre", "t1_post_1", "t1_post_2"] and exam.t1 is None
+
+
+def test_a_missing_pre_contrast_phase_is_noticed(tmp_path):
+    files = save(tmp_path, [phase(f"Post_{n}", n) for n in (1, 2, 3)])
+    refuse(files, "pre-contrast phase is missing", "Post_1", tmp_path.name)
+    exam = readers.read(files, kind="phases")  # the user knows better
+    assert exam.pre.name == "Post_1" and "Post_1" in exam.warnings[-1] and "after the contrast agent" in exam.warnings[-1]
 
 
 def test_t1_given_by_hand(tmp_path):

@@ -1,0 +1,149 @@
+"""What is said of a finding: its outline and size, its curve over time, how deep it lies and on which side."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy import ndimage
+
+from .errors import InputError
+from .exam import Exam
+from .geometry import Volume, apply_affine, resample
+from .kinetics import describe
+from .localisation import Component, component
+
+
+@dataclass(frozen=True)
+class Outline:
+    """region: boolean on the grid it was grown on. diameter_mm: the longest straight line in it. volume_ml."""
+
+    region: Volume
+    volume_ml: float
+    diameter_mm: float
+
+
+def outline(
+    signal: np.ndarray,
+    inside: np.ndarray,
+    affine: np.ndarray,
+    ras_mm: Sequence[float],
+    *,
+    search_mm: float = 6.0,
+    reach_mm: float = 30.0,
+    level: float = 0.5,
+) -> Outline | None:
+    """The bright region at a finding on any grid with perpendicular axes, or None where nothing stands out.
+
+    Grown as :func:`localisation.component` does, filled (a rim belongs with its dark middle), and freed of vessels that
+    run into it: what an opening takes away is dropped unless that is everything. Always within ``inside``.
+    """
+    found = component(signal, inside, affine, ras_mm, search_mm=search_mm, reach_mm=reach_mm, level=level)
+    return None if found is None else outline_of(found, inside, affine)
+
+
+def outline_of(found: Component, inside: np.ndarray, affine: np.ndarray) -> Outline:
+    """The outline of a component that is known already."""
+    spacing = np.linalg.norm(np.asarray(affine)[:3, :3], axis=0)
+    window = tuple(slice(s, s + n) for s, n in zip(found.start, found.inside.shape))
+    filled = ndimage.binary_fill_holes(found.inside) & inside[window]
+    body = _without_branches(filled, spacing)
+    region = np.zeros(inside.shape, dtype=bool)
+    region[window] = body
+    volume = float(body.sum() * abs(np.linalg.det(affine[:3, :3])) / 1000.0)
+    return Outline(Volume(region, np.array(affine, dtype=np.float64)), volume, diameter(body, affine))
+
+
+def diameter(region: np.ndarray, affine: np.ndarray) -> float:
+    """Largest extent in mm of a boolean region over 500 directions, its voxels taken for balls of their own width."""
+    points = np.argwhere(region & ~ndimage.binary_erosion(region)) @ np.asarray(affine)[:3, :3].T
+    if not len(points):
+        return 0.0
+    count = 500
+    turn = np.pi * (1 + 5**0.5) * (np.arange(count) + 0.5)
+    height = 1 - (np.arange(count) + 0.5) / count  # half of a sphere: a direction and its opposite measure the same
+    flat = np.sqrt(1 - height**2)
+    directions = np.stack([flat * np.cos(turn), flat * np.sin(turn), height])
+    along = points @ directions
+    width = np.linalg.norm(np.asarray(affine)[:3, :3].T @ directions, axis=0)
+    return float((along.max(axis=0) - along.min(axis=0) + width).max())
+
+
+def _without_branches(region: np.ndarray, spacing: np.ndarray, radius_mm: float = 2.0) -> np.ndarray:
+    """The largest part that an opening of ``radius_mm`` leaves, grown back by that much within the region; else all of it."""
+    reach = np.floor(radius_mm / spacing).astype(int)
+    if not reach.any():
+        return region  # voxels wider than a vessel
+    axes = [((np.arange(-r, r + 1)) * s) ** 2 for r, s in zip(reach, spacing)]
+    ball = (axes[0][:, None, None] + axes[1][None, :, None] + axes[2][None, None, :]) <= radius_mm**2
+    padded = np.pad(region, [(r, r) for r in reach])
+    labels, count = ndimage.label(ndimage.binary_erosion(padded, ball))
+    if not count:
+        return region
+    core = labels == 1 + int(np.argmax(np.bincount(labels.ravel())[1:]))
+    grown = ndimage.binary_dilation(ndimage.binary_dilation(core, ball), ndimage.generate_binary_structure(3, 1)) & padded
+    return grown[tuple(slice(r, n - r) for r, n in zip(reach, grown.shape))]
+
+
+def region_curve(exam: Exam, region: Volume) -> dict[str, Any]:
+    """Mean enhancement over time of a boolean region on any grid, in the form of ``kinetics.curve_at``.
+
+    enhancement: % of the region's mean pre-contrast signal, or signal units where only subtractions exist.
+    Raises InputError when the region holds no voxel of the exam.
+    """
+    held = region if region.same_grid(exam.grid) else resample(_bytes(region), exam.grid.shape, exam.grid.affine, nearest=True)
+    index = np.argwhere(held.array)
+    if not len(index):
+        raise InputError("The finding's outline holds no voxel of the exam; outline it again on the exam's own grid.")
+    window = tuple(slice(a, b) for a, b in zip(index.min(axis=0), index.max(axis=0) + 1))
+    chosen = held.array[window].astype(bool)
+    post = np.array([float(p.volume.array[window][chosen].astype(np.float64).mean()) for p in exam.post])
+    if exam.pre is not None:
+        before = float(exam.pre.volume.array[window][chosen].astype(np.float64).mean())
+        curve, unit = (100.0 * (post - before) / before, "%") if before > 0 else (post - before, "a.u.")
+    else:
+        curve, unit = post - np.asarray(exam.offsets, dtype=np.float64), "a.u."
+    times = exam.times_s
+    wash_in, wash_out, kind = describe(curve, times)
+    return {
+        "times_s": None if times is None else [round(float(t), 1) for t in times],
+        "enhancement": [round(float(c), 2) for c in curve],
+        "unit": unit,
+        "wash_in": round(wash_in, 1),
+        "wash_out": None if wash_out is None else round(wash_out, 1),
+        "type": kind,
+        "ras_mm": [round(float(c), 2) for c in apply_affine(exam.grid.affine, index.mean(axis=0))],
+    }
+
+
+def _bytes(region: Volume) -> Volume:
+    return region.with_array(region.array.astype(np.uint8))
+
+
+def skin_depth(inside: np.ndarray, affine: np.ndarray, ras_mm: Sequence[float], skin_mm: float = 0.0) -> float:
+    """Shortest distance in mm from a place to the air in front of and beside the breasts; 0 on the skin and outside.
+
+    inside, affine: the mask on a model's grid (index j towards A). skin_mm: how far in front of the mask's surface the skin
+    lies (``MaskSettings.skin_mm``). Air is what lies in front of the mask; where a column holds no mask, what lies in
+    front of the back of the nearest column that does. The back of the mask is chest wall, not skin. Raises InputError for
+    an empty mask.
+    """
+    met = inside.any(axis=1)
+    if not met.any():
+        raise InputError("The breast mask is empty inside the model's field of view; check the exam.")
+    spacing = np.linalg.norm(np.asarray(affine)[:3, :3], axis=0)
+    front = inside.shape[1] - 1 - np.argmax(inside[:, ::-1, :], axis=1)
+    back = np.argmax(inside, axis=1)
+    nearest = ndimage.distance_transform_edt(~met, sampling=spacing[[0, 2]], return_distances=False, return_indices=True)
+    air = np.where(met, front + 0.5 + skin_mm / spacing[1], back[tuple(nearest)] - 0.5)  # air from this index j on, to the front
+    i, j, k = apply_affine(np.linalg.inv(affine), np.asarray(ras_mm))
+    gaps = [np.maximum(np.abs(np.arange(n) - c) - 0.5, 0) * s for n, c, s in ((met.shape[0], i, spacing[0]), (met.shape[1], k, spacing[2]))]
+    ahead = np.maximum(air - j, 0) * spacing[1]
+    return float(np.sqrt((gaps[0][:, None] ** 2 + gaps[1][None, :] ** 2 + ahead**2).min()))
+
+
+def side(affine: np.ndarray, ras_mm: Sequence[float], middle: float) -> str:
+    """Which breast: "right" or "left" of the sternum, the patient's. middle: ``ModelInput.middle``, index i of the grid of ``affine``."""
+    return "right" if apply_affine(np.linalg.inv(affine), np.asarray(ras_mm))[0] > middle else "left"

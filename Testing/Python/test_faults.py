@@ -1,0 +1,321 @@
+"""Bad inputs and interrupted writes: a bounded part of ``python -m Testing.faults`` and ``Testing.faults.kills``."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import CHECKOUT
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from BreastCMSLLib import output
+from BreastCMSLLib.errors import InputError, ModelError, OutputError
+from BreastCMSLLib.readers.headers import check_file
+from Testing.faults import __main__ as faults
+from Testing.faults import generators, independent, judge  # noqa: F401  (independent registers its generators)
+from Testing.faults.bases import prepare
+
+
+@pytest.fixture(scope="session")
+def bases(tmp_path_factory):
+    return prepare(tmp_path_factory.mktemp("faults") / "bases", real=False)
+
+
+def test_bad_inputs_are_refused_in_one_sentence_or_read_whole(bases):
+    """A few hundred inputs of every generator, and all that ever failed: no crash, nothing untyped, nothing partial."""
+    options = argparse.Namespace(count=500, seed=int(os.environ.get("BREASTCMSL_FAULT_SEED", "0")), only=None, workers=1, time_limit=60.0)
+    report = faults.campaign(bases, options)
+    assert report["inputs"] >= 500 and not report["failures"], json.dumps(report["failures"][:3], indent=1)
+    assert report["typed_errors"] > 200 and report["accepted"] > 50
+    assert report["largest_mb"] < 400, report["largest"]
+    assert set(report["generators"]) | set(report["skipped"]) == set(generators.GENERATORS)
+
+
+def test_the_harness_sees_what_it_must_see(bases, tmp_path, monkeypatch):
+    """A reader that lets a truncated file through, raises another error, or names nothing, is caught."""
+    parameters = {"base": "nii", "file": "ax dyn pre.nii", "keep": 2983}
+    assert judge.run("volume-truncated", parameters, bases, tmp_path).verdict == judge.TYPED
+    monkeypatch.setattr("BreastCMSLLib.readers.files.check_file", lambda path: None)
+    assert judge.run("volume-truncated", parameters, bases, tmp_path).verdict == judge.PARTIAL
+
+    def broken(*arguments, **options):
+        raise KeyError("x")
+
+    monkeypatch.setattr("BreastCMSLLib.readers.files.check_file", broken)
+    assert judge.run("volume-truncated", parameters, bases, tmp_path).verdict == judge.UNTYPED
+
+    def nameless(*arguments, **options):
+        raise InputError("Something is wrong.")
+
+    monkeypatch.setattr("BreastCMSLLib.readers.files.check_file", nameless)
+    assert judge.run("volume-truncated", parameters, bases, tmp_path).verdict == judge.UNTYPED
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_crash_a_hang_and_hunger_are_counted(bases, monkeypatch, tmp_path):
+    """The pool outlives a worker that dies, one that never answers, and one that wants all memory."""
+    if sys.platform != "linux":
+        pytest.skip("memory is limited on Linux only")
+    from Testing.faults.pool import run_all
+
+    hook = tmp_path / "sitecustomize.py"
+    hook.write_text(
+        "import Testing.faults.judge as judge, os, time\n"
+        "def read(case):\n"
+        "    base = os.path.basename(os.path.dirname(os.path.realpath(case.paths[0])))\n"
+        "    if base == 'nii': os.abort()\n"
+        "    if base == 'mha': time.sleep(600)\n"
+        "    return bytearray(8 << 30)\n"
+        "judge.read = read\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), str(CHECKOUT)]))
+    jobs = [
+        ("volume-bytes", {"base": b, "file": f"ax dyn pass 2{e}", "operations": []}, False)
+        for b, e in (("nii", ".nii"), ("mha", ".mha"), ("nrrd", ".nrrd"))
+    ]
+    found = {o.parameters["base"]: o for o in run_all(jobs, bases, limit_s=1.0)}
+    assert found["nii"].verdict == judge.CRASH and "SIGABRT" in found["nii"].message
+    assert found["mha"].verdict == judge.TIMEOUT
+    assert found["nrrd"].verdict == judge.UNTYPED and "MemoryError" in found["nrrd"].message
+
+
+NAMES = ["volume-bytes", "header-text", "header-nifti", "dicom-bytes", "dicom-elements", "dicom-study", "request", "folder"]
+
+
+@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(name=st.sampled_from(NAMES), rng=st.randoms(use_true_random=False))
+def test_hypothesis_finds_nothing_either(bases, tmp_path_factory, name, rng):
+    """The same generators driven by hypothesis, which shrinks what it finds."""
+    parameters = generators.GENERATORS[name].pick(rng, bases)
+    outcome = judge.run(name, parameters, bases)
+    assert outcome.verdict in (judge.TYPED, judge.ACCEPTED), (outcome.message, parameters)
+
+
+def test_inputs_are_reproducible(bases):
+    """A seed gives the same parameters, and they survive JSON: that is how a failing input is kept."""
+    for name, entry in generators.GENERATORS.items():
+        if entry.available(bases):
+            continue
+        first, again = judge.pick(name, 7, bases), judge.pick(name, 7, bases)
+        assert json.dumps(first) == json.dumps(again), name
+        assert json.dumps(json.loads(json.dumps(first))) == json.dumps(first)
+
+
+@pytest.mark.parametrize("kind", ["nrrd", "mha", "nii", "members", "4d", "nrrd-tail", "nii-tail", "dicom"])
+def test_a_bomb_is_refused_before_it_costs_memory(bases, tmp_path, kind):
+    sizes = [12, 11, 10] if kind.endswith("tail") else [1024, 1024, 1024]
+    outcome = judge.run("bomb", {"format": kind, "sizes": sizes, "bits": 8}, bases, tmp_path)
+    assert outcome.verdict == judge.TYPED and outcome.peak_mb < 64, outcome
+
+
+@pytest.mark.parametrize("base", ["nrrd", "nrrd-gz", "nhdr", "nii", "nii-gz", "mha", "mha-z", "mhd", "4d-nrrd", "4d-nii"])
+def test_undamaged_files_pass_the_header_check(bases, base):
+    for file in (bases / base).iterdir():
+        if file.suffix != ".raw":
+            header = check_file(file)
+            assert np.prod(header.sizes) * 2 == header.bytes
+
+
+def test_a_flipped_bit_in_packed_voxels_is_noticed(bases, tmp_path):
+    """The check sum of the gzip stream is verified: ITK would hand over the altered voxels."""
+    data = bytearray((bases / "nii-gz" / "ax dyn pre.nii.gz").read_bytes())
+    noticed = 0
+    for position in range(400, len(data) - 8, 97):
+        path = tmp_path / "flipped.nii.gz"
+        path.write_bytes(data[:position] + bytes([data[position] ^ 16]) + data[position + 1 :])
+        with pytest.raises(InputError, match="flipped.nii.gz"):
+            check_file(path)
+        noticed += 1
+    assert noticed > 10
+
+
+# ---------------------------------------------------------------- results: old or new
+
+
+def results(folder: Path, text: str, names=output.FILES) -> Path:
+    folder.mkdir(parents=True)
+    for name in names:
+        (folder / name).write_text(f"{text} {name}")
+    return folder
+
+
+def state(folder: Path) -> dict[str, str]:
+    return {p.name: p.read_text() for p in folder.iterdir() if not p.name.startswith(".") and p.is_file()}
+
+
+def ends_before(step: int, mode: str, made: Path, out: Path) -> int:
+    """Exit status of a process that exchanges the results and ends before its ``step``-th file operation: 9, or 0 when done."""
+    child = os.fork()
+    if child:
+        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    count = 0
+
+    def counted(call):
+        def wrapper(*arguments, **options):
+            nonlocal count
+            count += 1
+            if count == step:
+                os._exit(9)
+            return call(*arguments, **options)
+
+        return wrapper
+
+    def no_swap(a, b):
+        raise OSError(22, "not here")
+
+    try:
+        for name in ("replace", "rename", "link", "unlink", "mkdir"):
+            setattr(os, name, counted(getattr(os, name)))
+        output._swap = no_swap if mode == "files" else counted(output._swap)
+        output._put_in_place(made, out)
+        os._exit(0)
+    finally:
+        os._exit(1)
+
+
+@pytest.mark.parametrize("mode", ["folders", "files"])
+def test_killed_at_every_step_of_the_exchange(tmp_path, mode, monkeypatch):
+    """The process ends before the first, second, … file operation: old or new, and the user's file stays."""
+    if sys.platform not in ("linux", "darwin"):
+        pytest.skip("needs processes that fork, and folders that can be swapped")
+    seen = set()
+    for step in range(1, 40):
+        out = results(tmp_path / f"{mode}{step}" / "out", "old")
+        (out / "notes.txt").write_text("mine")
+        before = state(out)
+        private = output._private_folder(out)
+        results(private / "new", "new", output.FILES[:4])
+        status = ends_before(step, mode, private / "new", out)
+        assert status in (0, 9)
+        wanted = {**{name: f"new {name}" for name in output.FILES[:4]}, "notes.txt": "mine"}
+        found = state(out)
+        if mode == "folders" or "result.json" in found:  # without a swap, a result.json says that all is there
+            assert found in (before, wanted), (step, found)
+        with monkeypatch.context() as patch:
+            patch.setattr(output, "_is_abandoned", lambda private: True)
+            output.recover(out)
+        found = state(out)
+        assert found in (before, wanted), (step, found)
+        assert [p.name for p in out.parent.iterdir()] == ["out"] and not [p for p in out.iterdir() if p.name.startswith(".")]
+        seen.add(found == wanted)
+        if status == 0:
+            break
+    assert status == 0 and seen == {True, False}
+
+
+def test_what_another_process_is_writing_is_left_alone(tmp_path):
+    out = results(tmp_path / "out", "old")
+    mine = output._private_folder(out)
+    foreign = mine.with_name(mine.name.replace("breastcmsl-", "breastcmsl-00000000-", 1))
+    foreign.mkdir()
+    output.recover(out)
+    assert mine.is_dir() and foreign.is_dir()
+    os.utime(foreign, (1, 1))
+    output.recover(out)
+    assert mine.is_dir() and not foreign.exists()
+    if os.name == "posix":
+        assert mine.stat().st_mode & 0o077 == 0
+
+
+def test_folders_with_folders_in_them_keep_everything(tmp_path):
+    out = results(tmp_path / "out", "old")
+    (out / "sub").mkdir()
+    (out / "sub" / "x").write_text("mine")
+    made = results(output._private_folder(out) / "new", "new", output.FILES[:2])
+    output._put_in_place(made, out)
+    assert state(out) == {name: f"new {name}" for name in output.FILES[:2]} and (out / "sub" / "x").read_text() == "mine"
+
+
+@pytest.mark.parametrize("failing", ["replace", "fsync", "mkdtemp"])
+def test_a_full_disk_leaves_the_earlier_results(tmp_path, monkeypatch, failing):
+    out = results(tmp_path / "out", "old")
+    before = state(out)
+
+    def full(*arguments, **options):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(output, "_swap", full)
+    monkeypatch.setattr(
+        *{"replace": (os, "replace", full), "fsync": (os, "fsync", full), "mkdtemp": (output.tempfile, "mkdtemp", full)}[failing]
+    )
+
+    class Analysis:
+        heatmap = None
+        result: dict = {}
+        further_maps: dict = {}
+
+    monkeypatch.setattr(output, "write_volume", lambda volume, path: path.write_text("new"))
+    monkeypatch.setattr("BreastCMSLLib.readers.headers.check_file", lambda path: None)
+    with pytest.raises(OutputError, match="No space left"):
+        output.write_results(None, Analysis(), out, scene=False)
+    assert state(out) == before and [p.name for p in tmp_path.iterdir()] == ["out"]
+
+
+def test_a_volume_that_was_not_written_whole_is_noticed(tmp_path):
+    import SimpleITK as sitk
+
+    path = tmp_path / "heatmap.nrrd"
+    sitk.WriteImage(sitk.GetImageFromArray(np.random.default_rng(0).random((8, 8, 8), np.float32)), str(path), useCompression=True)
+    output._check_whole(path)
+    path.write_bytes(path.read_bytes()[:-20])
+    with pytest.raises(OSError, match=r"heatmap\.nrrd"):
+        output._check_whole(path)
+
+
+def test_a_bundle_is_replaced_whole(tmp_path, monkeypatch):
+    """Saving over a bundle is cut off before each of its file operations: the old bundle loads, or the new one."""
+    from phantom import smoothing_network
+
+    from BreastCMSLLib import weights
+    from BreastCMSLLib.network import NetworkSettings
+    from BreastCMSLLib.preprocessing import InputContract
+
+    class Killed(BaseException):
+        pass
+
+    def save(width):
+        network = smoothing_network(NetworkSettings(width=width, blocks=(1, 1), strides=(1, 2)))
+        return weights.save_bundle(tmp_path, "m", network, InputContract(), threshold=0.5, description="", training_data="", evidence={})
+
+    seen = []
+    for step in range(1, 8):
+        card, count = save(1), 0
+        with monkeypatch.context() as patch:
+            for name in ("replace", "fsync"):
+                call = getattr(os, name)
+
+                def counted(*arguments, call=call, step=step):
+                    nonlocal count
+                    count += 1
+                    if count == step:
+                        raise Killed
+                    return call(*arguments)
+
+                patch.setattr(os, name, counted)
+            try:
+                save(2)
+                done = True
+            except Killed:
+                done = False
+        seen.append(weights.load_bundle(card).network.settings.width)
+        if done:
+            break
+    assert done and set(seen) == {1, 2} and sorted(seen) == seen
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["m.json", "m.safetensors"]
+
+
+def test_settings_that_would_fill_the_memory_are_refused(bases, tmp_path):
+    from BreastCMSLLib.weights import load_bundle
+
+    for group, name, value in (("architecture", "width", 10**9), ("architecture", "blocks", [10**6, 1]), ("input", "size", [10**5] * 3)):
+        (tmp_path / name).mkdir()
+        parameters = {"what": "settings", "group": group, "name": name, "value": value, "rehash": True, "operations": []}
+        case = generators.GENERATORS["bundle"].make(parameters, bases, tmp_path / name)
+        with pytest.raises(ModelError, match=rf"small\.json.*{name}"):
+            load_bundle(case.paths[0])

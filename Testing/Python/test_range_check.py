@@ -1,0 +1,136 @@
+"""Exams the model was not made for are told from those it was: phantoms of each kind of wrong, and exams that are right."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from phantom import body_exam
+
+from BreastCMSLLib.errors import InputError
+from BreastCMSLLib.exam import Phase, make_exam
+from BreastCMSLLib.geometry import Volume
+from BreastCMSLLib.preprocessing import InputContract, preprocess
+from BreastCMSLLib.range_check import out_of_range
+
+AXIAL = np.array([[-2.0, 0, 0, 165.0], [0, -2.0, 0, 120.0], [0, 0, 2.5, -88.0], [0, 0, 0, 1]])
+SHAPE = (165, 120, 70)
+CONTRACT = InputContract(size=(170, 110, 64), spacing_mm=2.2)
+
+
+def places(shape=SHAPE, affine=AXIAL):
+    i, j, k = np.meshgrid(*[np.arange(n, dtype=np.float32) for n in shape], indexing="ij")
+    x = affine[0, 0] * i + affine[0, 3]
+    y = affine[1, 1] * j + affine[1, 3]
+    z = affine[2, 2] * k + affine[2, 3]
+    return x - x.mean(), y - y.mean(), z - z.mean()
+
+
+def exam_of(arrays, times=None, affine=AXIAL):
+    times = times or [90.0 * n for n in range(len(arrays))]
+    return make_exam(
+        [Phase(Volume(a.astype(np.float32), affine), f"phase {n}", time_s=t) for n, (a, t) in enumerate(zip(arrays, times, strict=True))],
+        kind="phases",
+    )
+
+
+def body(breasts=(-1, 1), *, noise=4.0, enhancement=8.0, phases=4, seed=0, implant=False, tissue=200.0):
+    """Chest, heart and breasts on the given sides, with a little glandular tissue that enhances."""
+    rng = np.random.default_rng(seed)
+    x, y, z = places()
+    shape_of = (x / 150) ** 2 + ((y + 80) / 90) ** 2 < 1
+    gland = np.zeros(SHAPE, np.float32)
+    held = np.zeros(SHAPE, bool)
+    for side in breasts:
+        shape_of = shape_of | (((x - side * 80) / 60) ** 2 + (y / 75) ** 2 + (z / 60) ** 2 < 1)
+        gland += np.exp(-(((x - side * 80) / 25) ** 2 + ((y - 25) / 25) ** 2 + (z / 25) ** 2))
+        held |= ((x - side * 80) / 38) ** 2 + ((y - 12) / 34) ** 2 + (z / 38) ** 2 < 1
+    base = tissue * shape_of.astype(np.float32)
+    if implant:
+        base[held] = 0.25 * tissue
+        gland[held] = 0
+    heart = ((x + 20) / 45) ** 2 + ((y + 75) / 40) ** 2 + (z / 50) ** 2 < 1
+    arrays = [base + rng.normal(0, noise, SHAPE)]
+    arrays += [base + enhancement * n * gland * 4 + enhancement * 20 * heart + rng.normal(0, noise, SHAPE) for n in range(1, phases)]
+    return [np.clip(a, 0, None) for a in arrays]
+
+
+def codes(exam) -> set[str]:
+    reasons = out_of_range(exam, preprocess(exam, CONTRACT))
+    assert all(r.text.endswith((".", "?")) and "\n" not in r.text for r in reasons)
+    return {r.code for r in reasons}
+
+
+def test_ordinary_exams_are_in_range():
+    assert codes(exam_of(body())) == set()
+    assert codes(body_exam(AXIAL, SHAPE, (-78, 20, 0))) == set()
+
+
+def test_the_simulated_exam_is_in_range():
+    from training.simulation import simulate
+
+    exam = simulate(9_000_002, True, voxel_mm=2.5, with_t1=True).exam
+    made = preprocess(exam, CONTRACT)
+    assert out_of_range(exam, made) == []
+
+
+def test_acquisitions_that_the_model_does_not_know():
+    arrays = body()
+    assert codes(exam_of(arrays[:2])) == {"phases"}
+    assert codes(exam_of(arrays, [0.0, 90.0, 100.0, 110.0])) == {"times"}
+    assert codes(exam_of(arrays, [0.0, 90.0, 180.0, 3000.0])) == {"times"}
+    assert codes(exam_of(arrays, [0.0, 2000.0, 2090.0, 2180.0])) == set()  # a pre-contrast phase taken long before is usual
+    exam = exam_of(arrays)
+    thick = AXIAL.copy()
+    thick[2, 2] = 5.0
+    phases = [replace(p, volume=Volume(p.volume.array[:, :, ::2], thick)) for p in (exam.pre, *exam.post)]
+    assert "spacing" in codes(make_exam(phases, kind="phases"))
+
+
+@pytest.mark.parametrize("side", [-1, 1])
+def test_one_breast(side):
+    assert codes(exam_of(body((side,)))) & {"one breast", "not a breast"}
+
+
+def test_enhancement_that_is_only_noise():
+    assert "noise" in codes(exam_of(body(enhancement=0.0)))
+
+
+def refused_or_flagged(exam) -> bool:
+    try:
+        return bool(codes(exam))
+    except InputError:
+        return True
+
+
+def test_things_that_are_no_breasts():
+    rng = np.random.default_rng(3)
+    x, y, z = places()
+    sphere = (x**2 + y**2 + z**2 < 80**2).astype(np.float32)
+    head = ((x / 75) ** 2 + (y / 95) ** 2 + (z / 85) ** 2 < 1).astype(np.float32)
+    brain = ((x / 62) ** 2 + (y / 80) ** 2 + (z / 65) ** 2 < 1) * (1 + 0.3 * np.sin(x / 9) * np.sin(y / 7) * np.sin(z / 8))
+    flat = ((np.abs(x) < 150) & (y < 20)).astype(np.float32)
+    for name, shape, lights in (
+        ("sphere", sphere, sphere),
+        ("head", head + 0.7 * brain, brain),
+        ("flat", flat, flat),
+        ("noise", 0 * x, 0 * x),
+    ):
+        arrays = [np.abs(200 * shape + rng.normal(0, 60 if name == "noise" else 4, SHAPE)) for _ in range(4)]
+        arrays = [a + 15 * n * lights * (1 + 0.5 * np.sin(x / 20)) for n, a in enumerate(arrays)]
+        assert refused_or_flagged(exam_of(arrays)), name
+
+
+def test_implants():
+    """Dark, textureless, not enhancing, a quarter of a litre: on an image where fat is bright."""
+    assert codes(exam_of(body(implant=True))) == {"implant"}
+
+
+@pytest.mark.parametrize("fixture", ["duke_folder", "mimbcd_files"])
+def test_real_exams_are_in_range(fixture, request):
+    from BreastCMSLLib.readers import read
+
+    source = request.getfixturevalue(fixture)
+    exam = read(source if fixture == "duke_folder" else sorted(source.values()))
+    assert out_of_range(exam, preprocess(exam, CONTRACT)) == []

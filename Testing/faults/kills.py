@@ -1,0 +1,286 @@
+"""``python -m Testing.faults.kills --count 200 --output faults.json``: analyses killed, starved of disk, robbed of their folder.
+
+Each trial begins with an output folder that holds the whole results of one exam and a file of the user, and lets
+another exam be analysed into it. Whatever happens, the folder must then hold the old results or the new, whole, and the
+user's file. ``lost`` counts the trials after which it does not.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import random
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import zipfile
+from collections import Counter
+from contextlib import suppress
+from pathlib import Path
+
+from .bases import CHECKOUT, prepare
+
+FILES = {"scene.mrb", "heatmap.nrrd", "result.json", "report.html", "overlay.png"}
+NOTE = "the user's own file"
+
+
+class Ground:
+    """The exams, the bundle and one undisturbed run of each, whose results are the old and whose times the measure."""
+
+    def __init__(self, folder: Path, bases: Path):
+        self.folder, self.model = folder, bases / "bundle" / "small.json"
+        subprocess.run([sys.executable, "-m", "Testing.faults.kills", "--make-exams", str(folder)], cwd=CHECKOUT, check=True)
+        self.old = folder / "old"
+        self._whole_run("a", self.old)
+        begin = time.monotonic()
+        self.new_id = self._whole_run("b", folder / "new")
+        self.seconds = time.monotonic() - begin
+        shutil.rmtree(folder / "new")
+        (self.old / "notes.txt").write_text(NOTE)
+        self.fingerprint = fingerprint(self.old)
+
+    def _whole_run(self, exam: str, out: Path) -> str:
+        done = subprocess.run(self.command(exam, out), cwd=CHECKOUT, env=environment(), capture_output=True, text=True, timeout=600)
+        if done.returncode:
+            raise RuntimeError(done.stderr)
+        return json.loads((out / "result.json").read_text())["exam_id"]
+
+    def command(self, exam: str, out: Path) -> list[str]:
+        model = ["--model", str(self.model), "--device", "cpu", "--progress", "json"]
+        return [sys.executable, "-m", "BreastCMSLLib", "analyze", str(self.folder / exam), "--output", str(out), *model]
+
+    def output(self, name: str) -> Path:
+        out = self.folder / name / "out"
+        shutil.copytree(self.old, out)
+        return out
+
+    def state(self, out: Path) -> str:
+        """ "old", "new", or what is wrong."""
+        if fingerprint(out) == self.fingerprint:
+            return "old"
+        return new_or_wrong(out, self.new_id)
+
+
+def environment() -> dict[str, str]:
+    return {**os.environ, "OMP_NUM_THREADS": "1", "QT_QPA_PLATFORM": "offscreen"}
+
+
+def fingerprint(folder: Path) -> dict[str, str]:
+    """Names and SHA-256 of what a user sees in a folder: hidden leftovers of a killed process do not count."""
+    return {p.name: hashlib.sha256(p.read_bytes()).hexdigest() for p in sorted(folder.iterdir()) if not p.name.startswith(".")}
+
+
+def new_or_wrong(out: Path, exam_id: str) -> str:
+    names = {p.name for p in out.iterdir() if not p.name.startswith(".")}
+    if names != FILES | {"notes.txt"}:
+        return f"holds {sorted(names)}"
+    if (out / "notes.txt").read_text() != NOTE:
+        return "the user's file has changed"
+    try:
+        result = json.loads((out / "result.json").read_text())
+        from BreastCMSLLib.readers.headers import check_file
+
+        check_file(out / "heatmap.nrrd")
+        with zipfile.ZipFile(out / "scene.mrb") as archive:
+            whole = archive.testzip() is None
+            scene = archive.read(next(n for n in archive.namelist() if n.endswith(".mrml"))).decode()
+    except Exception as error:
+        return f"{type(error).__name__}: {error}"
+    belongs = [result["exam_id"], (out / "report.html").read_text(), scene]
+    if not whole or not all(exam_id in text for text in belongs) or (out / "overlay.png").read_bytes()[-8:-4] != b"IEND":
+        return "results of two exams, or not whole"
+    return "new"
+
+
+def make_exams(folder: Path) -> None:
+    """Two small exams of three phases as NRRD."""
+    sys.path.insert(0, str(CHECKOUT / "Testing" / "Python"))
+    import numpy as np
+    import SimpleITK as sitk
+    from phantom import body_exam
+
+    from BreastCMSLLib.geometry import to_sitk
+
+    for seed, name in enumerate("ab"):
+        (folder / name).mkdir(parents=True)
+        exam = body_exam(np.diag([-8.0, -8.0, 8.0, 1.0]), (42, 32, 22), (-78, 20, 0), seed=seed)
+        for number, phase in enumerate([exam.pre, *exam.post][:3]):
+            sitk.WriteImage(to_sitk(phase.volume), str(folder / name / f"phase {number}.nrrd"))
+
+
+# ---------------------------------------------------------------- trials
+
+
+def kill_trial(ground: Ground, number: int, rng: random.Random) -> tuple[str, str]:
+    """Kill -9 of the analysis, or of the process that started it, at a random moment; two in three while results are written."""
+    out = ground.output(f"kill-{number}")
+    parent_dies, late = rng.random() < 0.3, rng.random() < 0.67
+    command = ground.command("b", out)
+    if parent_dies:
+        code = "import subprocess, sys; sys.exit(subprocess.Popen(sys.argv[1:], stdout=1, stderr=subprocess.DEVNULL).wait())"
+        command = [sys.executable, "-c", code, *command]
+    process = subprocess.Popen(
+        command, cwd=CHECKOUT, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, start_new_session=True
+    )
+    if late:
+        wanted = rng.choice(["map", "scene", "save", "save"])
+        for line in process.stdout:
+            with suppress(ValueError):
+                if json.loads(line).get("stage") == wanted:
+                    break
+        time.sleep(rng.choice([0.0, rng.random() * 0.02, rng.random() * 0.2 * ground.seconds]))
+    else:
+        time.sleep(rng.random() * ground.seconds)
+    with suppress(ProcessLookupError):
+        (os.kill if parent_dies else os.killpg)(process.pid, signal.SIGKILL)
+    process.wait()
+    if parent_dies:  # the child goes on, or ends because nobody reads its progress
+        with suppress(ValueError, OSError):
+            process.stdout.close()
+        limit = time.monotonic() + 20 * ground.seconds + 60
+        while _group_alive(process.pid) and time.monotonic() < limit:
+            time.sleep(0.05)
+    return ("parent" if parent_dies else "child") + (" while writing" if late else ""), ground.state(out)
+
+
+def _group_alive(group: int) -> bool:
+    try:
+        os.killpg(group, 0)
+        return True
+    except (ProcessLookupError, PermissionError):
+        return False
+
+
+def starved_trial(ground: Ground, number: int, rng: random.Random) -> tuple[str, str]:
+    """No file may grow beyond a limit: the writes fail as on a full disk, each time somewhere else."""
+    out = ground.output(f"starved-{number}")
+    limit = int(10 ** rng.uniform(2, 5.5))
+    done = subprocess.run(
+        ground.command("b", out),
+        cwd=CHECKOUT,
+        env={**environment(), "PYTHONDONTWRITEBYTECODE": "1"},
+        capture_output=True,
+        text=True,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)),
+    )
+    return "file size limit", _with_status(ground, out, done, (0, 2))
+
+
+def _with_status(ground: Ground, out: Path, done, allowed) -> str:
+    state = ground.state(out)
+    if done.returncode not in allowed or "Traceback" in done.stderr:
+        return f"exit {done.returncode}: {done.stderr[-300:]}"
+    if state == "new" and done.returncode:
+        return "new results, but reported as failed"
+    if state == "old" and not done.returncode:
+        return "old results, but reported as done"
+    left = [p.name for p in [*out.iterdir(), *out.parent.iterdir()] if p.name.startswith(".")]
+    return f"left {left}" if left else state
+
+
+def full_disk_trial(ground: Ground, number: int, rng: random.Random) -> tuple[str, str] | None:
+    """A disk with a few hundred kilobytes left, or one that may only be read. None where disks cannot be mounted."""
+    place = ground.folder / f"disk-{number}"
+    place.mkdir()
+    held = sum(p.stat().st_size for p in ground.old.iterdir())
+    size = held + 65536 + int(rng.random() * 1.5 * held)
+    if (
+        shutil.which("mount") is None
+        or subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", place], capture_output=True).returncode
+    ):
+        place.rmdir()
+        return None
+    try:
+        out = place / "out"
+        shutil.copytree(ground.old, out)
+        read_only = rng.random() < 0.3
+        if read_only:
+            subprocess.run(["mount", "-o", "remount,ro", place], check=True, capture_output=True)
+        done = subprocess.run(ground.command("b", out), cwd=CHECKOUT, env=environment(), capture_output=True, text=True)
+        state = _with_status(ground, out, done, (2,) if read_only else (0, 2))
+        return ("read-only disk" if read_only else "full disk"), state
+    finally:
+        subprocess.run(["umount", "-l", place], capture_output=True)
+
+
+def vanishing_trial(ground: Ground, number: int, rng: random.Random) -> tuple[str, str]:
+    """The share goes away in the middle: the folder above the output is renamed at a random moment."""
+    out = ground.output(f"share-{number}")
+    gone = out.parent.with_name(out.parent.name + "-gone")
+    timer = threading.Timer(rng.random() * 1.1 * ground.seconds, lambda: os.rename(out.parent, gone))
+    timer.start()
+    done = subprocess.run(ground.command("b", out), cwd=CHECKOUT, env=environment(), capture_output=True, text=True)
+    timer.join()
+    if done.returncode not in (0, 2) or "Traceback" in done.stderr:
+        return "vanishing folder", f"exit {done.returncode}: {done.stderr[-300:]}"
+    states = {ground.state(gone / "out")}
+    if out.exists():  # it was made again: then by whole results and nothing else
+        names = {p.name for p in out.iterdir() if not p.name.startswith(".")}
+        states.add("new" if names == FILES else f"made again with {sorted(names)}")
+    return "vanishing folder", next((s for s in states if s not in ("old", "new")), sorted(states)[0])
+
+
+def campaign(count: int, seed: int, bases: Path, folder: Path) -> dict:
+    """``count`` kills and a tenth as many of each other trial."""
+    ground = Ground(folder, bases)
+    kinds: dict[str, Counter] = {}
+    lost: list[str] = []
+    trials = [kill_trial] * count + [starved_trial, full_disk_trial, vanishing_trial] * max(1, count // 10)
+    kills = 0
+    start = time.monotonic()
+    for number, trial in enumerate(trials):
+        done = trial(ground, number, random.Random(seed * 1_000_003 + number))
+        if done is None:
+            continue
+        kind, state = done
+        kills += trial is kill_trial
+        kinds.setdefault(kind, Counter())[state if state in ("old", "new") else "lost"] += 1
+        if state not in ("old", "new"):
+            lost.append(f"{kind} (trial {number}): {state}")
+            print(lost[-1], file=sys.stderr, flush=True)
+        for leftover in ground.folder.glob(f"*-{number}*"):
+            shutil.rmtree(leftover, ignore_errors=True)
+        if (number + 1) % 20 == 0:
+            print(f"{number + 1} of {len(trials)} trials, {len(lost)} lost, {time.monotonic() - start:.0f} s", file=sys.stderr, flush=True)
+    return {
+        "kills": kills,
+        "lost": len(lost),
+        "kill_campaign": {
+            "trials": {kind: dict(counts) for kind, counts in sorted(kinds.items())},
+            "one_run_s": round(ground.seconds, 2),
+            "seconds": round(time.monotonic() - start, 1),
+            "seed": seed,
+            "failures": lost,
+        },
+    }
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m Testing.faults.kills", description=__doc__)
+    parser.add_argument("--count", type=int, default=200, help="kills; a tenth as many of each other trial")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--output", type=Path, default=Path("faults.json"), help="the counts are added to this file")
+    parser.add_argument("--bases", type=Path, help="the undamaged inputs of Testing.faults, to use them again")
+    parser.add_argument("--make-exams", type=Path, help=argparse.SUPPRESS)
+    options = parser.parse_args(arguments)
+    if options.make_exams:
+        make_exams(options.make_exams)
+        return 0
+    with tempfile.TemporaryDirectory(prefix="breastcmsl-kills-") as temporary:
+        bases = prepare(options.bases or Path(temporary, "bases"))
+        report = campaign(options.count, options.seed, bases, Path(temporary, "ground"))
+    whole = json.loads(options.output.read_text()) if options.output.exists() else {}
+    options.output.write_text(json.dumps({**whole, **report}, indent=1) + "\n")
+    print(json.dumps(report["kill_campaign"]["trials"]))
+    return 1 if report["lost"] else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,157 @@
+"""Worker processes with a time and a memory limit; one that hangs or dies costs one input, not the run."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import shutil
+import signal
+import tempfile
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from .judge import CRASH, TIMEOUT, Outcome
+
+_RECYCLE = 400  # inputs after which a worker is replaced, so that one slow leak cannot colour the figures
+
+
+class Worker:
+    """One process. Bundles need PyTorch, whose threads and libraries the readers' limit must not have to cover."""
+
+    def __init__(self, bases: Path, scratch: Path, with_torch: bool):
+        self.arguments = (bases, scratch, with_torch)
+        self.process = None
+        self._start()
+
+    def _start(self) -> None:
+        context = multiprocessing.get_context("spawn")
+        self.pipe, far = context.Pipe()
+        self.process = context.Process(target=_serve, args=(far, *self.arguments), daemon=True)
+        self.process.start()
+        far.close()
+        self.done = 0
+        self.job = None
+        self._expect(120.0)  # loading the libraries is not the input's time
+
+    def _expect(self, seconds: float) -> None:
+        if not self.pipe.poll(seconds):
+            raise RuntimeError("a worker did not start")
+        self.pipe.recv()
+
+    def send(self, name: str, parameters: dict, limit_s: float) -> None:
+        self.job, self.limit_s = (name, parameters), limit_s
+        self.since, self.used = time.monotonic(), self._processor_s()
+        self.pipe.send((name, parameters))
+
+    def result(self) -> Outcome | None:
+        """What became of the job, None while it runs."""
+        if self.pipe.poll(0):
+            try:
+                outcome = self.pipe.recv()
+                self.job = None
+                self.done += 1
+                if self.done >= _RECYCLE:
+                    self.stop()
+                    self._start()
+                return outcome
+            except EOFError:
+                pass
+        name, parameters = self.job
+        if not self.process.is_alive() or self._hung_up():
+            self.process.join(5)
+            code = self.process.exitcode
+            outcome = Outcome(CRASH, f"the process died ({signal.Signals(-code).name if code and code < 0 else code})", name, parameters)
+        elif self._is_late():
+            outcome = Outcome(TIMEOUT, "no answer in time", name, parameters)
+        else:
+            return None
+        self.stop()
+        self._start()
+        return outcome
+
+    def _is_late(self) -> bool:
+        """By processor time, so that a busy computer is not taken for a slow reader; by the clock when it only waits."""
+        waited = time.monotonic() - self.since
+        return waited > 10 * self.limit_s or (waited > self.limit_s and self._processor_s() - self.used > self.limit_s)
+
+    def _processor_s(self) -> float:
+        try:
+            with open(f"/proc/{self.process.pid}/stat") as file:
+                fields = file.read().rpartition(")")[2].split()
+            return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        except (OSError, IndexError, ValueError):
+            return time.monotonic()
+
+    def _hung_up(self) -> bool:
+        try:
+            return self.pipe.poll(0) and False
+        except (EOFError, OSError):
+            return True
+
+    def stop(self) -> None:
+        self.pipe.close()
+        self.process.kill()
+        self.process.join(10)
+
+
+def _serve(pipe, bases: Path, scratch: Path, with_torch: bool) -> None:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    os.environ["ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS"] = "1"
+    import pydicom  # noqa: F401
+    import SimpleITK  # noqa: F401
+
+    from BreastCMSLLib import readers  # noqa: F401
+
+    from . import independent, judge  # noqa: F401
+
+    if with_torch:
+        import torch
+
+        from BreastCMSLLib import weights  # noqa: F401
+
+        torch.set_num_threads(1)
+        torch.nn.functional.conv3d(torch.ones(1, 1, 8, 8, 8), torch.ones(1, 1, 3, 3, 3))  # its kernels claim memory at first use
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # libraries print about damaged files
+    judge.limit_memory()
+    pipe.send(None)
+    while True:
+        try:
+            name, parameters = pipe.recv()
+        except (EOFError, OSError):
+            return
+        pipe.send(judge.run(name, parameters, bases, scratch))
+
+
+def run_all(jobs: Iterable[tuple[str, dict, bool]], bases: Path, *, workers: int = 1, limit_s: float = 30.0) -> Iterator[Outcome]:
+    """The outcome of each (generator, parameters, needs PyTorch), in the order they end. limit_s: of processor time for one input,
+    and a tenth of what it may take by the clock.
+    """
+    scratch = Path(tempfile.mkdtemp(prefix="breastcmsl-faults-"))
+    pools: dict[bool, list[Worker]] = {False: [], True: []}
+    try:
+        for name, parameters, with_torch in jobs:
+            while True:
+                pool = pools[with_torch]
+                for worker in [w for side in pools.values() for w in side if w.job is not None]:
+                    outcome = worker.result()
+                    if outcome is not None:
+                        yield outcome
+                free = next((w for w in pool if w.job is None), None)
+                if free is None and len(pool) < workers:
+                    free = Worker(bases, scratch, with_torch)
+                    pool.append(free)
+                if free is not None and sum(w.job is not None for side in pools.values() for w in side) < workers:
+                    break
+                time.sleep(0.0005)
+            free.send(name, parameters, limit_s)
+        while busy := [w for side in pools.values() for w in side if w.job is not None]:
+            for worker in busy:
+                outcome = worker.result()
+                if outcome is not None:
+                    yield outcome
+            time.sleep(0.001)
+    finally:
+        for worker in pools[False] + pools[True]:
+            worker.stop()
+        shutil.rmtree(scratch, ignore_errors=True)
