@@ -69,7 +69,7 @@ train-smoke: $(STAMP)
 	$(BIN)/breastcmsl model verify build/smoke/model/smoke.json
 
 faults: $(STAMP)
-	$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e ".[faults]"
+	$(BIN)/python -m pip install --disable-pip-version-check --no-build-isolation -c constraints.txt -e ".[faults]"
 	$(BIN)/python -m Testing.faults --count 10000 --workers 2 --output faults.json
 	QT_QPA_PLATFORM=offscreen $(BIN)/python -m Testing.faults.kills --count 200 --output faults.json
 
