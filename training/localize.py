@@ -249,6 +249,19 @@ def summarise(rows: list[dict], is_called: np.ndarray) -> dict[str, dict]:
     return table
 
 
+def by_score(rows: list[dict], name: str, shares: Sequence[float] = (0.1, 0.25, 0.5, 1.0)) -> list[dict]:
+    """Figures of merit of a method over the share of malignant exams with the highest scores: how surely, how well placed."""
+    order = sorted(rows, key=lambda row: -row["logit"])
+    groups = []
+    for share in shares:
+        part = order[: max(1, round(share * len(order)))]
+        lines = [row["methods"][name] for row in part]
+        patients = [row["patient"] for row in part]
+        figures = metrics.localisation([line["mm"] for line in lines], [line["inside"] for line in lines], patients)
+        groups.append({"share": share, "lowest_logit": part[-1]["logit"], **figures})
+    return groups
+
+
 def choose(table: dict[str, dict], factor: float = 2.0) -> dict[str, str]:
     """best: the least mean miss by the paper's protocol. default: the same within ``factor`` times the seconds of plain COAM."""
     order = sorted(table, key=lambda name: (table[name]["called"]["mean_mm"], table[name]["seconds"]))
@@ -281,7 +294,15 @@ def markdown(result: dict) -> str:
             mean, middle = (" [{:.1f}, {:.1f}]".format(*f[f"{key}_95"]) if f["n"] else "" for key in ("mean_mm", "median_mm"))
             lines.append(
                 f"| {name} | {f['mean_mm']:.1f} ± {f['sd_mm']:.1f}{mean} | {f['median_mm']:.1f}{middle} | {f['hit10']:.3f} "
-                f"| {f['hit20']:.3f} | {f['pointing']:.3f} | {f['dice_map']:.2f} | {f['dice_outline']:.2f} | {figures['seconds']:.2f} |"
+                f"| {f['hit20']:.3f} | {f['pointing']:.3f} | {f['dice_map']:.2f} | {f['dice_outline']:.2f} | {figures['seconds']:.3f} |"
+            )
+    lines += ["", "By the score, over the malignant exams that score highest:", ""]
+    lines += ["| Method | share | n | mean ± sd | median | ≤ 10 mm | pointing |", "|---|---|---|---|---|---|---|"]
+    for name, groups in result["by_score"].items():
+        for g in groups:
+            lines.append(
+                f"| {name} | {g['share']:.0%} | {g['n']} | {g['mean_mm']:.1f} ± {g['sd_mm']:.1f} | {g['median_mm']:.1f} "
+                f"| {g['hit10']:.3f} | {g['pointing']:.3f} |"
             )
     lines += ["", f"What was hit where the peak misses by more than {FAR_MM:g} mm (all malignant exams):", ""]
     for name in dict.fromkeys(("COAM", "CAM", result["choice"]["default"], result["choice"]["best"])):
@@ -403,6 +424,7 @@ def compare(
         "choice": chosen or choose(table),
         "methods": table,
     }
+    result["by_score"] = {name: by_score(lines, name) for name in dict.fromkeys(("COAM", *result["choice"].values()))}
     result = evaluate.tidy(result)
     cache.write_atomically(output / "localisation.json", json.dumps(result, indent=1, ensure_ascii=False) + "\n")
     cache.write_atomically(output / "localisation.md", markdown(_numbers(result)))

@@ -39,7 +39,7 @@ class Cohort:
 
 # The sizes of ``paper`` are those of Luo et al. 2019: 1137 malignant and 578 benign patients, 1204 / 165 / 346 of them for
 # training, validation and test. Table 1 implies 231 malignant and 115 benign ones in the test set; of the others, validation
-# gets its share of both. Seeds lie apart from each other, from the demo's (9000001) and from the oracle's (70000000 on).
+# gets its share of both. Seeds lie apart from each other, from the demo's (9000020) and from the oracle's (70000000 on).
 COHORTS = {
     "smoke": Cohort(10_000_000, 4.4, (("train", 12, 12), ("validate", 4, 4), ("test", 4, 4))),
     "small": Cohort(20_000_000, 4.4, (("train", 1500, 1500), ("validate", 250, 250), ("test", 500, 500))),
