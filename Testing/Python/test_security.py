@@ -128,7 +128,7 @@ def test_the_library_speaks_to_no_network():
 # ---------------------------------------------------------------- one analysis, watched
 
 PATIENT = {
-    "PatientName": "Geheimrat^Zyx",
+    "PatientName": "Geheimrat^Zyxomelda",  # long: three letters stand in packed pixels by chance
     "PatientID": "PID-48151623",
     "PatientBirthDate": "19470321",
     "ReferringPhysicianName": "Vertraulich^Doktorandin",
@@ -328,7 +328,7 @@ def test_a_path_named_after_the_patient_stays_out_of_the_results(model, tmp_path
     """Folders are often named after patients: results tell series and UIDs, not where the files lay."""
     from BreastCMSLLib import cli
 
-    folder = tmp_path / "Geheimrat_Zyx_19470321"
+    folder = tmp_path / "Geheimrat_Zyxomelda_19470321"
     exam = body_exam(np.diag([-8.0, -8.0, 8.0, 1.0]), (42, 32, 22), (-78, 20, 0))
     write_dicom(folder, [exam.pre, *exam.post], seed=6)
     arguments = [
