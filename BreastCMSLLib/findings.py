@@ -12,7 +12,7 @@ from scipy import ndimage
 from .errors import InputError
 from .exam import Exam
 from .geometry import Volume, apply_affine, resample
-from .kinetics import describe
+from .kinetics import record
 from .localisation import Component, component
 
 
@@ -105,17 +105,7 @@ def region_curve(exam: Exam, region: Volume) -> dict[str, Any]:
         curve, unit = (100.0 * (post - before) / before, "%") if before > 0 else (post - before, "a.u.")
     else:
         curve, unit = post - np.asarray(exam.offsets, dtype=np.float64), "a.u."
-    times = exam.times_s
-    wash_in, wash_out, kind = describe(curve, times)
-    return {
-        "times_s": None if times is None else [round(float(t), 1) for t in times],
-        "enhancement": [round(float(c), 2) for c in curve],
-        "unit": unit,
-        "wash_in": round(wash_in, 1),
-        "wash_out": None if wash_out is None else round(wash_out, 1),
-        "type": kind,
-        "ras_mm": [round(float(c), 2) for c in apply_affine(exam.grid.affine, index.mean(axis=0))],
-    }
+    return record(exam, curve, unit, apply_affine(exam.grid.affine, index.mean(axis=0)))
 
 
 def _bytes(region: Volume) -> Volume:

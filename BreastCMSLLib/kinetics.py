@@ -41,8 +41,12 @@ def curve_at(exam: Exam, ras_mm: tuple[float, float, float], reach_mm: float = 9
         baseline = float(pre[ball].mean())
         if baseline > 0:
             curve, unit = 100.0 * curve / baseline, "%"
+    return record(exam, curve, unit, apply_affine(grid.affine, index[spot].astype(float)))
+
+
+def record(exam: Exam, curve: np.ndarray, unit: str, ras_mm: np.ndarray) -> dict[str, Any]:
+    """A curve as results hold it: one value per post-contrast phase in ``unit``, measured at ``ras_mm``, and its type."""
     times = exam.times_s
-    peak_ras = apply_affine(grid.affine, index[spot].astype(float))
     wash_in, wash_out, kind = describe(curve, times)
     return {
         "times_s": None if times is None else [round(float(t), 1) for t in times],
@@ -51,7 +55,7 @@ def curve_at(exam: Exam, ras_mm: tuple[float, float, float], reach_mm: float = 9
         "wash_in": round(wash_in, 1),
         "wash_out": None if wash_out is None else round(wash_out, 1),
         "type": kind,
-        "ras_mm": [round(float(c), 2) for c in peak_ras],
+        "ras_mm": [round(float(c), 2) for c in ras_mm],
     }
 
 

@@ -66,7 +66,7 @@ def scene():
 @pytest.fixture
 def panel(monkeypatch):
     """The Slicer module's panel on the stand-ins, with an empty scene; see ``module_case``."""
-    module_case = pytest.importorskip("module_case")
+    module_case = pytest.importorskip("module_case", reason="PySide6-Essentials or slicer-core is not installed")
     with module_case.fresh_panel(monkeypatch) as panel:
         yield panel
 

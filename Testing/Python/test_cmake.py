@@ -194,8 +194,8 @@ self_test.cases = lambda: kept
 script = runpy.run_path({str(ROOT / "Testing" / "run_in_slicer.py")!r})
 sys.exit(script["main"]())
 """
-    pytest.importorskip("PySide6")
-    pytest.importorskip("slicer")
+    pytest.importorskip("PySide6", reason="PySide6-Essentials is not installed")
+    pytest.importorskip("slicer", reason="slicer-core is not installed")
     environment = {**os.environ, "QT_QPA_PLATFORM": "offscreen"}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=200, env=environment)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 from dicom_factory import SHAPE, affine, dynamics, edit, phase, t1, write_study
+from refusals import refuse
 
-from BreastCMSLLib.errors import DependencyError, InputError
+from BreastCMSLLib.errors import DependencyError
 from BreastCMSLLib.geometry import Volume, apply_affine, to_sitk
 from training.datasets import COLLECTIONS, __main__, breast_diagnosis, find, make_manifest
 from training.datasets.common import label_of, read_table
@@ -83,16 +84,6 @@ def made(name: str, folder: Path, tmp_path_factory, **options):
     path = tmp_path_factory.mktemp("out") / "manifest.csv"
     make_manifest(name, folder, path, show=seen.append, **options)
     return {row.exam: row for row in read_manifest(path)}, dict(seen[0].left_out), seen[0]
-
-
-def refuse(call, *parts: str) -> str:
-    with pytest.raises(InputError) as caught:
-        call()
-    message = str(caught.value)
-    assert "\n" not in message and message.endswith("."), message
-    for part in parts:
-        assert part in message, message
-    return message
 
 
 # ---------------------------------------------------------------- ODELIA

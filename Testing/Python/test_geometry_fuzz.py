@@ -114,7 +114,7 @@ def test_marker_and_heatmap_are_where_the_lesion_is(predictor, grid, side, offse
 @given(grid=grids(), turn=st.floats(-20, 20), shift=st.tuples(*[st.floats(-80, 80)] * 3))
 def test_parent_transforms_move_marker_and_heatmap_along(predictor, scene, grid, turn, shift):
     """Nodes under a rotated, shifted transform: the exam read from them is the exam moved, voxel for voxel."""
-    pytest.importorskip("slicer")
+    pytest.importorskip("slicer", reason="slicer-core is not installed")
     import vtk
     from vtk.util.numpy_support import numpy_to_vtk
 

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 from dicom_factory import SHAPE, affine, dynamics, edit, phase, t1, write_study
+from refusals import refuse
 
-from BreastCMSLLib.errors import InputError, OutputError
 from BreastCMSLLib.geometry import Volume, apply_affine, to_sitk
 from training import manifest
 from training.manifest import Lesion, Row, box_lesion, load_exam, read_manifest, split_by_patient, truth, write_manifest
@@ -43,17 +43,6 @@ def write(folder: Path, *lines: str, header: str = HEADER) -> Path:
     path = folder / "manifest.csv"
     path.write_text("\n".join([header, *lines]) + "\n", encoding="utf-8")
     return path
-
-
-def refuse(call, *parts: str) -> str:
-    """The call fails with one sentence that contains the parts."""
-    with pytest.raises((InputError, OutputError)) as caught:
-        call()
-    message = str(caught.value)
-    assert "\n" not in message and message.endswith("."), message
-    for part in parts:
-        assert part in message, message
-    return message
 
 
 # ---------------------------------------------------------------- reading and writing

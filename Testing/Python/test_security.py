@@ -287,6 +287,11 @@ def test_every_text_of_a_result_is_escaped(watched, evil):
     assert "script" not in spoiled and spoiled.count("title") == 1 and spoiled.count("img") <= 1
 
 
+def plain_analysis(inputs: list[str], out: Path, model: Path) -> list[str]:
+    """Arguments of an analysis without a scene, on the CPU."""
+    return ["analyze", *inputs, "--output", str(out), "--model", str(model), "--device", "cpu", "--no-scene", "--progress", "none"]
+
+
 def test_temporary_folders_are_private(model, tmp_path, monkeypatch):
     """While results are being made, nobody else may look into them; afterwards they have the usual permissions."""
     if os.name != "posix":
@@ -305,19 +310,7 @@ def test_temporary_folders_are_private(model, tmp_path, monkeypatch):
 
     monkeypatch.setattr(output, "write_volume", watch)
     files = [str(tmp_path / f"phase_{n}.nrrd") for n in range(3)]
-    arguments = [
-        "analyze",
-        *files,
-        "--output",
-        str(tmp_path / "out"),
-        "--model",
-        str(model),
-        "--device",
-        "cpu",
-        "--no-scene",
-        "--progress",
-        "none",
-    ]
+    arguments = plain_analysis([*files], tmp_path / "out", model)
     assert cli.main(arguments) == 0 and len(seen) == 1
     (tmp_path / "plain").mkdir()
     assert (tmp_path / "out").stat().st_mode == (tmp_path / "plain").stat().st_mode
@@ -331,19 +324,7 @@ def test_a_path_named_after_the_patient_stays_out_of_the_results(model, tmp_path
     folder = tmp_path / "Geheimrat_Zyxomelda_19470321"
     exam = body_exam(np.diag([-8.0, -8.0, 8.0, 1.0]), (42, 32, 22), (-78, 20, 0))
     write_dicom(folder, [exam.pre, *exam.post], seed=6)
-    arguments = [
-        "analyze",
-        str(folder),
-        "--output",
-        str(tmp_path / "out"),
-        "--model",
-        str(model),
-        "--device",
-        "cpu",
-        "--no-scene",
-        "--progress",
-        "none",
-    ]
+    arguments = plain_analysis([str(folder)], tmp_path / "out", model)
     assert cli.main(arguments) == 0
     for name, data in contents(tmp_path / "out"):
         assert b"Geheimrat" not in data, name
