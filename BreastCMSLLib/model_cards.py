@@ -106,7 +106,9 @@ def evidence_lines(evidence: object) -> list[str]:
             lines.append("At its threshold: " + ", ".join(rates))
     places = evidence.get("localisation")
     for name, values in places.items() if isinstance(places, Mapping) else ():
-        if not isinstance(values, Mapping) or _number(values.get("mean_mm")) is None or str(name).endswith(".all_malignant"):
+        if name == "NORM" or str(name).endswith(".all_malignant"):  # the null is for researchers, nothing a user can choose
+            continue
+        if not isinstance(values, Mapping) or _number(values.get("mean_mm")) is None:
             continue
         text = f"{str(name).removesuffix('.called_malignant')}: misses the lesion's centre by {_number(values['mean_mm']):.1f}"
         text += f" ± {_number(values.get('sd_mm')):.1f} mm" if _number(values.get("sd_mm")) is not None else " mm"
