@@ -1,0 +1,1 @@
+"""How fast each part is, beside the stack of libraries a user would put together: ``python -m Testing.benchmark``."""
