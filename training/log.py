@@ -56,6 +56,8 @@ class Log:
         if self.accelerator.scaler is not None:
             self.accelerator.scaler.load_state_dict(state["scaler"])
         self.rows = state["rows"]
+        if self.accelerator.is_main_process:  # the run may have ended between the checkpoint and the table
+            runs.write_rows(self.folder / "metrics.csv", self.rows)
         return state["epochs"], state["best"], state["waited"]
 
     @contextmanager

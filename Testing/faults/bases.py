@@ -71,7 +71,7 @@ def make(folder: Path, real: bool = True) -> None:
     (folder / "enhanced").mkdir()
     write_enhanced(folder / "enhanced" / "dyn.dcm", small)
     _recoded(folder)
-    _bundle(folder / "bundle")
+    make_bundle(folder / "bundle")
     _request(folder)
     _bombs(folder / "bombs")
     if real and REAL["duke"].is_dir():
@@ -101,7 +101,7 @@ def _recoded(folder: Path) -> None:
                 pydicom.dcmwrite(file, data, implicit_vr=syntax == ImplicitVRLittleEndian, little_endian=True)
 
 
-def _bundle(folder: Path) -> None:
+def make_bundle(folder: Path) -> None:
     import torch
 
     from BreastCMSLLib.network import BreastNet, NetworkSettings

@@ -2,7 +2,10 @@
 
 Each trial begins with an output folder that holds the whole results of one exam and a file of the user, and lets
 another exam be analysed into it. Whatever happens, the folder must then hold the old results or the new, whole, and the
-user's file. ``lost`` counts the trials after which it does not.
+user's file. ``lost`` counts the trials after which it does not. One trial in five runs the command as a user does; the
+others are forked from a process that has the libraries loaded (``forks.py``), so that more kills strike the work itself.
+
+Then come the kills of training (``training_kills.py``) and of the module's child process (``module_kills.py``).
 """
 
 from __future__ import annotations
@@ -14,11 +17,9 @@ import os
 import random
 import resource
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 import zipfile
 from collections import Counter
@@ -26,9 +27,12 @@ from contextlib import suppress
 from pathlib import Path
 
 from .bases import CHECKOUT, prepare
+from .forks import Forked, session_alive
 
 FILES = {"scene.mrb", "heatmap.nrrd", "result.json", "report.html", "overlay.png"}
 NOTE = "the user's own file"
+FRESH = 0.2  # share of the trials that start the command anew
+AGAIN = 0.15  # share of the kills after which the analysis is run once more, to its end
 
 
 class Ground:
@@ -39,9 +43,17 @@ class Ground:
         subprocess.run([sys.executable, "-m", "Testing.faults.kills", "--make-exams", str(folder)], cwd=CHECKOUT, check=True)
         self.old = folder / "old"
         self._whole_run("a", self.old)
+        self.seconds = {}  # how long one run takes: of the command (True), of one forked (False)
         begin = time.monotonic()
         self.new_id = self._whole_run("b", folder / "new")
-        self.seconds = time.monotonic() - begin
+        self.seconds[True] = time.monotonic() - begin
+        shutil.rmtree(folder / "new")
+        load_libraries()
+        begin = time.monotonic()
+        process = self.start(folder / "new", folder / "scratch", fresh=False)
+        if process.run():
+            raise RuntimeError(process.errors)
+        self.seconds[False] = time.monotonic() - begin
         shutil.rmtree(folder / "new")
         (self.old / "notes.txt").write_text(NOTE)
         self.fingerprint = fingerprint(self.old)
@@ -56,6 +68,23 @@ class Ground:
         model = ["--model", str(self.model), "--device", "cpu", "--progress", "json"]
         return [sys.executable, "-m", "BreastCMSLLib", "analyze", str(self.folder / exam), "--output", str(out), *model]
 
+    def start(self, out: Path, scratch: Path, *, fresh: bool, under_a_parent: bool = False, file_limit: int | None = None) -> Forked:
+        """The analysis of the new exam into ``out``, as a process that can be killed. file_limit: bytes no file may exceed."""
+        command = self.command("b", out)
+
+        def work() -> int:
+            os.chdir(CHECKOUT)
+            os.environ.update(environment(), PYTHONDONTWRITEBYTECODE="1")
+            if file_limit is not None:
+                resource.setrlimit(resource.RLIMIT_FSIZE, (file_limit, file_limit))
+            if fresh:
+                os.execv(command[0], command)
+            from BreastCMSLLib import cli
+
+            return cli.main(command[3:])
+
+        return Forked(work, scratch, under_a_parent=under_a_parent)
+
     def output(self, name: str) -> Path:
         out = self.folder / name / "out"
         shutil.copytree(self.old, out)
@@ -66,6 +95,25 @@ class Ground:
         if fingerprint(out) == self.fingerprint:
             return "old"
         return new_or_wrong(out, self.new_id)
+
+
+def load_libraries() -> None:
+    """What an analysis loads first; nothing is started, so that the process can still be forked."""
+    sys.path.insert(0, str(CHECKOUT))
+    import numpy  # noqa: F401
+    import pydicom  # noqa: F401
+    import scipy.ndimage  # noqa: F401
+    import SimpleITK  # noqa: F401
+    import skimage  # noqa: F401
+    import slicer.util  # noqa: F401
+    import torch
+
+    import BreastCMSLLib.pipeline
+    import BreastCMSLLib.readers
+    import BreastCMSLLib.scene.embedded
+    import BreastCMSLLib.weights  # noqa: F401
+
+    torch.set_num_threads(1)
 
 
 def environment() -> dict[str, str]:
@@ -119,67 +167,50 @@ def make_exams(folder: Path) -> None:
 
 
 def kill_trial(ground: Ground, number: int, rng: random.Random) -> tuple[str, str]:
-    """Kill -9 of the analysis, or of the process that started it, at a random moment; two in three while results are written."""
+    """Kill -9 of the analysis, or of the process that started it, at a random moment; two in three while results are written.
+
+    After some, the analysis is run again: it must end with new results and leave nothing else.
+    """
     out = ground.output(f"kill-{number}")
-    parent_dies, late = rng.random() < 0.3, rng.random() < 0.67
-    command = ground.command("b", out)
-    if parent_dies:
-        code = "import subprocess, sys; sys.exit(subprocess.Popen(sys.argv[1:], stdout=1, stderr=subprocess.DEVNULL).wait())"
-        command = [sys.executable, "-c", code, *command]
-    process = subprocess.Popen(
-        command, cwd=CHECKOUT, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, start_new_session=True
-    )
+    parent_dies, late, fresh = rng.random() < 0.3, rng.random() < 0.67, rng.random() < FRESH
+    seconds = ground.seconds[fresh]
+    process = ground.start(out, out.parent / "scratch", fresh=fresh, under_a_parent=parent_dies)
     if late:
         wanted = rng.choice(["map", "scene", "save", "save"])
-        for line in process.stdout:
+        for line in process.output:
             with suppress(ValueError):
                 if json.loads(line).get("stage") == wanted:
                     break
-        time.sleep(rng.choice([0.0, rng.random() * 0.02, rng.random() * 0.2 * ground.seconds]))
+        time.sleep(rng.choice([0.0, rng.random() * 0.02, rng.random() * 0.2 * seconds]))
     else:
-        time.sleep(rng.random() * ground.seconds)
-    with suppress(ProcessLookupError):
-        (os.kill if parent_dies else os.killpg)(process.pid, signal.SIGKILL)
-    process.wait()
-    if parent_dies:  # the child goes on, or ends because nobody reads its progress
-        with suppress(ValueError, OSError):
-            process.stdout.close()
-        limit = time.monotonic() + 20 * ground.seconds + 60
-        while _group_alive(process.pid) and time.monotonic() < limit:
-            time.sleep(0.05)
-    return ("parent" if parent_dies else "child") + (" while writing" if late else ""), ground.state(out)
-
-
-def _group_alive(group: int) -> bool:
-    try:
-        os.killpg(group, 0)
-        return True
-    except (ProcessLookupError, PermissionError):
-        return False
+        time.sleep(rng.random() * seconds)
+    process.kill(whole_session=not parent_dies)
+    process.wait(20 * seconds + 60)  # the child of a killed parent goes on, or ends because nobody reads its progress
+    kind = ("parent" if parent_dies else "child") + (" while writing" if late else "")
+    state = "still running" if session_alive(process.pid) else ground.state(out)
+    if state in ("old", "new") and rng.random() < AGAIN:  # the next run finds its way and clears what was left
+        again = ground.start(out, out.parent / "scratch", fresh=False)
+        after = _with_status(ground, out, again, (0,))
+        state = state if after == "new" else f"{state}, and the next run: {after}"
+    return kind, state
 
 
 def starved_trial(ground: Ground, number: int, rng: random.Random) -> tuple[str, str]:
     """No file may grow beyond a limit: the writes fail as on a full disk, each time somewhere else."""
     out = ground.output(f"starved-{number}")
     limit = int(10 ** rng.uniform(2, 5.5))
-    done = subprocess.run(
-        ground.command("b", out),
-        cwd=CHECKOUT,
-        env={**environment(), "PYTHONDONTWRITEBYTECODE": "1"},
-        capture_output=True,
-        text=True,
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)),
-    )
-    return "file size limit", _with_status(ground, out, done, (0, 2))
+    process = ground.start(out, ground.folder / f"scratch-{number}", fresh=rng.random() < FRESH, file_limit=limit)
+    return "file size limit", _with_status(ground, out, process, (0, 2))
 
 
-def _with_status(ground: Ground, out: Path, done, allowed) -> str:
-    state = ground.state(out)
-    if done.returncode not in allowed or "Traceback" in done.stderr:
-        return f"exit {done.returncode}: {done.stderr[-300:]}"
-    if state == "new" and done.returncode:
+def _with_status(ground: Ground, out: Path, process: Forked, allowed) -> str:
+    status = process.run()
+    state, errors = ground.state(out), process.errors
+    if status not in allowed or "Traceback" in errors:
+        return f"exit {status}: {errors[-300:]}"
+    if state == "new" and status:
         return "new results, but reported as failed"
-    if state == "old" and not done.returncode:
+    if state == "old" and not status:
         return "old results, but reported as done"
     left = [p.name for p in [*out.iterdir(), *out.parent.iterdir()] if p.name.startswith(".")]
     return f"left {left}" if left else state
@@ -203,8 +234,8 @@ def full_disk_trial(ground: Ground, number: int, rng: random.Random) -> tuple[st
         read_only = rng.random() < 0.3
         if read_only:
             subprocess.run(["mount", "-o", "remount,ro", place], check=True, capture_output=True)
-        done = subprocess.run(ground.command("b", out), cwd=CHECKOUT, env=environment(), capture_output=True, text=True)
-        state = _with_status(ground, out, done, (2,) if read_only else (0, 2))
+        process = ground.start(out, ground.folder / f"scratch-{number}", fresh=rng.random() < FRESH)
+        state = _with_status(ground, out, process, (2,) if read_only else (0, 2))
         return ("read-only disk" if read_only else "full disk"), state
     finally:
         subprocess.run(["umount", "-l", place], capture_output=True)
@@ -214,12 +245,14 @@ def vanishing_trial(ground: Ground, number: int, rng: random.Random) -> tuple[st
     """The share goes away in the middle: the folder above the output is renamed at a random moment."""
     out = ground.output(f"share-{number}")
     gone = out.parent.with_name(out.parent.name + "-gone")
-    timer = threading.Timer(rng.random() * 1.1 * ground.seconds, lambda: os.rename(out.parent, gone))
-    timer.start()
-    done = subprocess.run(ground.command("b", out), cwd=CHECKOUT, env=environment(), capture_output=True, text=True)
-    timer.join()
-    if done.returncode not in (0, 2) or "Traceback" in done.stderr:
-        return "vanishing folder", f"exit {done.returncode}: {done.stderr[-300:]}"
+    fresh = rng.random() < FRESH
+    process = ground.start(out, ground.folder / f"scratch-{number}", fresh=fresh)
+    time.sleep(rng.random() * 1.1 * ground.seconds[fresh])
+    os.rename(out.parent, gone)
+    status = process.run()
+    errors = process.errors
+    if status not in (0, 2) or "Traceback" in errors:
+        return "vanishing folder", f"exit {status}: {errors[-300:]}"
     states = {ground.state(gone / "out")}
     if out.exists():  # it was made again: then by whole results and nothing else
         names = {p.name for p in out.iterdir() if not p.name.startswith(".")}
@@ -227,8 +260,8 @@ def vanishing_trial(ground: Ground, number: int, rng: random.Random) -> tuple[st
     return "vanishing folder", next((s for s in states if s not in ("old", "new")), sorted(states)[0])
 
 
-def campaign(count: int, seed: int, bases: Path, folder: Path) -> dict:
-    """``count`` kills and a tenth as many of each other trial."""
+def campaign(count: int, seed: int, bases: Path, folder: Path, further: tuple[int, int] = (0, 0)) -> dict:
+    """``count`` kills and a tenth as many of each other trial; ``further`` kills of training and of the module's child process."""
     ground = Ground(folder, bases)
     kinds: dict[str, Counter] = {}
     lost: list[str] = []
@@ -249,12 +282,19 @@ def campaign(count: int, seed: int, bases: Path, folder: Path) -> dict:
             shutil.rmtree(leftover, ignore_errors=True)
         if (number + 1) % 20 == 0:
             print(f"{number + 1} of {len(trials)} trials, {len(lost)} lost, {time.monotonic() - start:.0f} s", file=sys.stderr, flush=True)
+    details = {}
+    for name, amount, options in zip(("training", "module"), further, ([], ["--model", str(ground.model)])):
+        if amount:
+            report = details[name] = _elsewhere(f"Testing.faults.{name}_kills", amount, seed, options)
+            kills += report["kills"]
+            lost += report["failures"]
     return {
         "kills": kills,
         "lost": len(lost),
         "kill_campaign": {
             "trials": {kind: dict(counts) for kind, counts in sorted(kinds.items())},
-            "one_run_s": round(ground.seconds, 2),
+            **details,
+            "one_run_s": {"fresh": round(ground.seconds[True], 2), "forked": round(ground.seconds[False], 2)},
             "seconds": round(time.monotonic() - start, 1),
             "seed": seed,
             "failures": lost,
@@ -262,9 +302,21 @@ def campaign(count: int, seed: int, bases: Path, folder: Path) -> dict:
     }
 
 
+def _elsewhere(module: str, count: int, seed: int, options: list[str]) -> dict:
+    """A part of the campaign in a process of its own, which prints its report last."""
+    command = [sys.executable, "-m", module, "--count", str(count), "--seed", str(seed), *options]
+    done = subprocess.run(command, cwd=CHECKOUT, env=environment(), capture_output=True, text=True)
+    try:
+        return json.loads(done.stdout.splitlines()[-1])
+    except (IndexError, ValueError):
+        return {"kills": 0, "failures": [f"{module} ended with {done.returncode}: {done.stderr[-500:]}"]}
+
+
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m Testing.faults.kills", description=__doc__)
     parser.add_argument("--count", type=int, default=200, help="kills; a tenth as many of each other trial")
+    parser.add_argument("--training", type=int, default=24, help="kills of training, besides")
+    parser.add_argument("--module", type=int, default=24, help="kills of the module's child process, besides")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--output", type=Path, default=Path("faults.json"), help="the counts are added to this file")
     parser.add_argument("--bases", type=Path, help="the undamaged inputs of Testing.faults, to use them again")
@@ -275,10 +327,10 @@ def main(arguments: list[str] | None = None) -> int:
         return 0
     with tempfile.TemporaryDirectory(prefix="breastcmsl-kills-") as temporary:
         bases = prepare(options.bases or Path(temporary, "bases"))
-        report = campaign(options.count, options.seed, bases, Path(temporary, "ground"))
+        report = campaign(options.count, options.seed, bases, Path(temporary, "ground"), (options.training, options.module))
     whole = json.loads(options.output.read_text()) if options.output.exists() else {}
     options.output.write_text(json.dumps({**whole, **report}, indent=1) + "\n")
-    print(json.dumps(report["kill_campaign"]["trials"]))
+    print(json.dumps({key: report["kill_campaign"].get(key) for key in ("trials", "training", "module")}))
     return 1 if report["lost"] else 0
 
 
