@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from .candidates import CandidateNetwork, CandidateSettings
 from .errors import ModelError
 from .exam import one_line
 from .masking import MaskSettings
@@ -21,6 +22,7 @@ from .preprocessing import InputContract
 SCHEMA_VERSION = 1
 MAX_CARD_BYTES, MAX_WEIGHTS_BYTES = 16 << 20, 2 << 30
 _WAITING = ".safetensors.part"
+_CANDIDATES = "candidates."  # prefix of the second reading's weights
 _POSITIVE = ("chest_half_width_mm", "smooth_mm")
 DEFAULT_MODEL = "breastcmsl"
 
@@ -29,7 +31,7 @@ DEFAULT_MODEL = "breastcmsl"
 class Bundle:
     """A loaded, verified bundle. threshold: probability at and above which an exam is called suspicious.
 
-    temperature divides the logit before the sigmoid (1 when not calibrated).
+    temperature divides the logit before the sigmoid (1 when not calibrated). candidates: of the second reading, or None.
     """
 
     name: str
@@ -42,6 +44,7 @@ class Bundle:
     description: str = ""
     training_data: str = ""
     evidence: dict[str, Any] = field(default_factory=dict)
+    candidates: CandidateNetwork | None = None
 
 
 def resources() -> Path:
@@ -78,7 +81,8 @@ def load_bundle(path: str | os.PathLike | None = None) -> Bundle:
         contract_values["mask"] = _dataclass(MaskSettings, contract_values.get("mask", {}))
         contract = _dataclass(InputContract, contract_values)
         _check_ranges(settings, contract)
-        network = _network(settings, load(data))
+        with_candidates = None if card.get("candidates") is None else _dataclass(CandidateSettings, card["candidates"])
+        network, candidates = _networks(settings, with_candidates, load(data))
         threshold, temperature = float(card["threshold"]), float(card.get("temperature", 1.0))
         name, evidence = one_line(card["name"], 80), dict(card.get("evidence", {}))
         _check_depth(evidence)
@@ -91,11 +95,13 @@ def load_bundle(path: str | os.PathLike | None = None) -> Bundle:
         raise ModelError(
             f"{card_path.name}: the network reads {settings.channels} channels, the input has {contract.phases} phases; use another model."
         )
+    if candidates is not None and candidates.settings.phases != contract.phases:
+        raise ModelError(f"{card_path.name}: its candidates read other phases than its network; use another model.")
     if not 0.0 < threshold < 1.0 or not 0.001 < temperature < 1000:
         raise ModelError(f"{card_path.name}: its threshold or temperature is out of range; use another model.")
     return Bundle(
         name,
-        network.eval(),
+        network,
         contract,
         threshold,
         temperature,
@@ -104,6 +110,7 @@ def load_bundle(path: str | os.PathLike | None = None) -> Bundle:
         one_line(card.get("description", ""), 1000),
         one_line(card.get("training_data", ""), 1000),
         evidence,
+        candidates,
     )
 
 
@@ -113,6 +120,7 @@ def save_bundle(
     network: BreastNet,
     contract: InputContract,
     *,
+    candidates: CandidateNetwork | None = None,
     threshold: float,
     temperature: float = 1.0,
     description: str,
@@ -120,16 +128,18 @@ def save_bundle(
     evidence: dict[str, Any],
 ) -> Path:
     """Write a bundle (convolutions in half precision, everything else in float32) and return its JSON file."""
-    import torch
     from safetensors.torch import save
 
+    tensors = dict(network.state_dict())
+    if candidates is not None:
+        tensors |= {_CANDIDATES + key: tensor for key, tensor in candidates.state_dict().items()}
     state = {}
-    for key, tensor in network.state_dict().items():
+    for key, tensor in tensors.items():
         if key.endswith("num_batches_tracked"):
             state[key] = tensor.float().reshape(1)[0].clone()
         else:
             state[key] = (tensor.half() if tensor.ndim == 5 else tensor.float()).detach().cpu().contiguous()
-    data = save({key: (t if t.dtype == torch.float16 else t.float()) for key, t in state.items()})
+    data = save(state)
     folder.mkdir(parents=True, exist_ok=True)
     card = {
         "schema_version": SCHEMA_VERSION,
@@ -139,6 +149,7 @@ def save_bundle(
         "training_data": training_data,
         "architecture": asdict(network.settings),
         "input": asdict(contract),
+        "candidates": None if candidates is None else asdict(candidates.settings),
         "threshold": threshold,
         "temperature": temperature,
         "weights": {"file": f"{name}.safetensors", "sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)},
@@ -183,13 +194,17 @@ def _read_weights(card_path: Path, name: str, sha256: str) -> tuple[bytes, str]:
     raise ModelError(f"{path.name} is not the file its model card describes (SHA-256 differs); it was altered or damaged: copy it again.")
 
 
-def _network(settings: NetworkSettings, tensors: dict[str, Any]) -> BreastNet:
-    """The network with these weights. Memory is only claimed for what the weights' file holds. Raises ValueError, ModelError."""
+def _networks(
+    settings: NetworkSettings, candidates: CandidateSettings | None, tensors: dict[str, Any]
+) -> tuple[BreastNet, CandidateNetwork | None]:
+    """The networks with these weights. Memory is only claimed for what the weights' file holds. Raises ValueError, ModelError."""
     import torch
 
     with torch.device("meta"):
-        network = BreastNet(settings)
-    wanted = network.state_dict()
+        parts = {"": BreastNet(settings)}
+        if candidates is not None:
+            parts[_CANDIDATES] = CandidateNetwork(candidates)
+    wanted = {prefix + name: tensor for prefix, part in parts.items() for name, tensor in part.state_dict().items()}
     for name, tensor in wanted.items():
         if name not in tensors:
             raise ValueError(f"the weights {name} are missing")
@@ -202,8 +217,10 @@ def _network(settings: NetworkSettings, tensors: dict[str, Any]) -> BreastNet:
     bad = [name for name, tensor in state.items() if not torch.isfinite(tensor).all()]
     if bad:
         raise ValueError(f"the weights {bad[0]} are not finite")
-    network.load_state_dict(state, assign=True)
-    return network
+    for prefix, part in parts.items():
+        part.load_state_dict({name: state[prefix + name] for name in part.state_dict()}, assign=True)
+        part.eval()
+    return parts[""], parts.get(_CANDIDATES)
 
 
 def _check_ranges(settings: NetworkSettings, contract: InputContract) -> None:

@@ -23,14 +23,17 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from BreastCMSLLib import attention  # noqa: E402
+from BreastCMSLLib import attention, reading  # noqa: E402
 from BreastCMSLLib.errors import BreastCMSLError, InputError  # noqa: E402
 from BreastCMSLLib.geometry import apply_affine  # noqa: E402
 from BreastCMSLLib.inference import Prediction, Predictor  # noqa: E402
+from BreastCMSLLib.localisation import early, signal_of  # noqa: E402
 from BreastCMSLLib.losses import cosine  # noqa: E402
 from BreastCMSLLib.network import BreastNet, NetworkSettings  # noqa: E402
+from BreastCMSLLib.reading import LESION_MAP, Reading  # noqa: E402
 from BreastCMSLLib.weights import DEFAULT_MODEL, load_bundle, save_bundle  # noqa: E402
 from training import cache, calibration, metrics  # noqa: E402
+from training.runs import Run, load_run, read_rows  # noqa: E402
 
 NULL_MAP = "NORM"  # length of each cell's feature vector: what any map of the same features has to beat
 INTERVALS = (
@@ -44,17 +47,21 @@ INTERVALS = (
 
 @dataclass(frozen=True)
 class Answer:
-    """What the network says of one cached exam. logit: divided by the bundle's temperature.
+    """What a model says of one cached exam. reading: of both its networks, logits divided by the bundle's temperature.
 
     pooled: float32 (C,), the feature of the last layer. cosine: of the angle between it (less the centre, in a centred
     network) and w. seconds: of the network alone.
     """
 
     exam: cache.CachedExam
-    prediction: Prediction
+    reading: Reading
     pooled: np.ndarray
     cosine: float
     seconds: float
+
+    @property
+    def prediction(self) -> Prediction:
+        return self.reading.prediction
 
 
 def answers(predictor: Predictor, paths: Iterable[Path]) -> Iterator[Answer]:
@@ -65,31 +72,33 @@ def answers(predictor: Predictor, paths: Iterable[Path]) -> Iterator[Answer]:
     for path in paths:
         exam = cache.load(path)
         start = time.perf_counter()
-        prediction = predictor.predict(exam.array.float())
+        read = reading.read(predictor, exam.array.float().numpy(), exam.inside, np.array(exam.meta["affine"]))
         seconds = time.perf_counter() - start
         with torch.inference_mode():
-            pooled = network.pool(prediction.features[None])
+            pooled = network.pool(read.prediction.features[None])
             angle = float(cosine(pooled - network.centre if network.settings.centred else pooled, network.weight)[0])
-        yield Answer(exam, prediction, pooled[0].numpy(), angle, seconds)
+        yield Answer(exam, read, pooled[0].numpy(), angle, seconds)
 
 
-def map_names() -> tuple[str, ...]:
-    """Every map of the library, and the null."""
-    return tuple(dict.fromkeys((*attention.MAPS, NULL_MAP)))
+def map_names(second_reading: bool = True) -> tuple[str, ...]:
+    """Every map of the library, and the null; that of the second reading for models that have one."""
+    return (*((LESION_MAP,) if second_reading else ()), *attention.MAPS, NULL_MAP)
 
 
 def heat_of(name: str, answer: Answer, settings: NetworkSettings) -> np.ndarray:
     """The named map on the model's grid, 0–1 inside the breast mask, as *Analyze* makes it."""
-    if name == NULL_MAP and name not in attention.MAPS:
-        cells = answer.prediction.features.norm(dim=0)
-    else:
-        cells = attention.attention_map(name, answer.prediction.features, answer.prediction.cell_weight, settings.pooling)
     inside, affine = answer.exam.inside, np.array(answer.exam.meta["affine"])
-    return attention.normalise(attention.upsample(cells, affine, settings.total_stride, inside.shape), inside)
+    if name == NULL_MAP:
+        cells = attention.feature_norm(answer.prediction.features)
+        return attention.normalise(attention.upsample(cells, affine, settings.total_stride, inside.shape), inside)
+    array = answer.exam.array
+    return reading.heat_of(name, answer.reading, settings, signal_of(array, early(len(array))), inside, affine)
 
 
 def peak_of(name: str, answer: Answer, settings: NetworkSettings) -> tuple[float, float, float]:
-    """RAS mm of the highest point of the named map inside the breast mask."""
+    """RAS mm of the highest point of the named map inside the breast mask; of the second reading its most suspicious place."""
+    if name == LESION_MAP and answer.reading.places:
+        return answer.reading.places[0][0].ras_mm
     affine = np.array(answer.exam.meta["affine"])
     return attention.find_peaks(heat_of(name, answer, settings), answer.exam.inside, affine, count=1)[0].ras_mm
 
@@ -128,7 +137,8 @@ def _inside_lesion(point: np.ndarray, lesion: dict, gap: float) -> bool:
 def measure(answer: Answer, maps: Sequence[str], settings: NetworkSettings) -> dict:
     """One line of predictions.csv, before calibration: the score, and for malignant exams where each map's peak lies."""
     meta = answer.exam.meta
-    row = {"exam": meta["exam"], "patient": meta["patient"], "label": int(meta["label"]), "logit": answer.prediction.logit}
+    row = {"exam": meta["exam"], "patient": meta["patient"], "label": int(meta["label"]), "logit": answer.reading.logit}
+    row["network_logit"] = answer.prediction.logit
     row |= {"cos_theta": answer.cosine, "seconds": answer.seconds}
     if meta["label"] and malignant_lesions(meta):
         for name in maps:
@@ -137,6 +147,28 @@ def measure(answer: Answer, maps: Sequence[str], settings: NetworkSettings) -> d
             row |= {f"{name}_mm": distance, f"{name}_inside": int(within)}
             row |= {f"{name}_{axis}": value for axis, value in zip("ras", peak)}
     return row
+
+
+# --- the bundle that is evaluated ---
+
+
+def describe(run: Run) -> dict[str, str]:
+    """What a bundle says of itself."""
+    settings = run.network.settings
+    text = f"3-D ResNet, width {settings.width}, objective {run.config['objective'].upper()}, {run.config['supervision']}"
+    return {
+        "description": text + (", and a second reading of candidate places" if run.candidates is not None else ""),
+        "training_data": "simulated exams" if run.config["simulated"] else f"exams of {Path(run.config['source']).name}",
+    }
+
+
+def draft_predictor(run: Run, name: str = DEFAULT_MODEL, device: str = "auto", precision: str = "auto") -> Predictor:
+    """A run's network as *Analyze* will have it: a bundle rounds the weights, and what is evaluated is what is shipped. Not calibrated."""
+    with tempfile.TemporaryDirectory() as temporary:
+        path = save_bundle(
+            Path(temporary), name, run.network, run.contract, candidates=run.candidates, threshold=0.5, **describe(run), evidence={}
+        )
+        return Predictor(load_bundle(path), device, precision)
 
 
 # --- which exams ---
@@ -229,6 +261,9 @@ def summarise(rows: list[dict], maps: Sequence[str], points: dict[str, dict]) ->
         "localisation": localisation(called, maps),
         "localisation_all": localisation([r for r in rows if r["label"]], maps),
     }
+    alone = column(rows, "network_logit")
+    if not np.array_equal(alone, column(rows, "logit")):  # a second reading took part
+        evidence["network_alone"] = {"auc": metrics.auc(labels, alone), "auc_95": metrics.auc_interval(labels, alone, patients=patients)}
     if {"CAM", "COAM"} <= set(maps):
         chosen = [r for r in called if "CAM_mm" in r]
         evidence["cam_over_coam"] = metrics.distance_ratio(column(chosen, "CAM_mm"), column(chosen, "COAM_mm"), column(chosen, "patient"))
@@ -348,12 +383,12 @@ def evaluate(
 
     Raises InputError, before anything is written, when exams, labels, contract or weights do not fit together.
     """
-    from training.runs import load_run, read_rows
 
-    maps = tuple(maps or map_names())
-    if unknown := set(maps) - set(map_names()):
-        raise InputError(f"There is no map called {sorted(unknown)[0]!r}; choose among {', '.join(map_names())}.")
     run = load_run(folder, weights)
+    known = map_names(run.candidates is not None)
+    maps = tuple(maps or known)
+    if unknown := set(maps) - set(known):
+        raise InputError(f"There is no map called {sorted(unknown)[0]!r}; choose among {', '.join(known)}.")
     network, config = run.network, run.config
     split = read_split(folder)
     check_split(split, read_rows(folder / "ancestry.csv"))
@@ -364,13 +399,8 @@ def evaluate(
             f"otherwise, and the run reads {run.contract.spacing_mm:g} mm, {_size(run.contract.size)}; name the cache it was trained on."
         )
     paths = {part: paths_of(store, split, part) for part in ("validate", "test")}
-    described = {
-        "description": f"3-D ResNet, width {network.settings.width}, objective {config['objective'].upper()}, {config['supervision']}",
-        "training_data": "simulated exams" if config["simulated"] else f"exams of {Path(store.source).name}",
-    }
-    with tempfile.TemporaryDirectory() as temporary:  # a bundle rounds the weights: what is evaluated is what is shipped
-        draft = load_bundle(save_bundle(Path(temporary), name, network, run.contract, threshold=0.5, **described, evidence={}))
-    predictor = Predictor(draft, device, precision)
+    predictor = draft_predictor(run, name, device, precision)
+    draft, described = predictor.bundle, describe(run)
 
     validation, validation_pooled = _read(predictor, paths["validate"], "validate", ())
     fitted = calibration.fit_temperature(column(validation, "label"), column(validation, "logit"))
@@ -405,7 +435,7 @@ def evaluate(
     }
     evidence = tidy(evidence)
     frozen = {"threshold": threshold, "temperature": fitted.temperature}
-    bundle = save_bundle(export or folder, name, network, run.contract, **frozen, **described, evidence=evidence)
+    bundle = save_bundle(export or folder, name, network, run.contract, candidates=run.candidates, **frozen, **described, evidence=evidence)
     if load_bundle(bundle).sha256 != draft.sha256:
         raise RuntimeError("the exported weights are not those that were evaluated")
     write_predictions(folder, [*validation, *test])

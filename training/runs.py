@@ -18,6 +18,7 @@ from pathlib import Path
 
 import torch
 
+from BreastCMSLLib.candidates import CandidateNetwork, CandidateSettings
 from BreastCMSLLib.errors import InputError
 from BreastCMSLLib.masking import MaskSettings
 from BreastCMSLLib.network import BreastNet, NetworkSettings
@@ -25,17 +26,19 @@ from BreastCMSLLib.preprocessing import InputContract
 from training.cache import write_atomically
 from training.recipes import Config
 
+CANDIDATES = "candidates"  # folder of the second reading
 PACKAGES = ("torch", "numpy", "scipy", "SimpleITK", "accelerate", "safetensors")
 
 
 @dataclass(frozen=True)
 class Run:
-    """network: the weights that were best on validation, float32, evaluation mode."""
+    """network: the weights that were best on validation, float32, evaluation mode. candidates: of the second reading, if trained."""
 
     folder: Path
     config: dict
     network: BreastNet
     contract: InputContract
+    candidates: CandidateNetwork | None = None
 
 
 def tuples(values: dict) -> dict:
@@ -59,10 +62,27 @@ def load_run(folder: Path | str, weights: str = "best.safetensors") -> Run:
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
         reason = str(error).splitlines()[0][:120]
         raise InputError(f"The run in {folder} cannot be read ({reason}); train it again with this version.") from error
-    return Run(folder, config, network.eval(), contract)
+    return Run(folder, config, network.eval(), contract, load_candidates(folder))
 
 
-def save_weights(network: BreastNet, path: Path) -> None:
+def load_candidates(folder: Path) -> CandidateNetwork | None:
+    """The candidate network of a run, in evaluation mode, or None when it has none. Raises InputError for a damaged one."""
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    place = folder / CANDIDATES
+    if not (place / "best.safetensors").exists():
+        return None
+    try:
+        card = json.loads((place / "config.json").read_text())
+        network = CandidateNetwork(CandidateSettings(**{**card["settings"], "mix": tuple(card["mix"])}))
+        network.load_state_dict(load_file(place / "best.safetensors"))
+    except (OSError, KeyError, TypeError, ValueError, RuntimeError, SafetensorError) as error:
+        raise InputError(f"{place} holds no finished training; run python training/train_candidates.py {folder} again.") from error
+    return network.eval()
+
+
+def save_weights(network: BreastNet | CandidateNetwork, path: Path) -> None:
     from safetensors.torch import save
 
     write_atomically(path, save({k: v.detach().cpu().contiguous() for k, v in network.state_dict().items()}))

@@ -1,0 +1,190 @@
+"""The second reading: places that may be lesions, each read on a crop of its own, and what they say together.
+
+A network that reads a whole exam has to find a lesion of a few voxels among two hundred thousand, and its cells are wider
+than most lesions. Here places that enhance and that wash out are proposed first; a small network reads each of them and
+gives the probability that it is a cancer; the exam holds a cancer if any of them is one:
+
+    P(exam) = 1 − Π (1 − p_i)                                  (noisy or)
+
+So labels of whole exams are enough to learn which places are cancers (multiple-instance learning). Arrays as in
+``localisation``: (phases, LR, AP, SI) and (LR, AP, SI) on a model's grid, ``affine`` index → RAS mm.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from scipy import ndimage
+from torch import nn
+
+from . import localisation
+from .attention import Peak, normalise
+from .errors import InputError
+from .findings import skin_depth
+from .geometry import apply_affine
+
+SNAP_MM = 6.0  # proposals peak on a bright voxel already
+SAME_MM = 6.0  # proposals of two kinds that come to one place
+MEASURES = 13  # numbers that describe a place besides its curve
+
+
+@dataclass(frozen=True)
+class CandidateSettings:
+    """phases: of the model's input. grid_mm: voxel size that places are proposed and read at; a finer input is averaged to it.
+
+    crop: edge of what is read of a place, in voxels of that grid. width: channels of the first layer. count: places taken
+    from each kind of proposal. separation_mm: between the places of a kind. mix: (a, b, c) of the exam's logit
+    a·network + b·candidates + c.
+    """
+
+    phases: int = 6
+    grid_mm: float = 4.4
+    crop: int = 11
+    width: int = 24
+    count: int = 8
+    separation_mm: float = 15.0
+    mix: tuple[float, float, float] = (0.0, 1.0, 0.0)
+
+    def __post_init__(self) -> None:
+        ranges = {"phases": (3, 24), "grid_mm": (0.5, 10), "crop": (9, 33), "width": (4, 128), "count": (1, 32), "separation_mm": (1, 100)}
+        whole = ("phases", "crop", "width", "count")
+        for name, (low, high) in ranges.items():
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int if name in whole else (int, float)) or not low <= value <= high:
+                raise ValueError(f"{name} of the candidates is {str(value)[:30]}, not {low:g} to {high:g}")
+        if self.crop % 2 == 0:
+            raise ValueError("crop of the candidates is even")
+        if len(self.mix) != 3 or not all(isinstance(v, (int, float)) and abs(v) <= 1e3 for v in self.mix):
+            raise ValueError("mix of the candidates is not three numbers")
+
+
+@dataclass(frozen=True)
+class Proposals:
+    """Places of one exam. peaks: snapped to the signal, index on ``affine``'s grid. parts: the bright region at each, or None.
+
+    crops: float32 (places, phases, crop, crop, crop), what lies outside the input being 0. measures: float32 (places,
+    phases + MEASURES). affine: of the grid they were made on.
+    """
+
+    peaks: list[Peak]
+    parts: list[localisation.Component | None]
+    crops: np.ndarray
+    measures: np.ndarray
+    affine: np.ndarray
+
+
+def coarsen(array: np.ndarray, inside: np.ndarray, affine: np.ndarray, factor: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Means over cubes of ``factor``³ voxels, the mask where it fills half of one, and their affine; an incomplete rest is dropped."""
+    if factor == 1:
+        return np.asarray(array, dtype=np.float32), inside, np.array(affine, dtype=np.float64)
+    size = [n // factor for n in inside.shape]
+    kept = tuple(slice(0, n * factor) for n in size)
+    blocks = [n for count in size for n in (count, factor)]
+    small = np.asarray(array[(slice(None), *kept)], dtype=np.float32).reshape(len(array), *blocks).mean(axis=(2, 4, 6), dtype=np.float32)
+    filled = inside[kept].reshape(blocks).mean(axis=(1, 3, 5)) >= 0.5
+    wide = np.array(affine, dtype=np.float64)
+    wide[:3, :3] *= factor
+    wide[:3, 3] = apply_affine(affine, np.full(3, (factor - 1) / 2))
+    return small, filled, wide
+
+
+def propose(array: np.ndarray, inside: np.ndarray, affine: np.ndarray, settings: CandidateSettings, margin: int = 0) -> Proposals:
+    """The places of an exam that a second look is worth: the strongest that enhance early, and that do so and wash out.
+
+    margin: voxels more on each side of a crop (training shifts crops within them). An empty mask gives no places. Raises
+    InputError for a grid that does not divide ``settings.grid_mm``.
+    """
+    spacing = float(np.linalg.norm(np.asarray(affine)[:3, 0]))
+    factor = max(1, round(settings.grid_mm / spacing))
+    if abs(factor * spacing - settings.grid_mm) > 0.02 * settings.grid_mm:
+        raise InputError(f"Candidates are read at {settings.grid_mm:g} mm; an input of {spacing:g} mm voxels does not divide it.")
+    x, inside, affine = coarsen(array, inside, affine, factor)
+    found: list[tuple[Peak, localisation.Component | None, int]] = []
+    if inside.any():
+        early = localisation.signal_of(x, localisation.early(len(x)))
+        washout = np.maximum(x[: len(x) // 2].max(axis=0) - x[-1], 0.0)
+        smooth = ndimage.uniform_filter(early, 3)
+        for heat in (smooth, smooth * ndimage.uniform_filter(washout, 3)):
+            peaks = localisation.candidates(
+                normalise(heat, inside), inside, affine, count=settings.count, separation_mm=settings.separation_mm
+            )
+            for rank, (peak, part) in enumerate(localisation.snap(peaks, early, inside, affine, search_mm=SNAP_MM)):
+                if all(np.linalg.norm(np.subtract(peak.ras_mm, other.ras_mm)) >= SAME_MM for other, _, _ in found):
+                    found.append((peak, part, rank))
+    edge = settings.crop + 2 * margin
+    crops = np.zeros((len(found), len(x), edge, edge, edge), dtype=np.float32)
+    measures = np.zeros((len(found), len(x) + MEASURES), dtype=np.float32)
+    if found:
+        tips = localisation.nipples(inside, affine)
+        typical = [float(np.median(early[inside])), float(np.percentile(early[inside], 95))]
+    for n, (peak, part, rank) in enumerate(found):
+        start = np.array(peak.index) - edge // 2
+        low, high = np.maximum(start, 0), np.minimum(start + edge, x.shape[1:])
+        to = tuple(slice(a, b) for a, b in zip(low - start, high - start))
+        crops[(n, slice(None), *to)] = x[(slice(None), *[slice(a, b) for a, b in zip(low, high)])]
+        if part is None:
+            curve, shape = x[(slice(None), *peak.index)], [0.0, 0.0, 0.0, 0.0]
+        else:
+            window = tuple(slice(a, a + k) for a, k in zip(part.start, part.inside.shape))
+            curve, shape = (
+                x[(slice(None), *window)][:, part.inside].mean(axis=1),
+                [part.volume_ml, part.peak, part.background, part.tubularity],
+            )
+        top = max(float(curve.max()), 0.05)
+        to_tip = float(np.linalg.norm(tips - np.array(peak.ras_mm), axis=1).min())
+        measures[n] = [
+            *(curve / top),
+            np.log(top),
+            (curve[0] - curve[-1]) / top,
+            np.log1p(10 * shape[0]),
+            *shape[1:],
+            shape[1] / max(shape[2], 0.05),
+            *typical,
+            top / max(typical[1], 0.05),
+            to_tip / 50,
+            skin_depth(inside, affine, peak.ras_mm) / 50,
+            rank / settings.count,
+        ]
+    return Proposals([p for p, _, _ in found], [c for _, c, _ in found], crops, measures, affine)
+
+
+class CandidateNetwork(nn.Module):
+    """Crops (n, phases, crop, crop, crop) and measures (n, phases + MEASURES) → logits (n,), float32, that a place is a cancer."""
+
+    def __init__(self, settings: CandidateSettings = CandidateSettings()):
+        super().__init__()
+        self.settings = settings
+        w = settings.width
+        layers: list[nn.Module] = []
+        for inputs, outputs, kernel, stride in ((settings.phases, w, 1, 1), (w, w, 3, 1), (w, 2 * w, 3, 2), (2 * w, 4 * w, 3, 1)):
+            layers += [nn.Conv3d(inputs, outputs, kernel, stride, bias=False), nn.BatchNorm3d(outputs), nn.ReLU()]
+        self.look = nn.Sequential(*layers)
+        self.measure = nn.BatchNorm1d(settings.phases + MEASURES)
+        self.judge = nn.Sequential(nn.Linear(4 * w + settings.phases + MEASURES, 48), nn.ReLU(), nn.Dropout(0.2), nn.Linear(48, 1))
+        nn.init.constant_(self.judge[-1].bias, -2.0)  # most places are no cancer
+
+    def forward(self, crops: torch.Tensor, measures: torch.Tensor) -> torch.Tensor:
+        seen = self.look(crops.contiguous(memory_format=torch.channels_last_3d)).flatten(2).mean(2)
+        with torch.autocast(crops.device.type, enabled=False):
+            return self.judge(torch.cat([seen.float(), self.measure(measures.float().clamp(-10, 10))], dim=1))[:, 0]
+
+    @torch.inference_mode()
+    def logits(self, proposals: Proposals) -> np.ndarray:
+        """Float32 logits (places,) on the CPU."""
+        if not proposals.peaks:
+            return np.zeros(0, dtype=np.float32)
+        return self(torch.from_numpy(proposals.crops), torch.from_numpy(proposals.measures)).numpy()
+
+
+def together(logits: torch.Tensor, dim: int = -1) -> torch.Tensor:
+    """Logit of 1 − Π (1 − σ(z_i)): log(exp Σ softplus(z_i) − 1). No places: a very low one. −inf marks a place that is none."""
+    total = nn.functional.softplus(logits.float()).sum(dim).clamp(1e-4, 80.0)
+    return total + torch.log(-torch.expm1(-total))
+
+
+def exam_logit(network_logit: float, candidate_logits: np.ndarray, settings: CandidateSettings) -> float:
+    """The exam's logit from both readings, uncalibrated: a·network + b·candidates + c."""
+    a, b, c = settings.mix
+    return a * network_logit + b * float(together(torch.as_tensor(candidate_logits))) + c

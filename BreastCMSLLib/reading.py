@@ -1,0 +1,121 @@
+"""Both readings of one exam: the network's of the whole, and that of every candidate place; the score and the places they give.
+
+Slicer, the command line and evaluation read exams here and nowhere else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from scipy import ndimage
+
+from . import localisation
+from .attention import DEFAULT_MAP, MAPS, Peak, attention_map, normalise, upsample
+from .candidates import SNAP_MM, exam_logit, propose
+from .errors import InputError
+from .inference import Prediction, Predictor
+from .network import NetworkSettings
+from .weights import Bundle
+
+LESION_MAP = "LESION"  # the map of the second reading
+EDGE = 2  # voxels over which a region's edge may fall off
+LEAST_CHANCE = 0.02  # places less probable are not listed, unless they come first
+LEAST_HEIGHT = 0.1  # nor are places where a map of the network is lower than this
+Place = tuple[Peak, localisation.Component | None]
+
+
+@dataclass(frozen=True)
+class Reading:
+    """prediction: of the network that reads the whole exam. logit, probability: the exam's, calibrated, from both readings.
+
+    places: most suspicious first, each with the probability that it is a cancer, at the weighted centre of the bright region
+    there (None where nothing stands out); None when the model has no second reading.
+    """
+
+    prediction: Prediction
+    logit: float
+    probability: float
+    places: list[Place] | None
+
+
+def read(predictor: Predictor, array: np.ndarray, inside: np.ndarray, affine: np.ndarray, signal: np.ndarray | None = None) -> Reading:
+    """Read a preprocessed exam: array (phases, LR, AP, SI), inside (LR, AP, SI) boolean, affine index → RAS mm.
+
+    signal: the early enhancement on the same grid, if it is known already. Raises InputError.
+    """
+    bundle = predictor.bundle
+    prediction = predictor.predict(array)
+    if bundle.candidates is None:
+        return Reading(prediction, prediction.logit, prediction.probability, None)
+    proposals = propose(array, inside, affine, bundle.candidates.settings)
+    logits = bundle.candidates.logits(proposals)
+    logit = exam_logit(prediction.logit * bundle.temperature, logits, bundle.candidates.settings) / bundle.temperature
+    order = np.argsort(-logits, kind="stable")
+    chances = 1.0 / (1.0 + np.exp(-logits))
+    highest = max(float(chances.max(initial=0.0)), 1e-6)
+    ranked = [replace(proposals.peaks[n], value=float(chances[n]) / highest, probability=float(chances[n])) for n in order]
+    if signal is None:
+        signal = localisation.signal_of(array, localisation.early(len(array)))
+    places = localisation.snap(ranked, signal, inside, affine, search_mm=SNAP_MM)
+    return Reading(prediction, logit, float(1.0 / (1.0 + np.exp(-logit))), places)
+
+
+def lesion_map(places: Sequence[Place], signal: np.ndarray, inside: np.ndarray) -> np.ndarray:
+    """Float32 map on the model's grid, 0–1: each place's bright region, as high as its probability relative to the first place's.
+
+    A region's edge falls off with the signal, from half of its height to its background.
+    """
+    heat = np.zeros(inside.shape, dtype=np.float32)
+    for peak, part in places:
+        if part is None:
+            window = tuple(slice(max(n - 1, 0), n + 2) for n in peak.index)
+            heat[window] = np.maximum(heat[window], peak.value * inside[window])
+            continue
+        window = tuple(slice(max(a - EDGE, 0), a + n + EDGE) for a, n in zip(part.start, part.inside.shape))
+        near = np.zeros(heat[window].shape, dtype=bool)
+        near[tuple(slice(a - s.start, a - s.start + n) for a, s, n in zip(part.start, window, part.inside.shape))] = part.inside
+        near = ndimage.binary_dilation(near, iterations=EDGE) & inside[window]
+        height = np.clip(2.0 * (signal[window] - part.background) / max(part.peak - part.background, 1e-6), 0.0, 1.0)
+        heat[window] = np.maximum(heat[window], peak.value * height * near)
+    return heat
+
+
+# --- maps by name, and the places they point at ---
+
+
+def map_names(bundle: Bundle) -> tuple[str, ...]:
+    """The maps that a model can make, its default first."""
+    return (LESION_MAP, *MAPS) if bundle.candidates is not None else tuple(MAPS)
+
+
+def default_map(bundle: Bundle) -> str:
+    return LESION_MAP if bundle.candidates is not None else DEFAULT_MAP
+
+
+def check_map(name: str, bundle: Bundle) -> None:
+    """Raise InputError when the model makes no map of that name."""
+    if name not in map_names(bundle):
+        raise InputError(f"The model {bundle.name} makes no map called {name!r}; choose one of {', '.join(map_names(bundle))}.")
+
+
+def heat_of(
+    name: str, reading: Reading, settings: NetworkSettings, signal: np.ndarray, inside: np.ndarray, affine: np.ndarray
+) -> np.ndarray:
+    """The named map on the model's grid: float32, 0–1 inside the breast mask, 0 outside."""
+    if name == LESION_MAP:
+        return lesion_map(reading.places, signal, inside)
+    cells = attention_map(name, reading.prediction.features, reading.prediction.cell_weight, settings.pooling)
+    return normalise(upsample(cells, affine, settings.total_stride, inside.shape), inside)
+
+
+def places_of(name: str, heat: np.ndarray, reading: Reading, signal: np.ndarray, inside: np.ndarray, affine: np.ndarray) -> list[Peak]:
+    """The places to show for a named map, most suspicious first, at least one: those of the second reading with their
+    probabilities, or the peaks of the network's map.
+    """
+    if name == LESION_MAP and reading.places:
+        peaks = [peak for peak, _ in reading.places[: localisation.COUNT]]
+        return [peak for n, peak in enumerate(peaks) if n == 0 or peak.probability >= LEAST_CHANCE]
+    peaks = [peak for peak, _ in localisation.find_places(name, heat, signal, inside, affine)]
+    return [peak for n, peak in enumerate(peaks) if n == 0 or peak.value >= LEAST_HEIGHT]

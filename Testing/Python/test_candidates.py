@@ -1,0 +1,215 @@
+"""The second reading: candidate places, the network that judges them, its training from exam labels, and its way into a bundle."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+import torch
+
+from BreastCMSLLib.candidates import CandidateNetwork, CandidateSettings, coarsen, exam_logit, propose, together
+from BreastCMSLLib.errors import InputError, ModelError
+from BreastCMSLLib.geometry import apply_affine
+from BreastCMSLLib.inference import Predictor
+from BreastCMSLLib.network import BreastNet, NetworkSettings
+from BreastCMSLLib.preprocessing import InputContract, ModelInput
+from BreastCMSLLib.reading import lesion_map, read
+from BreastCMSLLib.weights import load_bundle, save_bundle
+from training import cache, evaluate, runs, train, train_candidates
+from training.recipes import Config
+
+SHAPE = (40, 28, 20)
+WASHOUT, PERSISTENT = np.linspace(4, 2, 6), np.linspace(1, 3, 6)
+TINY = NetworkSettings(width=4, blocks=(1, 1), strides=(1, 2), stem_kernel=1, stem_stride=1, pooling="power")
+
+
+def breast(spots, seed=0, spacing=4.4, shape=SHAPE):
+    """array, inside, affine: noise inside a box and blobs (centre in mm from the grid's corner, radius in mm, curve)."""
+    rng = np.random.default_rng(seed)
+    affine = np.diag([spacing, spacing, spacing, 1.0])
+    affine[:3, 3] = -60.0, -40.0, -30.0
+    inside = np.zeros(shape, bool)
+    inside[2:-2, 2:-2, 2:-2] = True
+    array = (rng.normal(0.3, 0.05, (6, *shape)) * inside).astype(np.float32)
+    at = np.stack(np.meshgrid(*[np.arange(n) for n in shape], indexing="ij"), axis=-1) * spacing
+    for centre, radius, curve in spots:
+        ball = np.linalg.norm(at - np.array(centre), axis=-1) <= radius
+        array[:, ball & inside] += np.asarray(curve, dtype=np.float32)[:, None]
+    return array, inside, affine
+
+
+@pytest.mark.parametrize("logits", [[0.0, -1.0], [-9.0], [3.0, 3.0, -2.0], [-4.0] * 12])
+def test_an_exam_holds_a_cancer_if_any_place_is_one(logits):
+    chance = 1.0 - np.prod(1.0 / (1.0 + np.exp(np.array(logits, dtype=np.float64))))
+    assert float(together(torch.tensor(logits))) == pytest.approx(np.log(chance / (1 - chance)), abs=1e-4)
+    padded = torch.tensor([*logits, -torch.inf])
+    assert float(together(padded)) == pytest.approx(float(together(torch.tensor(logits))), abs=1e-5)
+
+
+def test_no_places_speak_against_a_cancer_and_very_sure_ones_stay_finite():
+    assert float(together(torch.zeros(0))) < -5
+    sure = torch.tensor([200.0, -300.0], requires_grad=True)
+    together(sure).backward()
+    assert torch.isfinite(together(sure)) and torch.isfinite(sure.grad).all()
+    assert exam_logit(2.0, np.zeros(1, np.float32), CandidateSettings(mix=(0.5, 2.0, -1.0))) == pytest.approx(0.0, abs=1e-6)
+
+
+def test_averaging_keeps_every_place():
+    affine = np.array([[1.1, 0.1, 0, 7.0], [0, 1.1, 0, -3.0], [0.2, 0, 1.1, 2.0], [0, 0, 0, 1.0]])
+    index = np.stack(np.meshgrid(*[np.arange(n) for n in (9, 8, 12)], indexing="ij"), axis=-1)
+    where = apply_affine(affine, index.reshape(-1, 3)).T.reshape(3, 9, 8, 12)
+    small, inside, wide = coarsen(where, np.ones((9, 8, 12), bool), affine, 4)
+    assert small.shape == (3, 2, 2, 3) and inside.all()
+    for cell in np.ndindex(2, 2, 3):
+        assert np.allclose(small[(slice(None), *cell)], apply_affine(wide, np.array(cell)), atol=1e-4)
+
+
+def test_places_are_found_and_cropped_about_their_centre():
+    settings = CandidateSettings(crop=9, count=4)
+    spots = [((66, 48.4, 44), 9, WASHOUT), ((123.2, 74.8, 35.2), 9, PERSISTENT), ((110, 35.2, 66), 6, WASHOUT)]
+    array, inside, affine = breast(spots)
+    found = propose(array, inside, affine, settings)
+    for centre, _, _ in spots:
+        gaps = [np.linalg.norm(np.subtract(p.ras_mm, np.add(centre, affine[:3, 3]))) for p in found.peaks]
+        assert min(gaps) < 4.4
+    assert found.crops.shape == (len(found.peaks), 6, 9, 9, 9) and found.measures.shape == (len(found.peaks), 19)
+    assert np.isfinite(found.measures).all()
+    for peak, crop in zip(found.peaks, found.crops):
+        assert np.array_equal(crop[:, 4, 4, 4], array[(slice(None), *peak.index)])
+    wider = propose(array, inside, affine, settings, margin=2)
+    assert np.array_equal(wider.crops[..., 2:-2, 2:-2, 2:-2], found.crops)
+    cornered = propose(*breast([((17.6, 17.6, 17.6), 9, WASHOUT)]), settings)
+    first = cornered.crops[0]
+    assert max(cornered.peaks[0].index) <= 5 and (first[:, :, :, 0] == 0).all() and first[:, 4, 4, 4].min() > 1
+
+
+def test_a_finer_input_gives_the_same_places():
+    spots = [((66, 48.4, 44), 12, WASHOUT), ((123.2, 74.8, 35.2), 10, PERSISTENT)]
+    coarse = propose(*breast(spots), CandidateSettings(count=2))
+    fine = propose(*breast(spots, spacing=1.1, shape=tuple(4 * n for n in SHAPE)), CandidateSettings(count=2))
+    assert fine.crops.shape[1:] == coarse.crops.shape[1:]
+    for (centre, _, curve), name in zip(spots, "ab"):
+        place = np.add(centre, (-60.0, -40.0, -30.0))
+        for found in (coarse, fine):
+            nearest = int(np.argmin([np.linalg.norm(np.subtract(p.ras_mm, place)) for p in found.peaks]))
+            assert np.linalg.norm(np.subtract(found.peaks[nearest].ras_mm, place)) < 4.4, name
+            assert np.allclose(found.measures[nearest, :6], np.add(curve, 0.3) / max(np.add(curve, 0.3)), atol=0.12)
+
+
+def test_grids_that_do_not_fit_and_empty_masks():
+    array, inside, affine = breast([], spacing=3.0)
+    with pytest.raises(InputError, match="4.4 mm"):
+        propose(array, inside, affine, CandidateSettings())
+    array, inside, affine = breast([])
+    none = propose(array, np.zeros_like(inside), affine, CandidateSettings())
+    assert none.peaks == [] and CandidateNetwork().eval().logits(none).shape == (0,)
+
+
+@pytest.mark.parametrize("change", [{"crop": 8}, {"width": 0}, {"count": True}, {"grid_mm": float("nan")}, {"mix": (1, 2)}])
+def test_settings_out_of_range_are_refused(change):
+    with pytest.raises(ValueError, match="of the candidates"):
+        CandidateSettings(**change)
+
+
+def test_a_bundle_carries_both_readings(tmp_path):
+    torch.manual_seed(3)
+    candidates = CandidateNetwork(CandidateSettings(crop=9, width=4, count=4, mix=(0.25, 1.5, -0.5))).eval()
+    contract = InputContract(size=SHAPE, spacing_mm=4.4)
+    told = {"threshold": 0.5, "temperature": 2.0, "description": "d", "training_data": "t", "evidence": {}}
+    path = save_bundle(tmp_path, "both", BreastNet(TINY).eval(), contract, candidates=candidates, **told)
+    bundle = load_bundle(path)
+    assert bundle.candidates.settings == candidates.settings
+    array, inside, affine = breast([((66, 48.4, 44), 9, WASHOUT), ((123.2, 74.8, 35.2), 9, PERSISTENT)])
+    found = propose(array, inside, affine, candidates.settings)
+    assert np.allclose(bundle.candidates.logits(found), candidates.logits(found), atol=2e-2)
+
+    reading = read(Predictor(bundle, "cpu", "float32"), array, inside, affine)
+    logits = bundle.candidates.logits(found)
+    expected = (0.25 * 2.0 * reading.prediction.logit + 1.5 * float(together(torch.from_numpy(logits))) - 0.5) / 2.0
+    assert reading.logit == pytest.approx(expected, abs=1e-5)
+    chances = [peak.probability for peak, _ in reading.places]
+    assert chances == sorted(chances, reverse=True) and chances[0] == pytest.approx(1 / (1 + np.exp(-logits.max())), abs=1e-6)
+    heat = lesion_map(reading.places, array[:2].mean(0).clip(0), inside)
+    assert heat.max() == pytest.approx(1.0, abs=1e-6) and heat[~inside].max() == 0
+    assert heat[reading.places[0][0].index] == pytest.approx(1.0, abs=0.2)
+
+    card = json.loads(path.read_text())
+    for change in ({"width": 5}, {"crop": 8}, {"phases": 4}, {"mix": ["a", 1, 1]}, {"unknown": 1}):
+        path.write_text(json.dumps({**card, "candidates": {**card["candidates"], **change}}))
+        with pytest.raises(ModelError, match="both.json"):
+            load_bundle(path)
+    path.write_text(json.dumps({**card, "candidates": None}))
+    with pytest.raises(ModelError, match="too many"):
+        load_bundle(path)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """A run of a tiny network on exams with one lesion each: those that wash out are malignant."""
+    root, rows = tmp_path_factory.mktemp("candidates"), []
+    folder = root / "cache"
+    contract = InputContract(size=SHAPE, spacing_mm=4.4)
+    cache.write_cache(folder, contract, "simulated:tiny")
+    for n in range(96):
+        rng = np.random.default_rng(n)
+        label, centre = n % 2, rng.uniform((30, 30, 25), (140, 90, 60))
+        distractor = rng.uniform((30, 30, 25), (140, 90, 60))
+        array, inside, affine = breast([(distractor, 7, 2 * PERSISTENT), (centre, 9, WASHOUT if label else PERSISTENT)], seed=n)
+        row = {"exam": f"e{n}", "patient": f"p{n}", "label": label, "split": "train" if n < 48 else "validate" if n < 72 else "test"}
+        lesion = {"ras_mm": np.add(centre, affine[:3, 3]).tolist(), "radius_mm": 9.0, "malignant": bool(label)}
+        made = ModelInput(array, affine, inside, 1.0, float(SHAPE[0] / 2), "pre", 100.0, ())
+        cache.store(cache.exam_path(folder, row["exam"]), made, {**row, "lesions": [lesion]})
+        rows.append(row)
+    cache.write_index(folder, rows)
+    train.train("smoke", Config(root / "run", cache=folder, spacing_mm=4.4, network=TINY, epochs=1, batch=8, precision="no"))
+    return root / "run"
+
+
+ARGUMENTS = ["--epochs", "6", "--batch", "8", "--width", "4", "--crop", "9", "--count", "4", "--workers", "1", "--rate", "0.01"]
+
+
+def test_labels_of_exams_teach_which_place_is_the_cancer(run, tmp_path, monkeypatch, capsys):
+    folder = shutil.copytree(run, tmp_path / "run")
+    assert runs.load_run(folder).candidates is None
+    assert train_candidates.main([str(folder), *ARGUMENTS]) == 0
+    history = runs.read_rows(folder / "candidates" / "metrics.csv")
+    assert len(history) == 6 and float(history[-1]["validation_auc"]) > 0.9
+    held = runs.load_run(folder)
+    found = 0
+    for n in range(73, 96, 2):
+        exam = cache.load(cache.exam_path(run.parent / "cache", f"e{n}"))
+        reading = read(evaluate.draft_predictor(held), exam.array.float().numpy(), exam.inside, np.array(exam.meta["affine"]))
+        found += np.linalg.norm(np.subtract(reading.places[0][0].ras_mm, exam.meta["lesions"][0]["ras_mm"])) < 9
+    assert found >= 10  # of 12, beside a brighter distractor
+
+    result = evaluate.evaluate(folder)
+    assert result["evidence"]["localisation"]["LESION"]["mean_mm"] < result["evidence"]["localisation"]["COAM"]["mean_mm"]
+    assert set(result["evidence"]["network_alone"]) >= {"auc", "auc_95"}
+    assert load_bundle(result["bundle"]["file"]).candidates is not None
+    capsys.readouterr()
+    assert train_candidates.main([str(folder), *ARGUMENTS, "--seed", "1"]) == 2
+    assert "another seed" in capsys.readouterr().err
+
+    # interrupted after the third epoch, it reaches the same weights
+    again = shutil.copytree(run, tmp_path / "again")
+    whole, calls = train_candidates.train_epoch, []
+
+    def breaks(*arguments):
+        calls.append(0)
+        if len(calls) == 4:
+            raise KeyboardInterrupt
+        return whole(*arguments)
+
+    monkeypatch.setattr(train_candidates, "train_epoch", breaks)
+    with pytest.raises(KeyboardInterrupt):
+        train_candidates.main([str(again), *ARGUMENTS])
+    assert runs.load_candidates(again) is None
+    monkeypatch.setattr(train_candidates, "train_epoch", whole)
+    assert train_candidates.main([str(again), *ARGUMENTS]) == 0
+    first, second = runs.load_candidates(folder).state_dict(), runs.load_candidates(again).state_dict()
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+    # a run on finer voxels that starts from this one takes its second reading along; a damaged one is named
+    (again / "candidates" / "config.json").write_text("{}")
+    with pytest.raises(InputError, match="train_candidates"):
+        runs.load_run(again)

@@ -1,0 +1,239 @@
+"""Train the second reading of a run: the network that judges each candidate place, from labels of whole exams.
+
+    python training/train_candidates.py RUN
+    python training/train_candidates.py RUN --epochs 20 --seed 1
+
+Uses RUN's exams (training and validation) and writes RUN/candidates: config.json, metrics.csv, last.pt (an interrupted
+training goes on from there, to the same weights) and best.safetensors. ``training/evaluate.py RUN`` then reads exams with both.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import os
+import sys
+import time
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from BreastCMSLLib.candidates import CandidateNetwork, CandidateSettings, propose, together  # noqa: E402
+from BreastCMSLLib.errors import BreastCMSLError, InputError  # noqa: E402
+from BreastCMSLLib.losses import sigmoid_loss  # noqa: E402
+from training import cache, runs  # noqa: E402
+from training.metrics import auc  # noqa: E402
+from training.start import pick_precision  # noqa: E402
+
+MARGIN = 1  # voxels that a crop may be shifted by, to each side
+
+
+@dataclass(frozen=True)
+class Bags:
+    """The places of exams. crops: float16 (places, phases, …) with a margin. exam: index of each place's exam. labels: (exams,)."""
+
+    crops: torch.Tensor
+    measures: torch.Tensor
+    exam: torch.Tensor
+    labels: torch.Tensor
+
+    def of(self, exams: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+        """crops, measures, and the place of each in a table (row: position in ``exams``, column: number within the exam)."""
+        first = torch.searchsorted(self.exam, exams)
+        count = torch.searchsorted(self.exam, exams, right=True) - first
+        row = torch.repeat_interleave(torch.arange(len(exams)), count)
+        column = torch.arange(len(row)) - torch.repeat_interleave(count.cumsum(0) - count, count)
+        chosen = first[row] + column
+        return self.crops[chosen], self.measures[chosen], row, column
+
+
+def _places(path: Path, settings: CandidateSettings) -> tuple[np.ndarray, np.ndarray, int]:
+    torch.set_num_threads(1)
+    exam = cache.load(path)
+    found = propose(exam.array.numpy(), exam.inside, np.array(exam.meta["affine"]), settings, MARGIN)
+    return found.crops.astype(np.float16), found.measures, exam.meta["label"]
+
+
+def bags(paths: list[Path], settings: CandidateSettings, workers: int, what: str) -> Bags:
+    from rich.progress import track
+
+    with ProcessPoolExecutor(workers) as pool:
+        made = list(track(pool.map(partial(_places, settings=settings), paths, chunksize=8), f"places of {what} exams", total=len(paths)))
+    number = torch.repeat_interleave(torch.arange(len(made)), torch.tensor([len(m) for _, m, _ in made]))
+    crops = torch.from_numpy(np.concatenate([c for c, _, _ in made]))
+    measures = torch.from_numpy(np.concatenate([m for _, m, _ in made]))
+    return Bags(crops, measures, number, torch.tensor([label for _, _, label in made], dtype=torch.float32))
+
+
+def exam_logits(
+    network: CandidateNetwork,
+    data: Bags,
+    exams: torch.Tensor,
+    shift: Sequence[int] = (0, 0, 0),
+    flips: Sequence[int] = (),
+    factor: float = 1.0,
+) -> torch.Tensor:
+    """(exams,) logits; the crops shifted, mirrored along ``flips`` (axes of (places, phases, LR, AP, SI)) and scaled."""
+    crops, measures, row, column = data.of(exams)
+    edge = network.settings.crop
+    cut = crops[(..., *[slice(MARGIN + s, MARGIN + s + edge) for s in shift])].float() * factor
+    if flips:
+        cut = cut.flip(flips)
+    table = torch.full((len(exams), int(column.max()) + 1 if len(column) else 1), -math.inf)
+    table[row, column] = network(cut, measures)
+    return together(table)
+
+
+def train_epoch(network, optimiser, schedule, data: Bags, options, epoch: int, bf16: bool) -> float:
+    """Mean loss. Order and augmentation follow from (seed, epoch) alone."""
+    generator = torch.Generator().manual_seed(options.seed * 100_003 + epoch)
+    torch.manual_seed(options.seed * 100_003 + epoch)  # dropout
+    network.train()
+    order = torch.randperm(len(data.labels), generator=generator)
+    total, steps = 0.0, len(order) // options.batch
+    for step in range(steps):
+        exams = order[step * options.batch : (step + 1) * options.batch]
+        flips = [axis for axis in (2, 3, 4) if torch.rand((), generator=generator) < 0.5]
+        shift = torch.randint(-MARGIN, MARGIN + 1, (3,), generator=generator).tolist()
+        factor = 0.8 + 0.45 * float(torch.rand((), generator=generator))
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=bf16):
+            logits = exam_logits(network, data, exams, shift, flips, factor)
+        loss = sigmoid_loss(logits, data.labels[exams])
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(network.parameters(), 5.0)
+        optimiser.step()
+        schedule.step()
+        total += float(loss.detach())
+    return total / max(1, steps)
+
+
+@torch.inference_mode()
+def validate(network: CandidateNetwork, data: Bags) -> np.ndarray:
+    """(exams,) logits of all exams, float32, as Analyze computes them."""
+    network.eval()
+    parts = torch.arange(len(data.labels)).split(64)
+    return torch.cat([exam_logits(network, data, part) for part in parts]).numpy()
+
+
+def mix_of(network_logits: np.ndarray, candidate_logits: np.ndarray, labels: np.ndarray) -> tuple[float, float, float]:
+    """(a, b, c) of the logistic regression of the label on both readings' logits."""
+    from sklearn.linear_model import LogisticRegression
+
+    fitted = LogisticRegression(C=1e3).fit(np.stack([network_logits, candidate_logits], axis=1), labels)
+    (a, b), c = fitted.coef_[0].tolist(), float(fitted.intercept_[0])
+    return round(a, 6), round(b, 6), round(c, 6)
+
+
+def network_logits(run: runs.Run, paths: list[Path]) -> np.ndarray:
+    from training.evaluate import draft_predictor
+
+    predictor = draft_predictor(replace(run, candidates=None))
+    return np.array([predictor.predict(cache.load(path).array).logit for path in paths])
+
+
+def train(folder: Path, options: argparse.Namespace) -> Path:
+    """Train RUN's candidate network. Raises InputError when the run, its cache or an earlier training does not fit."""
+    run = runs.load_run(folder)
+    store = cache.open_cache(options.cache or run.config["cache"])
+    if store.contract != run.contract:
+        raise InputError(f"The cache {store.folder} holds other inputs than the run {folder} reads; name the cache it was trained on.")
+    rows = runs.read_rows(folder / "split.csv")
+    paths = {split: [store.path(row["exam"]) for row in rows if row["split"] == split] for split in ("train", "validate")}
+    paths["train"] = paths["train"][: options.limit or None]
+    settings = CandidateSettings(run.contract.phases, width=options.width, crop=options.crop, count=options.count)
+    chosen = {key: getattr(options, key) for key in ("epochs", "batch", "rate", "weight_decay", "seed", "limit")}
+    card = {"settings": asdict(settings), **chosen, "cache": str(store.folder), "supervision": "image-level labels only"}
+    out = folder / runs.CANDIDATES
+    _refuse_another(out / "config.json", card)
+    out.mkdir(exist_ok=True)
+    data = {split: bags(paths[split], settings, options.workers, split) for split in paths}
+    network = _new(settings, options.seed, data["train"])
+    optimiser = torch.optim.AdamW(network.parameters(), lr=options.rate, weight_decay=options.weight_decay)
+    steps = options.epochs * (len(paths["train"]) // options.batch)
+    if not steps:
+        raise InputError(f"{len(paths['train'])} training exams do not fill a batch of {options.batch}; lower --batch.")
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, options.rate, total_steps=steps, pct_start=0.15)
+    first, history = _resume(out / "last.pt", network, optimiser, schedule)
+    bf16, labels = pick_precision("auto") == "bf16", data["validate"].labels.numpy().astype(int)
+    cache.write_atomically(out / "config.json", json.dumps(card, indent=1) + "\n")
+    for epoch in range(first, options.epochs):
+        start = time.perf_counter()
+        loss = train_epoch(network, optimiser, schedule, data["train"], options, epoch, bf16)
+        seconds = time.perf_counter() - start
+        logits = validate(network, data["validate"])
+        check = float(sigmoid_loss(torch.from_numpy(logits), data["validate"].labels))
+        figures = {"train_loss": loss, "validation_loss": check, "validation_auc": auc(labels, logits)}
+        history.append({"epoch": epoch + 1, **{k: round(v, 5) for k, v in figures.items()}, "seconds": round(seconds, 1)})
+        print(", ".join(f"{k} {v}" for k, v in history[-1].items()), flush=True)
+        state = {"network": network.state_dict(), "optimiser": optimiser.state_dict(), "schedule": schedule.state_dict(), "rows": history}
+        runs.save_state(state, out / "last.pt")
+        runs.write_rows(out / "metrics.csv", history)
+    # the schedule ends at a rate of zero: the last weights are taken, nothing is picked by its validation AUC
+    mix = mix_of(network_logits(run, paths["validate"]), validate(network, data["validate"]), labels)
+    card |= {"mix": mix, "mix_from": f"{len(labels)} validation exams of {store.source}"}
+    runs.save_weights(network, out / "best.safetensors")
+    cache.write_atomically(out / "config.json", json.dumps(card, indent=1) + "\n")
+    print(f"exam's logit = {mix[0]:.3f}·network + {mix[1]:.3f}·candidates + {mix[2]:.3f}")
+    return out
+
+
+def _new(settings: CandidateSettings, seed: int, data: Bags) -> CandidateNetwork:
+    torch.manual_seed(seed)
+    network = CandidateNetwork(settings)
+    network.measure.running_mean.copy_(data.measures.clamp(-10, 10).mean(0))
+    network.measure.running_var.copy_(data.measures.clamp(-10, 10).var(0))
+    return network
+
+
+def _refuse_another(path: Path, card: dict) -> None:
+    if path.exists():
+        before, now = json.loads(path.read_text()), json.loads(json.dumps(card))
+        for key in now:
+            if before.get(key) != now[key]:
+                raise InputError(f"{path.parent} holds a training with another {key} ({before.get(key)}); remove that folder first.")
+
+
+def _resume(path: Path, network, optimiser, schedule) -> tuple[int, list[dict]]:
+    if not path.exists():
+        return 0, []
+    state = torch.load(path, weights_only=True, map_location="cpu")
+    network.load_state_dict(state["network"])
+    optimiser.load_state_dict(state["optimiser"])
+    schedule.load_state_dict(state["schedule"])
+    return len(state["rows"]), state["rows"]
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run", type=Path)
+    parser.add_argument("--cache", type=Path, help="cache of the exams (default: the one the run was trained on)")
+    parser.add_argument("--epochs", type=int, default=12)
+    parser.add_argument("--batch", type=int, default=32, help="exams a step")
+    parser.add_argument("--rate", type=float, default=3e-3)
+    parser.add_argument("--weight-decay", type=float, default=0.02)
+    parser.add_argument("--width", type=int, default=CandidateSettings.width)
+    parser.add_argument("--crop", type=int, default=CandidateSettings.crop, help="edge of a crop, in voxels of 4.4 mm")
+    parser.add_argument("--count", type=int, default=CandidateSettings.count, help="places from each kind of proposal")
+    parser.add_argument("--limit", type=int, default=0, help="use only so many training exams (0: all)")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes that propose places")
+    try:
+        options = parser.parse_args(arguments)
+        print(train(options.run, options))
+    except BreastCMSLError as error:
+        print(error, file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
