@@ -419,7 +419,7 @@ class BreastCMSLLogic(ScriptedLoadableModuleLogic, VTKObservationMixin):
         source: a list of volume nodes (phases or subtractions, in any order, or as given with ``keepOrder``); or one
         sequence browser, sequence or multivolume node; or a list of (such a node, frame index).
         t1: optional volume for the outline of the breasts. kind: "auto", "phases" or "subtractions".
-        times: seconds of each volume. model: a bundle's .json file. device: "auto", "cpu", "cuda", "mps". mapName: "COAM", …
+        times: seconds of each volume. model: a bundle's .json file. device: "auto", "cpu", "cuda", "mps". mapName: "COAMxCAM", …
         progress(fraction, text) and finished(Outcome) are called meanwhile.
         With ``wait`` returns the result dictionary; else returns None at once and ``finished`` tells the end.
         Raises BreastCMSLError with one sentence; the scene is then as it was.
@@ -504,7 +504,8 @@ class BreastCMSLLogic(ScriptedLoadableModuleLogic, VTKObservationMixin):
         background = nodes.subtraction or self.shownUnder(nodes.heatmap)
         pictures = {}
         if background is not None:
-            pictures = peak_pictures(volume_from_node(background, copy=False), volume_from_node(nodes.heatmap, copy=False), result)
+            images = [volume_from_node(node, copy=False) for node in (background, nodes.heatmap)]
+            pictures = peak_pictures(*images, result, outlines=results.outline_labels(nodes, result))
         write_report(path, result, pictures)
         return path
 

@@ -57,20 +57,17 @@ def coam_by_cam(features: torch.Tensor, weight: torch.Tensor, pooling: str = "av
 
 
 MAPS = {
+    "COAMxCAM": coam_by_cam,
     "COAM": lambda features, weight, pooling: coam(features),
     "CAM": cam,
 }
-
-
-def check_map(name: str) -> None:
-    """Raise InputError when there is no map of that name."""
-    if name not in MAPS:
-        raise InputError(f"There is no map called {name!r}; choose {' or '.join(MAPS)}.")
+DEFAULT_MAP = "COAMxCAM"  # as measured, see docs/localisation.md
 
 
 def attention_map(name: str, features: torch.Tensor, weight: torch.Tensor, pooling: str = "average") -> torch.Tensor:
     """The named map of one exam's features (C, LR, AP, SI). Raises InputError for an unknown name."""
-    check_map(name)
+    if name not in MAPS:
+        raise InputError(f"There is no map called {name!r}; choose one of {', '.join(MAPS)}.")
     return MAPS[name](features, weight, pooling)
 
 
@@ -97,11 +94,16 @@ def place_cells(cells: torch.Tensor | np.ndarray, cell_affine: np.ndarray, size:
 
 @dataclass(frozen=True)
 class Peak:
-    """ras_mm: position (RAS, mm). value: height of the map there, 1 at its highest. index: voxel of the model's grid."""
+    """ras_mm: position (RAS, mm). value: height of the map at its summit, 1 at its highest. index: voxel of the model's grid.
+
+    map_ras_mm: that summit; ``ras_mm`` itself until the peak is moved. probability: 0–1, where something estimates it.
+    """
 
     ras_mm: tuple[float, float, float]
     value: float
     index: tuple[int, int, int]
+    map_ras_mm: tuple[float, float, float] | None = None
+    probability: float | None = None
 
 
 def normalise(heat: np.ndarray, inside: np.ndarray) -> np.ndarray:
@@ -122,7 +124,11 @@ def find_peaks(
     from scipy import ndimage
 
     spacing = np.linalg.norm(affine[:3, :3], axis=0)
-    masked = np.where(inside, heat, -np.inf)
+    if not inside.any():
+        return []
+    box = ndimage.find_objects(inside.astype(np.uint8))[0]
+    start = np.array([s.start for s in box])
+    masked = np.where(inside[box], heat[box], -np.inf)
     candidates = np.where(masked == ndimage.maximum_filter(masked, 3), masked, -np.inf)  # summits, not their shoulders
     found: list[Peak] = []
     reach = np.ceil(separation_mm / spacing).astype(int)
@@ -131,10 +137,11 @@ def find_peaks(
         value = float(candidates[index])
         if not np.isfinite(value) or (found and value < least):
             break
-        point = tuple(float(c) for c in apply_affine(affine, np.array(index)))
-        found.append(Peak(point, value, tuple(int(n) for n in index)))
+        voxel = start + index
+        point = tuple(float(c) for c in apply_affine(affine, voxel))
+        found.append(Peak(point, value, tuple(int(n) for n in voxel), point))
         window = tuple(slice(max(0, n - r), n + r + 1) for n, r in zip(index, reach))
-        offsets = np.meshgrid(*[np.arange(s.start, min(s.stop, n)) for s, n in zip(window, heat.shape)], indexing="ij")
+        offsets = np.meshgrid(*[np.arange(s.start, min(s.stop, n)) for s, n in zip(window, candidates.shape)], indexing="ij")
         near = sum(((o - n) * d) ** 2 for o, n, d in zip(offsets, index, spacing)) < separation_mm**2
         candidates[window][near] = -np.inf
     return found

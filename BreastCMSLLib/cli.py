@@ -31,7 +31,7 @@ def parser() -> argparse.ArgumentParser:
         "--times", type=float, nargs="+", metavar="S", help="acquisition time of each volume in seconds, in the order given"
     )
     analyze.add_argument("--model", type=Path, help="a model bundle's .json file (default: the shipped model)")
-    analyze.add_argument("--map", default="COAM", help="attention map: COAM or CAM (default COAM)")
+    analyze.add_argument("--map", help="map: LESION, COAMxCAM, COAM or CAM (default: the model's best)")
     analyze.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps")
     analyze.add_argument("--no-scene", action="store_true", help="only heatmap.nrrd and result.json: no scene, pictures or report")
     analyze.add_argument("--request", type=Path, help=argparse.SUPPRESS)
@@ -144,14 +144,18 @@ def read_exam(options: argparse.Namespace):
         from .readers.request import read_request
 
         exam, asked = read_request(options.request)
-        known = {"device": asked.get("device", "auto"), "map_name": asked.get("map", "COAM"), "all_maps": asked.get("all_maps") is True}
-        return exam, {"model": asked.get("model"), **known}
+        known = {"device": asked.get("device", "auto"), "all_maps": asked.get("all_maps") is True}
+        return exam, {"model": asked.get("model"), **known, **_map_asked(asked.get("map"))}
     if not options.input:
         raise InputError("No exam was given; name a DICOM folder or the exam's volumes.")
     from .readers import read
 
     exam = read(options.input, t1=options.t1, kind=options.kind, times_s=options.times)
-    return exam, {"model": options.model, "device": options.device, "map_name": options.map}
+    return exam, {"model": options.model, "device": options.device, **_map_asked(options.map)}
+
+
+def _map_asked(name: str | None) -> dict[str, str]:
+    return {} if name is None else {"map_name": name}
 
 
 def prepare_output(folder: Path, *, scene: bool) -> None:
@@ -175,12 +179,15 @@ def prepare_output(folder: Path, *, scene: bool) -> None:
 
 
 def summary(result: dict[str, Any], paths: list[Path]) -> str:
+    from .report import size_text
+
     peak = result["peaks"][0]
     place = ", ".join(f"{c:.1f}" for c in peak["ras_mm"])
     verdict = "suspicious" if result["malignant"] else "not suspicious"
-    where = f"peak of the map in the {peak['side']} breast at RAS ({place}) mm"
-    if not result["map_meaningful"]:
-        where += " (not meaningful at this score)"
+    if result["map_meaningful"]:
+        where = f"finding in the {peak['side']} breast at RAS ({place}) mm{', ' * bool(size_text(peak))}{size_text(peak)}"
+    else:
+        where = f"the map points into the {peak['side']} breast at RAS ({place}) mm (not meaningful at this score)"
     lines = [
         f"Probability of malignancy {100 * result['probability']:.1f} % (threshold {100 * result['threshold']:.1f} %): {verdict}; {where}.",
         f"Model {result['model']['name']}, trained on {result['model']['training_data']}. Research use only.",

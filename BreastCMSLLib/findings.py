@@ -13,7 +13,10 @@ from .errors import InputError
 from .exam import Exam
 from .geometry import Volume, apply_affine, resample
 from .kinetics import record
-from .localisation import Component, component
+from .localisation import SNAP_MM, Component, box_about, component, early
+from .preprocessing import phase_weights
+
+_REACH_MM = 30.0  # how far an outline may reach from the strongest voxel
 
 
 @dataclass(frozen=True)
@@ -32,7 +35,7 @@ def outline(
     ras_mm: Sequence[float],
     *,
     search_mm: float = 6.0,
-    reach_mm: float = 30.0,
+    reach_mm: float = _REACH_MM,
     level: float = 0.5,
 ) -> Outline | None:
     """The bright region at a finding on any grid with perpendicular axes, or None where nothing stands out.
@@ -54,6 +57,55 @@ def outline_of(found: Component, inside: np.ndarray, affine: np.ndarray) -> Outl
     region[window] = body
     volume = float(body.sum() * abs(np.linalg.det(affine[:3, :3])) / 1000.0)
     return Outline(Volume(region, np.array(affine, dtype=np.float64)), volume, diameter(body, affine))
+
+
+def outline_places(
+    exam: Exam, inside: Volume, places: Sequence[Sequence[float]], phases: int
+) -> tuple[Volume, list[tuple[int, Outline | None]]]:
+    """Outlines of several places on the exam's own grid, from its early subtraction at full resolution.
+
+    inside: the breast mask on any grid. places: RAS mm, the most important first. phases: of the model, which tells what
+    is early. Returns labels (uint8, n where the n-th outline is) and for each place the label of the outline it lies in
+    and, for the first place of each, the outline on a box about it; (0, None) where nothing stands out.
+    """
+    grid = exam.grid
+    labels = np.zeros(grid.shape, dtype=np.uint8)
+    found: list[tuple[int, Outline | None]] = []
+    for number, place in enumerate(places, 1):
+        centre = apply_affine(np.linalg.inv(grid.affine), np.asarray(place))
+        box = box_about(centre, (_REACH_MM + 2 * SNAP_MM) / grid.spacing, grid.shape)
+        if box is None:
+            found.append((0, None))
+            continue
+        affine = np.array(grid.affine)
+        affine[:3, 3] = apply_affine(grid.affine, np.array([float(s.start) for s in box]))
+        signal = _early_signal(exam, box, phases)
+        allowed = resample(_bytes(inside), signal.shape, affine, nearest=True).array.astype(bool)
+        around = outline(signal, allowed, affine, place) if allowed.any() else None
+        if around is None:
+            found.append((0, None))
+            continue
+        region, known = around.region.array, labels[box]
+        if 2 * np.count_nonzero(known[region]) > np.count_nonzero(region):  # two places of one lesion
+            found.append((int(np.argmax(np.bincount(known[region])[1:])) + 1, None))
+            continue
+        own = region & (known == 0)
+        known[own] = number
+        volume = float(own.sum() * abs(np.linalg.det(affine[:3, :3])) / 1000.0)
+        found.append((number, Outline(Volume(own, affine), volume, diameter(own, affine))))
+    return Volume(labels, grid.affine), found
+
+
+def _early_signal(exam: Exam, box: tuple[slice, ...], phases: int) -> np.ndarray:
+    """Mean positive enhancement (float32) in a box of the exam over the times of the model's early phases."""
+    shares = phase_weights(exam.times_s, len(exam.post), phases)[early(phases)].mean(axis=0)
+    total = np.zeros([s.stop - s.start for s in box], dtype=np.float32)
+    for share, phase, offset in zip(shares, exam.post, exam.offsets):
+        if share:
+            total += np.float32(share) * (phase.volume.array[box].astype(np.float32) - np.float32(offset))
+    if exam.pre is not None:
+        total -= exam.pre.volume.array[box].astype(np.float32)
+    return np.maximum(total, 0.0)
 
 
 def diameter(region: np.ndarray, affine: np.ndarray) -> float:

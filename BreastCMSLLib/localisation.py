@@ -14,12 +14,16 @@ import numpy as np
 import torch
 from scipy import ndimage
 
-from .attention import Peak, find_peaks
+from .attention import Peak, find_peaks, normalise
 from .errors import InputError
 from .geometry import apply_affine
 from .network import BasicBlock, BreastNet
 
+EARLY_SHARE = 1 / 3  # of the dynamic phases: when cancers stand out most
+FUSED = ("COAMxCAM",)  # maps whose peaks are those of the map times the early signal, voxel by voxel
 SNAP_MM = 15.0  # how far from a coarse peak its lesion is looked for: a cell of 17.6 mm reaches 15 mm to its corner
+FUSED_SNAP_MM = 6.0  # a map times the signal peaks on a bright voxel already
+COUNT = 6  # places of a map
 ERASE_MM = 12.0  # radius of the ball erased in front of the network
 VESSEL = 0.6  # tubularity from which a component is taken for a vessel
 NIPPLE_MM = 15.0  # from the foremost place of the mask
@@ -27,6 +31,11 @@ _FACES = ndimage.generate_binary_structure(3, 1)
 
 
 # --- the signal, and what of it belongs together ---
+
+
+def early(phases: int) -> slice:
+    """The early ones of so many phases after contrast, at least one."""
+    return slice(0, max(1, round(EARLY_SHARE * phases)))
 
 
 def signal_of(array: np.ndarray | torch.Tensor, phases: slice = slice(None)) -> np.ndarray:
@@ -72,7 +81,7 @@ def component(
     affine = np.asarray(affine, dtype=np.float64)
     spacing = np.linalg.norm(affine[:3, :3], axis=0)
     centre = apply_affine(np.linalg.inv(affine), np.asarray(ras_mm))
-    window = _window(centre, (search_mm + reach_mm) / spacing + 1, signal.shape)
+    window = box_about(centre, (search_mm + reach_mm) / spacing + 1, signal.shape)
     if window is None:
         return None
     start = np.array([s.start for s in window])
@@ -177,7 +186,7 @@ def solid(pairs: Sequence[tuple[Peak, Component | None]], tips: np.ndarray | Non
     return [pair for pair, doubt in zip(pairs, doubtful) if not doubt] + [pair for pair, doubt in zip(pairs, doubtful) if doubt]
 
 
-def candidates(heat: np.ndarray, inside: np.ndarray, affine: np.ndarray, *, count: int = 6, separation_mm: float = 20.0) -> list[Peak]:
+def candidates(heat: np.ndarray, inside: np.ndarray, affine: np.ndarray, *, count: int = COUNT, separation_mm: float = 20.0) -> list[Peak]:
     """The strongest separated peaks of a 0–1 map, however low. Raises InputError when the mask is empty."""
     if not inside.any():
         raise InputError("The breast mask is empty inside the model's field of view; check the exam.")
@@ -190,7 +199,7 @@ def find_lesions(
     inside: np.ndarray,
     affine: np.ndarray,
     *,
-    count: int = 6,
+    count: int = COUNT,
     separation_mm: float = 20.0,
     search_mm: float = SNAP_MM,
 ) -> list[tuple[Peak, Component | None]]:
@@ -203,6 +212,22 @@ def find_lesions(
     return solid(snap(peaks, signal, inside, affine, search_mm=search_mm), nipples(inside, affine))
 
 
+def find_places(
+    map_name: str, heat: np.ndarray, signal: np.ndarray, inside: np.ndarray, affine: np.ndarray
+) -> list[tuple[Peak, Component | None]]:
+    """:func:`find_lesions` of a named 0–1 map, as it was measured to be best: maps in ``FUSED`` times the early signal.
+
+    Where that is 0 everywhere (no cell speaks for malignant) nothing can be read: the strongest signal is listed instead.
+    """
+    fused = map_name in FUSED
+    sought = heat * signal if fused else heat
+    if not sought.any():
+        sought, fused = signal, True
+    if not fused:
+        return find_lesions(sought, signal, inside, affine)
+    return find_lesions(normalise(sought, inside), signal, inside, affine, search_mm=FUSED_SNAP_MM)
+
+
 # --- erasing: how much of the score a place carries ---
 
 
@@ -212,7 +237,7 @@ def soft_ball(
     """Window of the grid and, on it, a ball that is 1 to ``radius_mm − edge_mm`` and falls to 0 at ``radius_mm + edge_mm``."""
     spacing = np.linalg.norm(affine[:3, :3], axis=0)
     centre = apply_affine(np.linalg.inv(affine), np.asarray(ras_mm))
-    window = _window(centre, (radius_mm + edge_mm) / spacing, shape)
+    window = box_about(centre, (radius_mm + edge_mm) / spacing, shape)
     if window is None:
         return (slice(0, 0),) * 3, np.zeros((0, 0, 0), dtype=np.float32)
     distance = _distance([s.stop - s.start for s in window], centre - [s.start for s in window], spacing)
@@ -313,7 +338,7 @@ def _needed(box: tuple[int, int], out: tuple[int, int], stride: int, reach: int,
 # --- shared ---
 
 
-def _window(centre: np.ndarray, reach: np.ndarray | float, shape: Sequence[int]) -> tuple[slice, ...] | None:
+def box_about(centre: np.ndarray, reach: np.ndarray | float, shape: Sequence[int]) -> tuple[slice, ...] | None:
     """Slices of the voxels within ``reach`` voxels of a (fractional) index; None when that lies outside the grid."""
     low = np.maximum(np.ceil(centre - reach), 0).astype(int)
     high = np.minimum(np.floor(centre + reach) + 1, shape).astype(int)

@@ -12,14 +12,16 @@ from typing import Any
 import numpy as np
 
 from . import __version__
-from .attention import MAPS, attention_map, check_map, find_peaks, normalise, upsample
+from .attention import Peak
 from .exam import Exam
-from .findings import skin_depth
+from .findings import outline_places, region_curve, side, skin_depth
 from .geometry import Volume, resample
 from .inference import Predictor
 from .kinetics import curve_at
+from .localisation import early, signal_of
 from .preprocessing import ModelInput, preprocess
 from .range_check import out_of_range
+from .reading import check_map, default_map, heat_of, map_names, places_of, read
 from .weights import load_bundle
 
 SCHEMA_VERSION = 1
@@ -45,13 +47,15 @@ Progress = Callable[[str, float], None]
 class Analysis:
     """result: what result.json holds. heatmap: float32 0–1 on the exam's own grid. model_input: what the network read.
 
-    further_maps: the other maps by name, like the heatmap, when they were asked for.
+    further_maps: the other maps by name, like the heatmap, when they were asked for. outlines: uint8 on the exam's own
+    grid, n inside the outline of the n-th peak; None when the exam is not called suspicious.
     """
 
     result: dict[str, Any]
     heatmap: Volume
     model_input: ModelInput
     further_maps: Mapping[str, Volume] = field(default_factory=dict)
+    outlines: Volume | None = None
 
 
 def overall_progress(stage: str, fraction: float) -> float:
@@ -81,76 +85,66 @@ def analyze(
     model: Any = None,
     *,
     device: str = "auto",
-    map_name: str = "COAM",
+    map_name: str | None = None,
     all_maps: bool = False,
     progress: Progress | None = None,
     stopwatch: Stopwatch | None = None,
 ) -> Analysis:
     """Analyse one exam.
 
-    model: a bundle's JSON file, or a Predictor to use again; None takes the shipped model. map_name: a name in ``attention.MAPS``.
-    all_maps: make the other maps too, to choose from in the viewer.
+    model: a bundle's JSON file, or a Predictor to use again; None takes the shipped model. map_name: a name in
+    ``reading.map_names``; None takes the model's best. all_maps: make the other maps too, to choose from in the viewer.
     progress: called with a stage of ``STAGES`` and the fraction done of it; raise from it to stop.
     Raises InputError, ModelError.
     """
     report = progress or (lambda stage, fraction: None)
     watch = stopwatch or Stopwatch()
-    check_map(map_name)
     report("model", 0.0)
     with watch.stage("model"):
         predictor = model if isinstance(model, Predictor) else Predictor(load_bundle(model), device)
     bundle = predictor.bundle
+    map_name = default_map(bundle) if map_name is None else map_name
+    check_map(map_name, bundle)
     with watch.stage("preprocess"):
         made = preprocess(exam, bundle.contract, report)
     report("network", 0.0)
     with watch.stage("network"):
-        prediction = predictor.predict(made.array)
+        signal = signal_of(made.array, early(len(made.array)))
+        reading = read(predictor, made.array, made.inside, made.affine, signal)
+    malignant = reading.probability >= bundle.threshold
     report("map", 0.0)
     with watch.stage("map"):
-        settings = bundle.network.settings
-        stride = settings.total_stride
-
-        def heat_of(name: str) -> np.ndarray:
-            cells = attention_map(name, prediction.features, prediction.cell_weight, settings.pooling)
-            return normalise(upsample(cells, made.affine, stride, made.inside.shape), made.inside)
-
-        def on_exam(heat: np.ndarray) -> Volume:
-            placed = resample(Volume(heat, made.affine), exam.grid.shape, exam.grid.affine)
-            np.clip(placed.array, 0.0, 1.0, out=placed.array)
-            return placed
-
-        heat = heat_of(map_name)
-        peaks = find_peaks(heat, made.inside, made.affine, least=MAP_THRESHOLD)  # none that the overlay does not show
-        heatmap = on_exam(heat)
-        further = {name: on_exam(heat_of(name)) for name in MAPS if all_maps and name != map_name}
+        heat = heat_of(map_name, reading, bundle.network.settings, signal, made.inside, made.affine)
+        peaks = places_of(map_name, heat, reading, signal, made.inside, made.affine)
+    report("map", 0.4)
+    with watch.stage("heatmaps"):
+        heatmap = _on_exam(heat, made, exam)
+        further = {}
+        for name in map_names(bundle) if all_maps else ():
+            if name != map_name:
+                other = heat_of(name, reading, bundle.network.settings, signal, made.inside, made.affine)
+                further[name] = _on_exam(other, made, exam)
     report("map", 0.7)
-    with watch.stage("kinetics"):
+    with watch.stage("findings"):
         kinetics = curve_at(exam, peaks[0].ras_mm)
-        depths = [skin_depth(made.inside, made.affine, p.ras_mm, bundle.contract.mask.skin_mm) for p in peaks]
+        listed = [_peak_record(peak, made, bundle.contract.mask.skin_mm) for peak in peaks]
+        outlines = _outline(exam, made, listed) if malignant else None
         reasons = out_of_range(exam, made)
-    malignant = prediction.probability >= bundle.threshold
     result = {
         "schema_version": SCHEMA_VERSION,
         "kind": "breastcmsl.result",
         "research_use_only": True,
         "exam_id": exam.exam_id,
-        "probability": round(prediction.probability, 6),
-        "logit": round(prediction.logit, 6),
+        "probability": round(reading.probability, 6),
+        "logit": round(reading.logit, 6),
         "malignant": bool(malignant),
         "threshold": bundle.threshold,
         "map": map_name,
         "map_meaningful": bool(malignant),
         "map_threshold": MAP_THRESHOLD,
-        "map_cell_mm": round(stride * bundle.contract.spacing_mm, 2),
-        "peaks": [
-            {
-                "ras_mm": [round(c, 3) for c in p.ras_mm],
-                "value": round(p.value, 4),
-                "side": "right" if p.index[0] > made.middle else "left",
-                "depth_mm": round(depth, 1),
-            }
-            for p, depth in zip(peaks, depths)
-        ],
+        "map_cell_mm": round(bundle.network.settings.total_stride * bundle.contract.spacing_mm, 2),
+        "peaks": listed,
+        "finding": _finding(exam, listed, outlines) if malignant else None,
         "out_of_range": [vars(reason) for reason in reasons],
         "phases": _phases(exam),
         "t1": None if exam.t1 is None else {"name": exam.t1.name},
@@ -166,6 +160,7 @@ def analyze(
             *exam.warnings,
             *made.warnings,
             *([predictor.precision_note] if predictor.precision_note else []),
+            *([] if heat.any() else [f"No place speaks for malignant in the {map_name} map; the strongest enhancement is listed instead."]),
         ],
         "versions": versions(),
         "input": {
@@ -176,7 +171,43 @@ def analyze(
         },
     }
     report("map", 1.0)
-    return Analysis(result, heatmap, made, further)
+    return Analysis(result, heatmap, made, further, outlines)
+
+
+def _on_exam(heat: np.ndarray, made: ModelInput, exam: Exam) -> Volume:
+    """A 0–1 map of the model's grid on the exam's own."""
+    placed = resample(Volume(heat, made.affine), exam.grid.shape, exam.grid.affine)
+    np.clip(placed.array, 0.0, 1.0, out=placed.array)
+    return placed
+
+
+def _peak_record(peak: Peak, made: ModelInput, skin_mm: float) -> dict[str, Any]:
+    record = {
+        "ras_mm": [round(c, 3) for c in peak.ras_mm],
+        "map_ras_mm": [round(c, 3) for c in peak.map_ras_mm],
+        "value": round(peak.value, 4),
+        "side": side(made.affine, peak.ras_mm, made.middle),
+        "depth_mm": round(skin_depth(made.inside, made.affine, peak.ras_mm, skin_mm), 1),
+    }
+    return record if peak.probability is None else {**record, "probability": round(peak.probability, 4)}
+
+
+def _outline(exam: Exam, made: ModelInput, peaks: list[dict[str, Any]]) -> Volume:
+    """Labels of the peaks' outlines; each peak is told its own label, and the size of its outline."""
+    places = [peak["ras_mm"] for peak in peaks]
+    labels, outlines = outline_places(exam, Volume(made.inside, made.affine), places, len(made.array))
+    for peak, (label, _) in zip(peaks, outlines):
+        if label:
+            outline = outlines[label - 1][1]
+            peak |= {"outline": label, "size_mm": round(outline.diameter_mm, 1), "volume_ml": round(outline.volume_ml, 2)}
+    return labels
+
+
+def _finding(exam: Exam, peaks: list[dict[str, Any]], outlines: Volume) -> dict[str, Any]:
+    """What a reader is shown of a suspicious exam: the first peak, and the mean curve of its outline."""
+    first = {key: value for key, value in peaks[0].items() if key not in ("value", "map_ras_mm")}
+    region = outlines.with_array(outlines.array == 1) if first.get("outline") else None
+    return {"peak": 1, **first, "kinetics": None if region is None else region_curve(exam, region)}
 
 
 def _phases(exam: Exam) -> list[dict[str, Any]]:

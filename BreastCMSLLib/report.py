@@ -15,9 +15,11 @@ from .errors import OutputError
 from .kinetics import curve_points, peak_curve
 from .model_cards import evidence_lines
 
-MAP_NOTE = (
-    "The map shows where the network's features agree most with the exam as a whole. It is a hint where to look, "
-    "not an outline of a lesion."
+MAP_NOTE = "The map shows what in the exam the score rests on. It is a hint where to look, not an outline of a lesion."
+MOVED_NOTE = "Peaks are moved from the map's own maximum to the enhancement beside it, by the distance given."
+OUTLINE_NOTE = (
+    "The outline is the region that enhances early, at least half as much above its surroundings as its brightest part; "
+    "it has not been drawn or checked by a reader."
 )
 NOT_MEANINGFUL_NOTE = "The score is below the threshold: the map and its peaks are not meaningful at this score and mark no finding."
 
@@ -81,22 +83,23 @@ def report_html(result: Mapping, images: Mapping[str, bytes], *, map_note: str =
         "<header><h1>Breast DCE-MRI analysis</h1>",
         f'<p class="soft">Exam <code>{_text(result.get("exam_id"))}</code></p></header>',
         _verdict(result),
+        _finding(result),
         _warnings(result),
         *(_figure(caption, png) for caption, png in images.items()),
         f'<p class="soft">{_text(map_note)}</p>' if images and map_note else "",
         "" if result.get("map_meaningful") else f"<p><b>{_text(NOT_MEANINGFUL_NOTE)}</b></p>",
-        '<div class="columns">',
         _peaks(result),
+        '<div class="columns">',
         _kinetics(result),
         _phases(result),
         _mask(result),
+        _timings(result),
         "</div>",
         _model(result),
         '<div class="columns">',
-        _timings(result),
         _versions(result),
-        "</div>",
         _identifiers(result),
+        "</div>",
     ]
     body = "\n".join(part for part in parts if part)
     return (
@@ -169,6 +172,74 @@ def curve_facts(curve: Mapping) -> list[str]:
     return facts
 
 
+def percent(fraction: float) -> str:
+    """ "93 %"; never "0 %" or "100 %" for a probability that is not exactly that."""
+    value = 100 * float(fraction)
+    if 0 < value < 0.5:
+        return "<1 %"
+    if 99.5 <= value < 100:
+        return ">99 %"
+    return f"{value:.0f} %"
+
+
+def place_text(ras_mm: Iterable[float], digits: int = 0) -> str:
+    """A place (RAS, mm) as a reader says it: "L 37, A 7, S 53 mm"."""
+    return ", ".join(f"{letters[value < 0]} {abs(value):.{digits}f}" for letters, value in zip(("RL", "AP", "SI"), ras_mm)) + " mm"
+
+
+def size_text(record: Mapping) -> str:
+    """Size of a peak's or finding's outline: "24 mm, 3.6 ml"; "" where it has none."""
+    if record.get("size_mm") is None:
+        return ""
+    ml = float(record["volume_ml"])
+    return f"{float(record['size_mm']):.0f} mm, {ml:.{1 if ml >= 1 else 2}f} ml"
+
+
+def moved_text(peak: Mapping) -> str:
+    """How far a peak was moved from the map's own maximum; "" when it was not."""
+    distance = _moved_mm(peak)
+    return f"Moved {distance:.0f} mm from the map's own maximum to the enhancement beside it" if distance >= 0.5 else ""
+
+
+def _moved_mm(peak: Mapping) -> float:
+    return sum((a - b) ** 2 for a, b in zip(peak["ras_mm"], peak.get("map_ras_mm") or peak["ras_mm"])) ** 0.5
+
+
+def outline_names(result: Mapping) -> dict[int, str]:
+    """Label → name of each outline of a result: "Finding: 24 mm, 3.6 ml", "Peak 2: 9 mm, 0.13 ml"."""
+    owners = {place: peak for place, peak in enumerate(result.get("peaks") or (), 1) if peak.get("outline") == place}
+    return {place: f"{'Finding' if place == 1 else f'Peak {place}'}: {size_text(peak)}" for place, peak in owners.items()}
+
+
+def finding_text(result: Mapping) -> str:
+    """The finding in one line, or why there is none."""
+    finding = result.get("finding")
+    if not result.get("map_meaningful", True):
+        return "none, as the score is below the threshold"
+    if not finding:
+        return "at the first peak"
+    depth = "" if finding.get("depth_mm") is None else f"{float(finding['depth_mm']):.0f} mm below the skin"
+    kind = (finding.get("kinetics") or {}).get("type") or ""
+    return ", ".join(filter(None, (f"{finding['side']} breast", size_text(finding), depth, kind)))
+
+
+def _finding(result: Mapping) -> str:
+    finding = result.get("finding")
+    if not finding:
+        return ""
+    pairs = [("Where", f"{finding['side']} breast, {place_text(finding['ras_mm'], 1)}")]
+    if finding.get("probability") is not None:
+        pairs.append(("Probability of this place", percent(finding["probability"])))
+    if finding.get("depth_mm") is not None:
+        pairs.append(("Depth below the skin", f"{float(finding['depth_mm']):.0f} mm"))
+    pairs.append(("Longest diameter, volume", size_text(finding) or "nothing stands out from its surroundings there"))
+    curve = finding.get("kinetics")
+    if curve:
+        pairs.append(("Mean curve of the outline", ", ".join([curve.get("type") or "type unknown", *curve_facts(curve)])))
+    note = f'<p class="soft">{_text(OUTLINE_NOTE)}</p>' if finding.get("size_mm") is not None else ""
+    return f"<section><h2>Finding</h2>{_pairs(pairs)}{note}</section>"
+
+
 def _verdict(result: Mapping) -> str:
     probability, threshold = float(result["probability"]), float(result["threshold"])
     malignant = bool(result["malignant"])
@@ -200,22 +271,27 @@ def _figure(caption: str, png: bytes) -> str:
 
 
 def _peaks(result: Mapping) -> str:
-    title = f"Peaks of the map ({_text(result.get('map'))})"
+    meaning = "" if result.get("map_meaningful", True) else ", not meaningful at this score"
+    title = f"Peaks of the map ({_text(result.get('map'))}{meaning})"
+    peaks = result.get("peaks") or ()
+    scored = bool(peaks) and all(peak.get("probability") is not None for peak in peaks)
     rows = []
-    for place, peak in enumerate(result.get("peaks") or (), 1):
-        right, anterior, superior = (f"{float(value):.1f}" for value in peak["ras_mm"])
+    for place, peak in enumerate(peaks, 1):
         depth = "" if peak.get("depth_mm") is None else f"{float(peak['depth_mm']):.0f}"
+        size = "" if peak.get("size_mm") is None else f"{float(peak['size_mm']):.0f}"
+        score = percent(peak["probability"]) if scored else f"{float(peak['value']):.2f}"
+        moved = f"{distance:.0f}" if (distance := _moved_mm(peak)) >= 0.5 else ""
         kind = (peak_curve(result, place - 1) or {}).get("type") or ""
-        rows.append((str(place), right, anterior, superior, peak.get("side", ""), depth, f"{float(peak['value']):.2f}", kind))
+        where = place_text(peak["ras_mm"], 1).removesuffix(" mm")
+        rows.append((str(place), where, peak.get("side", ""), depth, size, score, moved, kind))
     if not rows:
         return f"<section><h2>{title}</h2><p>None.</p></section>"
-    head = ("#", "R mm", "A mm", "S mm", "Side", "Depth mm", "Value", "Curve")
-    empty = {column for column in (5, 7) if not any(row[column] for row in rows)}
-    kept = [column for column in range(len(head)) if column not in empty]
-    numbers = {place for place, column in enumerate(kept) if column in (0, 1, 2, 3, 5, 6)}
-    return (
-        f"<section><h2>{title}</h2>{_table([head[c] for c in kept], [[row[c] for c in kept] for row in rows], numbers=numbers)}</section>"
-    )
+    head = ("#", "Position mm", "Side", "Depth mm", "Size mm", "Probability" if scored else "Map value", "Moved mm", "Curve")
+    kept = [column for column in range(len(head)) if any(row[column] for row in rows)]
+    numbers = {place for place, column in enumerate(kept) if head[column] not in ("Position mm", "Side", "Curve")}
+    table = _table([head[c] for c in kept], [[row[c] for c in kept] for row in rows], numbers=numbers)
+    note = f'<p class="soft">{_text(MOVED_NOTE)}</p>' if "Moved mm" in (head[c] for c in kept) else ""
+    return f"<section><h2>{title}</h2>{table}{note}</section>"
 
 
 def _kinetics(result: Mapping) -> str:
@@ -223,7 +299,11 @@ def _kinetics(result: Mapping) -> str:
     if not kinetics:
         return "<section><h2>Kinetics at the first peak</h2><p>Not available for this exam.</p></section>"
     facts = [f"Type: <b>{_text(kinetics.get('type') or 'unknown')}</b>", *(_text(fact) for fact in curve_facts(kinetics))]
-    return f"<section><h2>Kinetics at the first peak</h2>{kinetic_curve_svg(kinetics)}<p>{', '.join(facts)}</p></section>"
+    where = "Brightest 4 mm within 9 mm of the peak."
+    return (
+        f"<section><h2>Kinetics at the first peak</h2>{kinetic_curve_svg(kinetics)}<p>{', '.join(facts)}</p>"
+        f'<p class="soft">{where}</p></section>'
+    )
 
 
 def _phases(result: Mapping) -> str:

@@ -264,10 +264,17 @@ class AnalysisRun(VTKObservationMixin):
 
         further = result.get("maps") if isinstance(result.get("maps"), dict) else {}
         maps = {name: volume(entry["file"]) for name, entry in further.items() if isinstance(entry, dict) and entry.get("file")}
+        outlines = volume(result["outline"]["file"]) if result.get("outline") else None
         reference, subtraction = self._background(left)
         with renderingPaused():
             nodes = results.write_results(
-                slicer.mrmlScene, result, volume("heatmap.nrrd"), reference_node=reference, maps=maps, subtraction=subtraction
+                slicer.mrmlScene,
+                result,
+                volume("heatmap.nrrd"),
+                reference_node=reference,
+                maps=maps,
+                subtraction=subtraction,
+                outlines=outlines,
             )
         return Outcome(result=result, nodes=nodes, background=nodes.subtraction or reference)
 

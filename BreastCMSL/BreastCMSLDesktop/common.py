@@ -48,11 +48,6 @@ def describe(error):
     return _("The analysis failed ({error}); the application log has the details.").format(error=f"{type(error).__name__}: {error}")
 
 
-def rasText(ras):
-    """A point as a radiologist reads it, e.g. "L 45.2, A 31.0, I 12.4 mm"."""
-    return ", ".join(f"{pair[value < 0]} {abs(value):.1f}" for pair, value in zip(("RL", "AP", "SI"), ras)) + " mm"
-
-
 def sideText(side):
     return {"left": _("left"), "right": _("right")}.get(side, str(side or ""))
 

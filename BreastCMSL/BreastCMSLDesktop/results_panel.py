@@ -9,8 +9,11 @@ import qt
 import slicer
 from slicer.i18n import tr as _
 
-from .common import describe, present, rasText, sideText, signalsBlocked
+from .common import describe, present, sideText, signalsBlocked
 from .curve_picture import curvePixmap
+
+_WIDTHS = (24, 76, 0, 42, 50, 50)  # of the table's columns in pixels; 0 takes the rest
+_DEPTH, _SIZE = 4, 5
 
 
 class ResultsPanel:
@@ -20,7 +23,7 @@ class ResultsPanel:
         self.ui, self._logic, self._onStatus = ui, logic, onStatus
         self._parameters, self.result, self.nodes = None, None, None
         self._listed, self._reports = [], None
-        ui.peaksTable.setColumnCount(5)
+        ui.peaksTable.setColumnCount(len(_WIDTHS))
         ui.peaksTable.verticalHeader().hide()
         ui.peaksTable.verticalHeader().setDefaultSectionSize(22)
         ui.peaksTable.connect("itemSelectionChanged()", self._onPeak)
@@ -71,7 +74,7 @@ class ResultsPanel:
         self._show(None, None)
 
     def _listResults(self, records, exam):
-        from BreastCMSLLib.scene.results import percent
+        from BreastCMSLLib.report import percent
 
         self._listed = list(records)
         box = self.ui.resultComboBox
@@ -100,7 +103,12 @@ class ResultsPanel:
         for button in (self.ui.plotButton, self.ui.outlineButton, self.ui.reportButton):
             button.enabled = nodes is not None
         self.ui.plotButton.enabled = nodes is not None and nodes.chart is not None
-        self.ui.outlineButton.enabled = nodes is not None and bool(result and result["peaks"])
+        self.ui.outlineButton.enabled = nodes is not None and present(nodes.outline) is not None
+        self.ui.outlineButton.toolTip = (
+            _("Show the outline of the chosen peak in the views, or hide it again")
+            if result is None or result.get("map_meaningful", True)
+            else _("At a score below the threshold the map marks no finding, so nothing is outlined")
+        )
         if result is None:
             self.ui.resultLabel.text = ""
             self.ui.peaksTable.setRowCount(0)
@@ -116,28 +124,37 @@ class ResultsPanel:
             self._showCurve(0)
 
     def _fillPeaks(self, result):
+        from BreastCMSLLib.report import moved_text, percent, place_text, size_text
+
         peaks = result["peaks"]
         scored = bool(peaks) and all(peak.get("probability") is not None for peak in peaks)
-        deep = any(peak.get("depth_mm") is not None for peak in peaks)
         table = self.ui.peaksTable
-        table.setHorizontalHeaderLabels(["#", _("Probability") if scored else _("Map"), _("Position (mm)"), _("Side"), _("Depth")])
+        table.setHorizontalHeaderLabels(
+            ["#", _("Probability") if scored else _("Map value"), _("Position (mm)"), _("Side"), _("Depth"), _("Size")]
+        )
         with signalsBlocked(table):
             table.setRowCount(len(peaks))
             for row, peak in enumerate(peaks):
-                share = peak["probability"] if scored else peak["value"]
-                depth = "" if peak.get("depth_mm") is None else f"{float(peak['depth_mm']):.0f} mm"
-                position = rasText(peak["ras_mm"]).removesuffix(" mm")
-                for column, text in enumerate((str(row + 1), f"{100 * float(share):.0f} %", position, sideText(peak.get("side")), depth)):
+                texts = [
+                    str(row + 1),
+                    percent(peak["probability"] if scored else peak["value"]),
+                    place_text(peak["ras_mm"], 1).removesuffix(" mm"),
+                    sideText(peak.get("side")),
+                    *("" if peak.get(key) is None else f"{float(peak[key]):.0f} mm" for key in ("depth_mm", "size_mm")),
+                ]
+                tip = [_("Peak {number}: click to move all views there").format(number=row + 1), moved_text(peak), size_text(peak)]
+                for column, text in enumerate(texts):
                     item = qt.QTableWidgetItem(text)
                     item.setFlags(qt.Qt.ItemIsEnabled | qt.Qt.ItemIsSelectable)
-                    item.setToolTip(_("Peak {number}: click to move all views there").format(number=row + 1))
+                    item.setToolTip("\n".join(filter(None, tip)))
                     table.setItem(row, column, item)
         header = table.horizontalHeader()
-        for column, width in enumerate((28, 78 if scored else 52, 0, 48, 56)):
+        for column, width in enumerate(_WIDTHS):
             header.setSectionResizeMode(column, qt.QHeaderView.Fixed if width else qt.QHeaderView.Stretch)
             if width:
                 table.setColumnWidth(column, width)
-        table.setColumnHidden(4, not deep)
+        for column, key in ((_DEPTH, "depth_mm"), (_SIZE, "size_mm")):
+            table.setColumnHidden(column, all(peak.get(key) is None for peak in peaks))
         height = 22 * max(1, len(peaks)) + 32
         table.setMinimumHeight(height)
         table.setMaximumHeight(height)
@@ -204,25 +221,22 @@ class ResultsPanel:
             slicer.modules.plots.logic().ShowChartInLayout(self.nodes.chart)
 
     def _onOutline(self, checked=False):
+        from BreastCMSLLib.report import size_text
         from BreastCMSLLib.scene import results
 
-        heatmap = present(self._parameters.heatmapVolume) if self._parameters is not None else None
-        if heatmap is None or self.nodes is None or self.result is None:
+        if self.result is None or self.nodes is None or present(self.nodes.outline) is None:
             return
         try:
-            ras = self.result["peaks"][self.peak]["ras_mm"]
-            region = results.region_above(heatmap, self._parameters.overlayThreshold, ras)
-            name = _("peak {number}").format(number=self.peak + 1)
-            _node, ml, extent = results.add_outline(slicer.mrmlScene, self.nodes, self.result, region, name)
+            shown = results.show_outline(self.nodes, self.result, self.peak)
         except Exception as error:
             self._onStatus(describe(error), True)
             return
-        self._onStatus(
-            _("Outlined the map at {name}: {ml:.1f} ml, {extent:.0f} mm across. It shows the map, not the lesion's border.").format(
-                name=name, ml=ml, extent=extent
-            ),
-            False,
-        )
+        if not shown:
+            self._onStatus(_("The outline is hidden."), False)
+            return
+        peak = self.result["peaks"][self.peak]
+        text = _("Outline at peak {number}: {size}. It follows the enhancement; no reader has checked it.")
+        self._onStatus(text.format(number=self.peak + 1, size=size_text(peak)), False)
 
     def _onReport(self, checked=False):
         if self.result is None or self.nodes is None:
@@ -257,7 +271,7 @@ class ResultsPanel:
 
 def resultHtml(result):
     """The score, what it means at the model's threshold, and whether the map may be read."""
-    from BreastCMSLLib.scene.results import percent
+    from BreastCMSLLib.report import finding_text, percent
 
     colour = "#c62828" if result["malignant"] else "#2e7d32"
     verdict = _("suspicious") if result["malignant"] else _("not suspicious")
@@ -266,7 +280,9 @@ def resultHtml(result):
         f"<b>{escape(verdict)}</b> ({escape(_('threshold'))} {escape(percent(result['threshold']))})"
     ]
     if not result.get("map_meaningful", True):
-        lines.append(escape(_("The map is not meaningful at this score.")))
+        lines.append(escape(_("The map is not meaningful at this score: its peaks are no findings.")))
+    elif result.get("finding"):
+        lines.append(escape(_("Finding: {text}").format(text=finding_text(result))))
     training = (result.get("model") or {}).get("training_data")
     if training:
         lines.append(f"<i>{escape(_('Model trained on {data}').format(data=training))}</i>")

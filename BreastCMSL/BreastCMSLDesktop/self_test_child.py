@@ -105,6 +105,12 @@ def write_result(mode, request, output):
             a, b, c = peaks[place]
             heat = np.maximum(heat, height * np.exp(-((i - a) ** 2 + (j - b) ** 2 + (k - c) ** 2) / 8.0))
         (output / f"{name}.nrrd").write_bytes("\n".join(rows).encode() + b"\n\n" + heat.astype("<f4").tobytes())
+    if mode != "benign":
+        labels = np.zeros((size[2], size[1], size[0]), np.uint8)
+        for number, (a, b, c) in enumerate(peaks, 1):
+            labels[c - 1 : c + 2, b - 1 : b + 2, a - 1 : a + 2] = number
+        rows = [row.replace("type: float", "type: uint8") for row in rows]
+        (output / "outline.seg.nrrd").write_bytes("\n".join(rows).encode() + b"\n\n" + labels.tobytes())
     (output / "result.json").write_text(json.dumps(result(mode, request, ras.tolist(), size, affine.tolist())), encoding="utf-8")
 
 
@@ -127,6 +133,8 @@ def result(mode, request, ras, size, affine):
         for place, sign, kind in zip(ras, (-1, 1), ("washout", "persistent"))
     ]
     sides = ["right" if place[0] > 0 else "left" for place in ras]
+    sizes = [{"outline": n, "size_mm": 12.4 / n, "volume_ml": 0.24} if malignant else {} for n in (1, 2)]
+    first = {"ras_mm": ras[0], "side": sides[0], "depth_mm": 18.0, **sizes[0]}
     return {
         "schema_version": 1,
         "kind": "breastcmsl.result",
@@ -136,14 +144,16 @@ def result(mode, request, ras, size, affine):
         "logit": 2.6 if malignant else -2.0,
         "malignant": malignant,
         "threshold": 0.5,
-        "map": "COAM",
+        "map": "COAMxCAM",
         "map_meaningful": malignant,
         "map_threshold": 0.4,
         "maps": {"CAM": {"file": "map_CAM.nrrd"}},
         "peaks": [
-            {"ras_mm": ras[0], "value": 1.0, "side": sides[0], "depth_mm": 18.0, "kinetics": curves[0]},
-            {"ras_mm": ras[1], "value": 0.6, "side": sides[1], "depth_mm": 31.0, "kinetics": curves[1]},
+            {**first, "map_ras_mm": ras[0], "value": 1.0, "kinetics": curves[0]},
+            {"ras_mm": ras[1], "map_ras_mm": ras[1], "value": 0.6, "side": sides[1], "depth_mm": 31.0, **sizes[1], "kinetics": curves[1]},
         ],
+        "finding": {"peak": 1, **first, "kinetics": curves[0]} if malignant else None,
+        "outline": {"file": "outline.seg.nrrd"} if malignant else None,
         "phases": [{"name": d["name"], "role": "post" if d in posts else "pre", "time_s": d["time_s"]} for d in dynamics],
         "t1": request["t1"],
         "mask": {"source": "pre", "volume_ml": 812.5},

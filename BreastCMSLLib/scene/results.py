@@ -10,14 +10,16 @@ import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from weakref import WeakSet
 
 import numpy as np
 
 from ..errors import InputError, OutputError
 from ..geometry import Volume, apply_affine, check_affine
 from ..kinetics import curve_points, peak_curve
+from ..report import finding_text, moved_text, outline_names, percent, size_text
 from .colors import fill_heat_table
-from .transforms import ijk_to_ras, local_to_world, to_vtk
+from .transforms import from_vtk, ijk_to_ras, local_to_world, to_vtk
 
 EXAM_ID = "BreastCMSL.ExamID"
 ROLE = "BreastCMSL.Role"
@@ -33,7 +35,8 @@ class ResultNodes:
     """The nodes of one exam's results: scalar volume, colour table, markups fiducial, table.
 
     maps: map name → scalar volume, the heatmap among them. curves, curve, chart: table, plot series and plot chart of the
-    enhancement, or None. record: text node with the result as JSON, or None. outline: segmentation, or None.
+    enhancement, or None. record: text node with the result as JSON, or None. outline: segmentation with a segment
+    ``Peak_n`` for each outline, the finding's on show, or None.
     subtraction: grey volume that the maps lie over, or None.
     """
 
@@ -58,6 +61,7 @@ def write_results(
     *,
     maps: Mapping[str, Volume] | None = None,
     subtraction: Volume | None = None,
+    outlines: Volume | None = None,
 ) -> ResultNodes:
     """Put an analysis into the scene, in place of earlier results with the same ``result["exam_id"]``.
 
@@ -65,6 +69,7 @@ def write_results(
     reference_node: the input volume. Its parent transform, when it has one, becomes the results' parent too, and their
     own coordinates are expressed in its frame, so they follow it; its subject-hierarchy folder receives the results.
     maps: further maps by name, to choose from. subtraction: what the maps are to lie over, when the scene does not hold it.
+    outlines: labels of the peaks' outlines (``peak["outline"]``), world RAS mm; of a suspicious exam only.
 
     Raises InputError for an unusable map or a non-linear parent transform, OutputError when the scene refuses; either
     way the scene is as it was.
@@ -79,10 +84,14 @@ def write_results(
     if moved:
         checked = {name: (array, _local_affine(to_local @ affine, reference_node)) for name, (array, affine) in checked.items()}
     exam_id = str(result["exam_id"])
-    points = [(apply_affine(to_local, peak["ras_mm"]), label) for peak, label in zip(result["peaks"], peak_labels(result))]
+    points = [
+        (apply_affine(to_local, peak["ras_mm"]), label, ". ".join(filter(None, (label, moved_text(peak)))))
+        for peak, label in zip(result["peaks"], peak_labels(result))
+    ]
     rows = result_rows(result)
     record_text = json.dumps(result, ensure_ascii=False)
     earlier = _nodes_of(scene, exam_id)
+    _watch_undo(scene)
     parent_id = reference_node.GetTransformNodeID() if reference_node is not None else None
 
     with scene_transaction(scene):
@@ -109,13 +118,18 @@ def write_results(
         peaks_name = "Peaks" if result["map_meaningful"] else f"Peaks ({NOT_MEANINGFUL})"
         peaks = _add(scene, "vtkMRMLMarkupsFiducialNode", peaks_name, exam_id, "peaks")
         _fill_peaks(peaks, points, visible=bool(result["map_meaningful"]))
+        outline = None
+        if outlines is not None and outline_names(result):
+            own = _local_affine(to_local @ outlines.affine, reference_node) if moved else outlines.affine
+            outline = _add(scene, "vtkMRMLSegmentationNode", "Outline", exam_id, "outline")
+            _fill_outlines(outline, Volume(outlines.array, own), outline_names(result), volume)
         table = _add(scene, "vtkMRMLTableNode", "BreastCMSL results", exam_id, "table")
         _fill_table(table, rows)
         curves, curve, chart = _add_curves(scene, result, exam_id)
         record = _add(scene, "vtkMRMLTextNode", "BreastCMSL record", exam_id, "record")
         record.SetText(record_text)
         record.SetHideFromEditors(True)
-        placed = [*([grey] if grey is not None else []), *volumes.values(), peaks]
+        placed = [node for node in (grey, *volumes.values(), peaks, outline) if node is not None]
         for node in placed:
             if parent_id:
                 node.SetAndObserveTransformNodeID(parent_id)
@@ -126,7 +140,7 @@ def write_results(
         _group(scene, shown, reference_node, exam_id)
         _redirect_views(scene, earlier, volume, volumes)
         _remove(scene, earlier, exam_id)
-    return ResultNodes(volume, colors, peaks, table, volumes, curves, curve, chart, record, None, grey)
+    return ResultNodes(volume, colors, peaks, table, volumes, curves, curve, chart, record, outline, grey)
 
 
 def find_results(scene, exam_id: str) -> ResultNodes | None:
@@ -167,61 +181,45 @@ def show_curve(nodes: ResultNodes, result: dict, place: int) -> bool:
     return True
 
 
-def region_above(node, threshold: float, ras) -> Volume:
-    """The part of a map at or above ``threshold`` that holds the point ``ras`` (world RAS mm): uint8 0/1, cropped, in the
-    node's own frame. Raises InputError when the map is lower than that at the point.
+def show_outline(nodes: ResultNodes, result: dict, place: int) -> bool:
+    """Show the outline of a peak (0: the first) and no other, or hide it when it was the one on show; True when it shows now.
+
+    Raises InputError when the peak has none.
     """
-    import SimpleITK as sitk
+    label = result["peaks"][place].get("outline")
+    if nodes.outline is None or not label:
+        raise InputError("There is no outline at this peak: nothing stands out from its surroundings there.")
+    display = nodes.outline.GetDisplayNode()
+    names = {number: f"Peak_{number}" for number in outline_names(result)}
+    shown = [number for number, name in names.items() if display.GetVisibility() and display.GetSegmentVisibility(name)]
+    for number, name in names.items():
+        display.SetSegmentVisibility(name, number == label)
+    display.SetVisibility(shown != [label])
+    return shown != [label]
+
+
+def outline_labels(nodes: ResultNodes, result: dict) -> Volume | None:
+    """The outlines that the scene holds as labels on the heatmap's grid (affine to world RAS mm); None when it holds none."""
+    import slicer
+    import vtk
     from vtk.util.numpy_support import vtk_to_numpy
 
-    image = node.GetImageData()
-    array = vtk_to_numpy(image.GetPointData().GetScalars()).reshape(image.GetDimensions(), order="F")
-    affine = ijk_to_ras(node)
-    index = np.round(apply_affine(np.linalg.inv(local_to_world(node) @ affine), ras)).astype(int)
-    low, high = np.maximum(index - 1, 0), np.minimum(index + 2, array.shape)
-    near = array[tuple(slice(a, b) for a, b in zip(low, high))]
-    if not near.size or near.max() < threshold:
-        raise InputError("The map is below the threshold at this peak; lower the threshold to outline it.")
-    start = low + np.array(np.unravel_index(int(near.argmax()), near.shape))
-    above = sitk.GetImageFromArray(np.ascontiguousarray(array >= threshold).astype(np.uint8))
-    grown = sitk.ConnectedThreshold(above, [tuple(int(n) for n in start[::-1])], 1, 1)
-    region = sitk.GetArrayFromImage(grown).astype(bool)
-    corners = [np.flatnonzero(region.any(axis=tuple(b for b in range(3) if b != a))) for a in range(3)]
-    box = tuple(slice(int(c[0]), int(c[-1]) + 1) for c in corners)
-    cropped = np.array(affine)
-    cropped[:3, 3] = apply_affine(affine, np.array([c[0] for c in corners], dtype=float))
-    return Volume(region[box].astype(np.uint8), cropped)
-
-
-def add_outline(scene, nodes: ResultNodes, result: dict, region: Volume, name: str):
-    """A segmentation node with ``region`` (0/1, in the heatmap's own frame) as its segment, drawn as a line; replaces the
-    earlier outline of this exam. Returns (node, volume in ml, largest extent in mm).
-    """
-    import slicer
-
-    exam_id = str(result["exam_id"])
-    earlier = [node for node in _nodes_of(scene, exam_id) if node.GetAttribute(ROLE) == "outline"]
-    ml = float(region.array.sum()) * abs(float(np.linalg.det(region.affine[:3, :3]))) / 1000.0
-    extent = float((np.array(region.shape) * region.spacing).max())
-    with scene_transaction(scene):
-        node = _add(scene, "vtkMRMLSegmentationNode", f"Outline {name}", exam_id, "outline")
-        node.CreateDefaultDisplayNodes()
-        padded = np.pad(region.array.astype(np.uint8), 1)  # so that the surface closes at the box
-        affine = np.array(region.affine)
-        affine[:3, 3] = apply_affine(affine, np.array([-1.0, -1.0, -1.0]))
+    if nodes.outline is None:
+        return None
+    grid = ijk_to_ras(nodes.heatmap)
+    labels = np.zeros(nodes.heatmap.GetImageData().GetDimensions(), dtype=np.uint8)
+    for label in outline_names(result):
         image = slicer.vtkOrientedImageData()
-        image.ShallowCopy(_image(padded))
-        image.SetImageToWorldMatrix(to_vtk(affine))
-        node.SetReferenceImageGeometryParameterFromVolumeNode(nodes.heatmap)
-        node.AddSegmentFromBinaryLabelmapRepresentation(image, f"{name}: {ml:.1f} ml, {extent:.0f} mm", MARKER_COLOR)
-        display = node.GetDisplayNode()
-        display.SetVisibility2DFill(False)
-        display.SetVisibility2DOutline(True)
-        if nodes.heatmap.GetTransformNodeID():
-            node.SetAndObserveTransformNodeID(nodes.heatmap.GetTransformNodeID())
-        _group(scene, (node,), nodes.heatmap, exam_id)
-        _remove(scene, earlier, exam_id)
-    return node, ml, extent
+        if not nodes.outline.GetBinaryLabelmapRepresentation(f"Peak_{label}", image) or not image.GetNumberOfPoints():
+            continue  # the user has removed it
+        matrix = vtk.vtkMatrix4x4()
+        image.GetImageToWorldMatrix(matrix)
+        voxels = vtk_to_numpy(image.GetPointData().GetScalars()).reshape(image.GetDimensions(), order="F")
+        places = apply_affine(from_vtk(matrix), np.argwhere(voxels) + np.array(image.GetExtent()[::2]))
+        index = np.round(apply_affine(np.linalg.inv(grid), places)).astype(int)
+        index = index[((index >= 0) & (index < labels.shape)).all(axis=1)]
+        labels[tuple(index.T)] = label
+    return Volume(labels, local_to_world(nodes.heatmap) @ grid)
 
 
 def remove_results(scene, exam_id: str) -> int:
@@ -261,23 +259,17 @@ def headline(result: dict) -> str:
 
 
 def peak_labels(result: dict) -> list[str]:
-    """What stands beside each peak in the views, strongest first."""
+    """What stands beside each peak in the views, most suspicious first; no peak of an exam below the threshold is a finding."""
     peaks = result["peaks"]
     if not peaks:
         return []
-    top = float(peaks[0]["value"]) or 1.0
-    first = f"Suspicious {percent(result['probability'])}" if result["map_meaningful"] else f"Peak of map ({NOT_MEANINGFUL})"
-    return [first, *(f"{place}: {percent(float(peak['value']) / top)} of peak" for place, peak in enumerate(peaks[1:], 2))]
-
-
-def percent(fraction: float) -> str:
-    """ "93 %"; never "0 %" or "100 %" for a probability that is not exactly that."""
-    value = 100 * float(fraction)
-    if 0 < value < 0.5:
-        return "<1 %"
-    if 99.5 <= value < 100:
-        return ">99 %"
-    return f"{value:.0f} %"
+    top = max(float(peak["value"]) for peak in peaks) or 1.0
+    heights = [
+        f"{percent(peak['value'] / top)} of peak" if peak.get("probability") is None else percent(peak["probability"]) for peak in peaks
+    ]
+    if not result["map_meaningful"]:
+        return [f"Peak of map ({NOT_MEANINGFUL})", *(f"{n}: {text} ({NOT_MEANINGFUL})" for n, text in enumerate(heights[1:], 2))]
+    return [f"Suspicious {percent(result['probability'])}", *(f"{n}: {text}" for n, text in enumerate(heights[1:], 2))]
 
 
 def result_rows(result: dict) -> list[tuple[str, str]]:
@@ -289,12 +281,17 @@ def result_rows(result: dict) -> list[tuple[str, str]]:
         ("Probability of malignancy", f"{float(result['probability']):.3f}"),
         ("Threshold", f"{float(result['threshold']):.3f}"),
         ("Map", map_title(result)),
+        ("Finding", finding_text(result)),
     ]
     for place, peak in enumerate(result["peaks"], 1):
         ras = ", ".join(f"{value:.1f}" for value in peak["ras_mm"])
         rows.append((f"Peak {place} RAS (mm)", ras))
         rows.append((f"Peak {place} side", str(peak.get("side", ""))))
+        if peak.get("probability") is not None:
+            rows.append((f"Peak {place} probability", f"{float(peak['probability']):.3f}"))
         rows.append((f"Peak {place} value", f"{float(peak['value']):.3f}"))
+        if peak.get("size_mm") is not None:
+            rows.append((f"Peak {place} outline", size_text(peak)))
     kinetics = result.get("kinetics")
     if kinetics:
         unit = str(kinetics.get("unit", ""))
@@ -403,10 +400,11 @@ def _show_grey(node, array: np.ndarray) -> None:
     display = node.GetDisplayNode()
     display.SetAndObserveColorNodeID("vtkMRMLColorTableNodeGrey")
     display.AutoWindowLevelOff()
-    display.SetWindowLevelMinMax(*_window(array))
+    display.SetWindowLevelMinMax(*grey_window(array))
 
 
-def _window(array: np.ndarray) -> tuple[float, float]:
+def grey_window(array: np.ndarray) -> tuple[float, float]:
+    """The limits between which a grey volume is shown: its 1st to 99.7th percentile, a subtraction from 0."""
     sample = array.ravel(order="K")[:: max(1, array.size // 1_000_000)].astype(np.float64)
     low, high = np.percentile(sample, (1.0, 99.7))
     if low < 0 < high:  # a subtraction: no enhancement is black, loss of signal is of no interest
@@ -445,9 +443,9 @@ def _add_legend(volume, result: dict):
 def _fill_peaks(node, points, visible: bool) -> None:
     import vtk
 
-    for position, label in points:
+    for position, label, description in points:
         index = node.AddControlPoint(vtk.vtkVector3d(*(float(value) for value in position)), label)
-        node.SetNthControlPointDescription(index, label)
+        node.SetNthControlPointDescription(index, description)
         node.SetNthControlPointLocked(index, True)
     node.SetLocked(True)  # a result, not a drawing: dragging it by accident would falsify it
     node.CreateDefaultDisplayNodes()
@@ -459,6 +457,32 @@ def _fill_peaks(node, points, visible: bool) -> None:
     display.SetTextScale(4.0)
     display.SetPointLabelsVisibility(True)
     display.SetVisibility(visible)
+
+
+def _fill_outlines(node, labels: Volume, names: Mapping[int, str], heatmap) -> None:
+    """A segment for each label, drawn as a line, the finding's on show; ``labels`` in the frame of the heatmap's node."""
+    import slicer
+
+    node.CreateDefaultDisplayNodes()
+    node.SetReferenceImageGeometryParameterFromVolumeNode(heatmap)
+    display = node.GetDisplayNode()
+    for label, name in names.items():
+        region = labels.array == label
+        limits = [np.flatnonzero(region.any(axis=tuple(b for b in range(3) if b != a)))[[0, -1]] for a in range(3)]
+        box = tuple(slice(int(low), int(high) + 1) for low, high in limits)
+        affine = np.array(labels.affine)
+        affine[:3, 3] = apply_affine(affine, np.array([low - 1.0 for low, _ in limits]))
+        image = slicer.vtkOrientedImageData()
+        image.ShallowCopy(_image(np.pad(region[box].astype(np.uint8), 1)))  # so that the surface closes at the box
+        image.SetImageToWorldMatrix(to_vtk(affine))
+        segment = slicer.vtkSegment()
+        segment.SetName(name)
+        segment.SetColor(*MARKER_COLOR)
+        segment.AddRepresentation(slicer.vtkSegmentationConverter.GetSegmentationBinaryLabelmapRepresentationName(), image)
+        node.GetSegmentation().AddSegment(segment, f"Peak_{label}")
+        display.SetSegmentVisibility(f"Peak_{label}", label == 1)
+    display.SetVisibility2DFill(False)
+    display.SetVisibility2DOutline(True)
 
 
 def _fill_table(node, rows) -> None:
@@ -538,6 +562,33 @@ def _remove(scene, nodes, exam_id: str) -> None:
         for item in _folders(hierarchy, exam_id):
             if not _children(hierarchy, item):  # the user may have put something of theirs in it
                 hierarchy.RemoveItem(item, False, False)
+
+
+_WATCHED = WeakSet()  # scenes whose undo and redo are followed
+
+
+def _watch_undo(scene) -> None:
+    if scene not in _WATCHED:
+        _WATCHED.add(scene)
+        for event in (scene.EndUndoEvent, scene.EndRedoEvent):
+            scene.AddObserver(event, lambda caller, event: tidy_folders(caller))
+
+
+def tidy_folders(scene) -> None:
+    """Bring the tree in line after undo and redo, which know nodes but no folders: none is left empty, no result is outside."""
+    hierarchy = scene.GetSubjectHierarchyNode()
+    if hierarchy is None:
+        return
+    for item in [i for i in _items(scene) if hierarchy.GetItemAttribute(i, EXAM_ID)]:
+        children = _children(hierarchy, item)
+        gone = [child for child in children if hierarchy.GetItemLevel(child) != "Folder" and hierarchy.GetItemDataNode(child) is None]
+        for child in gone if len(gone) < len(children) else [*gone, item]:
+            hierarchy.RemoveItem(child, False, False)
+    shown = [node for node in _all_nodes(scene) if node.GetAttribute(EXAM_ID) and node.GetAttribute(ROLE) in ROLES]
+    for exam_id in dict.fromkeys(node.GetAttribute(EXAM_ID) for node in shown):
+        if not _folders(hierarchy, exam_id):
+            own = [node for node in shown if node.GetAttribute(EXAM_ID) == exam_id and node.GetClassName() in _OWNERS]
+            _group(scene, own, None, exam_id)
 
 
 def _helpers(node) -> list:

@@ -29,6 +29,7 @@ _MANAGERS = (
     "vtkMRMLVolumeGlyphSliceDisplayableManager",
     "vtkMRMLModelSliceDisplayableManager",
     "vtkMRMLMarkupsDisplayableManager",
+    "vtkMRMLSegmentationsDisplayableManager2D",
 )
 
 _TEXT, _DIM, _STRIP = (1.0, 1.0, 1.0), (0.80, 0.82, 0.85), (16, 18, 22)

@@ -32,7 +32,7 @@ def test_cam_sums_to_the_logit(pooling):
 
 
 def test_unknown_map_is_named():
-    with pytest.raises(InputError, match="SALIENCY.*COAM or CAM"):
+    with pytest.raises(InputError, match="SALIENCY.*one of COAMxCAM, COAM, CAM"):
         attention_map("SALIENCY", torch.zeros(1, 2, 2, 2), torch.zeros(1))
 
 

@@ -195,9 +195,12 @@ def test_volumes_moved_while_running(panel):
 
 def test_again_replaces_the_earlier_results(panel, exam):
     panel.analyze()
+    panel.analyze()
     first = len(panel.nodeIDs())
-    panel.analyze("benign")
+    panel.analyze()
     assert len(panel.nodeIDs()) == first and len(panel.results("vtkMRMLMarkupsFiducialNode")) == 1
+    panel.analyze("benign")
+    assert len(panel.nodeIDs()) == first - 2 and not panel.results("vtkMRMLSegmentationNode"), "the outline and its display are gone"
     assert "12 %" in panel.ui.resultLabel.text and "not meaningful" in panel.ui.resultLabel.text
     assert not panel.ui.overlayCheckBox.checked
 
@@ -409,7 +412,7 @@ def test_another_map_can_be_chosen(panel, exam):
 
     composite = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSliceCompositeNode")
     panel.analyze()
-    assert [panel.ui.mapComboBox.itemText(n) for n in range(panel.ui.mapComboBox.count)] == ["COAM", "CAM"]
+    assert [panel.ui.mapComboBox.itemText(n) for n in range(panel.ui.mapComboBox.count)] == ["COAMxCAM", "CAM"]
     panel.ui.mapComboBox.setCurrentIndex(1)
     panel.settle()
     cam = panel.scene.GetNodeByID(composite.GetForegroundVolumeID())
@@ -426,19 +429,57 @@ def test_plot_shows_the_chart_in_a_plot_view(panel, exam):
     assert panel.ui.curvePicture.pixmap.width() > 100
 
 
-def test_outline_follows_peak_and_threshold(panel, exam):
+def test_outline_of_the_finding_and_of_the_chosen_peak(panel, exam):
+    import slicer
+
     panel.analyze()
-    panel.ui.thresholdSlider.value = 0.5
-    panel.click(panel.ui.outlineButton)
     (outline,) = panel.results("vtkMRMLSegmentationNode")
+    display = outline.GetDisplayNode()
+
+    def shown():
+        return [n for n in (1, 2) if display.GetVisibility() and display.GetSegmentVisibility(f"Peak_{n}")]
+
+    assert shown() == [1] and "12 mm, 0.24 ml" in panel.ui.resultLabel.text
+    assert panel.ui.peaksTable.horizontalHeaderItem(5).text() == "Size" and panel.ui.peaksTable.item(0, 5).text() == "12 mm"
+    image = slicer.vtkOrientedImageData()
+    outline.GetBinaryLabelmapRepresentation("Peak_1", image)
     bounds = [0.0] * 6
-    outline.GetRASBounds(bounds)
+    image.GetBounds(bounds)
     assert all(bounds[2 * a] < peakRAS()[a] < bounds[2 * a + 1] for a in range(3))
-    assert "not the lesion's border" in panel.ui.statusLabel.text
-    panel.ui.thresholdSlider.value = 0.9
     panel.ui.peaksTable.setCurrentCell(1, 0)
     panel.click(panel.ui.outlineButton)
-    assert "below the threshold" in panel.ui.statusLabel.text and panel.results("vtkMRMLSegmentationNode") == [outline]
+    assert shown() == [2] and "peak 2: 6 mm, 0.24 ml" in panel.ui.statusLabel.text
+    panel.click(panel.ui.outlineButton)
+    assert shown() == [] and "hidden" in panel.ui.statusLabel.text
+    panel.click(panel.ui.outlineButton)
+    assert shown() == [2]
+    panel.scene.RemoveNode(outline)
+    panel.settle()
+    panel.widget.results.refresh()
+    assert not panel.ui.outlineButton.enabled
+
+
+def test_below_the_threshold_nothing_is_a_finding(panel, exam):
+    panel.analyze("benign")
+    assert "not meaningful" in panel.ui.resultLabel.text and "no findings" in panel.ui.resultLabel.text
+    assert not panel.results("vtkMRMLSegmentationNode") and not panel.ui.outlineButton.enabled
+    assert "marks no finding" in panel.ui.outlineButton.toolTip
+    (points,) = panel.results("vtkMRMLMarkupsFiducialNode")
+    labels = [points.GetNthControlPointLabel(n) for n in range(points.GetNumberOfControlPoints())]
+    assert len(labels) == 2 and all("not meaningful" in label for label in labels) and not points.GetDisplayNode().GetVisibility()
+    page = Path(panel.widget.results.writeReport()).read_text(encoding="utf-8")
+    assert "<h2>Finding" not in page and "not meaningful at this score" in page and page.count("data:image/png") == 1
+
+
+def test_probabilities_of_peaks_are_shown_where_they_were_estimated(panel, exam):
+    panel.analyze()
+    assert panel.ui.peaksTable.horizontalHeaderItem(1).text() == "Map value" and panel.ui.peaksTable.item(1, 1).text() == "60 %"
+    result = panel.widget.results.result
+    for peak, probability in zip(result["peaks"], (0.81, 0.002)):
+        peak["probability"] = probability
+    panel.widget.results._fillPeaks(result)
+    assert panel.ui.peaksTable.horizontalHeaderItem(1).text() == "Probability"
+    assert [panel.ui.peaksTable.item(row, 1).text() for row in (0, 1)] == ["81 %", "<1 %"]
 
 
 def test_report_opens_in_the_browser(panel, exam, monkeypatch):
@@ -564,7 +605,7 @@ def test_the_example_of_the_docs_runs(panel, exam, monkeypatch, capsys):
     monkeypatch.setattr(slicer.util, "getModuleLogic", lambda name: panel.logic)
     exec(compile(code, "docs/scripting.md", "exec"), {})
     said = capsys.readouterr().out
-    assert "3 volumes: dyn pre … dyn 2nd pass" in said and "0.93" in said and "COAM ['COAM', 'CAM']" in said
+    assert "3 volumes: dyn pre … dyn 2nd pass" in said and "0.93" in said and "COAMxCAM ['COAMxCAM', 'CAM']" in said
     assert not panel.results("vtkMRMLScalarVolumeNode")
 
 

@@ -338,27 +338,110 @@ def test_curves_are_in_seconds_and_follow_the_chosen_peak(scene):
     assert results.write_results(scene, bare, heatmap).chart is None
 
 
-def test_outline_is_the_region_around_the_peak(scene):
-    grey, heatmap, result, _ = full_case()
-    background = results.add_volume(scene, grey, "Subtraction")
-    nodes = results.write_results(scene, result, heatmap, background)
-    ras = result["peaks"][0]["ras_mm"]
-    region = results.region_above(nodes.heatmap, 0.5, ras)
-    expected = (heatmap.array >= 0.5).sum()
-    assert region.array.sum() == expected and set(np.unique(region.array)) == {0, 1}
-    centre = apply_affine(region.affine, np.argwhere(region.array).mean(0))
-    assert np.linalg.norm(centre - ras) < 3
-    node, ml, extent = results.add_outline(scene, nodes, result, region, "peak 1")
-    assert ml == pytest.approx(expected * abs(np.linalg.det(heatmap.affine[:3, :3])) / 1000)
+def outlined_case(affine=None):
+    """A result whose two peaks have outlines: label 1 where the map is high, label 2 a small box about the second peak."""
+    grey, heatmap, result = case(affine)
+    labels = (heatmap.array >= 0.5).astype(np.uint8)
+    second = np.round(apply_affine(np.linalg.inv(heatmap.affine), result["peaks"][1]["ras_mm"])).astype(int)
+    labels[tuple(slice(n - 1, n + 2) for n in second)] = 2
+    for place, peak in enumerate(result["peaks"], 1):
+        ml = (labels == place).sum() * abs(np.linalg.det(heatmap.affine[:3, :3])) / 1000
+        peak |= {"outline": place, "size_mm": 28.2 / place, "volume_ml": float(ml)}
+    finding = {"peak": 1, "kinetics": dict(result["kinetics"]), "depth_mm": 18.0, **result["peaks"][0]}
+    return grey, heatmap, result | {"finding": finding}, heatmap.with_array(labels)
+
+
+def segment_bounds(node, name):
+    import slicer
+
+    image = slicer.vtkOrientedImageData()
+    assert node.GetBinaryLabelmapRepresentation(name, image)
     bounds = np.zeros(6)
-    node.GetRASBounds(bounds)
-    assert all(bounds[2 * a] < ras[a] < bounds[2 * a + 1] for a in range(3)) and 20 < extent < 45
-    before = scene.GetNumberOfNodes()
-    results.add_outline(scene, nodes, result, region, "peak 1")
-    assert scene.GetNumberOfNodes() == before, "a second outline replaces the first"
-    with pytest.raises(InputError, match="below the threshold"):
-        results.region_above(nodes.heatmap, 0.5, np.array(ras) + 60)
-    assert results.remove_results(scene, result["exam_id"]) and not scene.GetNumberOfNodesByClass("vtkMRMLSegmentationNode")
+    image.GetBounds(bounds)
+    return bounds
+
+
+def test_outlines_are_segments_the_findings_on_show(scene, tmp_path):
+    grey, heatmap, result, labels = outlined_case()
+    background = results.add_volume(scene, grey, "Subtraction")
+    before = data_ids(scene)
+    nodes = results.write_results(scene, result, heatmap, background, outlines=labels)
+    names = [nodes.outline.GetSegmentation().GetSegment(f"Peak_{n}").GetName() for n in (1, 2)]
+    assert names[0].startswith("Finding: 28 mm, ") and names[1].startswith("Peak 2: 14 mm, ")
+    for place in (0, 1):
+        ras = result["peaks"][place]["ras_mm"]
+        bounds = segment_bounds(nodes.outline, f"Peak_{place + 1}")
+        assert all(bounds[2 * a] < ras[a] < bounds[2 * a + 1] for a in range(3))
+    display = nodes.outline.GetDisplayNode()
+    shown = lambda: [n for n in (1, 2) if display.GetVisibility() and display.GetSegmentVisibility(f"Peak_{n}")]  # noqa: E731
+    assert shown() == [1]
+    assert results.show_outline(nodes, result, 1) and shown() == [2]
+    assert results.show_outline(nodes, result, 0) and shown() == [1]
+    assert not results.show_outline(nodes, result, 0) and shown() == []
+    assert results.show_outline(nodes, result, 0) and shown() == [1]
+    bundle.save_scene(scene, tmp_path / "outlined.mrb")
+    bundle.load_scene(tmp_path / "outlined.mrb", scene)
+    again = results.find_results(scene, EXAM_ID)
+    assert again.outline.GetSegmentation().GetSegment("Peak_1").GetName() == names[0]
+    second = results.write_results(scene, result, heatmap, outlines=labels)
+    assert scene.GetNumberOfNodesByClass("vtkMRMLSegmentationNode") == 1 and second.outline is not again.outline
+    plain = {**result, "peaks": [{k: v for k, v in peak.items() if k != "outline"} for peak in result["peaks"]]}
+    with pytest.raises(InputError, match="no outline"):
+        results.show_outline(second, plain, 0)
+    assert results.write_results(scene, plain, heatmap).outline is None, "the earlier outline goes with the earlier results"
+    results.remove_results(scene, EXAM_ID)
+    assert not {i for i in data_ids(scene) - before if "Segment" in i}
+
+
+def test_outlines_follow_the_parent_transform(scene):
+    grey, heatmap, result, labels = outlined_case()
+    background = results.add_volume(scene, grey, "Subtraction")
+    parent = scene.AddNewNodeByClass("vtkMRMLLinearTransformNode", "Moved")
+    matrix = np.eye(4)
+    matrix[:3, 3] = [11, -7, 3]
+    parent.SetMatrixTransformToParent(to_vtk(matrix))
+    background.SetAndObserveTransformNodeID(parent.GetID())
+    nodes = results.write_results(
+        scene, result, Volume(heatmap.array, matrix @ grey.affine), background, outlines=Volume(labels.array, matrix @ grey.affine)
+    )
+    assert nodes.outline.GetParentTransformNode() is parent
+    still = results.write_results(scene, result | {"exam_id": "other"}, heatmap, outlines=labels)
+    assert np.allclose(segment_bounds(nodes.outline, "Peak_1"), segment_bounds(still.outline, "Peak_1"), atol=1e-3)
+
+
+def test_the_segmentation_file_opens_as_a_segmentation(scene, tmp_path):
+    """What ``analyze`` leaves as outline.seg.nrrd, read by Slicer's own reader and by SimpleITK."""
+    import SimpleITK as sitk
+    import slicer
+
+    from BreastCMSLLib.output import write_outlines
+
+    _, heatmap, result, labels = outlined_case(flipped_oblique_affine(5, right_handed=True))
+    path = tmp_path / "outline.seg.nrrd"
+    write_outlines(labels, result, path)
+    read = from_sitk(sitk.ReadImage(str(path)))
+    assert np.array_equal(read.array, labels.array) and read.same_grid(labels, 1e-4)
+    node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode")
+    storage = slicer.vtkMRMLSegmentationStorageNode()
+    storage.SetFileName(str(path))
+    assert storage.ReadData(node)
+    segmentation = node.GetSegmentation()
+    assert [segmentation.GetNthSegmentID(n) for n in range(segmentation.GetNumberOfSegments())] == ["Peak_1", "Peak_2"]
+    assert segmentation.GetSegment("Peak_1").GetName().startswith("Finding: 28 mm, ")
+    scene_node = results.write_results(scene, result, heatmap, outlines=labels).outline
+    for name in ("Peak_1", "Peak_2"):
+        image = slicer.vtkOrientedImageData()
+        node.GetBinaryLabelmapRepresentation(name, image)
+        written = slicer.vtkOrientedImageData()
+        scene_node.GetBinaryLabelmapRepresentation(name, written)
+        volumes = [count_of(picture) for picture in (image, written)]
+        assert volumes[0] == volumes[1] == np.count_nonzero(labels.array == int(name[-1]))
+
+
+def count_of(image) -> int:
+    from vtk.util.numpy_support import vtk_to_numpy
+
+    return int(np.count_nonzero(vtk_to_numpy(image.GetPointData().GetScalars())))
 
 
 def test_one_undo_step_takes_all_results_away(scene):
@@ -366,10 +449,19 @@ def test_one_undo_step_takes_all_results_away(scene):
     background = results.add_volume(scene, grey, "Subtraction")
     scene.SetUndoOn()
     try:
-        before = data_ids(scene)
+        before, items_before = data_ids(scene), items(scene)
         results.write_results(scene, result, heatmap, background, maps=maps)
         assert scene.GetNumberOfUndoLevels() == 1 and results.find_results(scene, result["exam_id"])
+        hierarchy = scene.GetSubjectHierarchyNode()
+        assert [hierarchy.GetItemName(item) for item in results._folders(hierarchy, EXAM_ID)] == ["BreastCMSL results"]
+        listed = items(scene)
         scene.Undo()
         assert data_ids(scene) == before
+        assert results._folders(hierarchy, EXAM_ID) == [] and items(scene) == items_before, "no empty folder is left in the tree"
+        scene.Redo()
+        (folder,) = results._folders(hierarchy, EXAM_ID)
+        back = results.find_results(scene, EXAM_ID)
+        assert back is not None and items(scene) == listed
+        assert all(hierarchy.GetItemParent(hierarchy.GetItemByDataNode(node)) == folder for node in (back.heatmap, back.peaks, back.table))
     finally:
         scene.SetUndoOff()
