@@ -29,9 +29,9 @@ class MaskSettings:
     edge_threshold: float = 0.12
     min_edge_ml: float = 1.5
     skin_mm: float = 4.4
-    sternum_depth_mm: float = 8.0
+    sternum_depth_mm: float = 10.0
     chest_half_width_mm: float = 150.0
-    chest_depth_mm: float = 95.0
+    chest_depth_mm: float = 120.0
     smooth_mm: float = 1.6
 
 
