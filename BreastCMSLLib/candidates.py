@@ -22,12 +22,11 @@ from torch import nn
 from . import localisation
 from .attention import Peak, normalise
 from .errors import InputError
-from .findings import skin_depth
 from .geometry import apply_affine
+from .measures import Surroundings, describe, names
 
 SNAP_MM = 6.0  # proposals peak on a bright voxel already
 SAME_MM = 6.0  # proposals of two kinds that come to one place
-MEASURES = 13  # numbers that describe a place besides its curve
 
 
 @dataclass(frozen=True)
@@ -65,7 +64,7 @@ class Proposals:
     """Places of one exam. peaks: snapped to the signal, index on ``affine``'s grid. parts: the bright region at each, or None.
 
     crops: float32 (places, phases, crop, crop, crop), what lies outside the input being 0. measures: float32 (places,
-    phases + MEASURES). affine: of the grid they were made on.
+    len(measures.names(phases))). affine: of the grid they were made on.
     """
 
     peaks: list[Peak]
@@ -103,66 +102,46 @@ def propose(array: np.ndarray, inside: np.ndarray, affine: np.ndarray, settings:
     x, inside, affine = coarsen(array, inside, affine, factor)
     found: list[tuple[Peak, localisation.Component | None, int]] = []
     if inside.any():
-        early = localisation.signal_of(x, localisation.early(len(x)))
-        washout = np.maximum(x[: len(x) // 2].max(axis=0) - x[-1], 0.0)
-        smooth = ndimage.uniform_filter(early, 3)
-        for heat in (smooth, smooth * ndimage.uniform_filter(washout, 3)):
+        around = Surroundings.of(x, inside, affine)
+        smooth = ndimage.uniform_filter(around.signal, 3)
+        heats = (
+            smooth,
+            smooth * np.maximum(ndimage.uniform_filter(around.fall, 3), 0.0),
+            np.maximum(smooth - ndimage.uniform_filter(around.signal, 9), 0.0),  # small ones among much background
+        )
+        for heat in heats:
             peaks = localisation.candidates(
                 normalise(heat, inside), inside, affine, count=settings.count, separation_mm=settings.separation_mm
             )
-            for rank, (peak, part) in enumerate(localisation.snap(peaks, early, inside, affine, search_mm=SNAP_MM)):
+            for rank, (peak, part) in enumerate(localisation.snap(peaks, around.signal, inside, affine, search_mm=SNAP_MM)):
                 if all(np.linalg.norm(np.subtract(peak.ras_mm, other.ras_mm)) >= SAME_MM for other, _, _ in found):
                     found.append((peak, part, rank))
     edge = settings.crop + 2 * margin
     crops = np.zeros((len(found), len(x), edge, edge, edge), dtype=np.float32)
-    measures = np.zeros((len(found), len(x) + MEASURES), dtype=np.float32)
-    if found:
-        tips = localisation.nipples(inside, affine)
-        typical = [float(np.median(early[inside])), float(np.percentile(early[inside], 95))]
+    measures = np.zeros((len(found), len(names(len(x)))), dtype=np.float32)
     for n, (peak, part, rank) in enumerate(found):
         start = np.array(peak.index) - edge // 2
         low, high = np.maximum(start, 0), np.minimum(start + edge, x.shape[1:])
         to = tuple(slice(a, b) for a, b in zip(low - start, high - start))
         crops[(n, slice(None), *to)] = x[(slice(None), *[slice(a, b) for a, b in zip(low, high)])]
-        if part is None:
-            curve, shape = x[(slice(None), *peak.index)], [0.0, 0.0, 0.0, 0.0]
-        else:
-            window = tuple(slice(a, a + k) for a, k in zip(part.start, part.inside.shape))
-            curve, shape = (
-                x[(slice(None), *window)][:, part.inside].mean(axis=1),
-                [part.volume_ml, part.peak, part.background, part.tubularity],
-            )
-        top = max(float(curve.max()), 0.05)
-        to_tip = float(np.linalg.norm(tips - np.array(peak.ras_mm), axis=1).min())
-        measures[n] = [
-            *(curve / top),
-            np.log(top),
-            (curve[0] - curve[-1]) / top,
-            np.log1p(10 * shape[0]),
-            *shape[1:],
-            shape[1] / max(shape[2], 0.05),
-            *typical,
-            top / max(typical[1], 0.05),
-            to_tip / 50,
-            skin_depth(inside, affine, peak.ras_mm) / 50,
-            rank / settings.count,
-        ]
+        measures[n] = describe(around, peak.index, peak.ras_mm, part, rank / settings.count)
     return Proposals([p for p, _, _ in found], [c for _, c, _ in found], crops, measures, affine)
 
 
 class CandidateNetwork(nn.Module):
-    """Crops (n, phases, crop, crop, crop) and measures (n, phases + MEASURES) → logits (n,), float32, that a place is a cancer."""
+    """Crops (n, phases, crop, crop, crop) and measures (n, len(names(phases))) → logits (n,), float32, that a place is a cancer."""
 
     def __init__(self, settings: CandidateSettings = CandidateSettings()):
         super().__init__()
         self.settings = settings
         w = settings.width
+        told = len(names(settings.phases))
         layers: list[nn.Module] = []
         for inputs, outputs, kernel, stride in ((settings.phases, w, 1, 1), (w, w, 3, 1), (w, 2 * w, 3, 2), (2 * w, 4 * w, 3, 1)):
             layers += [nn.Conv3d(inputs, outputs, kernel, stride, bias=False), nn.BatchNorm3d(outputs), nn.ReLU()]
         self.look = nn.Sequential(*layers)
-        self.measure = nn.BatchNorm1d(settings.phases + MEASURES)
-        self.judge = nn.Sequential(nn.Linear(4 * w + settings.phases + MEASURES, 48), nn.ReLU(), nn.Dropout(0.2), nn.Linear(48, 1))
+        self.measure = nn.BatchNorm1d(told)
+        self.judge = nn.Sequential(nn.Linear(4 * w + told, 48), nn.ReLU(), nn.Dropout(0.2), nn.Linear(48, 1))
         nn.init.constant_(self.judge[-1].bias, -2.0)  # most places are no cancer
 
     def forward(self, crops: torch.Tensor, measures: torch.Tensor) -> torch.Tensor:

@@ -11,6 +11,7 @@ from BreastCMSLLib.candidates import CandidateNetwork, CandidateSettings, coarse
 from BreastCMSLLib.errors import InputError, ModelError
 from BreastCMSLLib.geometry import apply_affine
 from BreastCMSLLib.inference import Predictor
+from BreastCMSLLib.measures import names
 from BreastCMSLLib.network import BreastNet, NetworkSettings
 from BreastCMSLLib.preprocessing import InputContract, ModelInput
 from BreastCMSLLib.reading import lesion_map, read
@@ -72,7 +73,7 @@ def test_places_are_found_and_cropped_about_their_centre():
     for centre, _, _ in spots:
         gaps = [np.linalg.norm(np.subtract(p.ras_mm, np.add(centre, affine[:3, 3]))) for p in found.peaks]
         assert min(gaps) < 4.4
-    assert found.crops.shape == (len(found.peaks), 6, 9, 9, 9) and found.measures.shape == (len(found.peaks), 19)
+    assert found.crops.shape == (len(found.peaks), 6, 9, 9, 9) and found.measures.shape == (len(found.peaks), len(names(6)))
     assert np.isfinite(found.measures).all()
     for peak, crop in zip(found.peaks, found.crops):
         assert np.array_equal(crop[:, 4, 4, 4], array[(slice(None), *peak.index)])
@@ -81,6 +82,29 @@ def test_places_are_found_and_cropped_about_their_centre():
     cornered = propose(*breast([((17.6, 17.6, 17.6), 9, WASHOUT)]), settings)
     first = cornered.crops[0]
     assert max(cornered.peaks[0].index) <= 5 and (first[:, :, :, 0] == 0).all() and first[:, 4, 4, 4].min() > 1
+
+
+def test_measures_say_what_a_place_looks_like():
+    """A round lesion that washes out, one with a dark centre that goes on rising, and a tube, told apart by the numbers' names."""
+    spots = [((66, 48.4, 44), 10, WASHOUT), ((132, 74.8, 44), 14, PERSISTENT), ((132, 74.8, 44), 7, -0.8 * PERSISTENT)]
+    spots += [((26.4 + 4.4 * n, 96.8, 66.0), 2, WASHOUT) for n in range(10)]
+    array, inside, affine = breast(spots)
+    found = propose(array, inside, affine, CandidateSettings(crop=9, count=4))
+    told = names(6)
+    assert len(set(told)) == len(told)
+
+    def at(centre):
+        gaps = [np.linalg.norm(np.subtract(p.ras_mm, np.add(centre, affine[:3, 3]))) for p in found.peaks]
+        return dict(zip(told, found.measures[int(np.argmin(gaps))].tolist()))
+
+    washes, rises, tube = at((66, 48.4, 44)), at((132, 74.8, 44)), at((46, 96.8, 66.0))
+    assert washes["wash-out of the curve"] > 0.2 and washes["share that washes out"] > 0.8
+    assert rises["wash-out of the curve"] < 0 and rises["share that goes on rising"] > 0.8
+    assert rises["rim"] < 0.8 < washes["rim"]
+    assert tube["tubularity"] > 0.5 > washes["tubularity"], (tube, washes)
+    assert rises["volume (log)"] > washes["volume (log)"] > tube["volume (log)"] or rises["extent"] > washes["extent"]
+    assert washes["signal at 0-4.5 mm"] > 3 * washes["signal at 13.5-18 mm"]
+    assert np.isfinite(found.measures).all()
 
 
 def test_a_finer_input_gives_the_same_places():
