@@ -64,6 +64,23 @@ def names(phases: int) -> tuple[str, ...]:
     )
 
 
+# words by which a number belongs to a group, the first that fits
+_WORDS = {
+    "curve and wash-out": ("curve at", "wash", "rising"),
+    "brightness": ("height of the curve", "early signal", "peak", "contrast", "brightest", "percentile of the exam", "median signal"),
+    "inside and rim": ("heterogeneity", "rim"),
+    "size and shape": ("volume", "tubularity", "flatness", "compactness", "extent", "sharpness"),
+    "surroundings": ("signal at", "background", "other breast"),
+    "position": ("depth", "distance", "field of view", "rank"),
+}
+GROUPS = tuple(_WORDS)
+
+
+def group_of(name: str) -> str:
+    """The group of a number, by its name."""
+    return next(group for group, words in _WORDS.items() if any(word in name for word in words))
+
+
 @dataclass(frozen=True)
 class Surroundings:
     """What the places of an exam share. signal: early enhancement; gradient: its steepness per mm; middle: index i of the midline."""
