@@ -27,6 +27,10 @@ from .measures import GROUPS, Surroundings, describe, group_of, names
 
 SNAP_MM = 6.0  # proposals peak on a bright voxel already
 SAME_MM = 6.0  # proposals of two kinds that come to one place
+# Places of other scanners and women lie farther out than those of the training exams: nothing is read from how far, and noise
+# in training keeps single measures from deciding
+FARTHEST = 2.5
+NOISE = 0.3
 SCALE_PERCENTILE = 99.0  # of the mean enhancement inside the mask, as in ``preprocessing``
 
 
@@ -130,20 +134,23 @@ class CandidateNetwork(nn.Module):
         self.judge = nn.Sequential(
             nn.Linear(told, hidden),
             nn.ReLU(),
-            nn.Dropout(0.2),
+            nn.Dropout(0.4),
             nn.Linear(hidden, hidden // 2),
             nn.ReLU(),
-            nn.Dropout(0.1),
+            nn.Dropout(0.2),
             nn.Linear(hidden // 2, 1),
         )
         nn.init.constant_(self.judge[-1].bias, -2.0)  # most places are no cancer
 
     def forward(self, measures: torch.Tensor) -> torch.Tensor:
-        return self.judge(self.standard(measures))[:, 0]
+        standard = self.standard(measures)
+        if self.training:
+            standard = standard + NOISE * torch.randn_like(standard)
+        return self.judge(standard)[:, 0]
 
     def standard(self, measures: torch.Tensor) -> torch.Tensor:
-        """Measures in standard deviations from the mean place of the training exams, at most 5."""
-        return ((measures.float().clamp(-10, 10) - self.mean) / self.spread).clamp(-5, 5)
+        """Measures in standard deviations from the mean place of the training exams, at most ``FARTHEST``."""
+        return ((measures.float().clamp(-10, 10) - self.mean) / self.spread).clamp(-FARTHEST, FARTHEST)
 
     @torch.inference_mode()
     def logits(self, proposals: Proposals) -> np.ndarray:

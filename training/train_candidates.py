@@ -74,7 +74,7 @@ def exam_logits(network: CandidateNetwork, data: Bags, exams: torch.Tensor) -> t
 
 
 def train_epoch(network, optimiser, schedule, data: Bags, options, epoch: int) -> float:
-    """Mean loss. Order and dropout follow from (seed, epoch) alone."""
+    """Mean loss. Order, noise and dropout follow from (seed, epoch) alone."""
     torch.manual_seed(options.seed * 100_003 + epoch)
     network.train()
     order = torch.randperm(len(data.labels))
@@ -101,12 +101,16 @@ def validate(network: CandidateNetwork, data: Bags) -> np.ndarray:
 
 
 def mix_of(network_logits: np.ndarray, candidate_logits: np.ndarray, labels: np.ndarray) -> tuple[float, float, float]:
-    """(a, b, c) of the logistic regression of the label on both readings' logits."""
+    """(a, b, c) of the logistic regression of the label on both readings' logits; a = 0 where the network would count against."""
     from sklearn.linear_model import LogisticRegression
 
-    fitted = LogisticRegression(C=1e3).fit(np.stack([network_logits, candidate_logits], axis=1), labels)
-    (a, b), c = fitted.coef_[0].tolist(), float(fitted.intercept_[0])
-    return round(a, 6), round(b, 6), round(c, 6)
+    both = np.stack([network_logits, candidate_logits], axis=1)
+    fitted = LogisticRegression(C=1e3).fit(both, labels)
+    a, b = fitted.coef_[0].tolist()
+    if a < 0:
+        fitted = LogisticRegression(C=1e3).fit(both[:, 1:], labels)
+        a, b = 0.0, float(fitted.coef_[0, 0])
+    return round(a, 6), round(b, 6), round(float(fitted.intercept_[0]), 6)
 
 
 def network_logits(run: runs.Run, paths: list[Path]) -> np.ndarray:
@@ -195,7 +199,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--epochs", type=int, default=24)
     parser.add_argument("--batch", type=int, default=32, help="exams a step")
     parser.add_argument("--rate", type=float, default=3e-3)
-    parser.add_argument("--weight-decay", type=float, default=0.05)
+    parser.add_argument("--weight-decay", type=float, default=0.3)
     parser.add_argument("--hidden", type=int, default=CandidateSettings.hidden, help="units of the first layer")
     parser.add_argument("--count", type=int, default=CandidateSettings.count, help="places from each kind of proposal")
     parser.add_argument("--limit", type=int, default=0, help="use only so many training exams (0: all)")
