@@ -94,6 +94,17 @@ def sketch(phase: Phase) -> Sketch:
     )
 
 
+def glance(phase: Phase, step_mm: float = 4.0) -> Sketch:
+    """A sketch of single voxels a step apart, of a volume known to be usable: rougher than ``sketch``, and made in no time."""
+    volume = phase.volume
+    axes, flips = closest_canonical_axes(volume.affine)
+    steps = [max(1, int(step_mm / s + 0.5)) for s in volume.spacing]
+    small = volume.array[tuple(slice(None, None, step) for step in steps)].astype(np.float32).transpose(axes)
+    small = small[tuple(slice(None, None, -1) if flip else slice(None) for flip in flips)]
+    size = tuple(float(volume.spacing[axis] * steps[axis]) for axis in axes)
+    return Sketch(phase.name, "", volume.shape, volume.affine, np.ascontiguousarray(small), size)
+
+
 def _block_means(array: np.ndarray, steps: Sequence[int]) -> np.ndarray:
     """Means of blocks of ``steps`` voxels, float32; what does not fill a block at the end is left out."""
     kept = [max(1, n // step) for n, step in zip(array.shape, steps)]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import numpy as np
 import pytest
 import torch
@@ -20,6 +22,7 @@ from BreastCMSLLib.preprocessing import InputContract, preprocess
 from BreastCMSLLib.weights import load_bundle, save_bundle
 
 CONTRACT = InputContract(size=(88, 60, 44), spacing_mm=4.0, phases=3, mask=MaskSettings(sigmas_mm=(4.0,), min_edge_ml=5.0))
+EXAMS = int(os.environ.get("BREASTCMSL_FUZZ_EXAMS", "20"))  # and a quarter as many under parent transforms
 EXTENT_MM = (330.0, 250.0, 170.0)  # of the body's grid along R, A, S
 
 
@@ -82,7 +85,7 @@ def centroid(heat: Volume, near_ras, reach_mm: float, least: float) -> np.ndarra
     return (places[close] * weights[:, None]).sum(0) / weights.sum()
 
 
-@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@settings(max_examples=EXAMS, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(grid=grids(), side=st.sampled_from([-1, 1]), offset=st.tuples(st.floats(-12, 12), st.floats(28, 42), st.floats(-15, 15)))
 def test_marker_and_heatmap_are_where_the_lesion_is(predictor, grid, side, offset):
     """Half a voxel of the model's grid, on every axis of the patient, for any grid of the exam."""
@@ -110,7 +113,7 @@ def test_marker_and_heatmap_are_where_the_lesion_is(predictor, grid, side, offse
     assert np.abs(np.linalg.inv(heat.affine[:3, :3]) @ (peak - lesion)).max() <= 1.0, (peak, lesion)  # the nearest voxel, or its neighbour
 
 
-@settings(max_examples=5, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@settings(max_examples=max(1, EXAMS // 4), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(grid=grids(), turn=st.floats(-20, 20), shift=st.tuples(*[st.floats(-80, 80)] * 3))
 def test_parent_transforms_move_marker_and_heatmap_along(predictor, scene, grid, turn, shift):
     """Nodes under a rotated, shifted transform: the exam read from them is the exam moved, voxel for voxel."""
