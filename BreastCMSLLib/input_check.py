@@ -149,8 +149,10 @@ def check(
         findings += _times(phases, kind)
         if not any(finding.level == BAD for finding in geometry):
             findings += _order(phases, usable, kind)
-            findings += _motion(usable, kind)
-        findings += _fat(phases[0], usable, kind) + _offset(usable, kind)
+            motion = _motion(usable, kind)
+            still = not any(finding.level != GOOD for finding in motion)
+            findings += motion + _fat(phases[0], usable, kind, still)
+        findings += _offset(usable, kind)
     if not (t1_sketch and t1_sketch.problem):
         findings += _t1(t1, t1_sketch, usable, kind)
     rank = {BAD: 0, FAIR: 1, GOOD: 2}
@@ -270,11 +272,12 @@ def _offset(sketches: Sequence[Sketch], kind: str) -> list[Finding]:
     return [Finding(GOOD, "Offset", "Signed subtractions without an offset.")]
 
 
-def _fat(phase: Phase, sketches: Sequence[Sketch], kind: str) -> list[Finding]:
+def _fat(phase: Phase, sketches: Sequence[Sketch], kind: str, still: bool) -> list[Finding]:
+    """still: nothing moved, so that a difference of the volumes is enhancement."""
     if kind == "subtractions":
         return []
     said, bright = says_fat_saturation(phase.name), fat_brightness(sketches[0])
-    gland = gland_brightness(sketches) if said is None else None
+    gland = gland_brightness(sketches) if said is None and still else None
     if said is False or (bright is not None and bright > _FAT_DARK and gland is not None and gland < _GLAND_DARK):
         return [Finding(FAIR, "Fat", "The dynamic volumes seem to be without fat saturation; the model was trained with it.")]
     if said is None and (gland is None or gland <= _GLAND_BRIGHT) and (bright is None or bright >= _FAT_DARK):

@@ -43,7 +43,8 @@ def out_of_range(exam: Exam, made: ModelInput) -> list[Reason]:
     made: what ``preprocess`` made of the exam. codes: "spacing", "extent", "phases", "times", "motion", "one breast",
     "mask volume", "not a breast", "order", "noise", "implant".
     """
-    reasons = [*_acquisition(exam), *_motion(exam)]
+    motion = _motion(exam)
+    reasons = [*_acquisition(exam), *motion]
     spacing = np.linalg.norm(made.affine[:3, :3], axis=0)
     step = np.maximum(1, np.round(_COARSE_MM / spacing)).astype(int)
     coarse = tuple(slice(None, None, int(s)) for s in step)
@@ -54,7 +55,7 @@ def out_of_range(exam: Exam, made: ModelInput) -> list[Reason]:
     reasons += _breasts(made, inside, size, made.middle / step[0])
     mean = made.array.mean(axis=0)
     low, high = np.percentile(mean[coarse][inside], (1, 99)) if inside.any() else (0.0, 0.0)
-    if -low > high:
+    if -low > high and not motion:  # which darkens as much as it brightens
         reasons.append(Reason("order", "The breasts get darker instead of brighter: is the volume before contrast the first one?"))
     elif _coherence(mean, made.inside, spacing, exam) < MIN_COHERENCE:
         reasons.append(
