@@ -209,15 +209,15 @@ def against_the_wall() -> Iterator[Try]:
     from BreastCMSLLib.preprocessing import InputContract, preprocess
 
     def deep(facts: dict) -> bool:
-        return facts["lesions"] == 1 and facts["first_mm"] > 5 and facts["depth_mm"] > 45
+        return facts["lesions"] == 1 and facts["first_mm"] > 3.5 and facts["depth_mm"] > 50
 
     contract, tried = InputContract(size=(170, 110, 64), spacing_mm=2.2), 0
     for seed in seeds(deep):
-        found = simulated(seed, voxel_mm=3.0)
+        found = simulated(seed, with_t1=False)
         tried += 1
-        if is_outside(preprocess(found.exam, contract), found.lesions[0][0]) or tried == 40:
-            yield simulated(seed)
-        if tried == 40:
+        if is_outside(preprocess(found.exam, contract), found.lesions[0][0]) or tried == 60:
+            yield found
+        if tried == 60:
             return
 
 
@@ -465,6 +465,16 @@ cross: the peak; dashed line: the breast mask.
 """
 
 
+def merged(head: str, sections: list[str]) -> list[str]:
+    """All sections of the page, those given in place of its own. The page must be of the same model."""
+    page = PAGE.read_text(encoding="utf-8") if PAGE.exists() else ""
+    if not page.startswith(head):
+        raise SystemExit("The page is of another model, or of another form; make it anew without --only.")
+    kept = {text.partition("\n")[0]: text for text in (f"## {part}" for part in page[len(head) :].split("## ")[1:])}
+    kept |= {text.partition("\n")[0]: text for text in sections}
+    return [kept[f"## {case.title}"].strip("\n") + "\n" for case in CASES if f"## {case.title}" in kept]
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", type=Path, help="a model's .json file; default: the shipped one")
@@ -485,11 +495,11 @@ def main() -> int:
         draw(outcome, PICTURES / f"{case.slug}.png")
         sections.append(section(case, outcome, shown, count))
         print(f"{case.slug}: {'shown' if shown else 'not shown'} by exam {count}", file=sys.stderr, flush=True)
-    if options.only:
-        print("\n".join(sections))
-        return 0
     bundle = predictor.bundle
-    PAGE.write_text(HEAD.format(model=bundle.name, sha=bundle.sha256[:12]) + "\n".join(sections), encoding="utf-8")
+    head = HEAD.format(model=bundle.name, sha=bundle.sha256[:12])
+    if options.only:
+        sections = merged(head, sections)
+    PAGE.write_text(head + "\n".join(sections), encoding="utf-8")
     for path in PICTURES.glob("*.png"):
         if path.stem not in {case.slug for case in CASES}:
             path.unlink()
