@@ -24,13 +24,14 @@ endif
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help setup system moved demo train-smoke faults screenshots test lint clean distclean
+.PHONY: help setup system moved demo train-smoke faults soak screenshots test lint clean distclean
 
 help:
 	@echo "make demo       make a simulated breast MRI exam and analyse it; results in demo/result"
 	@echo "make test       check the style and run all tests"
 	@echo "make train-smoke  simulate, preprocess, train, evaluate and export a tiny model: the whole path in about a minute"
-	@echo "make faults     10,000 bad inputs and 200 kills; counts in faults.json (an hour or two)"
+	@echo "make faults     10,000 bad inputs and 200 kills; counts in faults.json (about an hour)"
+	@echo "make soak       500 analyses in one process and 100 through the module: does anything grow? (half an hour)"
 	@echo "make screenshots  renew the pictures in Resources/Screenshots"
 	@echo "make lint       check the style only"
 	@echo "make setup      only set up the virtual environment in $(VENV)"
@@ -70,8 +71,11 @@ train-smoke: $(STAMP)
 
 faults: $(STAMP)
 	$(BIN)/python -m pip install --disable-pip-version-check --no-build-isolation -c constraints.txt -e ".[faults]"
-	$(BIN)/python -m Testing.faults --count 10000 --workers 2 --output faults.json
+	$(BIN)/python -m Testing.faults --count 10000 --output faults.json
 	QT_QPA_PLATFORM=offscreen $(BIN)/python -m Testing.faults.kills --count 200 --output faults.json
+
+soak: $(STAMP)
+	QT_QPA_PLATFORM=offscreen $(BIN)/python -m Testing.soak --output soak.json
 
 screenshots: demo
 	QT_QPA_PLATFORM=offscreen $(BIN)/python scripts/screenshots.py

@@ -23,7 +23,8 @@ GOOD, FAIR, BAD = "good", "fair", "bad"
 _SKETCH_MM = 2.5
 _BREAST_DEPTH_MM = 90.0
 _MOVED_MM = 2.0
-_FAT_BRIGHT, _FAT_DARK = 0.68, 0.62
+_FAT_DARK = 0.55
+_GLAND_DARK, _GLAND_BRIGHT = 0.92, 1.08
 
 
 @dataclass(frozen=True)
@@ -93,6 +94,17 @@ def sketch(phase: Phase) -> Sketch:
     )
 
 
+def glance(phase: Phase, step_mm: float = 4.0) -> Sketch:
+    """A sketch of single voxels a step apart, of a volume known to be usable: rougher than ``sketch``, and made in no time."""
+    volume = phase.volume
+    axes, flips = closest_canonical_axes(volume.affine)
+    steps = [max(1, int(step_mm / s + 0.5)) for s in volume.spacing]
+    small = volume.array[tuple(slice(None, None, step) for step in steps)].astype(np.float32).transpose(axes)
+    small = small[tuple(slice(None, None, -1) if flip else slice(None) for flip in flips)]
+    size = tuple(float(volume.spacing[axis] * steps[axis]) for axis in axes)
+    return Sketch(phase.name, "", volume.shape, volume.affine, np.ascontiguousarray(small), size)
+
+
 def _block_means(array: np.ndarray, steps: Sequence[int]) -> np.ndarray:
     """Means of blocks of ``steps`` voxels, float32; what does not fill a block at the end is left out."""
     kept = [max(1, n // step) for n, step in zip(array.shape, steps)]
@@ -137,8 +149,10 @@ def check(
         findings += _times(phases, kind)
         if not any(finding.level == BAD for finding in geometry):
             findings += _order(phases, usable, kind)
-            findings += _motion(usable, kind)
-        findings += _fat(phases[0], usable[0], kind) + _offset(usable, kind)
+            motion = _motion(usable, kind)
+            still = not any(finding.level != GOOD for finding in motion)
+            findings += motion + _fat(phases[0], usable, kind, still)
+        findings += _offset(usable, kind)
     if not (t1_sketch and t1_sketch.problem):
         findings += _t1(t1, t1_sketch, usable, kind)
     rank = {BAD: 0, FAIR: 1, GOOD: 2}
@@ -258,13 +272,15 @@ def _offset(sketches: Sequence[Sketch], kind: str) -> list[Finding]:
     return [Finding(GOOD, "Offset", "Signed subtractions without an offset.")]
 
 
-def _fat(phase: Phase, one: Sketch, kind: str) -> list[Finding]:
+def _fat(phase: Phase, sketches: Sequence[Sketch], kind: str, still: bool) -> list[Finding]:
+    """still: nothing moved, so that a difference of the volumes is enhancement."""
     if kind == "subtractions":
         return []
-    said, seen = says_fat_saturation(phase.name), fat_brightness(one)
-    if said is False or (said is None and seen is not None and seen > _FAT_BRIGHT):
+    said, bright = says_fat_saturation(phase.name), fat_brightness(sketches[0])
+    gland = gland_brightness(sketches) if said is None and still else None
+    if said is False or (bright is not None and bright > _FAT_DARK and gland is not None and gland < _GLAND_DARK):
         return [Finding(FAIR, "Fat", "The dynamic volumes seem to be without fat saturation; the model was trained with it.")]
-    if said is None and (seen is None or seen > _FAT_DARK):
+    if said is None and (gland is None or gland <= _GLAND_BRIGHT) and (bright is None or bright >= _FAT_DARK):
         return []  # cannot be told
     return [Finding(GOOD, "Fat", "The dynamic volumes are fat-saturated.")]
 
@@ -312,12 +328,8 @@ def _body(small: np.ndarray) -> np.ndarray:
     return values > edges[int(between.argmax()) + 1]
 
 
-def fat_brightness(one: Sketch) -> float | None:
-    """Brightness of the layer 5 to 12 mm under the skin (fat), as a share of the bright tissue (90th percentile) down to 60 mm.
-
-    0.72 to 0.91 in three T1 volumes without fat saturation, 0.41 to 0.58 in fat-saturated ones (public and simulated).
-    None when no body is found.
-    """
+def _under_the_skin(one: Sketch) -> tuple[np.ndarray, np.ndarray] | None:
+    """Depth in mm behind the front of the body, and where that is a breast (both broadcast to ``one.small``); None without a body."""
     body = _body(one.small)
     if not body.any():
         return None
@@ -325,12 +337,67 @@ def fat_brightness(one: Sketch) -> float | None:
     last, step = found.shape[1] - 1, one.small_mm[1]
     front = np.where(found.any(axis=1), last - np.argmax(found[:, ::-1, :], axis=1), -1)
     breasts = (front >= 0) & (front > np.percentile(front[front >= 0], 90) - 60 / step)
-    depth = (front[:, None, :] - np.arange(last + 1)[None, :, None]) * step
-    fat = one.small[(depth >= 5) & (depth < 12) & breasts[:, None, :]]
-    tissue = one.small[(depth >= 5) & (depth < 60) & breasts[:, None, :]]
+    return (front[:, None, :] - np.arange(last + 1)[None, :, None]) * step, breasts[:, None, :]
+
+
+def fat_brightness(one: Sketch) -> float | None:
+    """Brightness of the layer 5 to 12 mm under the skin (fat), as a share of the bright tissue (90th percentile) down to 60 mm.
+
+    0.60 to 0.96 in volumes without fat saturation. With it 0.1 to 0.6 where there is glandular tissue to compare with, but as
+    high as without in breasts of fat alone. None when no body is found.
+    """
+    if (places := _under_the_skin(one)) is None:
+        return None
+    depth, breasts = places
+    fat = one.small[(depth >= 5) & (depth < 12) & breasts]
+    tissue = one.small[(depth >= 5) & (depth < 60) & breasts]
     if fat.size < 200 or not (top := float(np.percentile(tissue, 90))) > 0:
         return None
     return float(np.median(fat)) / top
+
+
+def gland_brightness(sketches: Sequence[Sketch]) -> float | None:
+    """Brightness before contrast of what enhances most in the breasts (the top tenth: glandular tissue, vessels), as a multiple
+    of what enhances least (the lower half: fat), each relative to its surroundings, as coils light the front more.
+
+    Fat is the darker of both only with fat saturation: 0.97 and more with it, 0.40 to 0.86 without, in 40 simulated exams
+    each; 1.26 and 0.90 in two public ones. sketches: the volume before contrast and those after it, on one grid.
+    About 1 where nothing enhances but
+    noise. None when no body is found.
+    """
+    first = sketches[0]
+    if (places := _under_the_skin(first)) is None:
+        return None
+    depth, breasts = places
+    inside = (depth >= 5) & (depth < 40) & breasts
+    weight = inside.astype(np.float32)
+    count = _box_means(weight, first.small_mm)
+
+    def around(values: np.ndarray) -> np.ndarray:
+        return _box_means(weight * values, first.small_mm) / np.maximum(count, 1e-3)
+
+    rise = np.mean([s.small for s in sketches[1:4]], axis=0) - first.small
+    level = np.maximum(around(first.small), 1e-6)
+    rise = rise / level
+    rise = (rise - around(rise))[inside]
+    bright = (first.small / level)[inside]
+    rise, bright = rise[bright > 0.05], bright[bright > 0.05]
+    if bright.size < 1000:
+        return None
+    least, most = np.percentile(rise, (50, 90))
+    return float(np.median(bright[rise >= most]) / max(np.median(bright[rise <= least]), 1e-6))
+
+
+def _box_means(values: np.ndarray, size_mm: Sequence[float], reach_mm: float = 25.0) -> np.ndarray:
+    """Means over boxes that reach so far to either side, zeros beyond the edges."""
+    for axis, size in enumerate(size_mm):
+        reach = max(1, round(reach_mm / size))
+        padding = [(0, 0)] * values.ndim
+        padding[axis] = (reach + 1, reach)
+        sums = np.cumsum(np.pad(values, padding), axis=axis, dtype=np.float64)
+        ahead, behind = np.arange(values.shape[axis]) + 2 * reach + 1, np.arange(values.shape[axis])
+        values = ((sums.take(ahead, axis) - sums.take(behind, axis)) / (2 * reach + 1)).astype(np.float32)
+    return values
 
 
 def _front_part(body: np.ndarray, step_mm: float) -> np.ndarray:

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from .exam import Exam
-from .geometry import resample
+from .geometry import closest_canonical_axes, resample
+from .input_check import displacement_mm, glance
 from .preprocessing import PLAUSIBLE_ML, ModelInput
 
 MAX_SPACING_MM = 4.0
@@ -21,6 +22,9 @@ MIN_SULCUS_MM = 6.0  # the skin over the sternum lies that far behind the breast
 MIN_COHERENCE = 0.15  # of the mean subtraction over about 9 mm: 0.0 for noise, about 0.5 in the two real exams
 SPAN_S = (60.0, 1800.0)  # from the first post-contrast phase to the last
 MAX_STEP_S = 420.0
+MAX_EXTENT_MM = 300.0  # from head to foot; a breast MRI takes in 140 to 260 mm
+MIN_RECESS_MM = 15.0  # the breasts end towards head or foot: 32 mm and more in simulated and real exams, 0 in a pair of thighs
+MAX_MOVED_MM = 4.0  # up to 2.8 mm in simulated and real exams, 9 mm and more between phases of two exams
 IMPLANT_ML = 120.0
 _COARSE_MM = 4.4
 
@@ -36,10 +40,11 @@ class Reason:
 def out_of_range(exam: Exam, made: ModelInput) -> list[Reason]:
     """Why the model's answer for this exam should not be trusted; empty when nothing was found.
 
-    made: what ``preprocess`` made of the exam. codes: "spacing", "phases", "times", "one breast", "mask volume",
-    "not a breast", "noise", "implant".
+    made: what ``preprocess`` made of the exam. codes: "spacing", "extent", "phases", "times", "motion", "one breast",
+    "mask volume", "not a breast", "order", "noise", "implant".
     """
-    reasons = [*_acquisition(exam)]
+    motion = _motion(exam)
+    reasons = [*_acquisition(exam), *motion]
     spacing = np.linalg.norm(made.affine[:3, :3], axis=0)
     step = np.maximum(1, np.round(_COARSE_MM / spacing)).astype(int)
     coarse = tuple(slice(None, None, int(s)) for s in step)
@@ -49,7 +54,10 @@ def out_of_range(exam: Exam, made: ModelInput) -> list[Reason]:
     size = spacing * step
     reasons += _breasts(made, inside, size, made.middle / step[0])
     mean = made.array.mean(axis=0)
-    if _coherence(mean, made.inside, spacing, exam) < MIN_COHERENCE:
+    low, high = np.percentile(mean[coarse][inside], (1, 99)) if inside.any() else (0.0, 0.0)
+    if -low > high and not motion:  # which darkens as much as it brightens
+        reasons.append(Reason("order", "The breasts get darker instead of brighter: is the volume before contrast the first one?"))
+    elif _coherence(mean, made.inside, spacing, exam) < MIN_COHERENCE:
         reasons.append(
             Reason(
                 "noise", "The enhancement inside the breasts has no more structure than noise: was contrast given, are the phases right?"
@@ -75,6 +83,16 @@ def _acquisition(exam: Exam) -> list[Reason]:
                 f"The voxels measure up to {spacing.max():.1f} mm, more than {MAX_SPACING_MM:g} mm: small lesions cannot be seen.",
             )
         )
+    axes, _ = closest_canonical_axes(exam.grid.affine)
+    height = float(spacing[axes[2]] * exam.grid.shape[axes[2]])
+    if height > MAX_EXTENT_MM:
+        reasons.append(
+            Reason(
+                "extent",
+                f"The exam measures {height:.0f} mm from head to foot, more than a breast MRI does: "
+                "does it hold two exams in one volume, or another part of the body?",
+            )
+        )
     if len(exam.post) < 2:
         reasons.append(Reason("phases", "There is only one post-contrast phase, so the model cannot see how enhancement goes on."))
     times = exam.times_s
@@ -89,6 +107,24 @@ def _acquisition(exam: Exam) -> list[Reason]:
                 )
             )
     return reasons
+
+
+def _motion(exam: Exam) -> list[Reason]:
+    """Phases in which the breasts lie elsewhere than before contrast: moved, or another exam's."""
+    if exam.pre is None:
+        return []
+    first = glance(exam.pre)
+    moved = [displacement_mm(first, glance(phase)) for phase in exam.post]
+    worst = int(np.argmax(moved))
+    if moved[worst] <= MAX_MOVED_MM:
+        return []
+    return [
+        Reason(
+            "motion",
+            f"The breasts lie about {moved[worst]:.0f} mm apart in {exam.pre.name} and {exam.post[worst].name}: the patient moved, or the "
+            "volumes are of two exams; edges then look like enhancement.",
+        )
+    ]
 
 
 def _breasts(made: ModelInput, inside: np.ndarray, size: np.ndarray, middle: float) -> list[Reason]:
@@ -108,10 +144,12 @@ def _breasts(made: ModelInput, inside: np.ndarray, size: np.ndarray, middle: flo
                 "the model knows exams of both.",
             )
         )
-    elif _sulcus_mm(inside, size, middle) < MIN_SULCUS_MM:
+    elif _sulcus_mm(inside, size, middle) < MIN_SULCUS_MM or _recess_mm(inside, size) < MIN_RECESS_MM:
         reasons.append(
             Reason(
-                "not a breast", "The body has no valley between two breasts: is this a breast MRI, and was the patient lying on her front?"
+                "not a breast",
+                "The body does not have the shape of two breasts, with a valley between them and an end towards head or foot: is this a "
+                "breast MRI, and was the patient lying on her front?",
             )
         )
     return reasons
@@ -129,6 +167,17 @@ def _sulcus_mm(inside: np.ndarray, size: np.ndarray, middle: float) -> float:
         for choice in (columns < middle, columns > middle)
     ]
     return min(peaks) - between
+
+
+def _recess_mm(inside: np.ndarray, size: np.ndarray) -> float:
+    """How far the front of the mask in its first or last slices (about 7 mm; the larger counts) lies behind its most anterior place."""
+    met = inside.any(axis=1)
+    front = np.where(met, inside.shape[1] - 1 - np.argmax(inside[:, ::-1, :], axis=1), np.nan) * size[1]
+    tops = np.array([np.percentile(line[np.isfinite(line)], 95) for line in front.T if np.isfinite(line).sum() > 5])
+    if tops.size < 6:
+        return 0.0
+    ends = max(1, round(7 / size[2]))
+    return float(tops.max() - min(tops[:ends].mean(), tops[-ends:].mean()))
 
 
 def _coherence(mean: np.ndarray, inside: np.ndarray, spacing: np.ndarray, exam: Exam) -> float:

@@ -12,6 +12,7 @@ import io
 import math
 import os
 import re
+import stat
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -237,10 +238,10 @@ def _parse(cells: dict[str, str], path: Path, line: int) -> Row:
 
     label = LABELS.get(cells["label"].lower())
     if label is None:
-        fail(f'the label must be malignant or benign, not "{cells["label"]}"; correct it.')
+        fail(f'the label must be malignant or benign, not "{_shown(cells["label"])}"; correct it.')
     seed = cells.get("seed") or None
     if seed is not None and not re.fullmatch(r"\d{1,18}", seed):
-        fail(f'the seed must be a whole number, not "{seed}"; correct it.')
+        fail(f'the seed must be a whole number, not "{_shown(seed)}"; correct it.')
     times = tuple(_numbers(c, 1, "times_s", fail)[0] for c in _parts(cells.get("times_s")))
     voxel = cells.get("voxel_mm")
     return Row(
@@ -283,7 +284,7 @@ def _parse_lesions(cells: dict[str, str], label: int, fail: Fail) -> tuple[Lesio
         for text in meanings:
             value, _, meaning = text.partition("=")
             if not value.strip().isdigit() or LABELS.get(meaning.strip().lower()) is None:
-                fail(f'mask_label must be like 1=malignant|2=benign, not "{text}"; correct it.')
+                fail(f'mask_label must be like 1=malignant|2=benign, not "{_shown(text)}"; correct it.')
             by_class.setdefault(LABELS[meaning.strip().lower()], []).append(int(value))
         for of, values in (by_class or {label: []}).items():
             lesions.append(Lesion(bool(of), mask=mask, values=tuple(values), mask_grid=grid))
@@ -308,7 +309,7 @@ def _numbers(text: str, count: int, column: str, fail: Fail) -> list[float]:
     except ValueError:
         values = []
     if len(values) != count or not all(map(math.isfinite, values)):
-        fail(f'{column} needs {count} number{"s" * (count > 1)} with a decimal point, not "{text}"; correct it.')
+        fail(f'{column} needs {count} number{"s" * (count > 1)} with a decimal point, not "{_shown(text)}"; correct it.')
     return values
 
 
@@ -321,9 +322,9 @@ def _check(row: Row, fail: Fail) -> None:
     if row.label not in (0, 1):
         fail(f"the label must be 1 (malignant) or 0 (benign), not {row.label}; correct it.")
     if row.split not in SPLITS:
-        fail(f'the split must be train, validate, test or empty, not "{row.split}"; correct it.')
+        fail(f'the split must be train, validate, test or empty, not "{_shown(row.split)}"; correct it.')
     if row.kind not in KINDS:
-        fail(f'the kind must be phases or subtractions, not "{row.kind}"; correct it.')
+        fail(f'the kind must be phases or subtractions, not "{_shown(row.kind)}"; correct it.')
     if row.seed is not None:
         if row.files:
             fail("it has both a seed and files; a simulated exam has no files.")
@@ -341,7 +342,7 @@ def _check(row: Row, fail: Fail) -> None:
         if lesion.malignant and not row.label:
             fail("a lesion is malignant but the exam is labelled benign; correct one of them.")
         if lesion.mask_grid not in MASK_GRIDS:
-            fail(f'mask_grid must be file or exam, not "{lesion.mask_grid}"; correct it.')
+            fail(f'mask_grid must be file or exam, not "{_shown(lesion.mask_grid)}"; correct it.')
     dynamics = [str(row.path(name)) for name in (row.pre, *row.post) if name]
     if len(set(dynamics)) < len(dynamics):
         fail("an image is named twice among pre and post; name each phase once.")
@@ -351,15 +352,23 @@ def _check(row: Row, fail: Fail) -> None:
 
 
 def _check_path(row: Row, name: str, fail: Fail) -> None:
+    path, shown = row.path(name), _shown(name)
     if ".." in re.split(r"[\\/]", name):
-        fail(f'the path {name} contains ".."; give it from the manifest\'s folder downwards, or in full.')
+        fail(f'the path {shown} contains ".."; give it from the manifest\'s folder downwards, or in full.')
     if "|" in name:
-        fail(f"the path {name} contains a |, which separates paths here; rename the file.")
-    path = row.path(name)
-    if not path.exists():
-        fail(f"{name} does not exist in {row.folder or Path('.')}; correct the path or leave the exam out.")
-    if path.is_dir() and not any(path.iterdir()):
-        fail(f"the folder {name} is empty; correct the path or leave the exam out.")
+        fail(f"the path {shown} contains a |, which separates paths here; rename the file.")
+    try:
+        is_folder = stat.S_ISDIR(path.stat().st_mode)
+        is_empty = is_folder and not any(path.iterdir())
+    except (OSError, ValueError):  # a name may also be too long, or hold what no name can
+        fail(f"{shown} does not exist in {row.folder or Path('.')}, or cannot be read; correct the path or leave the exam out.")
+    if is_empty:
+        fail(f"the folder {shown} is empty; correct the path or leave the exam out.")
+
+
+def _shown(text: str) -> str:
+    """A cell inside a message, short enough to leave room for what to do about it."""
+    return one_line(text, 80)
 
 
 def _cells(row: Row, home: Path) -> dict[str, str]:

@@ -6,6 +6,7 @@ import argparse
 import json
 import os
 import sys
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -133,6 +134,51 @@ def test_a_flipped_bit_in_packed_voxels_is_noticed(bases, tmp_path):
             check_file(path)
         noticed += 1
     assert noticed > 10
+
+
+# ---------------------------------------------------------------- the soak's and the kills' own judgement
+
+
+def soak_samples(**growth) -> list[dict]:
+    """Counts after each tenth of 100 analyses; growth: what is added for each analysis."""
+    start = {"rss_mb": 900.0, "files": 7, "threads": 3, "children": 0, "temporary": 4, "nodes": 80, "objects": 1000}
+    return [{"after": n, **{name: value + n * growth.get(name, 0) for name, value in start.items()}} for n in range(0, 101, 10)]
+
+
+@pytest.mark.parametrize(("name", "by"), [("rss_mb", 0.2), ("files", 1), ("threads", 1), ("children", 1), ("temporary", 1), ("nodes", 2)])
+def test_the_soak_sees_what_grows(name, by):
+    from Testing.soak import judged
+
+    assert judged(soak_samples(), 1.0)["flat"]
+    assert judged(soak_samples(rss_mb=0.01), 1.0)["flat"]
+    found = judged(soak_samples(**{name: by}), 1.0)
+    assert found["grown"] == [name] and not found["flat"]
+
+
+def test_the_kills_tell_whole_results_from_others(tmp_path):
+    """The outline belongs to the results where result.json names it, and only there."""
+    import SimpleITK as sitk
+
+    from Testing.faults.kills import not_whole
+
+    image = sitk.GetImageFromArray(np.zeros((4, 4, 4), np.uint8))
+    for name in ("heatmap.nrrd", "outline.seg.nrrd"):
+        sitk.WriteImage(image, str(tmp_path / name))
+    with zipfile.ZipFile(tmp_path / "scene.mrb", "w") as archive:
+        archive.writestr("scene/scene.mrml", "exam-1")
+    (tmp_path / "report.html").write_text("exam-1")
+    (tmp_path / "overlay.png").write_bytes(b"....IEND....")
+
+    def says(outline, exam="exam-1") -> str:
+        (tmp_path / "result.json").write_text(json.dumps({"exam_id": exam, "outline": outline}))
+        return not_whole(tmp_path, "exam-1", set())
+
+    assert says({"file": "outline.seg.nrrd"}) == ""
+    assert "holds" in says(None)
+    assert "two exams" in says({"file": "outline.seg.nrrd"}, "exam-2")
+    data = (tmp_path / "outline.seg.nrrd").read_bytes()
+    (tmp_path / "outline.seg.nrrd").write_bytes(data[:-9])
+    assert "outline.seg.nrrd" in says({"file": "outline.seg.nrrd"})
 
 
 # ---------------------------------------------------------------- results: old or new

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import numpy as np
 import pytest
 import torch
@@ -20,6 +22,7 @@ from BreastCMSLLib.preprocessing import InputContract, preprocess
 from BreastCMSLLib.weights import load_bundle, save_bundle
 
 CONTRACT = InputContract(size=(88, 60, 44), spacing_mm=4.0, phases=3, mask=MaskSettings(sigmas_mm=(4.0,), min_edge_ml=5.0))
+EXAMS = int(os.environ.get("BREASTCMSL_FUZZ_EXAMS", "20"))  # and a quarter as many under parent transforms
 EXTENT_MM = (330.0, 250.0, 170.0)  # of the body's grid along R, A, S
 
 
@@ -82,7 +85,8 @@ def centroid(heat: Volume, near_ras, reach_mm: float, least: float) -> np.ndarra
     return (places[close] * weights[:, None]).sum(0) / weights.sum()
 
 
-@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@pytest.mark.timeout(max(300, 60 * EXAMS))
+@settings(max_examples=EXAMS, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(grid=grids(), side=st.sampled_from([-1, 1]), offset=st.tuples(st.floats(-12, 12), st.floats(28, 42), st.floats(-15, 15)))
 def test_marker_and_heatmap_are_where_the_lesion_is(predictor, grid, side, offset):
     """Half a voxel of the model's grid, on every axis of the patient, for any grid of the exam."""
@@ -110,7 +114,8 @@ def test_marker_and_heatmap_are_where_the_lesion_is(predictor, grid, side, offse
     assert np.abs(np.linalg.inv(heat.affine[:3, :3]) @ (peak - lesion)).max() <= 1.0, (peak, lesion)  # the nearest voxel, or its neighbour
 
 
-@settings(max_examples=5, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@pytest.mark.timeout(max(300, 60 * EXAMS))
+@settings(max_examples=max(1, EXAMS // 4), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(grid=grids(), turn=st.floats(-20, 20), shift=st.tuples(*[st.floats(-80, 80)] * 3))
 def test_parent_transforms_move_marker_and_heatmap_along(predictor, scene, grid, turn, shift):
     """Nodes under a rotated, shifted transform: the exam read from them is the exam moved, voxel for voxel."""
@@ -173,6 +178,33 @@ def test_the_same_exam_gives_the_same_bits(predictor):
         assert np.array_equal(runs[0].model_input.array, runs[1].model_input.array)
         drop = {"timings_s"}
         assert {k: v for k, v in runs[0].result.items() if k not in drop} == {k: v for k, v in runs[1].result.items() if k not in drop}
+
+
+needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here: CPU and GPU are not compared")
+
+
+@pytest.mark.parametrize(
+    ("device", "precision", "probability", "map_value"),
+    [
+        ("cpu", "bfloat16", 0.02, 0.1),
+        pytest.param("cuda", "float32", 0.005, 0.02, marks=needs_cuda),
+        pytest.param("cuda", "bfloat16", 0.02, 0.1, marks=needs_cuda),
+    ],
+)
+def test_devices_and_precisions_agree(device, precision, probability, map_value):
+    """The shipped model on one exam: every device and precision against the CPU in float32, within the stated tolerance."""
+    bundle = load_bundle()
+    contract = InputContract(size=(88, 60, 44), spacing_mm=4.0, phases=bundle.contract.phases)
+    affine = np.array([[-3.0, 0, 0, 165.0], [0, -3.0, 0, 120.0], [0, 0, 4.0, -88.0], [0, 0, 0, 1]])
+    made = preprocess(body_exam(affine, (110, 85, 44), (-78, 20, 0)), contract)
+    chosen, plain = Predictor(bundle, device, precision), Predictor(bundle, "cpu", "float32")
+    assert chosen.precision == precision, chosen.precision_note
+    found, expected = chosen.predict(made.array), plain.predict(made.array)
+    assert abs(found.probability - expected.probability) <= probability
+    pooling = bundle.network.settings.pooling
+    for name in MAPS:
+        one, other = (np.asarray(attention_map(name, p.features, p.cell_weight, pooling)) for p in (found, expected))
+        assert np.abs(one / one.max() - other / other.max()).max() <= map_value, name
 
 
 def settings_of(head: str, order: str, pooling: str, centred: bool) -> NetworkSettings | None:

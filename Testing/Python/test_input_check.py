@@ -139,7 +139,8 @@ def test_motion_is_measured(good, mm):
 def test_fat_saturation(good):
     phases, sketches = good
     bright = [
-        phase(body(np.random.default_rng(n), fat=230, gland=150, lesion=90.0 * n, vessels=200.0 * n), f"d{n}", 80.0 * n) for n in (0, 1, 2)
+        phase(body(np.random.default_rng(n), fat=230, gland=150 + 12 * n, lesion=90.0 * n, vessels=200.0 * n), f"d{n}", 80.0 * n)
+        for n in (0, 1, 2)
     ]
     bright_sketches = [sketch(p) for p in bright]
     assert fat_brightness(bright_sketches[0]) > 0.8 and fat_brightness(sketches[0]) < 0.6

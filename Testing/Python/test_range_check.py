@@ -88,6 +88,46 @@ def test_acquisitions_that_the_model_does_not_know():
     assert "spacing" in codes(make_exam(phases, kind="phases"))
 
 
+def shifted(array, mm_ap):
+    return np.roll(array, round(mm_ap / 2.0), axis=1)
+
+
+def test_phases_that_lie_elsewhere():
+    """A patient who moved by 7 mm, and the phase of another patient: told; 2 mm are usual and are not."""
+    arrays = body()
+    assert codes(exam_of([*arrays[:3], shifted(arrays[3], 2)])) == set()
+    assert "motion" in codes(exam_of([*arrays[:2], shifted(arrays[2], 8), arrays[3]]))
+    from training.simulation import simulate
+
+    one, other = (simulate(seed, True, voxel_mm=2.5).exam for seed in (9_000_201, 9_000_203))
+    array = np.zeros(one.grid.shape, np.float32)
+    part = tuple(slice(0, min(a, b)) for a, b in zip(one.grid.shape, other.grid.shape, strict=True))
+    array[part] = other.post[1].volume.array[part]
+    stranger = replace(one.post[1], volume=one.post[1].volume.with_array(array))
+    mixed = make_exam([one.pre, one.post[0], stranger, *one.post[2:]], kind="phases", keep_order=True)
+    assert "motion" in codes(mixed)
+
+
+def test_a_wrong_volume_before_contrast():
+    arrays = body()
+    assert "order" in codes(exam_of([arrays[3], arrays[0], arrays[1], arrays[2]]))
+
+
+def test_two_exams_stacked_in_one_volume():
+    arrays = [np.concatenate([a, a], axis=2) for a in body()]
+    assert "extent" in codes(exam_of(arrays))
+
+
+def test_a_pair_of_thighs():
+    """Two humps with a valley between them, enhancing muscle: only that they do not end tells them from breasts."""
+    rng = np.random.default_rng(0)
+    x, y, z = places()
+    leg = [np.hypot(np.abs(x) - 75, y) < radius for radius in (70, 58)]
+    arrays = [80.0 * leg[0] + 120.0 * leg[1] + rng.normal(0, 4, SHAPE) for _ in range(4)]
+    arrays = [np.abs(a + 12 * n * leg[1] * (1 + 0.5 * np.sin(x / 15) * np.sin(z / 12))) for n, a in enumerate(arrays)]
+    assert codes(exam_of(arrays)) == {"not a breast"}
+
+
 @pytest.mark.parametrize("side", [-1, 1])
 def test_one_breast(side):
     assert codes(exam_of(body((side,)))) & {"one breast", "not a breast"}

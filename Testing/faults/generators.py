@@ -520,6 +520,9 @@ def _dicom_elements(parameters: dict, bases: Path, folder: Path) -> Case:
         except Exception:  # what the writer will not write is no input
             target.unlink(missing_ok=True)
             os.symlink(bases / parameters["base"] / file, target)
+    # a series may be told by the description it was given here
+    described = [_EVIL_TEXT[number] for keyword, _, number in parameters["changes"] if keyword == "SeriesDescription" and number >= 0]
+    case.names.extend(text[:20] if len(text) > 2 else f"{text} phase" for text in described if text.strip() and text.isprintable())
     return case
 
 

@@ -17,6 +17,7 @@ import os
 import random
 import resource
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -29,9 +30,10 @@ from pathlib import Path
 from .bases import CHECKOUT, prepare
 from .forks import Forked, session_alive
 
-FILES = {"scene.mrb", "heatmap.nrrd", "result.json", "report.html", "overlay.png"}
+FILES = {"scene.mrb", "heatmap.nrrd", "result.json", "report.html", "overlay.png"}  # and the outline, where the result says so
 NOTE = "the user's own file"
 FRESH = 0.2  # share of the trials that start the command anew
+TOO_LATE = "ended before the kill"  # judged like the others, but no kill
 AGAIN = 0.15  # share of the kills after which the analysis is run once more, to its end
 
 
@@ -104,7 +106,6 @@ def load_libraries() -> None:
     import pydicom  # noqa: F401
     import scipy.ndimage  # noqa: F401
     import SimpleITK  # noqa: F401
-    import skimage  # noqa: F401
     import slicer.util  # noqa: F401
     import torch
 
@@ -126,25 +127,34 @@ def fingerprint(folder: Path) -> dict[str, str]:
 
 
 def new_or_wrong(out: Path, exam_id: str) -> str:
-    names = {p.name for p in out.iterdir() if not p.name.startswith(".")}
-    if names != FILES | {"notes.txt"}:
-        return f"holds {sorted(names)}"
-    if (out / "notes.txt").read_text() != NOTE:
+    """ "new" when the folder holds the whole results of ``exam_id`` and the user's file, else what is wrong."""
+    wrong = not_whole(out, exam_id, {"notes.txt"})
+    if not wrong and (out / "notes.txt").read_text() != NOTE:
         return "the user's file has changed"
+    return wrong or "new"
+
+
+def not_whole(out: Path, exam_id: str, further: set[str]) -> str:
+    """Why a folder does not hold the whole results of an exam and the ``further`` files, and nothing else; "" when it does."""
+    names = {p.name for p in out.iterdir() if not p.name.startswith(".")}
     try:
         result = json.loads((out / "result.json").read_text())
+        outline = {result["outline"]["file"]} if result["outline"] else set()
+        if names != FILES | outline | further:
+            return f"holds {sorted(names)}"
         from BreastCMSLLib.readers.headers import check_file
 
-        check_file(out / "heatmap.nrrd")
+        for name in {"heatmap.nrrd"} | outline:
+            check_file(out / name)
         with zipfile.ZipFile(out / "scene.mrb") as archive:
             whole = archive.testzip() is None
             scene = archive.read(next(n for n in archive.namelist() if n.endswith(".mrml"))).decode()
     except Exception as error:
-        return f"{type(error).__name__}: {error}"
+        return f"holds {sorted(names)}, {type(error).__name__}: {error}"
     belongs = [result["exam_id"], (out / "report.html").read_text(), scene]
     if not whole or not all(exam_id in text for text in belongs) or (out / "overlay.png").read_bytes()[-8:-4] != b"IEND":
         return "results of two exams, or not whole"
-    return "new"
+    return ""
 
 
 def make_exams(folder: Path) -> None:
@@ -185,8 +195,9 @@ def kill_trial(ground: Ground, number: int, rng: random.Random) -> tuple[str, st
     else:
         time.sleep(rng.random() * seconds)
     process.kill(whole_session=not parent_dies)
-    process.wait(20 * seconds + 60)  # the child of a killed parent goes on, or ends because nobody reads its progress
-    kind = ("parent" if parent_dies else "child") + (" while writing" if late else "")
+    # the child of a killed parent goes on, or ends because nobody reads its progress
+    struck = process.wait(20 * seconds + 60) == -signal.SIGKILL
+    kind = TOO_LATE if not struck else f"{'parent' if parent_dies else 'child'}{' while writing' if late else ''}"
     state = "still running" if session_alive(process.pid) else ground.state(out)
     if state in ("old", "new") and rng.random() < AGAIN:  # the next run finds its way and clears what was left
         again = ground.start(out, out.parent / "scratch", fresh=False)
@@ -255,8 +266,8 @@ def vanishing_trial(ground: Ground, number: int, rng: random.Random) -> tuple[st
         return "vanishing folder", f"exit {status}: {errors[-300:]}"
     states = {ground.state(gone / "out")}
     if out.exists():  # it was made again: then by whole results and nothing else
-        names = {p.name for p in out.iterdir() if not p.name.startswith(".")}
-        states.add("new" if names == FILES else f"made again with {sorted(names)}")
+        wrong = not_whole(out, ground.new_id, set())
+        states.add(f"made again: {wrong}" if wrong else "new")
     return "vanishing folder", next((s for s in states if s not in ("old", "new")), sorted(states)[0])
 
 
@@ -265,23 +276,25 @@ def campaign(count: int, seed: int, bases: Path, folder: Path, further: tuple[in
     ground = Ground(folder, bases)
     kinds: dict[str, Counter] = {}
     lost: list[str] = []
-    trials = [kill_trial] * count + [starved_trial, full_disk_trial, vanishing_trial] * max(1, count // 10)
-    kills = 0
+    others = [starved_trial, full_disk_trial, vanishing_trial] * max(1, count // 10)
+    kills = number = 0
     start = time.monotonic()
-    for number, trial in enumerate(trials):
+    while kills < count or others:
+        trial = kill_trial if kills < count else others.pop()
+        number += 1
         done = trial(ground, number, random.Random(seed * 1_000_003 + number))
         if done is None:
             continue
         kind, state = done
-        kills += trial is kill_trial
+        kills += trial is kill_trial and kind != TOO_LATE
         kinds.setdefault(kind, Counter())[state if state in ("old", "new") else "lost"] += 1
         if state not in ("old", "new"):
             lost.append(f"{kind} (trial {number}): {state}")
             print(lost[-1], file=sys.stderr, flush=True)
         for leftover in ground.folder.glob(f"*-{number}*"):
             shutil.rmtree(leftover, ignore_errors=True)
-        if (number + 1) % 20 == 0:
-            print(f"{number + 1} of {len(trials)} trials, {len(lost)} lost, {time.monotonic() - start:.0f} s", file=sys.stderr, flush=True)
+        if number % 20 == 0:
+            print(f"{number} trials, {kills} kills, {len(lost)} lost, {time.monotonic() - start:.0f} s", file=sys.stderr, flush=True)
     details = {}
     for name, amount, options in zip(("training", "module"), further, ([], ["--model", str(ground.model)])):
         if amount:

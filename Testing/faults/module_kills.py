@@ -100,7 +100,8 @@ class Ground:
         self.panel.logic.analyze(self.bodies, kind="phases", keepOrder=True, model=self.model, device="cpu", wait=wait)
         self.real_s = time.monotonic() - begin
 
-    def trial(self, rng: random.Random) -> tuple[str, str]:
+    def trial(self, rng: random.Random) -> tuple[str, str, bool]:
+        """What was killed, what the scene is then ("old", "new" or what is wrong), and whether the kill struck before the end."""
         import slicer
 
         panel, real = self.panel, rng.random() < REAL
@@ -128,13 +129,13 @@ class Ground:
         outcome = panel.logic._run.outcome
         left = [p.name for p in self.temporary.iterdir() if p.name.startswith("BreastCMSL-")]
         if left:
-            return kind, f"left {left}"
+            return kind, f"left {left}", killed
         if outcome.error:
             if "\n" in outcome.error or not outcome.error.endswith("."):
-                return kind, f"said {outcome.error!r}"
-            return kind, "old" if scene_fingerprint(panel.scene) == before else "the scene has changed"
+                return kind, f"said {outcome.error!r}", killed
+            return kind, "old" if scene_fingerprint(panel.scene) == before else "the scene has changed", killed
         whole = [len(panel.results(kind)) for kind in RESULTS] == count
-        return kind, "new" if whole else "results of which some are missing"
+        return kind, "new" if whole else "results of which some are missing", killed
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -144,14 +145,16 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--model", type=Path, required=True, help="a small model's .json file")
     options = parser.parse_args(arguments)
     ground, kinds, failures = Ground(options.model), {}, []
-    for number in range(options.count):
-        kind, state = ground.trial(random.Random(options.seed * 1_000_003 + number))
+    kills = number = 0
+    while kills < options.count:
+        kind, state, struck = ground.trial(random.Random(options.seed * 1_000_003 + number))
+        kills, number = kills + struck, number + 1
         kinds.setdefault(kind, Counter())[state if state in ("old", "new") else "lost"] += 1
         if state not in ("old", "new"):
             failures.append(f"{kind} (trial {number}): {state}")
             print(failures[-1], file=sys.stderr, flush=True)
     ground.panel.close()
-    print(json.dumps({"kills": options.count, "kinds": {k: dict(v) for k, v in kinds.items()}, "failures": failures}))
+    print(json.dumps({"kills": kills, "trials": number, "kinds": {k: dict(v) for k, v in kinds.items()}, "failures": failures}))
     return 1 if failures else 0
 
 

@@ -25,6 +25,7 @@ from .forks import Forked
 
 EXAMS = {"train": 8, "validate": 4}
 EPOCHS = 4
+TOO_LATE = "ended before the kill"
 TIMES = ("seconds", "exams_per_s")  # columns that differ between equal runs
 
 
@@ -172,7 +173,7 @@ def trial(ground: Ground, number: int, rng: random.Random, kills: int) -> tuple[
         process.kill()
         ended = process.wait() >= 0
         folder = ground.folder / name
-        stage = "too late" if ended else "training" if (folder / "config.json").exists() else "preparing"
+        stage = TOO_LATE if ended else "training" if (folder / "config.json").exists() else "preparing"
         struck[stage] += 1
         if wrong := ground.wrong(name):
             return struck, wrong
@@ -187,15 +188,15 @@ def campaign(count: int, seed: int, folder: Path) -> dict:
     load_libraries()
     ground = Ground(folder)
     struck, failures, number = Counter(), [], 0
-    while sum(struck.values()) < count:
+    while (kills := sum(struck.values()) - struck[TOO_LATE]) < count:
         rng = random.Random(seed * 1_000_003 + number)
-        found, wrong = trial(ground, number, rng, min(rng.choice([1, 2, 3]), count - sum(struck.values())))
+        found, wrong = trial(ground, number, rng, min(rng.choice([1, 2, 3]), count - kills))
         struck += found
         if wrong:
             failures.append(f"training run {number}: {wrong}")
             print(failures[-1], file=sys.stderr, flush=True)
         number += 1
-    counts = {"kills": sum(struck.values()), "runs": number, "struck": dict(struck)}
+    counts = {"kills": kills, "runs": number, "struck": dict(struck)}
     return {**counts, "one_run_s": round(ground.seconds, 2), "failures": failures}
 
 
