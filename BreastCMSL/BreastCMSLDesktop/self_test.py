@@ -303,7 +303,7 @@ def case_report_is_one_complete_page(panel):
     panel.analyze()
     path = panel.widget.results.writeReport()
     page = Path(path).read_text(encoding="utf-8")
-    assert page.count("data:image/png;base64,") == 2 and "Research use only" in page and "washout" in page
+    assert page.count("data:image/png;base64,") == 3 and "Research use only" in page and "washout" in page
     assert "dyn 2nd pass" in page and "</html>" in page
 
 
@@ -329,7 +329,7 @@ def case_scripts_need_no_panel(panel):
     assert result["probability"] == 0.93 and seen == sorted(seen) and seen
     assert [phase["name"] for phase in result["phases"]][0] == "dyn pre"
     nodes = logic.results(result["exam_id"])
-    assert nodes is not None and list(nodes.maps) == ["COAMxCAM", "CAM"]
+    assert nodes is not None and list(nodes.maps) == ["LESION", "COAMxCAM", "COAM", "CAM"]
     try:
         logic.analyze(volumes[:1])
     except InputError as error:

@@ -200,7 +200,8 @@ def test_again_replaces_the_earlier_results(panel, exam):
     panel.analyze()
     assert len(panel.nodeIDs()) == first and len(panel.results("vtkMRMLMarkupsFiducialNode")) == 1
     panel.analyze("benign")
-    assert len(panel.nodeIDs()) == first - 2 and not panel.results("vtkMRMLSegmentationNode"), "the outline and its display are gone"
+    assert not panel.results("vtkMRMLSegmentationNode") and len(panel.results("vtkMRMLPlotSeriesNode")) == 1
+    assert len(panel.nodeIDs()) == first - 3, "the outline, its display and its curve are gone, and nothing else"
     assert "12 %" in panel.ui.resultLabel.text and "not meaningful" in panel.ui.resultLabel.text
     assert not panel.ui.overlayCheckBox.checked
 
@@ -408,15 +409,19 @@ def test_overlay_controls_change_the_display(panel, exam):
 
 
 def test_another_map_can_be_chosen(panel, exam):
+    import qt
     import slicer
 
     composite = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSliceCompositeNode")
     panel.analyze()
-    assert [panel.ui.mapComboBox.itemText(n) for n in range(panel.ui.mapComboBox.count)] == ["COAMxCAM", "CAM"]
-    panel.ui.mapComboBox.setCurrentIndex(1)
+    box = panel.ui.mapComboBox
+    assert [box.itemText(n) for n in range(box.count)] == ["Lesion map", "COAM × CAM", "COAM", "CAM"]
+    assert "second reading" in box.toolTip and "activation" in box.itemData(3, qt.Qt.ToolTipRole)
+    assert slicer.modules.colors.logic().GetColorLegendDisplayNode(panel.heatmap()).GetTitleText() == "Lesion map"
+    box.setCurrentIndex(3)
     panel.settle()
     cam = panel.scene.GetNodeByID(composite.GetForegroundVolumeID())
-    assert cam.GetName() == "CAM" and panel.heatmap() is cam
+    assert cam.GetName() == "CAM" and panel.heatmap() is cam and "activation" in box.toolTip
     panel.ui.opacitySlider.value = 0.2
     assert composite.GetForegroundOpacity() == pytest.approx(0.2)
 
@@ -426,6 +431,9 @@ def test_plot_shows_the_chart_in_a_plot_view(panel, exam):
     panel.click(panel.ui.plotButton)
     (chart,) = panel.results("vtkMRMLPlotChartNode")
     assert panel.scene.GetFirstNodeByClass("vtkMRMLSelectionNode").GetActivePlotChartID() == chart.GetID()
+    assert chart.GetNumberOfPlotSeriesNodes() == 2 and "washout" in chart.GetTitle() and "wash-in 120 %" in chart.GetTitle()
+    panel.ui.peaksTable.setCurrentCell(1, 0)
+    assert chart.GetNumberOfPlotSeriesNodes() == 1, "the mean of the outline belongs to the first peak"
     assert panel.ui.curvePicture.pixmap.width() > 100
 
 
@@ -446,13 +454,19 @@ def test_outline_of_the_finding_and_of_the_chosen_peak(panel, exam):
     bounds = [0.0] * 6
     image.GetBounds(bounds)
     assert all(bounds[2 * a] < peakRAS()[a] < bounds[2 * a + 1] for a in range(3))
+    assert panel.ui.outlineButton.checked
+    panel.ui.peaksTable.setCurrentCell(1, 0)
+    assert shown() == [2], "the outline follows the choice"
+    panel.click(panel.ui.outlineButton)
+    assert shown() == [] and "hidden" in panel.ui.statusLabel.text and not panel.ui.outlineButton.checked
+    panel.ui.peaksTable.setCurrentCell(0, 0)
+    assert shown() == [], "once hidden it stays hidden"
     panel.ui.peaksTable.setCurrentCell(1, 0)
     panel.click(panel.ui.outlineButton)
     assert shown() == [2] and "peak 2: 6 mm, 0.24 ml" in panel.ui.statusLabel.text
-    panel.click(panel.ui.outlineButton)
-    assert shown() == [] and "hidden" in panel.ui.statusLabel.text
-    panel.click(panel.ui.outlineButton)
-    assert shown() == [2]
+    panel.widget.exit()
+    panel.widget.enter()
+    assert panel.ui.outlineButton.checked and shown() == [2]
     panel.scene.RemoveNode(outline)
     panel.settle()
     panel.widget.results.refresh()
@@ -471,15 +485,31 @@ def test_below_the_threshold_nothing_is_a_finding(panel, exam):
     assert "<h2>Finding" not in page and "not meaningful at this score" in page and page.count("data:image/png") == 1
 
 
-def test_probabilities_of_peaks_are_shown_where_they_were_estimated(panel, exam):
+def test_results_with_and_without_a_second_reading(panel, exam):
+    def table():
+        column = panel.ui.peaksTable.horizontalHeaderItem(1).text()
+        return column, [panel.ui.peaksTable.item(row, 1).text() for row in (0, 1)]
+
+    def labels():
+        (points,) = panel.results("vtkMRMLMarkupsFiducialNode")
+        return [points.GetNthControlPointLabel(n) for n in range(points.GetNumberOfControlPoints())]
+
     panel.analyze()
-    assert panel.ui.peaksTable.horizontalHeaderItem(1).text() == "Map value" and panel.ui.peaksTable.item(1, 1).text() == "60 %"
-    result = panel.widget.results.result
-    for peak, probability in zip(result["peaks"], (0.81, 0.002)):
-        peak["probability"] = probability
-    panel.widget.results._fillPeaks(result)
-    assert panel.ui.peaksTable.horizontalHeaderItem(1).text() == "Probability"
-    assert [panel.ui.peaksTable.item(row, 1).text() for row in (0, 1)] == ["81 %", "<1 %"]
+    assert table() == ("Probability", ["91 %", "34 %"]) and labels() == ["1: 91 %", "2: 34 %"]
+    page = Path(panel.widget.results.writeReport()).read_text(encoding="utf-8")
+    assert "Lesion map" in page and "Probability of this place" in page
+    panel.analyze("one-reading")
+    assert table() == ("Map value", ["100 %", "60 %"]) and labels() == ["Suspicious 93 %", "2: 60 % of peak"]
+    page = Path(panel.widget.results.writeReport()).read_text(encoding="utf-8")
+    assert "COAM × CAM" in page and "Probability of this place" not in page and "Map value" in page
+
+
+def test_an_exam_the_model_was_not_made_for_says_so_beside_the_score(panel, exam):
+    panel.analyze("odd")
+    assert "do not rely on the score: The breasts fill only a tenth" in panel.ui.resultLabel.text
+    assert "a tenth" not in panel.ui.warningsLabel.text, "said once"
+    page = Path(panel.widget.results.writeReport()).read_text(encoding="utf-8")
+    assert page.count("The breasts fill only a tenth") == 1 and "do not rely on the score" in page
 
 
 def test_report_opens_in_the_browser(panel, exam, monkeypatch):
@@ -605,7 +635,7 @@ def test_the_example_of_the_docs_runs(panel, exam, monkeypatch, capsys):
     monkeypatch.setattr(slicer.util, "getModuleLogic", lambda name: panel.logic)
     exec(compile(code, "docs/scripting.md", "exec"), {})
     said = capsys.readouterr().out
-    assert "3 volumes: dyn pre … dyn 2nd pass" in said and "0.93" in said and "COAMxCAM ['COAMxCAM', 'CAM']" in said
+    assert "3 volumes: dyn pre … dyn 2nd pass" in said and "0.93" in said and "Lesion map ['LESION', 'COAMxCAM', 'COAM', 'CAM']" in said
     assert not panel.results("vtkMRMLScalarVolumeNode")
 
 
