@@ -205,10 +205,10 @@ def drawn_places(places: list[float], title: str) -> tuple[list[float], bool]:
     return [places[1] - 1.5 * usual, *places[1:]], True
 
 
-def curve_facts(curve: Mapping) -> list[str]:
-    """Wash-in and wash-out of a curve in words, where they were measured."""
-    facts = []
-    for key, title, unit in (("wash_in", "wash-in", str(curve.get("unit") or "")), ("wash_out", "change after the early peak", "%")):
+def curve_facts(curve: Mapping, short: bool = False) -> list[str]:
+    """Wash-in and wash-out of a curve in words, where they were measured. short: for a title."""
+    facts, later = [], "later" if short else "change after the early peak"
+    for key, title, unit in (("wash_in", "wash-in", str(curve.get("unit") or "")), ("wash_out", later, "%")):
         if curve.get(key) is not None:
             facts.append(f"{title} {_amount(curve[key], unit)}")
     return facts
@@ -274,7 +274,7 @@ def _finding(result: Mapping) -> str:
     if finding.get("probability") is not None:
         pairs.append(("Probability of this place", percent(finding["probability"])))
     if finding.get("depth_mm") is not None:
-        pairs.append(("Depth below the skin", f"{float(finding['depth_mm']):.0f} mm"))
+        pairs.append(("Depth from the skin", f"{float(finding['depth_mm']):.0f} mm"))
     pairs.append(("Diameter, volume", size_text(finding) or "not measured: nothing stands out there"))
     curves = [("brightest 4 mm", peak_curve(result)), ("mean of the outline", finding.get("kinetics"))]
     return f"<section><h2>Finding</h2>{_pairs(pairs)}{_curve_table(curves)}</section>"

@@ -47,7 +47,7 @@ def curvePixmap(points, unit, width=360, height=150, title="", mean=None):
             painter.setPen(qt.QColor(_INK))
             painter.drawText(0, y(value) - size, left - 5, 2 * size, int(qt.Qt.AlignRight | qt.Qt.AlignVCenter), f"{value:g}")
         if title:
-            painter.drawText(left, size // 2, width - left - right, 2 * size, int(qt.Qt.AlignCenter), title)
+            painter.drawText(0, size // 2, width, 2 * size, int(qt.Qt.AlignCenter), title)
         last = -1000
         for place, time in zip(places, times):
             if x(place) - last >= 3 * size:  # labels must not run into each other
@@ -64,10 +64,10 @@ def curvePixmap(points, unit, width=360, height=150, title="", mean=None):
             for place, value in zip(places, heights):
                 painter.drawEllipse(x(place) - 3, y(value) - 3, 6, 6)
         if mean:
-            step, above = (width - left - right) // 2, top - size - size // 2
+            step, above = (width - left // 2) // 2, top - size - size // 2
             aligned = int(qt.Qt.AlignLeft | qt.Qt.AlignVCenter)
             for number, (_heights, colour, text) in enumerate(reversed(lines)):
-                at = left + number * step
+                at = left // 2 + number * step
                 painter.setPen(pen(colour))
                 painter.drawLine(at, above, at + 2 * size, above)
                 painter.setPen(qt.QColor(_INK))

@@ -12,7 +12,7 @@ from slicer.i18n import tr as _
 from .common import describe, present, sideText, signalsBlocked
 from .curve_picture import curvePixmap
 
-_WIDTHS = (24, 76, 0, 42, 50, 50)  # of the table's columns in pixels; 0 takes the rest
+_WIDTHS = (24, 82, 0, 42, 50, 50)  # of the table's columns in pixels; 0 takes the rest
 _DEPTH, _SIZE = 4, 5
 
 
@@ -145,11 +145,16 @@ class ResultsPanel:
                 texts = [
                     str(row + 1),
                     percent(peak["probability"] if scored else peak["value"]),
-                    place_text(peak["ras_mm"], 1).removesuffix(" mm"),
+                    place_text(peak["ras_mm"]).removesuffix(" mm"),
                     sideText(peak.get("side")),
                     *("" if peak.get(key) is None else f"{float(peak[key]):.0f} mm" for key in ("depth_mm", "size_mm")),
                 ]
-                tip = [_("Peak {number}: click to move all views there").format(number=row + 1), moved_text(peak), size_text(peak)]
+                tip = [
+                    _("Peak {number}: click to move all views there").format(number=row + 1),
+                    place_text(peak["ras_mm"], 1),
+                    size_text(peak),
+                    moved_text(peak),
+                ]
                 for column, text in enumerate(texts):
                     item = qt.QTableWidgetItem(text)
                     item.setFlags(qt.Qt.ItemIsEnabled | qt.Qt.ItemIsSelectable)

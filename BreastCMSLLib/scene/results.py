@@ -105,8 +105,8 @@ def write_results(
             node = _add(scene, "vtkMRMLScalarVolumeNode", map_title({**result, "map": name}), exam_id, "heatmap" if name == main else "map")
             node.SetAttribute(MAP, name)
             node.SetAttribute(HEADLINE, headline({**result, "map": name}))
-            _set_voxels(node, array, affine)
             _show_heatmap(node, colors, result)
+            _set_voxels(node, array, affine)
             volumes[name] = node
             legend = _add_legend(node, {**result, "map": name})
             if legend is not None:
@@ -116,8 +116,8 @@ def write_results(
         if subtraction is not None:
             grey = _add(scene, "vtkMRMLScalarVolumeNode", "Subtraction", exam_id, "subtraction")
             own = _local_affine(to_local @ subtraction.affine, reference_node) if moved else subtraction.affine
-            _set_voxels(grey, subtraction.array, check_affine(own, "subtraction"))
             _show_grey(grey, subtraction.array)
+            _set_voxels(grey, subtraction.array, check_affine(own, "subtraction"))
         peaks_name = "Peaks" if result["map_meaningful"] else f"Peaks ({NOT_MEANINGFUL})"
         peaks = _add(scene, "vtkMRMLMarkupsFiducialNode", peaks_name, exam_id, "peaks")
         _fill_peaks(peaks, points, visible=bool(result["map_meaningful"]))
@@ -194,8 +194,8 @@ def show_curve(nodes: ResultNodes, result: dict, place: int) -> bool:
 def curve_title(result: dict, place: int = 0) -> str:
     """Title of a peak's curve: its type, and how much it rises and changes later."""
     curve = peak_curve(result, place) or {}
-    facts = ", ".join([curve.get("type") or "type unknown", *curve_facts(curve)])
-    return f"Enhancement at peak {place + 1}: {facts}"
+    facts = ", ".join([curve.get("type") or "type unknown", *curve_facts(curve, short=True)])
+    return f"Peak {place + 1}: {facts}"
 
 
 def show_outline(nodes: ResultNodes, result: dict, place: int | None) -> bool:
@@ -254,8 +254,8 @@ def add_volume(scene, volume: Volume, name: str):
     affine = check_affine(volume.affine, name)
     with scene_transaction(scene):
         node = scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", name)
-        _set_voxels(node, volume.array, affine)
         _show_grey(node, volume.array)
+        _set_voxels(node, volume.array, affine)
     return node
 
 
@@ -416,6 +416,7 @@ def _image(array: np.ndarray):
 
 
 def _show_grey(node, array: np.ndarray) -> None:
+    """Before the voxels are set: MRML would look through all of them for a window that is not wanted."""
     node.CreateDefaultDisplayNodes()
     display = node.GetDisplayNode()
     display.SetAndObserveColorNodeID("vtkMRMLColorTableNodeGrey")
@@ -433,6 +434,7 @@ def grey_window(array: np.ndarray) -> tuple[float, float]:
 
 
 def _show_heatmap(node, colors, result: dict) -> None:
+    """Before the voxels are set, see :func:`_show_grey`."""
     node.CreateDefaultDisplayNodes()
     display = node.GetDisplayNode()
     display.SetAndObserveColorNodeID(colors.GetID())
@@ -472,7 +474,7 @@ def _fill_peaks(node, points, visible: bool) -> None:
     display = node.GetDisplayNode()
     for setter in (display.SetSelectedColor, display.SetColor):
         setter(*MARKER_COLOR)
-    display.SetGlyphTypeFromString("ThickCross2D")  # leaves more of the lesion in view than a disc
+    display.SetGlyphTypeFromString("Cross2D")  # leaves more of the lesion in view than a disc or a thick cross
     display.SetGlyphScale(4.0)
     display.SetTextScale(4.0)
     display.SetPointLabelsVisibility(True)

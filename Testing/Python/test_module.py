@@ -16,6 +16,7 @@ from module_case import (
     ROOT,
     STANDINS,
     alive,
+    analysis,
     descriptor,
     makeExam,
     makeVolume,
@@ -94,12 +95,87 @@ def test_every_text_of_the_panel_can_be_translated():
     """Sentences shown to the user go through slicer.i18n; what is in the .ui file is translated by Slicer itself."""
     import ast
 
-    for path in (MODULE, *(MODULE.parent / "BreastCMSLDesktop").glob("*_panel.py")):
+    showing = {
+        "setText",
+        "addItem",
+        "setToolTip",
+        "setHorizontalHeaderLabels",
+        "_showStatus",
+        "_onStatus",
+        "_onError",
+        "_tell",
+        "_progress",
+    }
+    showing |= {"errorDisplay", "confirmOkCancelDisplay", "drawText"}
+
+    def bare(node):
+        """Text written here that no function translates."""
+        if isinstance(node, ast.Constant):
+            return isinstance(node.value, str) and any(letter.isalpha() for letter in node.value)
+        return isinstance(node, (ast.List, ast.Tuple, ast.BinOp, ast.IfExp)) and any(bare(child) for child in ast.iter_child_nodes(node))
+
+    folder = MODULE.parent / "BreastCMSLDesktop"
+    for path in (MODULE, *(p for p in folder.glob("*.py") if not p.name.startswith("self_test"))):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str):
+            shown = []
+            if isinstance(node, ast.Assign):
                 targets = [t.attr for t in node.targets if isinstance(t, ast.Attribute)]
-                if {"text", "toolTip", "title"} & set(targets):
-                    assert not node.value.value.strip(), f"{path.name}:{node.lineno} shows an untranslated text"
+                shown = [node.value] if {"text", "toolTip", "title"} & set(targets) else []
+            elif isinstance(node, ast.Call):
+                name = getattr(node.func, "attr", getattr(node.func, "id", ""))
+                shown = node.args if name in showing else []
+            assert not [part for part in shown if bare(part)], f"{path.name}:{node.lineno} shows an untranslated text"
+
+
+def test_the_panel_speaks_another_language():
+    """With a translator that puts every text into « », what the panel shows in its states stands in « »."""
+    code = f"""
+import sys
+sys.path[:0] = [{str(ROOT)!r}, {str(STANDINS)!r}]
+import desktop
+desktop.start()
+import slicer
+slicer.i18n.tr = lambda text: "«" + text + "»"
+python, descriptor = desktop.load_module({str(MODULE)!r})
+from BreastCMSLDesktop import self_test
+panel = self_test.Panel()
+ui, texts = panel.ui, []
+def look(*found):
+    texts.extend(found)
+look(ui.analyzeButton.text, ui.analyzeButton.toolTip, ui.hintLabel.text, ui.selectionLabel.text, ui.outlineButton.toolTip)
+self_test.makeExam()
+panel.settle()
+panel.checked()
+box = ui.phaseTable.cellWidget(0, 3)
+look(ui.sourceComboBox.itemText(ui.sourceComboBox.count - 1), *(box.itemText(n) for n in range(box.count)))
+look(*(ui.kindComboBox.itemText(n) for n in range(3)), *(ui.deviceComboBox.itemText(n) for n in range(2)))
+look(*(ui.phaseTable.horizontalHeaderItem(n).text() for n in range(1, 4)))
+panel.start("slow", "Stage mask")
+look(ui.analyzeButton.text, ui.analyzeButton.toolTip)
+ui.analyzeButton.click()
+look(ui.statusLabel.text)
+panel.until(lambda: not panel.logic.running)
+look(ui.statusLabel.text)
+panel.analyze()
+look(ui.statusLabel.text, ui.resultLabel.text, ui.resultLabel.toolTip, ui.curveLabel.text)
+look(*(ui.peaksTable.horizontalHeaderItem(n).text() for n in range(1, 6)))
+look(ui.peaksTable.item(0, 3).text(), ui.peaksTable.item(0, 0).toolTip())
+panel.click(ui.outlineButton)
+look(ui.statusLabel.text)
+panel.click(ui.diagnosticsButton)
+look(ui.statusLabel.text)
+panel.click(ui.removeButton)
+look(ui.statusLabel.text)
+panel.analyze("crash")
+look(ui.statusLabel.text)
+panel.close()
+wrong = [text for text in texts if "«" not in text]
+print(len(texts), wrong)
+sys.exit(1 if wrong or len(texts) < 30 else 0)
+"""
+    environment = {**os.environ, "QT_QPA_PLATFORM": "offscreen"}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=250, env=environment)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_stand_ins_are_strict(panel):
@@ -338,6 +414,25 @@ def test_cancel_in_each_stage_leaves_no_process_and_no_nodes(panel, exam, stage)
     assert panel.ui.analyzeButton.text == "Analyze" and panel.ui.analyzeButton.enabled
 
 
+@pytest.mark.parametrize("says", ["Taking over the results", "Showing the results"])
+def test_cancel_while_the_results_are_taken_over(panel, exam, monkeypatch, says):
+    """The child has ended, the scene has not changed yet."""
+    before = panel.nodeIDs()
+    tell = analysis.AnalysisRun._tell
+
+    def tell_and_click(self, fraction, text):
+        tell(self, fraction, text)
+        if text == says and panel.ui.analyzeButton.enabled:
+            panel.ui.analyzeButton.click()
+
+    monkeypatch.setattr(analysis.AnalysisRun, "_tell", tell_and_click)
+    panel.analyze()
+    assert panel.ui.statusLabel.text == "Cancelled; nothing was changed." and panel.nodeIDs() == before
+    monkeypatch.undo()
+    panel.analyze()
+    assert "93 %" in panel.ui.resultLabel.text
+
+
 def test_a_process_that_does_not_want_to_end_is_killed_within_a_second(panel, exam):
     panel.start("stubborn", "Stage mask")
     child = panel.child()
@@ -563,14 +658,17 @@ def test_real_analysis(panel):
     assert panel.results("vtkMRMLScalarVolumeNode") and panel.results("vtkMRMLPlotChartNode")
 
 
-def test_real_analysis_from_a_read_only_install_with_a_long_non_ascii_path(panel, tmp_path, monkeypatch):
-    """The library is copied where nobody may write, under a path of 200 letters, some of them not ASCII."""
+def test_real_analysis_from_a_read_only_install_with_long_non_ascii_paths(panel, tmp_path, monkeypatch):
+    """The library lies where nobody may write, temporary files elsewhere, both under paths of 200 letters, some not ASCII."""
     import shutil
 
+    import slicer
     from BreastCMSLDesktop import child_process
 
-    folder = tmp_path / ("Klinik für Radiologie – 放射線科 " * 3).strip() / ("lang" * 12)
+    deep = ("Klinik für Radiologie – 放射線科 " * 3).strip() + "/" + "lang" * 12
+    folder, temporary = tmp_path / "installation" / deep, tmp_path / "temporary" / deep
     folder.mkdir(parents=True)
+    temporary.mkdir(parents=True)
     ignore = shutil.ignore_patterns("__pycache__", "Screenshots")
     for name in ("BreastCMSLLib", "Resources"):
         shutil.copytree(ROOT / name, folder / name, ignore=ignore)
@@ -578,20 +676,23 @@ def test_real_analysis_from_a_read_only_install_with_a_long_non_ascii_path(panel
     for path in locked:
         path.chmod(0o555 if path.is_dir() else 0o444)
     monkeypatch.setattr(child_process, "libraryRoot", lambda: folder)
+    monkeypatch.setattr(slicer.app, "temporaryPath", str(temporary))
     try:
         before = sorted(folder.rglob("*"))
-        result = panel_analysis(panel)
+        small_exam(("Voruntersuchung pre", "später 1", "später 2", "später 3 – 放射線"))
+        panel.logic.childCommand = None
+        panel.settle()
+        panel.click(panel.ui.analyzeButton)
+        panel.until(lambda: not panel.logic.running, seconds=250)
+        assert panel.widget.results.result is not None, panel.ui.statusLabel.text
         assert sorted(folder.rglob("*")) == before, "nothing is written into the installation"
+        assert not list(temporary.iterdir()), "temporary files are gone"
+        panel.widget.results.writeReport()
+        panel.widget.results.cleanup()
     finally:
         for path in locked:
             path.chmod(0o755 if path.is_dir() else 0o644)
-    assert result["model"]["sha256"]
-
-
-def panel_analysis(panel):
-    nodes = small_exam(("Voruntersuchung", "später 1", "später 2", "später 3"))
-    panel.logic.childCommand = None
-    return panel.logic.analyze(nodes, kind="phases", keepOrder=True, device="cpu")
+    assert panel.widget.results.result["phases"][3]["name"] == "später 3 – 放射線"
 
 
 def test_the_child_ends_when_slicer_is_killed(tmp_path):
@@ -649,7 +750,6 @@ def test_pictures_named_in_the_docs_exist():
 
 def test_leftovers_of_a_killed_slicer_are_removed(panel, exam):
     import slicer
-    from BreastCMSLDesktop import analysis
 
     ended = subprocess.Popen([sys.executable, "-c", ""])
     ended.wait()
