@@ -132,7 +132,7 @@ def inputs(studio: Studio) -> None:
 
 
 def problems(studio: Studio) -> None:
-    """A few things wrong at once: order, times, and a volume that is none of the exam's."""
+    """Things to judge: order and times; and one that stops the analysis: a volume that lies elsewhere."""
     from BreastCMSLDesktop import inputs as chosen
 
     rows = studio.widget.inputs.rows
@@ -140,6 +140,15 @@ def problems(studio: Studio) -> None:
     wrong = [used[1], used[0], *used[2:]]
     studio.widget.inputs._onRows([*wrong, *[row for row in rows if not row.use]])
     studio.save("module-check.png")
+    shift = studio.slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLinearTransformNode", "Shift")
+    matrix = shift.GetMatrixTransformToParent()
+    matrix.SetElement(0, 3, 30.0)
+    shift.SetMatrixTransformToParent(matrix)
+    used[2].node.SetAndObserveTransformNodeID(shift.GetID())
+    chosen.setDynamicVolumes(studio.logic.getParameterNode(), [row.node for row in used])
+    studio.widget.inputs.refresh()
+    studio.save("module-check-red.png")
+    studio.slicer.mrmlScene.RemoveNode(shift)
     chosen.setDynamicVolumes(studio.logic.getParameterNode(), [row.node for row in used])
     studio.widget.inputs.refresh()
     studio.settle()

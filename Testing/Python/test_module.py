@@ -737,6 +737,7 @@ def test_the_example_of_the_docs_runs(panel, exam, monkeypatch, capsys):
     exec(compile(code, "docs/scripting.md", "exec"), {})
     said = capsys.readouterr().out
     assert "3 volumes: dyn pre … dyn 2nd pass" in said and "0.93" in said and "Lesion map ['LESION', 'COAMxCAM', 'COAM', 'CAM']" in said
+    assert "12.4 plateau 27" in said, "size, type of the mean curve, voxels of the outline"
     assert not panel.results("vtkMRMLScalarVolumeNode")
 
 
