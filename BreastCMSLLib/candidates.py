@@ -1,8 +1,8 @@
-"""The second reading: places that may be lesions, each read on a crop of its own, and what they say together.
+"""The second reading: places that may be lesions, each judged by what it looks like, and what they say together.
 
 A network that reads a whole exam has to find a lesion of a few voxels among two hundred thousand, and its cells are wider
-than most lesions. Here places that enhance and that wash out are proposed first; a small network reads each of them and
-gives the probability that it is a cancer; the exam holds a cancer if any of them is one:
+than most lesions. Here places that enhance, that wash out and that stand out are proposed first; each is described by numbers
+(``measures.py``); a small network judges them, and the exam holds a cancer if any of the places is one:
 
     P(exam) = 1 − Π (1 − p_i)                                  (noisy or)
 
@@ -22,40 +22,36 @@ from torch import nn
 from . import localisation
 from .attention import Peak, normalise
 from .errors import InputError
-from .findings import skin_depth
 from .geometry import apply_affine
+from .measures import GROUPS, Surroundings, describe, group_of, names
 
 SNAP_MM = 6.0  # proposals peak on a bright voxel already
 SAME_MM = 6.0  # proposals of two kinds that come to one place
-MEASURES = 13  # numbers that describe a place besides its curve
+SCALE_PERCENTILE = 99.0  # of the mean enhancement inside the mask, as in ``preprocessing``
 
 
 @dataclass(frozen=True)
 class CandidateSettings:
-    """phases: of the model's input. grid_mm: voxel size that places are proposed and read at; a finer input is averaged to it.
+    """phases: of the model's input. grid_mm: voxel size that places are proposed and described at; a finer input is averaged to it.
 
-    crop: edge of what is read of a place, in voxels of that grid. width: channels of the first layer. count: places taken
-    from each kind of proposal. separation_mm: between the places of a kind. mix: (a, b, c) of the exam's logit
-    a·network + b·candidates + c.
+    hidden: units of the first layer. count: places taken from each kind of proposal. separation_mm: between the places of a
+    kind. mix: (a, b, c) of the exam's logit a·network + b·candidates + c.
     """
 
     phases: int = 6
     grid_mm: float = 4.4
-    crop: int = 11
-    width: int = 24
-    count: int = 8
-    separation_mm: float = 15.0
+    hidden: int = 64
+    count: int = 10
+    separation_mm: float = 12.0
     mix: tuple[float, float, float] = (0.0, 1.0, 0.0)
 
     def __post_init__(self) -> None:
-        ranges = {"phases": (3, 24), "grid_mm": (0.5, 10), "crop": (9, 33), "width": (4, 128), "count": (1, 32), "separation_mm": (1, 100)}
-        whole = ("phases", "crop", "width", "count")
+        ranges = {"phases": (3, 24), "grid_mm": (0.5, 10), "hidden": (2, 1024), "count": (1, 32), "separation_mm": (1, 100)}
+        whole = ("phases", "hidden", "count")
         for name, (low, high) in ranges.items():
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int if name in whole else (int, float)) or not low <= value <= high:
                 raise ValueError(f"{name} of the candidates is {str(value)[:30]}, not {low:g} to {high:g}")
-        if self.crop % 2 == 0:
-            raise ValueError("crop of the candidates is even")
         if len(self.mix) != 3 or not all(isinstance(v, (int, float)) and abs(v) <= 1e3 for v in self.mix):
             raise ValueError("mix of the candidates is not three numbers")
 
@@ -64,13 +60,11 @@ class CandidateSettings:
 class Proposals:
     """Places of one exam. peaks: snapped to the signal, index on ``affine``'s grid. parts: the bright region at each, or None.
 
-    crops: float32 (places, phases, crop, crop, crop), what lies outside the input being 0. measures: float32 (places,
-    phases + MEASURES). affine: of the grid they were made on.
+    measures: float32 (places, len(measures.names(phases))). affine: of the grid they were made on.
     """
 
     peaks: list[Peak]
     parts: list[localisation.Component | None]
-    crops: np.ndarray
     measures: np.ndarray
     affine: np.ndarray
 
@@ -90,11 +84,10 @@ def coarsen(array: np.ndarray, inside: np.ndarray, affine: np.ndarray, factor: i
     return small, filled, wide
 
 
-def propose(array: np.ndarray, inside: np.ndarray, affine: np.ndarray, settings: CandidateSettings, margin: int = 0) -> Proposals:
-    """The places of an exam that a second look is worth: the strongest that enhance early, and that do so and wash out.
+def propose(array: np.ndarray, inside: np.ndarray, affine: np.ndarray, settings: CandidateSettings) -> Proposals:
+    """The places of an exam that a second look is worth: the strongest that enhance early, that also wash out, that stand out.
 
-    margin: voxels more on each side of a crop (training shifts crops within them). An empty mask gives no places. Raises
-    InputError for a grid that does not divide ``settings.grid_mm``.
+    An empty mask gives no places. Raises InputError for a grid that does not divide ``settings.grid_mm``.
     """
     spacing = float(np.linalg.norm(np.asarray(affine)[:3, 0]))
     factor = max(1, round(settings.grid_mm / spacing))
@@ -103,79 +96,70 @@ def propose(array: np.ndarray, inside: np.ndarray, affine: np.ndarray, settings:
     x, inside, affine = coarsen(array, inside, affine, factor)
     found: list[tuple[Peak, localisation.Component | None, int]] = []
     if inside.any():
-        early = localisation.signal_of(x, localisation.early(len(x)))
-        washout = np.maximum(x[: len(x) // 2].max(axis=0) - x[-1], 0.0)
-        smooth = ndimage.uniform_filter(early, 3)
-        for heat in (smooth, smooth * ndimage.uniform_filter(washout, 3)):
+        # averaging takes the height off the brightest voxels: scaled anew, inputs of any voxel size give the same numbers
+        x = x / np.float32(max(float(np.percentile(x.mean(axis=0)[inside], SCALE_PERCENTILE)), 1e-3))
+        around = Surroundings.of(x, inside, affine)
+        smooth = ndimage.uniform_filter(around.signal, 3)
+        heats = (
+            smooth,
+            smooth * np.maximum(ndimage.uniform_filter(around.fall, 3), 0.0),
+            np.maximum(smooth - ndimage.uniform_filter(around.signal, 9), 0.0),  # small ones among much background
+        )
+        for heat in heats:
             peaks = localisation.candidates(
                 normalise(heat, inside), inside, affine, count=settings.count, separation_mm=settings.separation_mm
             )
-            for rank, (peak, part) in enumerate(localisation.snap(peaks, early, inside, affine, search_mm=SNAP_MM)):
+            for rank, (peak, part) in enumerate(localisation.snap(peaks, around.signal, inside, affine, search_mm=SNAP_MM)):
                 if all(np.linalg.norm(np.subtract(peak.ras_mm, other.ras_mm)) >= SAME_MM for other, _, _ in found):
                     found.append((peak, part, rank))
-    edge = settings.crop + 2 * margin
-    crops = np.zeros((len(found), len(x), edge, edge, edge), dtype=np.float32)
-    measures = np.zeros((len(found), len(x) + MEASURES), dtype=np.float32)
-    if found:
-        tips = localisation.nipples(inside, affine)
-        typical = [float(np.median(early[inside])), float(np.percentile(early[inside], 95))]
+    measures = np.zeros((len(found), len(names(len(x)))), dtype=np.float32)
     for n, (peak, part, rank) in enumerate(found):
-        start = np.array(peak.index) - edge // 2
-        low, high = np.maximum(start, 0), np.minimum(start + edge, x.shape[1:])
-        to = tuple(slice(a, b) for a, b in zip(low - start, high - start))
-        crops[(n, slice(None), *to)] = x[(slice(None), *[slice(a, b) for a, b in zip(low, high)])]
-        if part is None:
-            curve, shape = x[(slice(None), *peak.index)], [0.0, 0.0, 0.0, 0.0]
-        else:
-            window = tuple(slice(a, a + k) for a, k in zip(part.start, part.inside.shape))
-            curve, shape = (
-                x[(slice(None), *window)][:, part.inside].mean(axis=1),
-                [part.volume_ml, part.peak, part.background, part.tubularity],
-            )
-        top = max(float(curve.max()), 0.05)
-        to_tip = float(np.linalg.norm(tips - np.array(peak.ras_mm), axis=1).min())
-        measures[n] = [
-            *(curve / top),
-            np.log(top),
-            (curve[0] - curve[-1]) / top,
-            np.log1p(10 * shape[0]),
-            *shape[1:],
-            shape[1] / max(shape[2], 0.05),
-            *typical,
-            top / max(typical[1], 0.05),
-            to_tip / 50,
-            skin_depth(inside, affine, peak.ras_mm) / 50,
-            rank / settings.count,
-        ]
-    return Proposals([p for p, _, _ in found], [c for _, c, _ in found], crops, measures, affine)
+        measures[n] = describe(around, peak.index, peak.ras_mm, part, rank / settings.count)
+    return Proposals([p for p, _, _ in found], [c for _, c, _ in found], measures, affine)
 
 
 class CandidateNetwork(nn.Module):
-    """Crops (n, phases, crop, crop, crop) and measures (n, phases + MEASURES) → logits (n,), float32, that a place is a cancer."""
+    """Measures (n, len(names(phases))) → logits (n,), float32, that a place is a cancer."""
 
     def __init__(self, settings: CandidateSettings = CandidateSettings()):
         super().__init__()
         self.settings = settings
-        w = settings.width
-        layers: list[nn.Module] = []
-        for inputs, outputs, kernel, stride in ((settings.phases, w, 1, 1), (w, w, 3, 1), (w, 2 * w, 3, 2), (2 * w, 4 * w, 3, 1)):
-            layers += [nn.Conv3d(inputs, outputs, kernel, stride, bias=False), nn.BatchNorm3d(outputs), nn.ReLU()]
-        self.look = nn.Sequential(*layers)
-        self.measure = nn.BatchNorm1d(settings.phases + MEASURES)
-        self.judge = nn.Sequential(nn.Linear(4 * w + settings.phases + MEASURES, 48), nn.ReLU(), nn.Dropout(0.2), nn.Linear(48, 1))
+        told, hidden = len(names(settings.phases)), settings.hidden
+        self.register_buffer("mean", torch.zeros(told))
+        self.register_buffer("spread", torch.ones(told))
+        self.judge = nn.Sequential(
+            nn.Linear(told, hidden),
+            nn.ReLU(),
+            nn.Dropout(0.2),
+            nn.Linear(hidden, hidden // 2),
+            nn.ReLU(),
+            nn.Dropout(0.1),
+            nn.Linear(hidden // 2, 1),
+        )
         nn.init.constant_(self.judge[-1].bias, -2.0)  # most places are no cancer
 
-    def forward(self, crops: torch.Tensor, measures: torch.Tensor) -> torch.Tensor:
-        seen = self.look(crops.contiguous(memory_format=torch.channels_last_3d)).flatten(2).mean(2)
-        with torch.autocast(crops.device.type, enabled=False):
-            return self.judge(torch.cat([seen.float(), self.measure(measures.float().clamp(-10, 10))], dim=1))[:, 0]
+    def forward(self, measures: torch.Tensor) -> torch.Tensor:
+        return self.judge(self.standard(measures))[:, 0]
+
+    def standard(self, measures: torch.Tensor) -> torch.Tensor:
+        """Measures in standard deviations from the mean place of the training exams, at most 5."""
+        return ((measures.float().clamp(-10, 10) - self.mean) / self.spread).clamp(-5, 5)
 
     @torch.inference_mode()
     def logits(self, proposals: Proposals) -> np.ndarray:
         """Float32 logits (places,) on the CPU."""
-        if not proposals.peaks:
-            return np.zeros(0, dtype=np.float32)
-        return self(torch.from_numpy(proposals.crops), torch.from_numpy(proposals.measures)).numpy()
+        return self(torch.from_numpy(proposals.measures)).numpy()
+
+    @torch.inference_mode()
+    def reasons(self, measures: np.ndarray) -> dict[str, float]:
+        """By group of ``measures.GROUPS``, strongest first: what one place's logit loses when the group is that of a mean place."""
+        whole = torch.from_numpy(measures)[None]
+        groups = np.array([group_of(name) for name in names(self.settings.phases)])
+        changed = whole.repeat(len(GROUPS), 1)
+        for row, group in enumerate(GROUPS):
+            changed[row, groups == group] = self.mean[groups == group]
+        fall = (self(whole) - self(changed)).tolist()
+        return dict(sorted(zip(GROUPS, fall), key=lambda pair: -abs(pair[1])))
 
 
 def together(logits: torch.Tensor, dim: int = -1) -> torch.Tensor:

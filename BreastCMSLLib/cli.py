@@ -15,6 +15,7 @@ from typing import Any
 
 from . import __version__
 from .errors import BreastCMSLError, OutputError
+from .stages import STAGES, Stopwatch, overall_progress
 
 
 def parser() -> argparse.ArgumentParser:
@@ -86,8 +87,6 @@ class Reporter:
         self.last = ""
 
     def progress(self, stage: str, fraction: float) -> None:
-        from .pipeline import STAGES, overall_progress
-
         if self.style == "json":
             self._line(
                 {"event": "progress", "stage": stage, "fraction": round(overall_progress(stage, fraction), 4), "text": STAGES[stage]}
@@ -114,20 +113,27 @@ class Reporter:
 
 def analyze_command(options: argparse.Namespace, show: Reporter) -> None:
     """Read, analyse and write one exam; the output folder changes only once everything is made."""
-    from .output import write_results
+    from concurrent.futures import ThreadPoolExecutor
 
     if options.parent is not None:
         from .parent_watch import end_with_parent
 
         end_with_parent(options.parent)
     prepare_output(options.output, scene=not options.no_scene)
-    from .pipeline import Stopwatch, analyze  # loads PyTorch, after the cheap checks
-
+    show.progress("read", 0.0)  # before anything heavy is imported
+    model, asked = analyze_options(options)
     watch = Stopwatch()
-    show.progress("read", 0.0)
-    with watch.stage("read"):
-        exam, chosen = read_exam(options)
-    analysis = analyze(exam, chosen.pop("model"), **chosen, progress=show.progress, stopwatch=watch)
+    with ThreadPoolExecutor(1) as beside:  # PyTorch and the model are loaded while the exam is read
+        loading = beside.submit(load_predictor, model, asked.pop("device"))
+        with watch.stage("read"):
+            exam = read_exam(options)
+        show.progress("model", 0.0)
+        with watch.stage("model"):
+            predictor = loading.result()
+    from .output import write_results
+    from .pipeline import analyze
+
+    analysis = analyze(exam, predictor, **asked, progress=show.progress, stopwatch=watch)
     from .kinetics import add_curves
 
     add_curves(exam, analysis.result)
@@ -136,26 +142,41 @@ def analyze_command(options: argparse.Namespace, show: Reporter) -> None:
     show.done(event, summary(analysis.result, paths))
 
 
-def read_exam(options: argparse.Namespace):
-    """The exam and the options that a request file or the command line names."""
+def analyze_options(options: argparse.Namespace) -> tuple[str | Path | None, dict[str, Any]]:
+    """The model's file (None: the shipped one), and what ``pipeline.analyze`` is asked, from the command line or its request."""
     from .errors import InputError
 
     if options.request is not None:
-        from .readers.request import read_request
+        from .readers.request import read_options
 
-        exam, asked = read_request(options.request)
+        asked = read_options(options.request)
         known = {"device": asked.get("device", "auto"), "all_maps": asked.get("all_maps") is True}
-        return exam, {"model": asked.get("model"), **known, **_map_asked(asked.get("map"))}
+        return asked.get("model"), {**known, **_map_asked(asked.get("map"))}
     if not options.input:
         raise InputError("No exam was given; name a DICOM folder or the exam's volumes.")
-    from .readers import read
-
-    exam = read(options.input, t1=options.t1, kind=options.kind, times_s=options.times)
-    return exam, {"model": options.model, "device": options.device, **_map_asked(options.map)}
+    return options.model, {"device": options.device, **_map_asked(options.map)}
 
 
 def _map_asked(name: str | None) -> dict[str, str]:
     return {} if name is None else {"map_name": name}
+
+
+def read_exam(options: argparse.Namespace):
+    """The exam that a request file or the command line names."""
+    if options.request is not None:
+        from .readers.request import read_request
+
+        return read_request(options.request)[0]
+    from .readers import read
+
+    return read(options.input, t1=options.t1, kind=options.kind, times_s=options.times)
+
+
+def load_predictor(model: str | Path | None, device: str):
+    from .inference import Predictor
+    from .weights import load_bundle
+
+    return Predictor(load_bundle(model), device)
 
 
 def prepare_output(folder: Path, *, scene: bool) -> None:

@@ -13,10 +13,8 @@ from .errors import InputError
 from .exam import Exam
 from .geometry import Volume, apply_affine, resample
 from .kinetics import record
-from .localisation import SNAP_MM, Component, box_about, component, early
+from .localisation import REACH_MM, SNAP_MM, Component, box_about, component, early
 from .preprocessing import phase_weights
-
-_REACH_MM = 30.0  # how far an outline may reach from the strongest voxel
 
 
 @dataclass(frozen=True)
@@ -35,7 +33,7 @@ def outline(
     ras_mm: Sequence[float],
     *,
     search_mm: float = 6.0,
-    reach_mm: float = _REACH_MM,
+    reach_mm: float = REACH_MM,
     level: float = 0.5,
 ) -> Outline | None:
     """The bright region at a finding on any grid with perpendicular axes, or None where nothing stands out.
@@ -73,7 +71,7 @@ def outline_places(
     found: list[tuple[int, Outline | None]] = []
     for number, place in enumerate(places, 1):
         centre = apply_affine(np.linalg.inv(grid.affine), np.asarray(place))
-        box = box_about(centre, (_REACH_MM + 2 * SNAP_MM) / grid.spacing, grid.shape)
+        box = box_about(centre, (REACH_MM + 2 * SNAP_MM) / grid.spacing, grid.shape)
         if box is None:
             found.append((0, None))
             continue

@@ -21,6 +21,7 @@ from .network import BasicBlock, BreastNet
 
 EARLY_SHARE = 1 / 3  # of the dynamic phases: when cancers stand out most
 FUSED = ("COAMxCAM",)  # maps whose peaks are those of the map times the early signal, voxel by voxel
+REACH_MM = 30.0  # how far a lesion may reach from its strongest voxel
 SNAP_MM = 15.0  # how far from a coarse peak its lesion is looked for: a cell of 17.6 mm reaches 15 mm to its corner
 FUSED_SNAP_MM = 6.0  # a map times the signal peaks on a bright voxel already
 COUNT = 6  # places of a map
@@ -48,7 +49,7 @@ def signal_of(array: np.ndarray | torch.Tensor, phases: slice = slice(None)) -> 
 class Component:
     """A connected bright region about a place.
 
-    ras_mm: its centroid, weighted by the signal above the background. start: index of ``inside[0, 0, 0]`` on the grid.
+    ras_mm: its centre of mass, a dark middle counted in. start: index of ``inside[0, 0, 0]`` on the grid.
     inside: boolean, the region. volume_ml. peak, background: of the signal. tubularity: 0 round or flat, towards 1 the
     longer and thinner.
     """
@@ -69,7 +70,7 @@ def component(
     ras_mm: Sequence[float],
     *,
     search_mm: float = SNAP_MM,
-    reach_mm: float = 20.0,
+    reach_mm: float = REACH_MM,
     level: float = 0.5,
 ) -> Component | None:
     """The region connected to the strongest voxel within ``search_mm`` of a place, or None where nothing stands out there.
@@ -113,7 +114,8 @@ def component(
     spread = (offsets * weight[:, None]).T @ offsets / weight.sum() + np.diag(spacing**2) / 12  # a voxel is not a point
     first, second, _ = np.sqrt(np.sort(np.linalg.eigvalsh(spread))[::-1])
     box = ndimage.find_objects(region.astype(np.int8))[0]
-    place = apply_affine(affine, middle + start)
+    body = np.argwhere(ndimage.binary_fill_holes(np.pad(region[box], 1))) - 1
+    place = apply_affine(affine, body.mean(axis=0) + [s.start for s in box] + start)
     return Component(
         tuple(float(c) for c in place),
         tuple(int(s.start + o) for s, o in zip(box, start)),

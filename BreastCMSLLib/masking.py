@@ -29,9 +29,9 @@ class MaskSettings:
     edge_threshold: float = 0.12
     min_edge_ml: float = 1.5
     skin_mm: float = 4.4
-    sternum_depth_mm: float = 8.0
+    sternum_depth_mm: float = 10.0
     chest_half_width_mm: float = 150.0
-    chest_depth_mm: float = 95.0
+    chest_depth_mm: float = 120.0
     smooth_mm: float = 1.6
 
 
@@ -59,18 +59,18 @@ def edges(image: np.ndarray, spacing_mm: float, settings: MaskSettings) -> np.nd
 
     The square root evens out coil shading, so that one threshold serves near and far from the coil.
     """
-    from .frangi import ridgeness
+    import torch
 
-    compressed = np.sqrt(np.clip(image, 0.0, max(0.0, float(np.percentile(image[::3, ::3, ::3], 99.5)))))
-    measure = ridgeness(compressed.transpose(2, 0, 1), [s / spacing_mm for s in settings.sigmas_mm]).numpy()
-    found = measure > settings.edge_threshold
+    from .frangi import ridges
+
+    high = max(0.0, float(np.percentile(image[::3, ::3, ::3], 99.5)))
+    compressed = torch.from_numpy(np.ascontiguousarray(image.T)).clamp(0.0, high).sqrt_()  # [k, j, i], as volumes lie in memory
+    found = ridges(compressed, settings.edge_threshold, [s / spacing_mm for s in settings.sigmas_mm])
     labels, count = ndimage.label(found, ndimage.generate_binary_structure(3, 3))
-    if not count:
-        return np.zeros(image.shape, bool)
-    sizes = np.bincount(labels.ravel())
-    keep = sizes * spacing_mm**3 / 1000.0 >= settings.min_edge_ml
-    keep[0] = False
-    return keep[labels].transpose(1, 2, 0)
+    if count:
+        own = labels[found]  # edges are few: only their voxels are counted
+        found[found] = (np.bincount(own) * spacing_mm**3 / 1000.0 >= settings.min_edge_ml)[own]
+    return found.T
 
 
 def breast_mask(image: Volume, settings: MaskSettings | None = None) -> BreastMask:
@@ -99,8 +99,9 @@ def breast_mask(image: Volume, settings: MaskSettings | None = None) -> BreastMa
 
 def _front(found: np.ndarray) -> np.ndarray:
     """(i, k) largest j with an edge: the skin as seen from the front; gaps of a few voxels closed by a median."""
-    n = found.shape[1]
-    front = np.where(found.any(axis=1), n - 1 - np.argmax(found[:, ::-1, :], axis=1), -1).astype(np.float32)
+    front = np.full((found.shape[0], found.shape[2]), -1, dtype=np.float32)
+    k, j, i = np.nonzero(found.T)  # in the order of growing j for each i and k, so the largest is written last
+    front[i, k] = j
     closed = ndimage.median_filter(front, size=(7, 5), mode="nearest")
     front = np.where(np.abs(front - closed) > 6, closed, front)
     return np.where(front >= 0, front, np.nan)
@@ -149,6 +150,8 @@ def _large_parts(inside: np.ndarray, spacing: float, keep_fraction: float = 0.05
     labels, count = ndimage.label(inside)
     if not count:
         raise InputError(NO_TISSUE)
+    if count == 1:
+        return inside
     sizes = np.bincount(labels.ravel())
     sizes[0] = 0
     return (sizes >= keep_fraction * sizes.max())[labels]

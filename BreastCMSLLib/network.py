@@ -100,10 +100,16 @@ class BreastNet(nn.Module):
             )
             inputs = outputs
         self.stages = nn.Sequential(*stages)
-        self.weight = nn.Parameter(torch.randn(s.features) / math.sqrt(s.features))
+        self.weight = nn.Parameter(torch.empty(s.features))
         self.bias = nn.Parameter(torch.zeros(())) if s.head == "linear" else None
         if s.centred:
             self.register_buffer("centre", torch.zeros(s.features))
+        if not self.weight.is_meta:  # a frame for weights to come; drawing random numbers for it would load half of PyTorch
+            self._initialise()
+
+    def _initialise(self) -> None:
+        with torch.no_grad():
+            self.weight.copy_(torch.randn(self.settings.features) / math.sqrt(self.settings.features))
         for module in self.modules():
             if isinstance(module, nn.Conv3d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import platform
-import time
 from collections.abc import Callable, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,23 +20,11 @@ from .localisation import early, signal_of
 from .preprocessing import ModelInput, preprocess
 from .range_check import out_of_range
 from .reading import check_map, default_map, heat_of, map_names, places_of, read
+from .stages import Stopwatch
 from .weights import load_bundle
 
 SCHEMA_VERSION = 1
 MAP_THRESHOLD = 0.4
-
-STAGES = {
-    "read": "Reading the exam",
-    "model": "Loading the model",
-    "mask": "Finding the breasts",
-    "resample": "Subtracting and resampling",
-    "network": "Reading the exam with the network",
-    "map": "Making the map",
-    "scene": "Building the scene",
-    "save": "Saving",
-}
-# share of the whole time each stage takes on a CPU, for one steady progress bar
-_WEIGHTS = {"read": 0.2, "model": 0.05, "mask": 0.25, "resample": 0.15, "network": 0.1, "map": 0.1, "scene": 0.1, "save": 0.05}
 
 Progress = Callable[[str, float], None]
 
@@ -58,28 +44,6 @@ class Analysis:
     outlines: Volume | None = None
 
 
-def overall_progress(stage: str, fraction: float) -> float:
-    """Progress of the whole analysis (0–1) at a fraction of one stage."""
-    names = list(_WEIGHTS)
-    done = sum(_WEIGHTS[n] for n in names[: names.index(stage)])
-    return min(1.0, (done + _WEIGHTS[stage] * min(max(fraction, 0.0), 1.0)) / sum(_WEIGHTS.values()))
-
-
-class Stopwatch:
-    """Seconds per stage, in the order they ran."""
-
-    def __init__(self) -> None:
-        self.seconds: dict[str, float] = {}
-
-    @contextmanager
-    def stage(self, name: str):
-        start = time.perf_counter()
-        try:
-            yield
-        finally:
-            self.seconds[name] = round(self.seconds.get(name, 0.0) + time.perf_counter() - start, 3)
-
-
 def analyze(
     exam: Exam,
     model: Any = None,
@@ -94,7 +58,7 @@ def analyze(
 
     model: a bundle's JSON file, or a Predictor to use again; None takes the shipped model. map_name: a name in
     ``reading.map_names``; None takes the model's best. all_maps: make the other maps too, to choose from in the viewer.
-    progress: called with a stage of ``STAGES`` and the fraction done of it; raise from it to stop.
+    progress: called with a stage of ``stages.STAGES`` and the fraction done of it; raise from it to stop.
     Raises InputError, ModelError.
     """
     report = progress or (lambda stage, fraction: None)

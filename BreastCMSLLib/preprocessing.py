@@ -149,25 +149,66 @@ def preprocess(exam: Exam, contract: InputContract | None = None, progress: Call
     if len(exam.post) != contract.phases:
         how = "" if exam.times_s is not None else ", taken as equally spaced because their times are unknown"
         warnings.append(f"{len(exam.post)} post-contrast phases were interpolated in time to the model's {contract.phases}{how}.")
-    stack = np.zeros((contract.phases, *contract.size), dtype=np.float32)
     # resampling and subtraction commute, and the model's grid is smaller than most exams' own
-    before = resample(exam.pre.volume, contract.size, grid).array if exam.pre is not None else None
+    before = None if exam.pre is None else _resampled(exam.pre.volume, grid, np.empty(contract.size, dtype=np.float32))
+    stack = np.empty((contract.phases, *contract.size), dtype=np.float32)
+    mixed = len(exam.post) != contract.phases or not np.array_equal(mix, np.eye(contract.phases))
+    posts = np.empty((len(exam.post), *contract.size), dtype=np.float32) if mixed else stack
     for index, phase in enumerate(exam.post):
-        if before is None:
-            array = resample(phase.volume, contract.size, grid, outside=exam.offsets[index]).array - np.float32(exam.offsets[index])
-        else:
-            array = resample(phase.volume, contract.size, grid).array - before
-        for channel in np.flatnonzero(mix[:, index]):
-            stack[channel] += np.float32(mix[channel, index]) * array
+        _resampled(phase.volume, grid, posts[index], exam.offsets[index] if before is None else 0.0)
         report("resample", (index + 1) / len(exam.post))
-    values = stack.mean(axis=0)[inside]
+    values = _subtract(stack, posts, mix if mixed else None, before, inside)
+    del posts
     scale = float(np.percentile(values, contract.scale_percentile)) if values.size else 0.0
     if not scale > 0:
         raise InputError("No enhancement was found inside the breasts; check the order of the phases and that contrast was given.")
-    stack *= np.float32(1.0 / scale)
-    np.clip(stack, *contract.clip, out=stack)
-    stack *= weights
+    _scale(stack, 1.0 / scale, contract.clip, weights)
     return ModelInput(stack, grid, inside, scale, mask.middle - float(start[0]), source, mask.volume_ml, tuple(warnings))
+
+
+_SLAB = 2  # indices i worked on at a time: what belongs to them stays in the cache
+
+
+def _resampled(volume: Volume, grid: np.ndarray, out: np.ndarray, offset: float = 0.0) -> np.ndarray:
+    """The volume less the offset on the model's grid, written to ``out``; 0 outside its field of view."""
+    resample(volume, out.shape, grid, outside=offset, out=out)
+    if offset:
+        out -= np.float32(offset)
+    return out
+
+
+def _subtract(stack: np.ndarray, posts: np.ndarray, mix: np.ndarray | None, before: np.ndarray | None, inside: np.ndarray) -> np.ndarray:
+    """Fill ``stack`` with the mixture of the phases less the one before contrast. ``posts`` is used up.
+
+    mix: None when the phases are wanted as they are; then ``posts`` is ``stack``. Returns the mean over phases of every voxel
+    inside the mask, float32.
+    """
+    import torch
+
+    wanted = torch.from_numpy(stack)
+    given = torch.from_numpy(posts)
+    pre = None if before is None else torch.from_numpy(before)
+    shares = None if mix is None else torch.from_numpy(mix.astype(np.float32))
+    means = torch.empty(inside.shape)
+    for start in range(0, len(inside), _SLAB):
+        part = slice(start, start + _SLAB)
+        values = given[:, part]
+        if pre is not None:
+            values.sub_(pre[part])  # first, so that phases without enhancement give zeros, not what rounding leaves
+        if shares is not None:
+            values = wanted[:, part].copy_((shares @ values.flatten(1)).view(-1, *values.shape[1:]))
+        torch.mean(values, 0, out=means[part])
+    return means.numpy()[inside]
+
+
+def _scale(stack: np.ndarray, factor: float, clip: tuple[float, float], weights: np.ndarray) -> None:
+    """Scale, clip and weight every phase, in place."""
+    import torch
+
+    whole, shares = torch.from_numpy(stack), torch.from_numpy(weights)
+    for start in range(0, whole.shape[1], _SLAB):
+        part = slice(start, start + _SLAB)
+        whole[:, part].mul_(float(np.float32(factor))).clamp_(*clip).mul_(shares[part])
 
 
 def _mask_image(exam: Exam, size: tuple[int, int, int], affine: np.ndarray, warnings: list[str]) -> tuple[Volume, str]:

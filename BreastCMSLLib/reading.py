@@ -58,14 +58,17 @@ def read(predictor: Predictor, array: np.ndarray, inside: np.ndarray, affine: np
     ranked = [replace(proposals.peaks[n], value=float(chances[n]) / highest, probability=float(chances[n])) for n in order]
     if signal is None:
         signal = localisation.signal_of(array, localisation.early(len(array)))
-    places = localisation.snap(ranked, signal, inside, affine, search_mm=SNAP_MM)
+    places = [
+        (replace(peak, map_ras_mm=peak.ras_mm), part)  # this reading's map is drawn about its places
+        for peak, part in localisation.snap(ranked, signal, inside, affine, search_mm=SNAP_MM)
+    ]
     return Reading(prediction, logit, float(1.0 / (1.0 + np.exp(-logit))), places)
 
 
 def lesion_map(places: Sequence[Place], signal: np.ndarray, inside: np.ndarray) -> np.ndarray:
     """Float32 map on the model's grid, 0–1: each place's bright region, as high as its probability relative to the first place's.
 
-    A region's edge falls off with the signal, from half of its height to its background.
+    Beyond a region's edge the height falls off with the signal, from half of the region's height to its background.
     """
     heat = np.zeros(inside.shape, dtype=np.float32)
     for peak, part in places:
@@ -74,10 +77,12 @@ def lesion_map(places: Sequence[Place], signal: np.ndarray, inside: np.ndarray) 
             heat[window] = np.maximum(heat[window], peak.value * inside[window])
             continue
         window = tuple(slice(max(a - EDGE, 0), a + n + EDGE) for a, n in zip(part.start, part.inside.shape))
-        near = np.zeros(heat[window].shape, dtype=bool)
-        near[tuple(slice(a - s.start, a - s.start + n) for a, s, n in zip(part.start, window, part.inside.shape))] = part.inside
-        near = ndimage.binary_dilation(near, iterations=EDGE) & inside[window]
+        region = np.zeros(heat[window].shape, dtype=bool)
+        region[tuple(slice(a - s.start, a - s.start + n) for a, s, n in zip(part.start, window, part.inside.shape))] = part.inside
+        region = ndimage.binary_fill_holes(region)  # a dark centre belongs to the lesion
+        near = ndimage.binary_dilation(region, iterations=EDGE) & inside[window]
         height = np.clip(2.0 * (signal[window] - part.background) / max(part.peak - part.background, 1e-6), 0.0, 1.0)
+        height[region] = 1.0
         heat[window] = np.maximum(heat[window], peak.value * height * near)
     return heat
 

@@ -82,6 +82,15 @@ def load_candidates(folder: Path) -> CandidateNetwork | None:
     return network.eval()
 
 
+def carry_candidates(init: Path | None, folder: Path) -> None:
+    """The second reading of the run that a run was carried over from, unchanged: it reads at its own voxel size."""
+    if init is None:
+        return
+    for name in ("config.json", "best.safetensors"):  # the weights last: with them the second reading is there
+        if (init / CANDIDATES / "best.safetensors").exists():
+            write_atomically(folder / CANDIDATES / name, (init / CANDIDATES / name).read_bytes())
+
+
 def save_weights(network: BreastNet | CandidateNetwork, path: Path) -> None:
     from safetensors.torch import save
 

@@ -23,6 +23,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from BreastCMSLLib.errors import BreastCMSLError, InputError  # noqa: E402
 from BreastCMSLLib.losses import cosine_margin_loss, sigmoid_loss  # noqa: E402
 from BreastCMSLLib.network import BreastNet  # noqa: E402
+from training import runs  # noqa: E402
 from training.data import loaders, open_cohort  # noqa: E402
 from training.log import Log  # noqa: E402
 from training.metrics import auc  # noqa: E402
@@ -126,6 +127,7 @@ def train(recipe: str, config: Config) -> Path:
         check_loss, check_auc = validate(accelerator, network, checking)
         log.epoch(-1, math.nan, check_loss, check_auc, 0.0, 0.0, 0, math.nan)
         log.save(network, optimiser, schedule, 0, check_auc, 0, True)
+        runs.carry_candidates(config.init, config.output)
     for epoch in range(first, config.epochs):
         if config.patience and waited >= config.patience:
             break

@@ -15,7 +15,6 @@ import math
 import os
 import sys
 import time
-from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -31,35 +30,29 @@ from BreastCMSLLib.errors import BreastCMSLError, InputError  # noqa: E402
 from BreastCMSLLib.losses import sigmoid_loss  # noqa: E402
 from training import cache, runs  # noqa: E402
 from training.metrics import auc  # noqa: E402
-from training.start import pick_precision  # noqa: E402
-
-MARGIN = 1  # voxels that a crop may be shifted by, to each side
 
 
 @dataclass(frozen=True)
 class Bags:
-    """The places of exams. crops: float16 (places, phases, …) with a margin. exam: index of each place's exam. labels: (exams,)."""
+    """The places of exams. measures: float32 (places, …). exam: index of each place's exam, rising. labels: (exams,)."""
 
-    crops: torch.Tensor
     measures: torch.Tensor
     exam: torch.Tensor
     labels: torch.Tensor
 
-    def of(self, exams: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
-        """crops, measures, and the place of each in a table (row: position in ``exams``, column: number within the exam)."""
+    def of(self, exams: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """measures of the exams' places, and where each goes in a table (row: position in ``exams``, column: number within the exam)."""
         first = torch.searchsorted(self.exam, exams)
         count = torch.searchsorted(self.exam, exams, right=True) - first
         row = torch.repeat_interleave(torch.arange(len(exams)), count)
         column = torch.arange(len(row)) - torch.repeat_interleave(count.cumsum(0) - count, count)
-        chosen = first[row] + column
-        return self.crops[chosen], self.measures[chosen], row, column
+        return self.measures[first[row] + column], row, column
 
 
-def _places(path: Path, settings: CandidateSettings) -> tuple[np.ndarray, np.ndarray, int]:
+def _places(path: Path, settings: CandidateSettings) -> tuple[np.ndarray, int]:
     torch.set_num_threads(1)
     exam = cache.load(path)
-    found = propose(exam.array.numpy(), exam.inside, np.array(exam.meta["affine"]), settings, MARGIN)
-    return found.crops.astype(np.float16), found.measures, exam.meta["label"]
+    return propose(exam.array.numpy(), exam.inside, np.array(exam.meta["affine"]), settings).measures, exam.meta["label"]
 
 
 def bags(paths: list[Path], settings: CandidateSettings, workers: int, what: str) -> Bags:
@@ -67,45 +60,28 @@ def bags(paths: list[Path], settings: CandidateSettings, workers: int, what: str
 
     with ProcessPoolExecutor(workers) as pool:
         made = list(track(pool.map(partial(_places, settings=settings), paths, chunksize=8), f"places of {what} exams", total=len(paths)))
-    number = torch.repeat_interleave(torch.arange(len(made)), torch.tensor([len(m) for _, m, _ in made]))
-    crops = torch.from_numpy(np.concatenate([c for c, _, _ in made]))
-    measures = torch.from_numpy(np.concatenate([m for _, m, _ in made]))
-    return Bags(crops, measures, number, torch.tensor([label for _, _, label in made], dtype=torch.float32))
+    number = torch.repeat_interleave(torch.arange(len(made)), torch.tensor([len(m) for m, _ in made]))
+    measures = torch.from_numpy(np.concatenate([m for m, _ in made]))
+    return Bags(measures, number, torch.tensor([label for _, label in made], dtype=torch.float32))
 
 
-def exam_logits(
-    network: CandidateNetwork,
-    data: Bags,
-    exams: torch.Tensor,
-    shift: Sequence[int] = (0, 0, 0),
-    flips: Sequence[int] = (),
-    factor: float = 1.0,
-) -> torch.Tensor:
-    """(exams,) logits; the crops shifted, mirrored along ``flips`` (axes of (places, phases, LR, AP, SI)) and scaled."""
-    crops, measures, row, column = data.of(exams)
-    edge = network.settings.crop
-    cut = crops[(..., *[slice(MARGIN + s, MARGIN + s + edge) for s in shift])].float() * factor
-    if flips:
-        cut = cut.flip(flips)
+def exam_logits(network: CandidateNetwork, data: Bags, exams: torch.Tensor) -> torch.Tensor:
+    """(exams,) logits of the noisy or over each exam's places."""
+    measures, row, column = data.of(exams)
     table = torch.full((len(exams), int(column.max()) + 1 if len(column) else 1), -math.inf)
-    table[row, column] = network(cut, measures)
+    table[row, column] = network(measures)
     return together(table)
 
 
-def train_epoch(network, optimiser, schedule, data: Bags, options, epoch: int, bf16: bool) -> float:
-    """Mean loss. Order and augmentation follow from (seed, epoch) alone."""
-    generator = torch.Generator().manual_seed(options.seed * 100_003 + epoch)
-    torch.manual_seed(options.seed * 100_003 + epoch)  # dropout
+def train_epoch(network, optimiser, schedule, data: Bags, options, epoch: int) -> float:
+    """Mean loss. Order and dropout follow from (seed, epoch) alone."""
+    torch.manual_seed(options.seed * 100_003 + epoch)
     network.train()
-    order = torch.randperm(len(data.labels), generator=generator)
+    order = torch.randperm(len(data.labels))
     total, steps = 0.0, len(order) // options.batch
     for step in range(steps):
         exams = order[step * options.batch : (step + 1) * options.batch]
-        flips = [axis for axis in (2, 3, 4) if torch.rand((), generator=generator) < 0.5]
-        shift = torch.randint(-MARGIN, MARGIN + 1, (3,), generator=generator).tolist()
-        factor = 0.8 + 0.45 * float(torch.rand((), generator=generator))
-        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=bf16):
-            logits = exam_logits(network, data, exams, shift, flips, factor)
+        logits = exam_logits(network, data, exams)
         loss = sigmoid_loss(logits, data.labels[exams])
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
@@ -149,7 +125,7 @@ def train(folder: Path, options: argparse.Namespace) -> Path:
     rows = runs.read_rows(folder / "split.csv")
     paths = {split: [store.path(row["exam"]) for row in rows if row["split"] == split] for split in ("train", "validate")}
     paths["train"] = paths["train"][: options.limit or None]
-    settings = CandidateSettings(run.contract.phases, width=options.width, crop=options.crop, count=options.count)
+    settings = CandidateSettings(run.contract.phases, hidden=options.hidden, count=options.count)
     chosen = {key: getattr(options, key) for key in ("epochs", "batch", "rate", "weight_decay", "seed", "limit")}
     card = {"settings": asdict(settings), **chosen, "cache": str(store.folder), "supervision": "image-level labels only"}
     out = folder / runs.CANDIDATES
@@ -163,11 +139,11 @@ def train(folder: Path, options: argparse.Namespace) -> Path:
         raise InputError(f"{len(paths['train'])} training exams do not fill a batch of {options.batch}; lower --batch.")
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, options.rate, total_steps=steps, pct_start=0.15)
     first, history = _resume(out / "last.pt", network, optimiser, schedule)
-    bf16, labels = pick_precision("auto") == "bf16", data["validate"].labels.numpy().astype(int)
+    labels = data["validate"].labels.numpy().astype(int)
     cache.write_atomically(out / "config.json", json.dumps(card, indent=1) + "\n")
     for epoch in range(first, options.epochs):
         start = time.perf_counter()
-        loss = train_epoch(network, optimiser, schedule, data["train"], options, epoch, bf16)
+        loss = train_epoch(network, optimiser, schedule, data["train"], options, epoch)
         seconds = time.perf_counter() - start
         logits = validate(network, data["validate"])
         check = float(sigmoid_loss(torch.from_numpy(logits), data["validate"].labels))
@@ -189,8 +165,8 @@ def train(folder: Path, options: argparse.Namespace) -> Path:
 def _new(settings: CandidateSettings, seed: int, data: Bags) -> CandidateNetwork:
     torch.manual_seed(seed)
     network = CandidateNetwork(settings)
-    network.measure.running_mean.copy_(data.measures.clamp(-10, 10).mean(0))
-    network.measure.running_var.copy_(data.measures.clamp(-10, 10).var(0))
+    network.mean.copy_(data.measures.clamp(-10, 10).mean(0))
+    network.spread.copy_(data.measures.clamp(-10, 10).std(0) + 1e-3)
     return network
 
 
@@ -216,12 +192,11 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path)
     parser.add_argument("--cache", type=Path, help="cache of the exams (default: the one the run was trained on)")
-    parser.add_argument("--epochs", type=int, default=12)
+    parser.add_argument("--epochs", type=int, default=24)
     parser.add_argument("--batch", type=int, default=32, help="exams a step")
     parser.add_argument("--rate", type=float, default=3e-3)
-    parser.add_argument("--weight-decay", type=float, default=0.02)
-    parser.add_argument("--width", type=int, default=CandidateSettings.width)
-    parser.add_argument("--crop", type=int, default=CandidateSettings.crop, help="edge of a crop, in voxels of 4.4 mm")
+    parser.add_argument("--weight-decay", type=float, default=0.05)
+    parser.add_argument("--hidden", type=int, default=CandidateSettings.hidden, help="units of the first layer")
     parser.add_argument("--count", type=int, default=CandidateSettings.count, help="places from each kind of proposal")
     parser.add_argument("--limit", type=int, default=0, help="use only so many training exams (0: all)")
     parser.add_argument("--seed", type=int, default=0)

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -57,7 +59,7 @@ def read_files(
     if len(paths) > _MAX_FILES:
         raise InputError(f"{len(paths)} volume files in {paths[0].parent} are more than one exam; choose the files of one exam.")
     seen: set[Path] = set()
-    phases: list[Phase] = []
+    wanted: list[Path] = []
     messages: list[str] = []
     for path in paths:
         identity = path.resolve()
@@ -69,7 +71,8 @@ def read_files(
         if path.name.lower().endswith((".seg.nrrd", ".seg.nhdr")):
             messages.append(f"{path.name} was left out: it is a segmentation.")
         elif t1 is None or os.path.abspath(path) != t1.source:
-            phases += read_volume_file(path)
+            wanted.append(path)
+    phases = [phase for frames in several(read_volume_file, wanted) for phase in frames]
     dynamics, found_t1, remarks = _parts(phases, t1 is not None, kind)
     messages += remarks
     t1 = t1 or found_t1
@@ -84,6 +87,12 @@ def read_files(
         return exam
     remarks = missing_pre([p.name for p in (exam.pre, *exam.post)], kind, paths[0].parent.name or "the folder")
     return replace(exam, warnings=(*exam.warnings, *remarks))
+
+
+def several(read: Callable[[Any], Any], things: Sequence[Any]) -> list[Any]:
+    """What ``read`` makes of each, two at a time: unpacking and ITK leave the interpreter free. The first failure in order is raised."""
+    with ThreadPoolExecutor(2) as pool:
+        return list(pool.map(read, things))
 
 
 def read_volume_file(path: Path) -> list[Phase]:

@@ -11,7 +11,7 @@ from typing import Any
 from ..errors import InputError
 from ..exam import Exam, Phase, make_exam, one_line
 from . import one_sentence
-from .files import read_volume_file
+from .files import read_volume_file, several
 
 SCHEMA_VERSION = 1
 _KINDS = ("auto", "phases", "subtractions")
@@ -24,6 +24,13 @@ def read_request(path: Path | str) -> tuple[Exam, dict[str, Any]]:
     """
     with one_sentence():
         return _read(Path(path))
+
+
+def read_options(path: Path | str) -> dict[str, Any]:
+    """The options of a REQUEST.json alone; none of its volumes is read. Raises InputError with one sentence."""
+    path = Path(path)
+    with one_sentence():
+        return _options(path, _load(path))
 
 
 def _read(path: Path) -> tuple[Exam, dict[str, Any]]:
@@ -45,18 +52,18 @@ def _read(path: Path) -> tuple[Exam, dict[str, Any]]:
             raise InputError(f"{path.name}: the identifier {one_line(key, 40)} must be text, a number or a list of texts.")
     if not re.fullmatch(r"[\w.-]{1,64}", str(identifiers.get("exam_id") or "-")):
         raise InputError(f"{path.name}: exam_id must be up to 64 letters, digits, dots or dashes.")
-    options = _object(path, data, "options")
+    options = _options(path, data)
     for key, kind_of_value, words in (("study_instance_uid", str, "text"), ("series_instance_uids", list, "a list of texts")):
         if identifiers.get(key) is not None and not isinstance(identifiers[key], kind_of_value):
             raise InputError(f"{path.name}: {key} must be {words}.")
-    for key in ("map", "device", "model"):
-        if not (options.get(key) is None or isinstance(options[key], str)):
-            raise InputError(f"{path.name}: the option {key} must be text or null, not {one_line(options[key], 40)}.")
     warnings = data.get("warnings") or []
     if not isinstance(warnings, list) or not all(isinstance(w, str) for w in warnings):
         raise InputError(f'{path.name}: "warnings" must be a list of sentences.')
-    dynamics = [_phase(path, entry, f"dynamics[{index}]") for index, entry in enumerate(entries)]
-    t1 = None if data.get("t1") is None else _phase(path, data["t1"], "t1")
+    listed = [(entry, f"dynamics[{index}]") for index, entry in enumerate(entries)]
+    if data.get("t1") is not None:
+        listed.append((data["t1"], "t1"))
+    phases = several(lambda entry: _phase(path, *entry), listed)
+    dynamics, t1 = phases[: len(entries)], phases[len(entries)] if len(phases) > len(entries) else None
     exam = make_exam(dynamics, kind=kind, t1=t1, identifiers=identifiers, warnings=warnings, keep_order=True)
     return exam, options
 
@@ -73,6 +80,14 @@ def _load(path: Path) -> dict[str, Any]:
     if not isinstance(data, dict):
         raise InputError(f"{path.name} must hold one JSON object.")
     return data
+
+
+def _options(path: Path, data: dict[str, Any]) -> dict[str, Any]:
+    options = _object(path, data, "options")
+    for key in ("map", "device", "model"):
+        if not (options.get(key) is None or isinstance(options[key], str)):
+            raise InputError(f"{path.name}: the option {key} must be text or null, not {one_line(options[key], 40)}.")
+    return options
 
 
 def _object(path: Path, data: dict[str, Any], key: str) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from BreastCMSLLib.candidates import CandidateNetwork, CandidateSettings, coarse
 from BreastCMSLLib.errors import InputError, ModelError
 from BreastCMSLLib.geometry import apply_affine
 from BreastCMSLLib.inference import Predictor
+from BreastCMSLLib.measures import GROUPS, group_of, names
 from BreastCMSLLib.network import BreastNet, NetworkSettings
 from BreastCMSLLib.preprocessing import InputContract, ModelInput
 from BreastCMSLLib.reading import lesion_map, read
@@ -64,30 +65,61 @@ def test_averaging_keeps_every_place():
         assert np.allclose(small[(slice(None), *cell)], apply_affine(wide, np.array(cell)), atol=1e-4)
 
 
-def test_places_are_found_and_cropped_about_their_centre():
-    settings = CandidateSettings(crop=9, count=4)
+def test_places_are_found():
+    settings = CandidateSettings(count=4)
     spots = [((66, 48.4, 44), 9, WASHOUT), ((123.2, 74.8, 35.2), 9, PERSISTENT), ((110, 35.2, 66), 6, WASHOUT)]
     array, inside, affine = breast(spots)
     found = propose(array, inside, affine, settings)
     for centre, _, _ in spots:
         gaps = [np.linalg.norm(np.subtract(p.ras_mm, np.add(centre, affine[:3, 3]))) for p in found.peaks]
         assert min(gaps) < 4.4
-    assert found.crops.shape == (len(found.peaks), 6, 9, 9, 9) and found.measures.shape == (len(found.peaks), 19)
+    assert found.measures.shape == (len(found.peaks), len(names(6)))
     assert np.isfinite(found.measures).all()
-    for peak, crop in zip(found.peaks, found.crops):
-        assert np.array_equal(crop[:, 4, 4, 4], array[(slice(None), *peak.index)])
-    wider = propose(array, inside, affine, settings, margin=2)
-    assert np.array_equal(wider.crops[..., 2:-2, 2:-2, 2:-2], found.crops)
-    cornered = propose(*breast([((17.6, 17.6, 17.6), 9, WASHOUT)]), settings)
-    first = cornered.crops[0]
-    assert max(cornered.peaks[0].index) <= 5 and (first[:, :, :, 0] == 0).all() and first[:, 4, 4, 4].min() > 1
+
+
+def test_measures_say_what_a_place_looks_like():
+    """A round lesion that washes out, one with a dark centre that goes on rising, and a tube, told apart by the numbers' names."""
+    spots = [((66, 48.4, 44), 10, WASHOUT), ((132, 74.8, 44), 14, PERSISTENT), ((132, 74.8, 44), 7, -0.8 * PERSISTENT)]
+    spots += [((26.4 + 4.4 * n, 96.8, 66.0), 2, WASHOUT) for n in range(10)]
+    array, inside, affine = breast(spots)
+    found = propose(array, inside, affine, CandidateSettings(count=4))
+    told = names(6)
+    assert len(set(told)) == len(told)
+
+    def at(centre):
+        gaps = [np.linalg.norm(np.subtract(p.ras_mm, np.add(centre, affine[:3, 3]))) for p in found.peaks]
+        return dict(zip(told, found.measures[int(np.argmin(gaps))].tolist()))
+
+    washes, rises, tube = at((66, 48.4, 44)), at((132, 74.8, 44)), at((46, 96.8, 66.0))
+    assert washes["wash-out of the curve"] > 0.2 and washes["share that washes out"] > 0.8
+    assert rises["wash-out of the curve"] < 0 and rises["share that goes on rising"] > 0.8
+    assert rises["rim"] < 0.8 < washes["rim"]
+    assert tube["tubularity"] > 0.5 > washes["tubularity"], (tube, washes)
+    assert rises["volume (log)"] > washes["volume (log)"] > tube["volume (log)"] or rises["extent"] > washes["extent"]
+    assert washes["signal at 0-4.5 mm"] > 3 * washes["signal at 13.5-18 mm"]
+    assert np.isfinite(found.measures).all()
+    assert {group_of(name) for name in told} == set(GROUPS)
+
+
+def test_reasons_are_what_the_logit_owes_each_group():
+    torch.manual_seed(0)
+    network = CandidateNetwork().eval()
+    told = np.array([group_of(name) for name in names(6)])
+    with torch.no_grad():  # a network that looks at the curve alone
+        network.judge[0].weight[:, torch.from_numpy(told != "curve and wash-out")] = 0
+    measures = np.random.default_rng(0).normal(size=len(told)).astype(np.float32)
+    reasons = network.reasons(measures)
+    assert next(iter(reasons)) == "curve and wash-out" and set(reasons) == set(GROUPS)
+    assert all(value == 0 for group, value in reasons.items() if group != "curve and wash-out")
+    with torch.no_grad():
+        alone = float(network(torch.from_numpy(measures)[None]) - network(network.mean[None]))
+    assert reasons["curve and wash-out"] == pytest.approx(alone, abs=1e-5)
 
 
 def test_a_finer_input_gives_the_same_places():
     spots = [((66, 48.4, 44), 12, WASHOUT), ((123.2, 74.8, 35.2), 10, PERSISTENT)]
     coarse = propose(*breast(spots), CandidateSettings(count=2))
     fine = propose(*breast(spots, spacing=1.1, shape=tuple(4 * n for n in SHAPE)), CandidateSettings(count=2))
-    assert fine.crops.shape[1:] == coarse.crops.shape[1:]
     for (centre, _, curve), name in zip(spots, "ab"):
         place = np.add(centre, (-60.0, -40.0, -30.0))
         for found in (coarse, fine):
@@ -105,7 +137,7 @@ def test_grids_that_do_not_fit_and_empty_masks():
     assert none.peaks == [] and CandidateNetwork().eval().logits(none).shape == (0,)
 
 
-@pytest.mark.parametrize("change", [{"crop": 8}, {"width": 0}, {"count": True}, {"grid_mm": float("nan")}, {"mix": (1, 2)}])
+@pytest.mark.parametrize("change", [{"hidden": 0}, {"separation_mm": "far"}, {"count": True}, {"grid_mm": float("nan")}, {"mix": (1, 2)}])
 def test_settings_out_of_range_are_refused(change):
     with pytest.raises(ValueError, match="of the candidates"):
         CandidateSettings(**change)
@@ -113,7 +145,7 @@ def test_settings_out_of_range_are_refused(change):
 
 def test_a_bundle_carries_both_readings(tmp_path):
     torch.manual_seed(3)
-    candidates = CandidateNetwork(CandidateSettings(crop=9, width=4, count=4, mix=(0.25, 1.5, -0.5))).eval()
+    candidates = CandidateNetwork(CandidateSettings(hidden=8, count=4, mix=(0.25, 1.5, -0.5))).eval()
     contract = InputContract(size=SHAPE, spacing_mm=4.4)
     told = {"threshold": 0.5, "temperature": 2.0, "description": "d", "training_data": "t", "evidence": {}}
     path = save_bundle(tmp_path, "both", BreastNet(TINY).eval(), contract, candidates=candidates, **told)
@@ -134,7 +166,7 @@ def test_a_bundle_carries_both_readings(tmp_path):
     assert heat[reading.places[0][0].index] == pytest.approx(1.0, abs=0.2)
 
     card = json.loads(path.read_text())
-    for change in ({"width": 5}, {"crop": 8}, {"phases": 4}, {"mix": ["a", 1, 1]}, {"unknown": 1}):
+    for change in ({"hidden": 5}, {"count": 0}, {"phases": 4}, {"mix": ["a", 1, 1]}, {"unknown": 1}):
         path.write_text(json.dumps({**card, "candidates": {**card["candidates"], **change}}))
         with pytest.raises(ModelError, match="both.json"):
             load_bundle(path)
@@ -165,7 +197,7 @@ def run(tmp_path_factory):
     return root / "run"
 
 
-ARGUMENTS = ["--epochs", "6", "--batch", "8", "--width", "4", "--crop", "9", "--count", "4", "--workers", "1", "--rate", "0.01"]
+ARGUMENTS = ["--epochs", "12", "--batch", "8", "--count", "4", "--workers", "1", "--rate", "0.01"]
 
 
 def test_labels_of_exams_teach_which_place_is_the_cancer(run, tmp_path, monkeypatch, capsys):
@@ -173,7 +205,7 @@ def test_labels_of_exams_teach_which_place_is_the_cancer(run, tmp_path, monkeypa
     assert runs.load_run(folder).candidates is None
     assert train_candidates.main([str(folder), *ARGUMENTS]) == 0
     history = runs.read_rows(folder / "candidates" / "metrics.csv")
-    assert len(history) == 6 and float(history[-1]["validation_auc"]) > 0.9
+    assert len(history) == 12 and float(history[-1]["validation_auc"]) > 0.9
     held = runs.load_run(folder)
     found = 0
     for n in range(73, 96, 2):

@@ -306,9 +306,9 @@ def test_inside_is_read_off_mask_then_box_then_sphere():
 def test_null_map_peaks_where_the_features_are_longest():
     features = torch.rand(8, 6, 5, 4)
     features[:, 3, 2, 1] = 9.0
-    prediction = evaluate.Prediction(0.0, 0.5, features, torch.ones(8))
+    reading = evaluate.Reading(evaluate.Prediction(0.0, 0.5, features, torch.ones(8)), 0.0, 0.5, None)
     settings = NetworkSettings(width=4, blocks=(1, 1), strides=(1, 2), stem_kernel=3, stem_stride=2)
-    answer = evaluate.Answer(exam_with([]), prediction, features.flatten(1).amax(1).numpy(), 0.0, 0.0)
+    answer = evaluate.Answer(exam_with([]), reading, features.flatten(1).amax(1).numpy(), 0.0, 0.0)
     assert evaluate.peak_of("NORM", answer, settings) == pytest.approx(tuple(AFFINE[:3, :3] @ np.array([12, 8, 4]) + AFFINE[:3, 3]))
 
 

@@ -12,8 +12,9 @@ from BreastCMSLLib.geometry import apply_affine, closest_canonical_axes
 from BreastCMSLLib.inference import Predictor
 from BreastCMSLLib.kinetics import curve_at, describe
 from BreastCMSLLib.network import NetworkSettings
-from BreastCMSLLib.pipeline import STAGES, analyze, overall_progress
+from BreastCMSLLib.pipeline import analyze
 from BreastCMSLLib.preprocessing import InputContract, preprocess
+from BreastCMSLLib.stages import STAGES, overall_progress
 from BreastCMSLLib.weights import load_bundle, save_bundle
 
 

@@ -7,6 +7,7 @@ import pytest
 
 from BreastCMSLLib import cli
 from BreastCMSLLib.geometry import apply_affine
+from BreastCMSLLib.output import FILES
 
 # Duke-Breast-Cancer-MRI case 153: the radiologists' box in slices sorted by z, half-open voxel ranges (columns, rows, slices)
 DUKE_BOX = np.array([[89, 124], [46, 82], [60, 78]], dtype=float)
@@ -34,7 +35,7 @@ def test_duke_is_understood(duke):
     assert [p["name"] for p in result["phases"]] == ["ax dyn pre", *[f"ax dyn {n} pass" for n in ("1st", "2nd", "3rd", "4th")]]
     assert result["t1"] is None and any("ax t1 tse +c was left out" in w for w in result["warnings"])
     assert result["mask"]["source"] == "pre" and 3500 < result["mask"]["volume_ml"] < 6000
-    assert {p.name for p in out.iterdir()} == {"scene.mrb", "heatmap.nrrd", "result.json", "report.html", "overlay.png"}
+    assert {p.name for p in out.iterdir()} == set(FILES) - {name for name in FILES if name.startswith("map_")}
     text = (out / "result.json").read_text() + (out / "report.html").read_text(encoding="utf-8")
     assert "Breast_MRI_153" not in text  # the patient's identifier in this collection
 
