@@ -64,6 +64,7 @@ th, td { padding: 3px 14px 3px 0; text-align: left; vertical-align: top; border-
 th { color: var(--soft); font-weight: 600; }
 td.number, th.number { text-align: right; }
 .pairs th { width: 36%; font-weight: 400; }
+.details .pairs th { width: 24%; }
 ul { margin: 4px 0; padding-left: 20px; }
 .warnings li { color: var(--warn); }
 code { font: 12px/1.4 ui-monospace, SFMono-Regular, Menlo, Consolas, "DejaVu Sans Mono", monospace; overflow-wrap: anywhere; }
@@ -74,9 +75,10 @@ svg text { font: 12px system-ui, -apple-system, "Segoe UI", Roboto, Arial, sans-
   table { font-size: 10.5px; } th, td { padding-top: 2px; padding-bottom: 2px; } h1 { font-size: 17px; }
   h2 { margin-top: 9px; font-size: 13px; break-after: avoid; } .columns { grid-template-columns: 1fr 1fr; }
   .verdict { margin: 7px 0 10px; padding: 7px 14px; } .verdict strong { font-size: 18px; } figure { margin: 6px 0; }
-  .model, .soft, figcaption { font-size: 9.5px; } .notes { font-size: 10.5px; }
-  .pictures { width: 84%; margin: 0 auto; } p, ul { line-height: 1.3; }
-  .columns svg { max-height: 42mm; } .details { break-before: page; }
+  .model, .soft, figcaption { font-size: 9.5px; } .notes { font-size: 10px; }
+  .details table { font-size: 9.5px; } .details code { font-size: 9px; } .details td, .details th { padding-top: 1px; padding-bottom: 1px; }
+  .pictures { width: 78%; margin: 0 auto; } p, ul { line-height: 1.3; }
+  .columns svg { max-height: 42mm; }
   body, .banner, .alarm { -webkit-print-color-adjust: exact; print-color-adjust: exact; } }
 """
 
@@ -85,7 +87,7 @@ def write_report(path: str | os.PathLike, result: Mapping, images: Mapping[str, 
     """Write the report of an analysis as one HTML file.
 
     result: the dict of ``result.json``. images: caption → PNG bytes; the first two, of the whole exam and of the finding from
-    near, stand on the first printed page, those of further peaks on the second. map_note: a sentence about the map.
+    near, stand before the table of places, those of further peaks after it. map_note: a sentence about the map.
     Raises OutputError when the file cannot be written.
     """
     page = report_html(result, images, map_note=map_note, made=datetime.now())
@@ -122,8 +124,7 @@ def report_html(result: Mapping, images: Mapping[str, bytes], *, map_note: str =
         _mask(result),
         "</div>",
         _notes(result, map_note),
-        _model(result),
-        _provenance(result),
+        f'<div class="columns">{_model(result)}{_provenance(result)}</div>',
         "</div>",
     ]
     body = "\n".join(part for part in parts if part)
@@ -272,7 +273,7 @@ def _finding(result: Mapping) -> str:
         return ""
     pairs = [("Where", f"{finding['side']} breast, {place_text(finding['ras_mm'])}")]
     if finding.get("probability") is not None:
-        pairs.append(("Probability of this place", percent(finding["probability"])))
+        pairs.append(("Probability here", percent(finding["probability"])))
     if finding.get("depth_mm") is not None:
         pairs.append(("Depth from the skin", f"{float(finding['depth_mm']):.0f} mm"))
     pairs.append(("Diameter, volume", size_text(finding) or "not measured: nothing stands out there"))
@@ -418,7 +419,8 @@ def _model(result: Mapping) -> str:
     model = result.get("model") or {}
     pairs = [("Name", model.get("name", "")), ("Trained on", model.get("training_data", "simulated exams"))]
     lines = evidence_lines(model.get("evidence"))
-    pairs += [("Evidence", line) for line in lines] or [(f"Evidence: {key}", value) for key, value in _flatten(model.get("evidence"))]
+    told = [("Evidence" if n == 0 else "", line) for n, line in enumerate(lines)]
+    pairs += told or [(f"Evidence: {key}", value) for key, value in _flatten(model.get("evidence"))]
     hash_row = f'<tr><th scope="row">SHA-256</th><td><code>{_text(model.get("sha256"))}</code></td></tr>'
     return f"<section><h2>Model</h2>{_pairs(pairs, extra=hash_row)}</section>"
 

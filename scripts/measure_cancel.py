@@ -33,7 +33,8 @@ def press_in(studio, stage: str) -> tuple[float, float]:
         tell(fraction, text)
         if not pressed and (run.stage == stage or text.startswith(stage)):
             process = run._process
-            pressed.append((0.0, processTree(process._process.processId()) if process is not None else {}))
+            alive = process is not None and not process._ended
+            pressed.append((0.0, processTree(process._process.processId()) if alive else {}))
             studio.qt.QTimer.singleShot(0, click)
 
     def click():
@@ -60,8 +61,7 @@ def longest_wait(studio) -> tuple[float, str]:
     studio.ui.analyzeButton.click()
     while studio.logic.running:
         said = studio.ui.statusLabel.text
-        studio.qt.QApplication.sendPostedEvents()
-        studio.qt.QApplication.processEvents(studio.qt.QEventLoop.AllEvents, 1)
+        studio.qt.QApplication.processEvents()
         now = time.perf_counter()
         waits.append((now - last, said))
         last = now

@@ -133,6 +133,7 @@ def inputs(studio: Studio) -> None:
 
 def problems(studio: Studio) -> None:
     """Things to judge: order and times; and one that stops the analysis: a volume that lies elsewhere."""
+    import vtk
     from BreastCMSLDesktop import inputs as chosen
 
     rows = studio.widget.inputs.rows
@@ -141,7 +142,7 @@ def problems(studio: Studio) -> None:
     studio.widget.inputs._onRows([*wrong, *[row for row in rows if not row.use]])
     studio.save("module-check.png")
     shift = studio.slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLinearTransformNode", "Shift")
-    matrix = shift.GetMatrixTransformToParent()
+    matrix = vtk.vtkMatrix4x4()
     matrix.SetElement(0, 3, 30.0)
     shift.SetMatrixTransformToParent(matrix)
     used[2].node.SetAndObserveTransformNodeID(shift.GetID())

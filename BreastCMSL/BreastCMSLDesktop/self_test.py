@@ -262,6 +262,24 @@ def case_input_check_names_what_is_wrong(panel):
     assert not panel.ui.analyzeButton.enabled and "constant" in panel.ui.analyzeButton.toolTip
 
 
+def case_outline_follows_the_chosen_peak(panel):
+    makeExam()
+    panel.settle()
+    panel.analyze()
+    (outline,) = panel.results("vtkMRMLSegmentationNode")
+    display = outline.GetDisplayNode()
+
+    def shown():
+        return [n for n in (1, 2) if display.GetVisibility() and display.GetSegmentVisibility(f"Peak_{n}")]
+
+    assert shown() == [1] and panel.ui.outlineButton.checked
+    panel.ui.peaksTable.setCurrentCell(1, 0)
+    panel.events()
+    assert shown() == [2]
+    panel.click(panel.ui.outlineButton)
+    assert shown() == [] and not panel.ui.outlineButton.checked
+
+
 def case_peaks_jump_and_show_their_curve(panel):
     view = slicer.vtkMRMLSliceNode()
     view.SetSingletonTag("BreastCMSLSelfTest")
@@ -283,6 +301,16 @@ def case_peaks_jump_and_show_their_curve(panel):
     series = panel.results("vtkMRMLPlotSeriesNode")[0]
     assert series.GetYColumnName() == "Peak 2" and series.GetXColumnName() == "Time (s)"
     slicer.mrmlScene.RemoveNode(view)
+
+
+def case_removed_inputs_while_running(panel):
+    volumes = makeExam()
+    panel.settle()
+    panel.start("pause", "Finding the breasts")
+    for node in volumes:
+        slicer.mrmlScene.RemoveNode(node)
+    panel.until(lambda: not panel.logic.running)
+    assert not panel.results("vtkMRMLScalarVolumeNode") and "were removed" in panel.ui.statusLabel.text
 
 
 def case_remove_takes_all_results_away(panel):

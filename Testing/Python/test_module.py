@@ -592,11 +592,11 @@ def test_results_with_and_without_a_second_reading(panel, exam):
     panel.analyze()
     assert table() == ("Probability", ["91 %", "34 %"]) and labels() == ["1: 91 %", "2: 34 %"]
     page = Path(panel.widget.results.writeReport()).read_text(encoding="utf-8")
-    assert "Lesion map" in page and "Probability of this place" in page
+    assert "Lesion map" in page and "Probability here" in page
     panel.analyze("one-reading")
     assert table() == ("Map value", ["100 %", "60 %"]) and labels() == ["Suspicious 93 %", "2: 60 % of peak"]
     page = Path(panel.widget.results.writeReport()).read_text(encoding="utf-8")
-    assert "COAM × CAM" in page and "Probability of this place" not in page and "Map value" in page
+    assert "COAM × CAM" in page and "Probability here" not in page and "Map value" in page
 
 
 def test_an_exam_the_model_was_not_made_for_says_so_beside_the_score(panel, exam):

@@ -456,6 +456,7 @@ def test_details_of_the_input_check_open_and_close(panel, exam):
 def test_what_is_wrong_with_the_inputs_is_said_before_analyze(panel, names, change, says, stops):
     import numpy as np
     import slicer
+    import vtk
     from module_case import AFFINE
 
     affine = np.array(AFFINE, float)
@@ -471,7 +472,7 @@ def test_what_is_wrong_with_the_inputs_is_said_before_analyze(panel, names, chan
     panel.widget.inputs.refresh()
     if change == "moved":
         transform = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLinearTransformNode")
-        matrix = transform.GetMatrixTransformToParent()
+        matrix = vtk.vtkMatrix4x4()
         matrix.SetElement(0, 3, 30.0)
         transform.SetMatrixTransformToParent(matrix)
         volumes[1].SetAndObserveTransformNodeID(transform.GetID())
