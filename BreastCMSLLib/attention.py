@@ -97,6 +97,7 @@ class Peak:
     """ras_mm: position (RAS, mm). value: height of the map at its summit, 1 at its highest. index: voxel of the model's grid.
 
     map_ras_mm: that summit; ``ras_mm`` itself until the peak is moved. probability: 0–1, where something estimates it.
+    reasons: (what, how much of the logit it brings) pairs of that estimate, the strongest first.
     """
 
     ras_mm: tuple[float, float, float]
@@ -104,6 +105,7 @@ class Peak:
     index: tuple[int, int, int]
     map_ras_mm: tuple[float, float, float] | None = None
     probability: float | None = None
+    reasons: tuple[tuple[str, float], ...] = ()
 
 
 def normalise(heat: np.ndarray, inside: np.ndarray) -> np.ndarray:

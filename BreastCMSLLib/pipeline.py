@@ -153,7 +153,9 @@ def _peak_record(peak: Peak, made: ModelInput, skin_mm: float) -> dict[str, Any]
         "side": side(made.affine, peak.ras_mm, made.middle),
         "depth_mm": round(skin_depth(made.inside, made.affine, peak.ras_mm, skin_mm), 1),
     }
-    return record if peak.probability is None else {**record, "probability": round(peak.probability, 4)}
+    if peak.probability is not None:
+        record |= {"probability": round(peak.probability, 4), "reasons": {what: round(share, 2) for what, share in peak.reasons}}
+    return record
 
 
 def _outline(exam: Exam, made: ModelInput, peaks: list[dict[str, Any]]) -> Volume:

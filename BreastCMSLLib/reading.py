@@ -55,7 +55,11 @@ def read(predictor: Predictor, array: np.ndarray, inside: np.ndarray, affine: np
     order = np.argsort(-logits, kind="stable")
     chances = 1.0 / (1.0 + np.exp(-logits))
     highest = max(float(chances.max(initial=0.0)), 1e-6)
-    ranked = [replace(proposals.peaks[n], value=float(chances[n]) / highest, probability=float(chances[n])) for n in order]
+    ranked = []
+    for rank, n in enumerate(order):
+        why = bundle.candidates.reasons(proposals.measures[n]) if rank < localisation.COUNT else {}
+        estimate = {"value": float(chances[n]) / highest, "probability": float(chances[n]), "reasons": tuple(why.items())}
+        ranked.append(replace(proposals.peaks[n], **estimate))
     if signal is None:
         signal = localisation.signal_of(array, localisation.early(len(array)))
     places = [

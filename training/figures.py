@@ -552,7 +552,7 @@ def draw_maps(folder: Path, cache_folder: Path, exams: Sequence[str] = (), devic
     from training.evaluate import answers, malignant_lesions, read_evaluation, read_predictions
 
     held, rows = read_evaluation(folder), {r["exam"]: r for r in read_predictions(folder)}
-    maps = [name for name in ("CAM", "COAM") if name in held["maps"]] or held["maps"][:2]
+    maps = [name for name in ("LESION", "CAM", "COAM") if name in held["maps"]] or held["maps"][:2]
     threshold = held["evidence"]["classification"]["threshold"]
     chosen = [(exam, "") for exam in exams] or typical_exams(list(rows.values()), threshold, by=maps[-1])
     bundle = Path(held["bundle"]["file"])

@@ -12,7 +12,6 @@ import argparse
 import hashlib
 import json
 import sys
-import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -23,12 +22,12 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from BreastCMSLLib import attention, findings, localisation  # noqa: E402
+from BreastCMSLLib import attention, candidates, findings, localisation, measures, reading  # noqa: E402
 from BreastCMSLLib.errors import BreastCMSLError, InputError  # noqa: E402
 from BreastCMSLLib.geometry import apply_affine  # noqa: E402
 from BreastCMSLLib.inference import Predictor  # noqa: E402
 from BreastCMSLLib.pipeline import MAP_THRESHOLD  # noqa: E402
-from BreastCMSLLib.weights import load_bundle, save_bundle  # noqa: E402
+from BreastCMSLLib.reading import LESION_MAP, lesion_map, read  # noqa: E402
 from training import cache, calibration, evaluate, metrics  # noqa: E402
 
 EARLY = slice(0, 2)  # the first third of the dynamic phases
@@ -51,11 +50,12 @@ FUSED_SNAP_MM = 6.0  # such a map peaks on a bright voxel already
 FAR_MM = 10.0
 
 
-def methods() -> list[str]:
-    """Names of every method compared, in the order of the table: a map, then what was done with its peaks."""
+def methods(second_reading: bool = False) -> list[str]:
+    """Names of every method compared, in the order of the table: a map, then what was done with its peaks; the second reading last."""
     shifted, fused = (f"{name}-shifted" for name in SHIFTED), (f"{name}×{SIGNAL}" for name in FUSED)
     names = [f"{name}{step}" for name in (*MAPS, *shifted, *fused, SIGNAL) for step in STEPS]
-    return names + [f"{name}{step}+rerank" for name in ERASABLE for step in RERANKED]
+    names += [f"{name}{step}+rerank" for name in ERASABLE for step in RERANKED]
+    return [*names, LESION_MAP] if second_reading else names
 
 
 @dataclass
@@ -84,7 +84,9 @@ def shifted_features(predictor: Predictor, array: np.ndarray, affine: np.ndarray
 
 
 def locate(predictor: Predictor, exam: cache.CachedExam) -> tuple[float, dict[str, dict]]:
-    """The exam's logit, and by method: peak (attention.Peak), component, heat (0–1 map), seconds (processor, network included)."""
+    """The exam's logit (of both readings, where the model has two), and by method: peak (attention.Peak), component, heat (0–1 map),
+    seconds (processor, network included).
+    """
     settings = predictor.bundle.network.settings
     array, inside, affine = exam.array.float().numpy(), exam.inside, np.array(exam.meta["affine"])
     stride, clock = settings.total_stride, Clock()
@@ -142,7 +144,14 @@ def locate(predictor: Predictor, exam: cache.CachedExam) -> tuple[float, dict[st
             peak, part = max(pairs, key=lambda pair: falls[pair[0].ras_mm])
             seconds = found[name + step]["seconds"] + clock.seconds["erase"] * len(pairs) / len(places)
             found[f"{name}{step}+rerank"] = {"peak": peak, "component": part, "heat": heats[name], "seconds": seconds}
-    return prediction.logit, found
+    if predictor.bundle.candidates is None:
+        return prediction.logit, found
+    with clock.measure("second reading"):  # beside the network's own, which ``read`` makes again
+        answer = read(predictor, array, inside, affine, signal)
+        heat = lesion_map(answer.places, signal, inside) if answer.places else heats[SIGNAL]
+    first = answer.places[0] if answer.places else (found[SIGNAL]["peak"], None)
+    found[LESION_MAP] = {"peak": first[0], "component": first[1], "heat": heat, "seconds": clock.seconds["second reading"]}
+    return answer.logit, found
 
 
 def _doubtful(pair, tips: np.ndarray) -> bool:
@@ -232,7 +241,7 @@ def called(logits: np.ndarray, validation_logits: np.ndarray) -> np.ndarray:
 def summarise(rows: list[dict], is_called: np.ndarray) -> dict[str, dict]:
     """By method: figures of merit by the paper's protocol (``called``) and over all malignant exams (``all``), and the cost."""
     table = {}
-    for name in methods():
+    for name in rows[0]["methods"]:
         lines = [row["methods"][name] for row in rows]
         figures = {"seconds": float(np.median([line["seconds"] for line in lines]))}
         for protocol, chosen in (("called", np.flatnonzero(is_called)), ("all", np.arange(len(rows)))):
@@ -383,13 +392,8 @@ def compare(
     paths = [path for path in paths if evaluate.malignant_lesions(cache.read_meta(path))]
     if not paths:
         raise InputError(f"No malignant {split} exam of the run has a lesion with a known place; use a cohort with truth.")
-    with tempfile.TemporaryDirectory() as temporary:  # a bundle rounds the weights: what is compared is what ships
-        draft = load_bundle(
-            save_bundle(
-                Path(temporary), "draft", run.network, run.contract, threshold=0.5, description="draft", training_data="", evidence={}
-            )
-        )
-    predictor = Predictor(draft, "cpu", precision)
+    predictor = evaluate.draft_predictor(run, "draft", "cpu", precision)
+    draft = predictor.bundle
     limited = "" if limit is None else f" --limit {limit}"
     command = f"python training/localize.py RUN --split {split}{limited} --output DIR"
     if split == "test":
@@ -400,7 +404,7 @@ def compare(
     logits = np.array([line["logit"] for line in lines])
     reference = logits
     if split == "test":
-        reference = np.array([answer.prediction.logit for answer in evaluate.answers(predictor, validation)])
+        reference = np.array([answer.reading.logit for answer in evaluate.answers(predictor, validation)])
     is_called = called(logits, reference)
     table = summarise(lines, is_called)
     settings = run.network.settings
@@ -455,7 +459,7 @@ def _numbers(value):
 
 def _code() -> str:
     """Digest of the code that decides what a row holds."""
-    sources = [Path(module.__file__) for module in (attention, findings, localisation)] + [Path(__file__)]
+    sources = [Path(module.__file__) for module in (attention, candidates, findings, localisation, measures, reading)] + [Path(__file__)]
     return hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()[:12]
 
 
