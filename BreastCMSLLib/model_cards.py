@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from .errors import ModelError
+from .map_titles import title_of
 
 DEFAULT_NAME = "breastcmsl"
 
@@ -110,7 +111,7 @@ def evidence_lines(evidence: object) -> list[str]:
             continue
         if not isinstance(values, Mapping) or _number(values.get("mean_mm")) is None:
             continue
-        text = f"{str(name).removesuffix('.called_malignant')}: misses the lesion's centre by {_number(values['mean_mm']):.1f}"
+        text = f"{title_of(str(name).removesuffix('.called_malignant'))}: misses the lesion's centre by {_number(values['mean_mm']):.1f}"
         text += f" ± {_number(values.get('sd_mm')):.1f} mm" if _number(values.get("sd_mm")) is not None else " mm"
         hits = _number(values.get("hit10"))
         lines.append(text + (f", {100 * hits:.0f} % within 10 mm" if hits is not None else ""))

@@ -19,6 +19,7 @@ from .attention import MAPS
 from .errors import OutputError
 from .exam import Exam
 from .geometry import Volume, to_sitk
+from .map_titles import title_of
 from .pipeline import Analysis, Progress, Stopwatch
 from .reading import LESION_MAP
 
@@ -72,7 +73,8 @@ def write_results(
             from .scene.pictures import peak_pictures
 
             what = "the finding" if analysis.result["map_meaningful"] else "the place the map points at (not meaningful at this score)"
-            pictures = {f"Slices through {what}, with the {analysis.result['map']} map": (made / "overlay.png").read_bytes()}
+            title = title_of(analysis.result["map"])
+            pictures = {f"Slices through {what}, with the {title}": (made / "overlay.png").read_bytes()}
             pictures |= peak_pictures(background(exam), analysis.heatmap, analysis.result, outlines=analysis.outlines, first=1)
             write_report(made / "report.html", analysis.result, pictures)
         (made / "result.json").write_text(json.dumps(analysis.result, indent=1, allow_nan=False) + "\n", encoding="utf-8")

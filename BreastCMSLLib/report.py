@@ -8,20 +8,28 @@ from __future__ import annotations
 import base64
 import os
 from collections.abc import Iterable, Mapping
+from datetime import datetime
 from html import escape
 from pathlib import Path
 
 from .errors import OutputError
 from .kinetics import curve_points, peak_curve
+from .map_titles import note_of, title_of
 from .model_cards import evidence_lines
 
-MAP_NOTE = "The map shows what in the exam the score rests on. It is a hint where to look, not an outline of a lesion."
-MOVED_NOTE = "Peaks are moved from the map's own maximum to the enhancement beside it, by the distance given."
+MAP_NOTE = "The map is a hint where to look, not an outline of a lesion."
+CURVE_NOTE = (
+    "Curves: of the brightest 4 mm within 9 mm of the place, and the mean of all voxels inside the outline; later change is that of the "
+    "last phase against the highest of the first two minutes."
+)
+MOVED_NOTE = "Places are moved from the map's own maximum to the enhancement beside it, by the distance given."
 OUTLINE_NOTE = (
     "The outline is the region that enhances early, at least half as much above its surroundings as its brightest part; "
     "it has not been drawn or checked by a reader."
 )
 NOT_MEANINGFUL_NOTE = "The score is below the threshold: the map and its peaks are not meaningful at this score and mark no finding."
+
+CURVE_COLOURS = ("#a3231b", "#1f5f8b")  # at the place itself, mean of the outline
 
 _STYLE = """
 :root { --ink: #1b1f24; --soft: #5b6570; --line: #d8dde3; --warn: #8a4b00; --warnbg: #fff4e0; --hot: #a3231b; --calm: #1f5f8b; }
@@ -44,61 +52,79 @@ figure { margin: 10px 0; break-inside: avoid; }
 figure img { display: block; width: 100%; height: auto; background: #000; border-radius: 3px; }
 figcaption { margin-top: 3px; color: var(--soft); font-size: 12.5px; }
 .columns { display: grid; grid-template-columns: 1fr 1fr; gap: 0 28px; }
+.columns figcaption { font-size: 11.5px; }
+.notes { font-size: 13px; }
+.columns section > .pairs { margin-bottom: 8px; }
+.model { margin: -6px 0 12px; font-size: 12.5px; }
+.alarm { margin: 10px 0; padding: 7px 12px; border: 1px solid #f0d9ae; background: var(--warnbg); color: var(--warn); border-radius: 4px; }
+.alarm ul { margin: 2px 0; }
 section { break-inside: avoid; min-width: 0; }
 table { width: 100%; border-collapse: collapse; font-size: 13px; font-variant-numeric: tabular-nums; }
-th, td { padding: 3px 8px 3px 0; text-align: left; vertical-align: top; border-bottom: 1px solid #edf0f3; overflow-wrap: anywhere; }
+th, td { padding: 3px 14px 3px 0; text-align: left; vertical-align: top; border-bottom: 1px solid #edf0f3; overflow-wrap: anywhere; }
 th { color: var(--soft); font-weight: 600; }
 td.number, th.number { text-align: right; }
 .pairs th { width: 36%; font-weight: 400; }
+.details .pairs th { width: 24%; }
 ul { margin: 4px 0; padding-left: 20px; }
 .warnings li { color: var(--warn); }
 code { font: 12px/1.4 ui-monospace, SFMono-Regular, Menlo, Consolas, "DejaVu Sans Mono", monospace; overflow-wrap: anywhere; }
 svg text { font: 12px system-ui, -apple-system, "Segoe UI", Roboto, Arial, sans-serif; fill: #5b6570; }
 @media (max-width: 720px) { .columns { grid-template-columns: 1fr; } .verdict { flex-wrap: wrap; } .scale { margin-left: 0; } }
-@page { size: A4; margin: 12mm; }
-@media print { body { padding: 0; max-width: none; font-size: 11.5px; } .banner { margin: 0 0 10px; padding: 6px 10px; }
-  table { font-size: 10.5px; } h2 { margin-top: 12px; break-after: avoid; } .columns { grid-template-columns: 1fr 1fr; }
-  body, .banner { -webkit-print-color-adjust: exact; print-color-adjust: exact; } }
+@page { size: A4; margin: 10mm 12mm; }
+@media print { body { padding: 0; max-width: none; font-size: 11px; } .banner { margin: 0 0 8px; padding: 5px 10px; }
+  table { font-size: 10.5px; } th, td { padding-top: 2px; padding-bottom: 2px; } h1 { font-size: 17px; }
+  h2 { margin-top: 9px; font-size: 13px; break-after: avoid; } .columns { grid-template-columns: 1fr 1fr; }
+  .verdict { margin: 7px 0 10px; padding: 7px 14px; } .verdict strong { font-size: 18px; } figure { margin: 6px 0; }
+  .model, .soft, figcaption { font-size: 9.5px; } .notes { font-size: 10px; }
+  .details table { font-size: 9.5px; } .details code { font-size: 9px; } .details td, .details th { padding-top: 1px; padding-bottom: 1px; }
+  .pictures { width: 78%; margin: 0 auto; } p, ul { line-height: 1.3; }
+  .columns svg { max-height: 42mm; }
+  body, .banner, .alarm { -webkit-print-color-adjust: exact; print-color-adjust: exact; } }
 """
 
 
 def write_report(path: str | os.PathLike, result: Mapping, images: Mapping[str, bytes], *, map_note: str = MAP_NOTE) -> None:
     """Write the report of an analysis as one HTML file.
 
-    result: the dict of ``result.json``. images: caption → PNG bytes, shown in this order. map_note: a sentence under them.
+    result: the dict of ``result.json``. images: caption → PNG bytes; the first two, of the whole exam and of the finding from
+    near, stand before the table of places, those of further peaks after it. map_note: a sentence about the map.
     Raises OutputError when the file cannot be written.
     """
-    page = report_html(result, images, map_note=map_note)
+    page = report_html(result, images, map_note=map_note, made=datetime.now())
     try:
         Path(path).write_text(page, encoding="utf-8")
     except OSError as error:
         raise OutputError(f"The report {path} cannot be written ({error.strerror}); choose another output folder.") from error
 
 
-def report_html(result: Mapping, images: Mapping[str, bytes], *, map_note: str = MAP_NOTE) -> str:
-    """The report as a string; see :func:`write_report`."""
+def report_html(result: Mapping, images: Mapping[str, bytes], *, map_note: str = MAP_NOTE, made: datetime | None = None) -> str:
+    """The report as a string; see :func:`write_report`. made: local date and time to print on it."""
     training = _text((result.get("model") or {}).get("training_data") or "simulated exams")
+    date = f", report made {made:%Y-%m-%d %H:%M}" if made is not None else ""
+    finding, curve = _finding(result), _kinetics(result)
+    figures = [_figure(caption, png) for caption, png in images.items()]
+    meaningful = bool(result.get("map_meaningful"))
     parts = [
         f'<div class="banner">Research use only, not for diagnosis. Model trained on {training}.</div>',
         "<header><h1>Breast DCE-MRI analysis</h1>",
-        f'<p class="soft">Exam <code>{_text(result.get("exam_id"))}</code></p></header>',
+        f'<p class="soft">Exam <code>{_text(result.get("exam_id"))}</code>{_text(date)}</p></header>',
         _verdict(result),
-        _finding(result),
-        _warnings(result),
-        *(_figure(caption, png) for caption, png in images.items()),
-        f'<p class="soft">{_text(map_note)}</p>' if images and map_note else "",
-        "" if result.get("map_meaningful") else f"<p><b>{_text(NOT_MEANINGFUL_NOTE)}</b></p>",
+        _model_line(result),
+        _out_of_range(result),
+        f'<div class="columns">{finding}{curve}</div>' if finding else "",
+        f'<div class="pictures">{"".join(figures[:2])}</div>' if figures else "",
+        "" if meaningful else f"<p><b>{_text(NOT_MEANINGFUL_NOTE)}</b></p>",
         _peaks(result),
+        _warnings(result),
+        '<div class="details">',
+        f'<section><h2>Further places</h2><div class="columns">{"".join(figures[2:])}</div></section>' if figures[2:] else "",
         '<div class="columns">',
-        _kinetics(result),
+        "" if finding else curve,
         _phases(result),
         _mask(result),
-        _timings(result),
         "</div>",
-        _model(result),
-        '<div class="columns">',
-        _versions(result),
-        _identifiers(result),
+        _notes(result, map_note),
+        f'<div class="columns">{_model(result)}{_provenance(result)}</div>',
         "</div>",
     ]
     body = "\n".join(part for part in parts if part)
@@ -111,25 +137,22 @@ def report_html(result: Mapping, images: Mapping[str, bytes], *, map_note: str =
     )
 
 
-def kinetic_curve_svg(curve: Mapping, width: int = 440, height: int = 210) -> str:
+def kinetic_curve_svg(curve: Mapping, width: int = 440, height: int = 210, mean: Mapping | None = None) -> str:
     """An enhancement curve (as ``kinetics.curve_at`` returns it) as inline SVG; "" when it cannot be drawn.
 
     A pre-contrast phase taken long before the others is drawn close to them, its segment dashed: the injection was later.
+    mean: the mean curve of the finding's outline, drawn beside it where its times and unit are the same.
     """
     places, values, title = curve_points(curve)
     if not places:
         return ""
     unit = str(curve.get("unit") or "a.u.")
-    timed = title != "phase"
-    starts_later = title.startswith("time from")
+    beside = curve_points(mean)[1] if mean and str(mean.get("unit") or "a.u.") == unit else []
+    beside = beside if len(beside) == len(places) else []
     labels = [f"{place:.0f}" for place in places]
-    steps = sorted(b - a for a, b in zip(places[1:], places[2:]))
-    usual = steps[len(steps) // 2] if steps else 0.0
-    broken = timed and not starts_later and usual > 0 and places[1] - places[0] > 3 * usual
-    if broken:
-        places[0] = places[1] - 1.5 * usual
-    left, right, top, bottom = 50, 14, 14, 40
-    low, high = min(0.0, *values), max(0.0, *values)
+    places, broken = drawn_places(places, title)
+    left, right, top, bottom = 50, 14, 30 if beside else 14, 40
+    low, high = min(0.0, *values, *beside), max(0.0, *values, *beside)
     high = high if high > low else low + 1.0
     high += 0.08 * (high - low)
     span = (places[-1] - places[0]) or 1.0
@@ -140,35 +163,55 @@ def kinetic_curve_svg(curve: Mapping, width: int = 440, height: int = 210) -> st
     def y(value: float) -> float:
         return top + (high - value) / (high - low) * (height - top - bottom)
 
+    def drawn(heights: list[float], colour: str) -> str:
+        spots = [f"{x(place):.1f},{y(value):.1f}" for place, value in zip(places, heights)]
+        lines = f'<polyline points="{" ".join(spots[1:] if broken else spots)}" fill="none" stroke="{colour}" stroke-width="2"/>'
+        if broken:
+            lines += f'<polyline points="{" ".join(spots[:2])}" fill="none" stroke="{colour}" stroke-width="1.5" stroke-dasharray="3 5"/>'
+        points = zip(places, heights)
+        return lines + "".join(f'<circle cx="{x(place):.1f}" cy="{y(value):.1f}" r="3.2" fill="{colour}"/>' for place, value in points)
+
     marks = [
         f'<line x1="{left}" y1="{y(value):.1f}" x2="{width - right}" y2="{y(value):.1f}" stroke="#e3e7eb"/>'
         f'<text x="{left - 6}" y="{y(value) + 4:.1f}" text-anchor="end">{value:g}</text>'
         for value in axis_ticks(low, high)
     ]
-    marks += [
-        f'<text x="{x(place):.1f}" y="{height - bottom + 16}" text-anchor="middle">{label}</text>' for place, label in zip(places, labels)
-    ]
-    spots = [f"{x(place):.1f},{y(value):.1f}" for place, value in zip(places, values)]
-    lines = f'<polyline points="{" ".join(spots[1:] if broken else spots)}" fill="none" stroke="#a3231b" stroke-width="2"/>'
-    if broken:
-        lines += f'<polyline points="{" ".join(spots[:2])}" fill="none" stroke="#a3231b" stroke-width="1.5" stroke-dasharray="3 5"/>'
-    dots = "".join(f'<circle cx="{x(place):.1f}" cy="{y(value):.1f}" r="3.2" fill="#a3231b"/>' for place, value in zip(places, values))
+    last = -1000.0
+    for place, label in zip(places, labels):
+        if x(place) - last >= 32:  # labels must not run into each other
+            marks.append(f'<text x="{x(place):.1f}" y="{height - bottom + 16}" text-anchor="middle">{label}</text>')
+            last = x(place)
+    key = ""
+    if beside:
+        for at, colour, text in ((left, CURVE_COLOURS[0], "brightest 4 mm"), (left + 150, CURVE_COLOURS[1], "mean of the outline")):
+            key += f'<line x1="{at}" y1="12" x2="{at + 20}" y2="12" stroke="{colour}" stroke-width="2"/>'
+            key += f'<text x="{at + 26}" y="16">{text}</text>'
     middle = (left + width - right) / 2
     return (
         f'<svg viewBox="0 0 {width} {height}" width="100%" role="img" aria-label="Enhancement over {title}">'
-        f"{''.join(marks)}{lines}{dots}"
+        f"{''.join(marks)}{key}{drawn(beside, CURVE_COLOURS[1]) if beside else ''}{drawn(values, CURVE_COLOURS[0])}"
         f'<text x="{middle:.0f}" y="{height - 6}" text-anchor="middle">{title}</text>'
         f'<text x="12" y="{(top + height - bottom) / 2:.0f}" text-anchor="middle" '
         f'transform="rotate(-90 12 {(top + height - bottom) / 2:.0f})">enhancement ({_text(unit)})</text></svg>'
     )
 
 
-def curve_facts(curve: Mapping) -> list[str]:
-    """Wash-in and wash-out of a curve in words, where they were measured."""
-    facts = []
-    for key, title, unit in (("wash_in", "wash-in", str(curve.get("unit") or "")), ("wash_out", "change after the early peak", "%")):
+def drawn_places(places: list[float], title: str) -> tuple[list[float], bool]:
+    """Where to draw the times of a curve (``kinetics.curve_points``), and whether its first segment leaves time out (dash it)."""
+    steps = sorted(b - a for a, b in zip(places[1:], places[2:]))
+    usual = steps[len(steps) // 2] if steps else 0.0
+    timed = title != "phase" and not title.startswith("time from")
+    if not (timed and usual > 0 and places[1] - places[0] > 3 * usual):
+        return places, False
+    return [places[1] - 1.5 * usual, *places[1:]], True
+
+
+def curve_facts(curve: Mapping, short: bool = False) -> list[str]:
+    """Wash-in and wash-out of a curve in words, where they were measured. short: for a title."""
+    facts, later = [], "later" if short else "change after the early peak"
+    for key, title, unit in (("wash_in", "wash-in", str(curve.get("unit") or "")), ("wash_out", later, "%")):
         if curve.get(key) is not None:
-            facts.append(f"{title} {_number(curve[key])} {unit}".rstrip())
+            facts.append(f"{title} {_amount(curve[key], unit)}")
     return facts
 
 
@@ -219,25 +262,71 @@ def finding_text(result: Mapping) -> str:
     if not finding:
         return "at the first peak"
     depth = "" if finding.get("depth_mm") is None else f"{float(finding['depth_mm']):.0f} mm below the skin"
-    kind = (finding.get("kinetics") or {}).get("type") or ""
-    return ", ".join(filter(None, (f"{finding['side']} breast", size_text(finding), depth, kind)))
+    kind = (finding.get("kinetics") or {}).get("type")
+    mean = f"mean curve {kind}" if kind else ""
+    return ", ".join(filter(None, (f"{finding['side']} breast", size_text(finding), depth, mean)))
 
 
 def _finding(result: Mapping) -> str:
     finding = result.get("finding")
     if not finding:
         return ""
-    pairs = [("Where", f"{finding['side']} breast, {place_text(finding['ras_mm'], 1)}")]
+    pairs = [("Where", f"{finding['side']} breast, {place_text(finding['ras_mm'])}")]
     if finding.get("probability") is not None:
-        pairs.append(("Probability of this place", percent(finding["probability"])))
+        pairs.append(("Probability here", percent(finding["probability"])))
     if finding.get("depth_mm") is not None:
-        pairs.append(("Depth below the skin", f"{float(finding['depth_mm']):.0f} mm"))
-    pairs.append(("Longest diameter, volume", size_text(finding) or "nothing stands out from its surroundings there"))
-    curve = finding.get("kinetics")
-    if curve:
-        pairs.append(("Mean curve of the outline", ", ".join([curve.get("type") or "type unknown", *curve_facts(curve)])))
-    note = f'<p class="soft">{_text(OUTLINE_NOTE)}</p>' if finding.get("size_mm") is not None else ""
-    return f"<section><h2>Finding</h2>{_pairs(pairs)}{note}</section>"
+        pairs.append(("Depth from the skin", f"{float(finding['depth_mm']):.0f} mm"))
+    pairs.append(("Diameter, volume", size_text(finding) or "not measured: nothing stands out there"))
+    curves = [("brightest 4 mm", peak_curve(result)), ("mean of the outline", finding.get("kinetics"))]
+    return f"<section><h2>Finding</h2>{_pairs(pairs)}{_curve_table(curves)}</section>"
+
+
+def _curve_table(curves: Iterable[tuple[str, Mapping | None]]) -> str:
+    rows = []
+    for title, curve in curves:
+        if curve:
+            unit = str(curve.get("unit") or "")
+            rows.append((title, curve.get("type") or "unknown", _amount(curve.get("wash_in"), unit), _amount(curve.get("wash_out"), "%")))
+    return _table(("Curve", "Type", "Wash-in", "Later change"), rows, numbers={2, 3}) if rows else ""
+
+
+def _amount(value: object, unit: str) -> str:
+    """A number of a curve with its unit and a true minus sign; "" for None."""
+    if value is None:
+        return ""
+    number = f"{float(value):.0f}" if unit == "%" else _number(value)
+    return f"{'0' if number == '-0' else number.replace('-', '−')} {unit}".rstrip()
+
+
+def _notes(result: Mapping, map_note: str) -> str:
+    """What map, outline, places and curves are, in small print."""
+    notes = [note_of(result.get("map")), map_note]
+    if any(peak.get("size_mm") is not None for peak in result.get("peaks") or ()):
+        notes.append(OUTLINE_NOTE)
+    if any(_moved_mm(peak) >= 0.5 for peak in result.get("peaks") or ()):
+        notes.append(MOVED_NOTE)
+    if peak_curve(result):
+        notes.append(CURVE_NOTE)
+    items = "".join(f"<li>{_text(note)}</li>" for note in notes if note)
+    return f'<section><h2>How to read it</h2><ul class="notes">{items}</ul></section>'
+
+
+def _model_line(result: Mapping) -> str:
+    """Model, checksum and what it achieved, in one line under the score."""
+    model = result.get("model") or {}
+    sha = str(model.get("sha256") or "")
+    evidence = ". ".join(evidence_lines(model.get("evidence"))[:2]) or "no evidence is recorded in its card"
+    about = f"SHA-256 {sha[:12]}…, trained on {model.get('training_data') or 'simulated exams'}"
+    line = f"Model {model.get('name', '')} ({about}): {evidence}."
+    return f'<p class="soft model">{_text(line)}</p>'
+
+
+def _out_of_range(result: Mapping) -> str:
+    """Why the exam is not one the model was made for; "" when nothing of the kind was found."""
+    reasons = [reason.get("text") if isinstance(reason, Mapping) else reason for reason in result.get("out_of_range") or ()]
+    items = "".join(f"<li>{_text(text)}</li>" for text in reasons)
+    title = "Outside what the model was made for: do not rely on the score."
+    return f'<div class="alarm"><b>{title}</b><ul>{items}</ul></div>' if items else ""
 
 
 def _verdict(result: Mapping) -> str:
@@ -261,8 +350,9 @@ def _verdict(result: Mapping) -> str:
 
 
 def _warnings(result: Mapping) -> str:
-    items = "".join(f"<li>{_text(text)}</li>" for text in result.get("warnings") or ())
-    return f'<section><h2>Warnings</h2><ul class="warnings">{items}</ul></section>' if items else ""
+    said = {reason.get("text") for reason in result.get("out_of_range") or () if isinstance(reason, Mapping)}
+    items = "".join(f"<li>{_text(text)}</li>" for text in result.get("warnings") or () if text not in said)
+    return f'<section><h2>To keep in mind</h2><ul class="warnings">{items}</ul></section>' if items else ""
 
 
 def _figure(caption: str, png: bytes) -> str:
@@ -272,7 +362,7 @@ def _figure(caption: str, png: bytes) -> str:
 
 def _peaks(result: Mapping) -> str:
     meaning = "" if result.get("map_meaningful", True) else ", not meaningful at this score"
-    title = f"Peaks of the map ({_text(result.get('map'))}{meaning})"
+    title = f"Places the map points at ({_text(title_of(result.get('map')))}{meaning})"
     peaks = result.get("peaks") or ()
     scored = bool(peaks) and all(peak.get("probability") is not None for peak in peaks)
     rows = []
@@ -290,20 +380,17 @@ def _peaks(result: Mapping) -> str:
     kept = [column for column in range(len(head)) if any(row[column] for row in rows)]
     numbers = {place for place, column in enumerate(kept) if head[column] not in ("Position mm", "Side", "Curve")}
     table = _table([head[c] for c in kept], [[row[c] for c in kept] for row in rows], numbers=numbers)
-    note = f'<p class="soft">{_text(MOVED_NOTE)}</p>' if "Moved mm" in (head[c] for c in kept) else ""
-    return f"<section><h2>{title}</h2>{table}{note}</section>"
+    return f"<section><h2>{title}</h2>{table}</section>"
 
 
 def _kinetics(result: Mapping) -> str:
-    kinetics = peak_curve(result)
-    if not kinetics:
-        return "<section><h2>Kinetics at the first peak</h2><p>Not available for this exam.</p></section>"
-    facts = [f"Type: <b>{_text(kinetics.get('type') or 'unknown')}</b>", *(_text(fact) for fact in curve_facts(kinetics))]
-    where = "Brightest 4 mm within 9 mm of the peak."
-    return (
-        f"<section><h2>Kinetics at the first peak</h2>{kinetic_curve_svg(kinetics)}<p>{', '.join(facts)}</p>"
-        f'<p class="soft">{where}</p></section>'
-    )
+    curve = peak_curve(result)
+    title = "Enhancement over time" if result.get("map_meaningful", True) else "Enhancement at the first place (no finding)"
+    if not curve:
+        return f"<section><h2>{title}</h2><p>Not available for this exam.</p></section>"
+    mean = (result.get("finding") or {}).get("kinetics")
+    facts = "" if mean else f"<p>{_text(', '.join([curve.get('type') or 'type unknown', *curve_facts(curve)]))}</p>"
+    return f"<section><h2>{title}</h2>{kinetic_curve_svg(curve, mean=mean)}{facts}</section>"
 
 
 def _phases(result: Mapping) -> str:
@@ -322,8 +409,9 @@ def _mask(result: Mapping) -> str:
         pairs.append(("Mask volume", f"{float(mask['volume_ml']):.0f} ml"))
     if result.get("t1"):
         pairs.append(("T1", result["t1"].get("name", "")))
-    why = f": {result['device_reason']}" if result.get("device_reason") else ""
-    pairs.append(("Computed on", f"{result.get('device', '')} ({result.get('precision', '')}){why}"))
+    grid = (result.get("input") or {}).get("grid") or {}
+    if grid.get("size"):
+        pairs.append(("Grid of the exam", " × ".join(str(number) for number in grid["size"]) + " voxels"))
     return f"<section><h2>Breast mask</h2>{_pairs(pairs)}</section>"
 
 
@@ -331,32 +419,27 @@ def _model(result: Mapping) -> str:
     model = result.get("model") or {}
     pairs = [("Name", model.get("name", "")), ("Trained on", model.get("training_data", "simulated exams"))]
     lines = evidence_lines(model.get("evidence"))
-    pairs += [("Evidence", line) for line in lines] or [(f"Evidence: {key}", value) for key, value in _flatten(model.get("evidence"))]
+    told = [("Evidence" if n == 0 else "", line) for n, line in enumerate(lines)]
+    pairs += told or [(f"Evidence: {key}", value) for key, value in _flatten(model.get("evidence"))]
     hash_row = f'<tr><th scope="row">SHA-256</th><td><code>{_text(model.get("sha256"))}</code></td></tr>'
     return f"<section><h2>Model</h2>{_pairs(pairs, extra=hash_row)}</section>"
 
 
-def _timings(result: Mapping) -> str:
-    timings = result.get("timings_s") or {}
-    rows = [(stage, _number(seconds)) for stage, seconds in timings.items()]
-    return f"<section><h2>Timings</h2>{_table(('Stage', 's'), rows, numbers={1})}</section>" if rows else ""
-
-
-def _versions(result: Mapping) -> str:
-    versions = result.get("versions") or {}
-    return f"<section><h2>Versions</h2>{_table(('Component', 'Version'), list(versions.items()))}</section>" if versions else ""
-
-
-def _identifiers(result: Mapping) -> str:
+def _provenance(result: Mapping) -> str:
+    """What reproduces the run: identifiers, device, versions, timings."""
     source = result.get("input") or {}
-    pairs = [("Exam", result.get("exam_id", "")), ("Result schema", result.get("schema_version", ""))]
+    why = f": {result['device_reason']}" if result.get("device_reason") else ""
+    pairs = [
+        ("Exam, result schema", f"{result.get('exam_id', '')}, {result.get('schema_version', '')}"),
+        ("Computed on", f"{result.get('device', '')} ({result.get('precision', '')}){why}"),
+        ("Versions", ", ".join(f"{name} {version}" for name, version in (result.get("versions") or {}).items())),
+        ("Seconds", ", ".join(f"{stage} {_number(seconds)}" for stage, seconds in (result.get("timings_s") or {}).items())),
+    ]
     if source.get("study_instance_uid"):
         pairs.append(("Study instance UID", source["study_instance_uid"]))
-    pairs += [("Series instance UID", uid) for uid in source.get("series_instance_uids") or ()]
-    grid = source.get("grid") or {}
-    if grid.get("size"):
-        pairs.append(("Grid", " × ".join(str(number) for number in grid["size"]) + " voxels"))
-    return f"<section><h2>Identifiers</h2>{_pairs(pairs)}</section>"
+    if source.get("series_instance_uids"):
+        pairs.append(("Series instance UIDs", ", ".join(str(uid) for uid in source["series_instance_uids"])))
+    return f"<section><h2>Provenance</h2>{_pairs((name, value) for name, value in pairs if value)}</section>"
 
 
 def _table(head: Iterable[str], rows: Iterable[Iterable[object]], numbers: set[int] | frozenset[int] = frozenset()) -> str:

@@ -1,16 +1,21 @@
 """Renew the pictures in Resources/Screenshots from a simulated exam: ``make screenshots`` (after ``make demo``).
 
 overlay.png: the slice views that ``breastcmsl analyze`` renders. module.png: the module's panel after a real analysis beside
-the slice views. module-*.png: the panel in each of its states. The panel is the module's own, on the Qt stand-ins of
-Testing/standins (PySide6), not in the desktop application; the views are Slicer's own rendering.
+the slice views. module-*.png: the panel in each of its states. views-*.png: the slice views. report.png: the report's first
+printed page. The panel is the module's own, on the Qt stand-ins of Testing/standins (PySide6), not in the desktop application;
+the views are Slicer's own rendering.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import shutil
+import subprocess
 import sys
+import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -18,7 +23,8 @@ os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
 sys.path[:0] = [str(ROOT), str(ROOT / "Testing" / "standins")]
 
 WIDTH, PANEL_HEIGHT = 430, 1230
-LIMIT_BYTES = 200_000
+LIMIT_BYTES, VIEWS_LIMIT_BYTES = 200_000, 130_000
+BENIGN_SEED = 9_100_001  # outside every cohort
 
 
 class Studio:
@@ -32,7 +38,6 @@ class Studio:
         import slicer
 
         from BreastCMSLLib.readers import read
-        from BreastCMSLLib.scene import results
 
         self.qt, self.slicer, self.folder = qt, slicer, folder
         font = qt.QFont("DejaVu Sans")
@@ -40,18 +45,22 @@ class Studio:
         qt.QApplication.setFont(font)
         qt.QApplication.setStyle("Fusion")
         _, descriptor = desktop.load_module(ROOT / "BreastCMSL" / "BreastCMSL.py")
-        self.loaded = read([exam])
-        for phase in (self.loaded.pre, *self.loaded.post):
-            node = results.add_volume(slicer.mrmlScene, phase.volume, phase.name)
-            if phase.time_s is not None:
-                start = self.loaded.pre.time_s or 0.0
-                node.SetAttribute("BreastCMSLInput.TimeS", repr(round(phase.time_s - start, 1)))
-        if self.loaded.t1 is not None:
-            results.add_volume(slicer.mrmlScene, self.loaded.t1.volume, self.loaded.t1.name)
+        self.load(read([exam]))
         self.widget = descriptor.makeWidget()
         self.ui, self.logic = self.widget.ui, self.widget.logic
         self.widget.parent.resize(WIDTH, PANEL_HEIGHT)
         self.widget.parent.show()
+
+    def load(self, exam) -> None:
+        """Put the volumes of an Exam into the scene, with their times."""
+        from BreastCMSLLib.scene import results
+
+        for phase in (exam.pre, *exam.post):
+            node = results.add_volume(self.slicer.mrmlScene, phase.volume, phase.name)
+            if phase.time_s is not None:
+                node.SetAttribute("BreastCMSLInput.TimeS", repr(round(phase.time_s - (exam.pre.time_s or 0.0), 1)))
+        if exam.t1 is not None:
+            results.add_volume(self.slicer.mrmlScene, exam.t1.volume, exam.t1.name)
 
     def until(self, condition, seconds=400) -> None:
         end = time.monotonic() + seconds
@@ -85,29 +94,36 @@ class Studio:
         self.logic.childCommand = [sys.executable, str(child), mode]
 
 
-def write(image, path: Path) -> None:
-    """PNG of at most LIMIT_BYTES: with a palette, and then smaller, where it would be larger."""
+def write(image, path: Path, limit: int = LIMIT_BYTES) -> None:
+    """PNG of at most ``limit`` bytes: with a palette, and then smaller, where it would be larger."""
     import qt
 
     assert image.save(str(path), "PNG", 0), path
-    while path.stat().st_size > LIMIT_BYTES:
+    while path.stat().st_size > limit:
         flat = qt.Qt.AvoidDither | qt.Qt.ThresholdDither
         assert image.convertToFormat(qt.QImage.Format_Indexed8, palette(image), flat).save(str(path), "PNG", 0), path
         image = image.scaledToWidth(int(0.94 * image.width()), qt.Qt.SmoothTransformation)
 
 
 def palette(image) -> list[int]:
-    """96 greys, because most of a slice view is grey, and the most frequent other colours: 256 in all."""
+    """96 greys, because most of a slice view is grey, and colours: the frequent ones first, none next to another, so that rare
+    ones, such as a marker's, are kept too; 256 in all.
+    """
     import numpy as np
     import qt
 
     rgb = image.convertToFormat(qt.QImage.Format_RGB32)
     pixels = np.frombuffer(rgb.constBits(), np.uint8).reshape(-1, 4)[:, 2::-1].astype(int)
     coloured = pixels[np.ptp(pixels, axis=1) > 10]
-    shades, counts = np.unique(coloured // 6 * 6 + 3, axis=0, return_counts=True)
-    kept = shades[np.argsort(-counts)[:160]].tolist()
+    shades, counts = np.unique(coloured // 4 * 4 + 2, axis=0, return_counts=True)
+    shades = shades[np.argsort(-counts)]
+    kept = np.empty((0, 3), int)
+    for apart in (30, 20, 14, 9):  # a coarse choice over all colours, then finer ones
+        for shade in shades:
+            if len(kept) < 160 and (not len(kept) or np.abs(kept - shade).max(axis=1).min() >= apart):
+                kept = np.vstack([kept, shade])
     greys = [[level] * 3 for level in np.linspace(0, 255, 256 - len(kept)).round().astype(int).tolist()]
-    return [qt.QColor(*(min(255, c) for c in colour)).rgb() for colour in (*greys, *kept)]
+    return [qt.QColor(*(min(255, c) for c in colour)).rgb() for colour in (*greys, *kept.tolist())]
 
 
 def inputs(studio: Studio) -> None:
@@ -116,7 +132,8 @@ def inputs(studio: Studio) -> None:
 
 
 def problems(studio: Studio) -> None:
-    """A few things wrong at once: order, times, and a volume that is none of the exam's."""
+    """Things to judge: order and times; and one that stops the analysis: a volume that lies elsewhere."""
+    import vtk
     from BreastCMSLDesktop import inputs as chosen
 
     rows = studio.widget.inputs.rows
@@ -124,6 +141,15 @@ def problems(studio: Studio) -> None:
     wrong = [used[1], used[0], *used[2:]]
     studio.widget.inputs._onRows([*wrong, *[row for row in rows if not row.use]])
     studio.save("module-check.png")
+    shift = studio.slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLinearTransformNode", "Shift")
+    matrix = vtk.vtkMatrix4x4()
+    matrix.SetElement(0, 3, 30.0)
+    shift.SetMatrixTransformToParent(matrix)
+    used[2].node.SetAndObserveTransformNodeID(shift.GetID())
+    chosen.setDynamicVolumes(studio.logic.getParameterNode(), [row.node for row in used])
+    studio.widget.inputs.refresh()
+    studio.save("module-check-red.png")
+    studio.slicer.mrmlScene.RemoveNode(shift)
     chosen.setDynamicVolumes(studio.logic.getParameterNode(), [row.node for row in used])
     studio.widget.inputs.refresh()
     studio.settle()
@@ -150,7 +176,7 @@ def failed(studio: Studio) -> None:
 
 
 def result(studio: Studio) -> None:
-    """A real analysis, the panel beside the slice views at its peak."""
+    """A real analysis, the panel beside the slice views at its peak, and the views with and without the results."""
     studio.logic.childCommand = None
     studio.ui.analyzeButton.click()
     studio.until(lambda: not studio.logic.running)
@@ -158,26 +184,92 @@ def result(studio: Studio) -> None:
     studio.settle()
     studio.save("module-result.png")
     beside_views(studio, studio.folder / "module.png")
+    views(studio, "views-result.png")
+    studio.ui.outlineButton.click()
+    later = next(row.node for row in studio.widget.inputs.rows[2:] if row.use)
+    views(studio, "views-exam.png", background=later, opacity=0.0, legend=None, peaks=False)
+    studio.ui.outlineButton.click()
+
+
+def another_map(studio: Studio) -> None:
+    """The same result with CAM over the images, and its report."""
+    box = studio.ui.mapComboBox
+    box.setCurrentIndex(list(studio.widget.results.nodes.maps).index("CAM"))
+    studio.settle()
+    studio.save("module-map.png")
+    views(studio, "views-map.png")
+    box.setCurrentIndex(0)
+
+
+def details(studio: Studio) -> None:
+    """All findings of the input check, and the models."""
+    studio.ui.checkLabel.linkActivated.emit("details")
+    studio.ui.advancedCollapsibleButton.collapsed = False
+    studio.save("module-details.png")
+    studio.ui.checkLabel.linkActivated.emit("details")
+    studio.ui.advancedCollapsibleButton.collapsed = True
 
 
 def not_meaningful(studio: Studio) -> None:
-    """The same exam, played with a score below the threshold."""
-    studio.behave("benign")
-    studio.ui.analyzeButton.click()
-    studio.until(lambda: not studio.logic.running)
+    """The first simulated benign exam, from BENIGN_SEED on, that the model calls not suspicious; its views with the map hidden."""
+    from training.simulation.exam import simulate
+
+    studio.logic.childCommand = None
+    for seed in range(BENIGN_SEED, BENIGN_SEED + 10):
+        studio.slicer.mrmlScene.Clear()
+        studio.load(simulate(seed, False, with_t1=True).exam)
+        studio.settle()
+        studio.ui.analyzeButton.click()
+        studio.until(lambda: not studio.logic.running)
+        if not studio.widget.results.result["malignant"]:
+            break
     studio.save("module-low-score.png")
+    views(studio, "views-low-score.png", opacity=0.0, legend=None)
+
+
+def views(studio: Studio, name: str, background=None, opacity: float = 0.6, legend: str | None = "sagittal", peaks=None) -> None:
+    """The three slice views side by side as the scene shows them."""
+    import numpy as np
+
+    from BreastCMSLLib.scene.views import ORIENTATIONS, render_views
+
+    found, nodes = studio.widget.results.result, studio.widget.results.nodes
+    nodes = replace(nodes, heatmap=studio.logic.getParameterNode().heatmapVolume)
+    place = found["peaks"][studio.widget.results.peak]["ras_mm"]
+    shown = background or nodes.subtraction
+    pictures = render_views(studio.slicer.mrmlScene, shown, nodes, place, size=(420, 400), opacity=opacity, legend=legend, peaks=peaks)
+    gap = np.full((400, 4, 3), 32, np.uint8)
+    row = [part for orientation in ORIENTATIONS for part in (pictures[orientation], gap)][:-1]
+    write(to_qimage(studio.qt, np.concatenate(row, axis=1)), studio.folder / name, VIEWS_LIMIT_BYTES)
+
+
+def report(studio: Studio) -> None:
+    """The first page of the report as a browser prints it; only where Chromium and pdftoppm are installed."""
+    chromium, pdftoppm = (shutil.which(name) for name in ("chromium", "pdftoppm"))
+    if not (chromium and pdftoppm):
+        print("report.png was left as it is: chromium and pdftoppm (poppler-utils) are needed to renew it.")
+        return
+    import qt
+
+    with tempfile.TemporaryDirectory() as folder:
+        page = Path(studio.widget.results.writeReport())
+        pdf, picture = Path(folder, "report.pdf"), Path(folder, "report")
+        options = ["--headless", "--no-sandbox", "--disable-gpu", "--no-pdf-header-footer"]
+        subprocess.run([chromium, *options, f"--print-to-pdf={pdf}", page.as_uri()], check=True, capture_output=True)
+        subprocess.run([pdftoppm, "-r", "92", "-f", "1", "-l", "1", "-singlefile", "-png", str(pdf), str(picture)], check=True)
+        write(qt.QImage(f"{picture}.png"), studio.folder / "report.png")
 
 
 def beside_views(studio: Studio, target: Path) -> None:
     qt = studio.qt
     from BreastCMSLLib.scene.views import render_views
 
-    result, nodes = studio.widget.results.result, studio.widget.results.nodes
+    found, nodes = studio.widget.results.result, studio.widget.results.nodes
     panel = studio.panel()
     height = panel.height()
     half = (600, (height - 4) // 2)
     pictures = render_views(
-        studio.slicer.mrmlScene, nodes.subtraction, nodes, result["peaks"][0]["ras_mm"], size=half, opacity=0.6, legend="axial"
+        studio.slicer.mrmlScene, nodes.subtraction, nodes, found["peaks"][0]["ras_mm"], size=half, opacity=0.6, legend="axial"
     )
     canvas = qt.QImage(WIDTH + 2 * half[0] + 8, height, qt.QImage.Format_RGB32)
     canvas.fill(qt.QColor("#202428"))
@@ -195,12 +287,17 @@ def beside_views(studio: Studio, target: Path) -> None:
 def curve(studio: Studio, size):
     """The chart of the scene, drawn as the panel draws it (the plot view itself belongs to the desktop)."""
     from BreastCMSLDesktop.curve_picture import curvePixmap
+    from BreastCMSLDesktop.results_panel import meanValues
 
     from BreastCMSLLib.kinetics import curve_points, peak_curve
+    from BreastCMSLLib.scene.results import curve_title
 
-    found = peak_curve(studio.widget.results.result, 0)
-    title = f"Enhancement at peak 1: {found['type']}" if found else ""
-    return curvePixmap(curve_points(found), found["unit"], width=size[0], height=size[1], title=title) if found else None
+    shown = studio.widget.results.result
+    found = peak_curve(shown, 0)
+    if not found:
+        return None
+    options = {"width": size[0], "height": size[1], "title": curve_title(shown), "mean": meanValues(shown, 0)}
+    return curvePixmap(curve_points(found), found["unit"], **options)
 
 
 def to_qimage(qt, picture):
@@ -224,7 +321,7 @@ def main() -> None:
 
         write(qt.QImage(str(overlay)), arguments.output / "overlay.png")
     studio = Studio(arguments.exam, arguments.output)
-    states = (inputs, problems, running, failed, result, not_meaningful)
+    states = (inputs, details, problems, running, failed, result, another_map, report, not_meaningful)
     for state in states:
         if not arguments.only or state.__name__ in arguments.only:
             state(studio)

@@ -71,8 +71,7 @@ class AnalysisRun(VTKObservationMixin):
 
     def start(self):
         """Returns at once; the work is done piece by piece from the event loop, so that the window answers meanwhile."""
-        self._waiting = self._preparation()
-        qt.QTimer.singleShot(0, self._prepareNext)
+        self._stepwise(self._preparation())
 
     def wait(self, milliseconds):
         """Give the child process time; used by scripts that wait for the result."""
@@ -123,7 +122,12 @@ class AnalysisRun(VTKObservationMixin):
         self._writeRequest(request)
         self._startChild()
 
-    def _prepareNext(self):
+    def _stepwise(self, work):
+        """Do the steps of a generator of texts one by one from the event loop, until it or the run has ended."""
+        self._waiting = work
+        qt.QTimer.singleShot(0, self._nextStep)
+
+    def _nextStep(self):
         if not self.running:
             return
         if self._stopReason:
@@ -134,10 +138,12 @@ class AnalysisRun(VTKObservationMixin):
         except StopIteration:
             return
         except Exception as error:
+            if self._process is not None:
+                self.failure = Failure("results", 0, anonymousTrace(self._process.errorText))
             self._end(Outcome(error=describe(error)))
             return
-        self._tell(0.0, text)
-        qt.QTimer.singleShot(0, self._prepareNext)
+        self._tell(0.0 if self._process is None else 0.98, text)
+        qt.QTimer.singleShot(0, self._nextStep)
 
     def _write(self, phase, name):
         import SimpleITK as sitk
@@ -197,7 +203,8 @@ class AnalysisRun(VTKObservationMixin):
             if self._stopReason:
                 outcome = Outcome(error=self._stopReason, cancelled=True)
             elif self._done and exitCode == 0 and not failure:
-                outcome = self._takeResults()
+                self._stepwise(self._collection())
+                return
             elif self._onGpu() and self._gpuTrouble(exitCode, failure):
                 self._retryOnCpu()
                 return
@@ -238,20 +245,13 @@ class AnalysisRun(VTKObservationMixin):
 
     # After the child process
 
-    def _takeResults(self):
-        """Read what the child left and write it into the scene, all at once."""
-        import numpy as np
+    def _collection(self):
+        """A generator: reads what the child left, file by file, and last writes it into the scene, all at once."""
         import SimpleITK as sitk
 
         from BreastCMSLLib.geometry import from_sitk
-        from BreastCMSLLib.scene import results
 
-        left = [node for node in (slicer.mrmlScene.GetNodeByID(nodeID) for nodeID in self._inputIDs) if node is not None]
-        if not left:
-            return Outcome(error=_("The input volumes were removed meanwhile, so no results were added."), cancelled=True)
-        first = next((item for item in self._items if present(item[0]) is not None), None)
-        if not np.allclose(placement(first), self._placement, atol=1e-3):
-            raise BreastCMSLError(_("The volumes were moved while they were analysed; press Analyze again."))
+        yield _("Taking over the results")
         output = self._folder / "output"
         result = json.loads((output / "result.json").read_text(encoding="utf-8"))
         if result.get("kind") != "breastcmsl.result" or result.get("schema_version") != 1:
@@ -262,19 +262,31 @@ class AnalysisRun(VTKObservationMixin):
         def volume(name):
             return from_sitk(sitk.ReadImage(str(output / Path(name).name)))  # never a path out of the folder
 
+        heatmap, maps = volume("heatmap.nrrd"), {}
         further = result.get("maps") if isinstance(result.get("maps"), dict) else {}
-        maps = {name: volume(entry["file"]) for name, entry in further.items() if isinstance(entry, dict) and entry.get("file")}
+        for name, entry in further.items():
+            if isinstance(entry, dict) and entry.get("file"):
+                yield _("Taking over the results")
+                maps[name] = volume(entry["file"])
         outlines = volume(result["outline"]["file"]) if result.get("outline") else None
+        yield _("Showing the results")
+        self._end(self._showResults(result, heatmap, maps, outlines))
+
+    def _showResults(self, result, heatmap, maps, outlines):
+        import numpy as np
+
+        from BreastCMSLLib.scene import results
+
+        left = [node for node in (slicer.mrmlScene.GetNodeByID(nodeID) for nodeID in self._inputIDs) if node is not None]
+        if not left:
+            return Outcome(error=_("The input volumes were removed meanwhile, so no results were added."), cancelled=True)
+        first = next((item for item in self._items if present(item[0]) is not None), None)
+        if not np.allclose(placement(first), self._placement, atol=1e-3):
+            raise BreastCMSLError(_("The volumes were moved while they were analysed; press Analyze again."))
         reference, subtraction = self._background(left)
         with renderingPaused():
             nodes = results.write_results(
-                slicer.mrmlScene,
-                result,
-                volume("heatmap.nrrd"),
-                reference_node=reference,
-                maps=maps,
-                subtraction=subtraction,
-                outlines=outlines,
+                slicer.mrmlScene, result, heatmap, reference_node=reference, maps=maps, subtraction=subtraction, outlines=outlines
             )
         return Outcome(result=result, nodes=nodes, background=nodes.subtraction or reference)
 

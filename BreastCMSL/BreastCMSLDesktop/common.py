@@ -8,8 +8,6 @@ import qt
 import slicer
 from slicer.i18n import tr as _
 
-RESEARCH_USE = "For research use only. Not a medical device; not for diagnosis."
-
 
 def libraryRoot():
     """The folder that holds ``BreastCMSLLib`` and ``Resources``: the module's own when installed, the one above in a checkout."""

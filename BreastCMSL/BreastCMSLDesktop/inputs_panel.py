@@ -20,13 +20,14 @@ class InputsPanel:
     def __init__(self, ui, kinds, onChanged):
         self.ui, self._kinds, self._onChanged = ui, kinds, onChanged
         self._parameters, self._sources, self._check = None, [], None
-        self._filling, self._asked = False, None
+        self._filling, self._asked, self._all = False, None, False
         self.table = PhaseTable(ui.phaseTable, self._onRows, self._onRole)
         self.checker = InputChecker(self._onCheck)
         ui.sourceComboBox.connect("activated(int)", self._onSource)
         ui.moveUpButton.connect("clicked(bool)", lambda checked=False: self.table.move(-1))
         ui.moveDownButton.connect("clicked(bool)", lambda checked=False: self.table.move(1))
         ui.sortButton.connect("clicked(bool)", self._onSort)
+        ui.checkLabel.connect("linkActivated(QString)", self._onDetails)
 
     # What was chosen
 
@@ -220,29 +221,53 @@ class InputsPanel:
             self.table.show(self.rows, self._kind(self.rows), self.t1)
         self._onChanged()
 
+    def _onDetails(self, address=""):
+        self._all = not self._all
+        self._showCheck(self._check)
+
     def _showCheck(self, check, problem=""):
         label = self.ui.checkLabel
         label.visible = check is not None or bool(problem)
-        label.text = checkHtml(check) if check is not None else escape(problem)
+        label.text = checkHtml(check, self._all) if check is not None else escape(problem)
         label.toolTip = checkTip(check) if check is not None else _("What is fine and what is not about the chosen volumes")
 
 
-def checkHtml(check):
-    """Findings to note as sentences, those that are fine as one line of topics."""
-    lines = [
-        f"<span style='color:{_COLOURS[finding.level]}'>{_SIGNS[finding.level]}&nbsp;</span>{escape(finding.text)}"
-        for finding in check.findings
-        if finding.level != "good"
-    ]
-    fine = [finding.topic.lower() if finding.topic != "T1" else "T1" for finding in check.findings if finding.level == "good"]
-    if fine:
-        text = ", ".join(fine)
-        lines.append(f"<span style='color:{_COLOURS['good']}'>{_SIGNS['good']}&nbsp;</span>{escape(text[:1].upper() + text[1:])}")
+def checkHtml(check, everything=False):
+    """Findings to note as sentences; those that are fine as one line of topics, or with ``everything`` as sentences too."""
+    good = [finding for finding in check.findings if finding.level == "good"]
+    noted = [finding for finding in check.findings if finding.level != "good"]
+    lines = [_line(finding.level, finding.text) for finding in noted]
+    if everything:
+        lines += [_line("good", f"{topicText(finding.topic)}: {finding.text}") for finding in good]
+    elif good:
+        text = ", ".join(topicText(finding.topic) for finding in good)
+        lines.append(_line("good", text[:1].upper() + text[1:]))
+    if good:
+        lines[-1] += f" <a href='details'>{escape(_('less') if everything else _('details'))}</a>"
     return "<br>".join(lines)
 
 
+def _line(level, text):
+    return f"<span style='color:{_COLOURS[level]}'>{_SIGNS[level]}&nbsp;</span>{escape(text)}"
+
+
 def checkTip(check):
-    return "<br>".join(
-        f"<span style='color:{_COLOURS[finding.level]}'>{_SIGNS[finding.level]}</span> {escape(finding.topic)}: {escape(finding.text)}"
-        for finding in check.findings
-    )
+    return checkHtml(check, everything=True).partition(" <a ")[0]
+
+
+def topicText(topic):
+    """A topic of the input check as the user reads it."""
+    known = {
+        "Image": _("image"),
+        "Phases": _("phases"),
+        "Geometry": _("geometry"),
+        "Spacing": _("spacing"),
+        "Coverage": _("coverage"),
+        "Times": _("times"),
+        "Order": _("order"),
+        "Offset": _("offset"),
+        "Fat": _("fat saturation"),
+        "T1": _("T1"),
+        "Motion": _("motion"),
+    }
+    return known.get(topic, topic)

@@ -12,7 +12,7 @@ from slicer.i18n import tr as _
 from .common import describe, present, sideText, signalsBlocked
 from .curve_picture import curvePixmap
 
-_WIDTHS = (24, 76, 0, 42, 50, 50)  # of the table's columns in pixels; 0 takes the rest
+_WIDTHS = (24, 82, 0, 42, 50, 50)  # of the table's columns in pixels; 0 takes the rest
 _DEPTH, _SIZE = 4, 5
 
 
@@ -87,6 +87,9 @@ class ResultsPanel:
         box.visible = len(self._listed) > 1
 
     def _show(self, result, nodes):
+        from BreastCMSLLib.map_titles import note_of, title_of
+        from BreastCMSLLib.scene.results import outline_shown
+
         same = result is not None and result == self.result
         self.result, self.nodes = result, nodes
         self.ui.resultCollapsibleButton.visible = result is not None
@@ -94,18 +97,21 @@ class ResultsPanel:
         maps = dict(nodes.maps) if nodes is not None else {}
         with signalsBlocked(self.ui.mapComboBox):
             self.ui.mapComboBox.clear()
-            for name in maps:
-                self.ui.mapComboBox.addItem(name)
+            for number, name in enumerate(maps):
+                self.ui.mapComboBox.addItem(title_of(name))
+                self.ui.mapComboBox.setItemData(number, _tip(note_of(name)), qt.Qt.ToolTipRole)
             current = present(self._parameters.heatmapVolume) if self._parameters is not None else None
             self.ui.mapComboBox.setCurrentIndex(next((n for n, node in enumerate(maps.values()) if node is current), 0 if maps else -1))
+        self._describeMap()
         self.ui.mapComboBox.enabled = len(maps) > 1
         self.ui.overlayCollapsibleButton.enabled = bool(maps)
         for button in (self.ui.plotButton, self.ui.outlineButton, self.ui.reportButton):
             button.enabled = nodes is not None
         self.ui.plotButton.enabled = nodes is not None and nodes.chart is not None
         self.ui.outlineButton.enabled = nodes is not None and present(nodes.outline) is not None
+        self.ui.outlineButton.checked = self.ui.outlineButton.enabled and outline_shown(nodes, result)
         self.ui.outlineButton.toolTip = (
-            _("Show the outline of the chosen peak in the views, or hide it again")
+            _("Show the outline of the chosen peak in the views while pressed; it follows the choice")
             if result is None or result.get("map_meaningful", True)
             else _("At a score below the threshold the map marks no finding, so nothing is outlined")
         )
@@ -116,7 +122,8 @@ class ResultsPanel:
         elif not same:
             self.ui.resultLabel.text = resultHtml(result)
             self.ui.resultLabel.toolTip = resultTip(result)
-            warnings = list(result.get("warnings") or ())
+            odd = [reason["text"] for reason in result.get("out_of_range") or ()]
+            warnings = [text for text in result.get("warnings") or () if text not in odd]
             self.ui.warningsLabel.text = "\n".join(f"⚠ {warning}" for warning in warnings)
             self.ui.warningsLabel.visible = bool(warnings)
             self._fillPeaks(result)
@@ -138,11 +145,16 @@ class ResultsPanel:
                 texts = [
                     str(row + 1),
                     percent(peak["probability"] if scored else peak["value"]),
-                    place_text(peak["ras_mm"], 1).removesuffix(" mm"),
+                    place_text(peak["ras_mm"]).removesuffix(" mm"),
                     sideText(peak.get("side")),
                     *("" if peak.get(key) is None else f"{float(peak[key]):.0f} mm" for key in ("depth_mm", "size_mm")),
                 ]
-                tip = [_("Peak {number}: click to move all views there").format(number=row + 1), moved_text(peak), size_text(peak)]
+                tip = [
+                    _("Peak {number}: click to move all views there").format(number=row + 1),
+                    place_text(peak["ras_mm"], 1),
+                    size_text(peak),
+                    moved_text(peak),
+                ]
                 for column, text in enumerate(texts):
                     item = qt.QTableWidgetItem(text)
                     item.setFlags(qt.Qt.ItemIsEnabled | qt.Qt.ItemIsSelectable)
@@ -164,7 +176,7 @@ class ResultsPanel:
         from BreastCMSLLib.kinetics import curve_points, peak_curve
 
         curve = peak_curve(self.result, place) if self.result is not None else None
-        pixmap = curvePixmap(curve_points(curve), curve.get("unit") or "a.u.") if curve else None
+        pixmap = curvePixmap(curve_points(curve), curve.get("unit") or "a.u.", mean=meanValues(self.result, place)) if curve else None
         self.ui.curvePicture.visible = pixmap is not None
         self.ui.curveLabel.visible = curve is not None
         if pixmap is not None:
@@ -189,6 +201,8 @@ class ResultsPanel:
         self._showCurve(self.peak)
         if self.nodes is not None and present(self.nodes.chart) is not None and present(self.nodes.curve) is not None:
             results.show_curve(self.nodes, self.result, self.peak)
+        if self.ui.outlineButton.checked and self.nodes is not None and present(self.nodes.outline) is not None:
+            results.show_outline(self.nodes, self.result, self.peak)
 
     def _onResult(self, index):
         from BreastCMSLLib.scene import results
@@ -213,6 +227,16 @@ class ResultsPanel:
         if node is not None:
             self._logic.replaceForeground(present(self._parameters.heatmapVolume), node)
             self._parameters.heatmapVolume = node
+        self._describeMap()
+
+    def _describeMap(self):
+        """What the chosen map shows, on hover."""
+        from BreastCMSLLib.map_titles import note_of
+
+        names = list(self.nodes.maps) if self.nodes is not None else []
+        index = self.ui.mapComboBox.currentIndex
+        note = note_of(names[index]) if 0 <= index < len(names) else ""
+        self.ui.mapComboBox.toolTip = _tip(note) if note else _("Which map lies over the images, of those the analysis made")
 
     # Buttons
 
@@ -226,17 +250,14 @@ class ResultsPanel:
 
         if self.result is None or self.nodes is None or present(self.nodes.outline) is None:
             return
-        try:
-            shown = results.show_outline(self.nodes, self.result, self.peak)
-        except Exception as error:
-            self._onStatus(describe(error), True)
-            return
-        if not shown:
+        shown = results.show_outline(self.nodes, self.result, self.peak if self.ui.outlineButton.checked else None)
+        if not self.ui.outlineButton.checked:
             self._onStatus(_("The outline is hidden."), False)
-            return
-        peak = self.result["peaks"][self.peak]
-        text = _("Outline at peak {number}: {size}. It follows the enhancement; no reader has checked it.")
-        self._onStatus(text.format(number=self.peak + 1, size=size_text(peak)), False)
+        elif not shown:
+            self._onStatus(_("Peak {number} has no outline: nothing stands out there.").format(number=self.peak + 1), False)
+        else:
+            text = _("Outline at peak {number}: {size}. It follows the enhancement; no reader has checked it.")
+            self._onStatus(text.format(number=self.peak + 1, size=size_text(self.result["peaks"][self.peak])), False)
 
     def _onReport(self, checked=False):
         if self.result is None or self.nodes is None:
@@ -279,6 +300,9 @@ def resultHtml(result):
         f"<span style='font-size:20pt; font-weight:600; color:{colour}'>{escape(percent(result['probability']))}</span>&nbsp;&nbsp;"
         f"<b>{escape(verdict)}</b> ({escape(_('threshold'))} {escape(percent(result['threshold']))})"
     ]
+    for reason in result.get("out_of_range") or ():
+        odd = _("Outside what the model was made for, do not rely on the score: {reason}").format(reason=reason["text"])
+        lines.append(f"<span style='color:#c62828'>■&nbsp;{escape(odd)}</span>")
     if not result.get("map_meaningful", True):
         lines.append(escape(_("The map is not meaningful at this score: its peaks are no findings.")))
     elif result.get("finding"):
@@ -303,4 +327,21 @@ def curveText(curve, place):
     from BreastCMSLLib.report import curve_facts
 
     kind = curve.get("type") or _("type unknown")
-    return _("Curve at peak {number}: {facts}").format(number=place + 1, facts=", ".join([kind, *curve_facts(curve)]))
+    return _("Peak {number}, brightest 4 mm: {facts}").format(number=place + 1, facts=", ".join([kind, *curve_facts(curve)]))
+
+
+def meanValues(result, place):
+    """Values of the mean curve of the finding's outline, to draw beside the first peak's; None where there is none."""
+    from BreastCMSLLib.kinetics import curve_points, peak_curve
+
+    mean = (result.get("finding") or {}).get("kinetics") if place == 0 else None
+    own = peak_curve(result, place)
+    if not mean or not own or mean.get("unit") != own.get("unit"):
+        return None
+    values = curve_points(mean)[1]
+    return values if len(values) == len(curve_points(own)[1]) else None
+
+
+def _tip(text):
+    """A tooltip that wraps."""
+    return f"<qt>{escape(text)}</qt>"

@@ -262,6 +262,24 @@ def case_input_check_names_what_is_wrong(panel):
     assert not panel.ui.analyzeButton.enabled and "constant" in panel.ui.analyzeButton.toolTip
 
 
+def case_outline_follows_the_chosen_peak(panel):
+    makeExam()
+    panel.settle()
+    panel.analyze()
+    (outline,) = panel.results("vtkMRMLSegmentationNode")
+    display = outline.GetDisplayNode()
+
+    def shown():
+        return [n for n in (1, 2) if display.GetVisibility() and display.GetSegmentVisibility(f"Peak_{n}")]
+
+    assert shown() == [1] and panel.ui.outlineButton.checked
+    panel.ui.peaksTable.setCurrentCell(1, 0)
+    panel.events()
+    assert shown() == [2]
+    panel.click(panel.ui.outlineButton)
+    assert shown() == [] and not panel.ui.outlineButton.checked
+
+
 def case_peaks_jump_and_show_their_curve(panel):
     view = slicer.vtkMRMLSliceNode()
     view.SetSingletonTag("BreastCMSLSelfTest")
@@ -285,6 +303,16 @@ def case_peaks_jump_and_show_their_curve(panel):
     slicer.mrmlScene.RemoveNode(view)
 
 
+def case_removed_inputs_while_running(panel):
+    volumes = makeExam()
+    panel.settle()
+    panel.start("pause", "Finding the breasts")
+    for node in volumes:
+        slicer.mrmlScene.RemoveNode(node)
+    panel.until(lambda: not panel.logic.running)
+    assert not panel.results("vtkMRMLScalarVolumeNode") and "were removed" in panel.ui.statusLabel.text
+
+
 def case_remove_takes_all_results_away(panel):
     volumes = makeExam()
     panel.settle()
@@ -303,7 +331,7 @@ def case_report_is_one_complete_page(panel):
     panel.analyze()
     path = panel.widget.results.writeReport()
     page = Path(path).read_text(encoding="utf-8")
-    assert page.count("data:image/png;base64,") == 2 and "Research use only" in page and "washout" in page
+    assert page.count("data:image/png;base64,") == 3 and "Research use only" in page and "washout" in page
     assert "dyn 2nd pass" in page and "</html>" in page
 
 
@@ -329,7 +357,7 @@ def case_scripts_need_no_panel(panel):
     assert result["probability"] == 0.93 and seen == sorted(seen) and seen
     assert [phase["name"] for phase in result["phases"]][0] == "dyn pre"
     nodes = logic.results(result["exam_id"])
-    assert nodes is not None and list(nodes.maps) == ["COAMxCAM", "CAM"]
+    assert nodes is not None and list(nodes.maps) == ["LESION", "COAMxCAM", "COAM", "CAM"]
     try:
         logic.analyze(volumes[:1])
     except InputError as error:

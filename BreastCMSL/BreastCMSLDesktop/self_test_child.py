@@ -99,7 +99,7 @@ def write_result(mode, request, output):
     k, j, i = np.mgrid[: size[2], : size[1], : size[0]]
     output.mkdir()
     rows = [row for row in header.splitlines() if not row.startswith(("type:", "endian:"))] + ["type: float", "endian: little"]
-    for name, first in (("heatmap", 0), ("map_CAM", 1)):
+    for name, first in (("heatmap", 0), *((f"map_{name}", 1) for name in further_maps(mode))):
         heat = np.zeros((size[2], size[1], size[0]))
         for place, height in ((first, 1.0), (1 - first, 0.6)):
             a, b, c = peaks[place]
@@ -112,6 +112,11 @@ def write_result(mode, request, output):
         rows = [row.replace("type: float", "type: uint8") for row in rows]
         (output / "outline.seg.nrrd").write_bytes("\n".join(rows).encode() + b"\n\n" + labels.tobytes())
     (output / "result.json").write_text(json.dumps(result(mode, request, ras.tolist(), size, affine.tolist())), encoding="utf-8")
+
+
+def further_maps(mode):
+    """The maps beside the default one; "one-reading": of a model without the second reading, whose peaks have no probability."""
+    return ("COAM", "CAM") if mode == "one-reading" else ("COAMxCAM", "COAM", "CAM")
 
 
 def result(mode, request, ras, size, affine):
@@ -134,7 +139,11 @@ def result(mode, request, ras, size, affine):
     ]
     sides = ["right" if place[0] > 0 else "left" for place in ras]
     sizes = [{"outline": n, "size_mm": 12.4 / n, "volume_ml": 0.24} if malignant else {} for n in (1, 2)]
-    first = {"ras_mm": ras[0], "side": sides[0], "depth_mm": 18.0, **sizes[0]}
+    chances = [{"probability": p} if mode != "one-reading" else {} for p in ((0.91, 0.34) if malignant else (0.08, 0.03))]
+    mean = dict(curves[0], enhancement=[0.8 * value for value in curves[0]["enhancement"]], wash_in=96.0, type="plateau")
+    first = {"ras_mm": ras[0], "side": sides[0], "depth_mm": 18.0, **sizes[0], **chances[0]}
+    second = {"ras_mm": ras[1], "side": sides[1], "depth_mm": 31.0, **sizes[1], **chances[1]}
+    odd = "The breasts fill only a tenth of the images; the model was made for both breasts."
     return {
         "schema_version": 1,
         "kind": "breastcmsl.result",
@@ -144,15 +153,16 @@ def result(mode, request, ras, size, affine):
         "logit": 2.6 if malignant else -2.0,
         "malignant": malignant,
         "threshold": 0.5,
-        "map": "COAMxCAM",
+        "map": "COAMxCAM" if mode == "one-reading" else "LESION",
         "map_meaningful": malignant,
         "map_threshold": 0.4,
-        "maps": {"CAM": {"file": "map_CAM.nrrd"}},
+        "maps": {name: {"file": f"map_{name}.nrrd"} for name in further_maps(mode)},
         "peaks": [
             {**first, "map_ras_mm": ras[0], "value": 1.0, "kinetics": curves[0]},
-            {"ras_mm": ras[1], "map_ras_mm": ras[1], "value": 0.6, "side": sides[1], "depth_mm": 31.0, **sizes[1], "kinetics": curves[1]},
+            {**second, "map_ras_mm": ras[1], "value": 0.6, "kinetics": curves[1]},
         ],
-        "finding": {"peak": 1, **first, "kinetics": curves[0]} if malignant else None,
+        "finding": {"peak": 1, **first, "kinetics": mean} if malignant else None,
+        "out_of_range": [{"code": "breasts", "text": odd}] if mode == "odd" else [],
         "outline": {"file": "outline.seg.nrrd"} if malignant else None,
         "phases": [{"name": d["name"], "role": "post" if d in posts else "pre", "time_s": d["time_s"]} for d in dynamics],
         "t1": request["t1"],
@@ -163,7 +173,7 @@ def result(mode, request, ras, size, affine):
         "precision": "float32",
         "model": {"name": "test", "sha256": "00" * 32, "training_data": "simulated exams", "evidence": {}},
         "timings_s": {"read": 1.0, "mask": 2.0, "network": 3.4},
-        "warnings": ["No T1 was given; the breasts were found on the volume before contrast."],
+        "warnings": [*([odd] if mode == "odd" else []), "No T1 was given; the breasts were found on the volume before contrast."],
         "versions": {"breastcmsl": "0.1.0"},
         "input": {"study_instance_uid": None, "series_instance_uids": [], "grid": {"size": size, "ijk_to_ras": affine}},
     }

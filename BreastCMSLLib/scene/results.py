@@ -17,16 +17,18 @@ import numpy as np
 from ..errors import InputError, OutputError
 from ..geometry import Volume, apply_affine, check_affine
 from ..kinetics import curve_points, peak_curve
-from ..report import finding_text, moved_text, outline_names, percent, size_text
+from ..map_titles import title_of
+from ..report import curve_facts, finding_text, moved_text, outline_names, percent, size_text
 from .colors import fill_heat_table
 from .transforms import from_vtk, ijk_to_ras, local_to_world, to_vtk
 
 EXAM_ID = "BreastCMSL.ExamID"
 ROLE = "BreastCMSL.Role"
 MAP = "BreastCMSL.Map"
-ROLES = ("heatmap", "map", "subtraction", "colors", "legend", "peaks", "table", "curves", "curve", "chart", "record", "outline")
+ROLES = ("heatmap", "map", "subtraction", "colors", "legend", "peaks", "table", "curves", "curve", "mean", "chart", "record", "outline")
 HEADLINE = "BreastCMSL.Headline"
 NOT_MEANINGFUL = "not meaningful at this score"
+MEAN_CURVE = "Mean of the outline"
 MARKER_COLOR = (0.10, 1.00, 1.00)  # cyan: in neither the heat ramp nor the grey image
 
 
@@ -35,8 +37,8 @@ class ResultNodes:
     """The nodes of one exam's results: scalar volume, colour table, markups fiducial, table.
 
     maps: map name → scalar volume, the heatmap among them. curves, curve, chart: table, plot series and plot chart of the
-    enhancement, or None. record: text node with the result as JSON, or None. outline: segmentation with a segment
-    ``Peak_n`` for each outline, the finding's on show, or None.
+    enhancement, or None. mean: plot series of the mean curve of the finding's outline, or None. record: text node with the
+    result as JSON, or None. outline: segmentation with a segment ``Peak_n`` for each outline, the finding's on show, or None.
     subtraction: grey volume that the maps lie over, or None.
     """
 
@@ -47,6 +49,7 @@ class ResultNodes:
     maps: Mapping[str, object] = field(default_factory=dict)
     curves: object = None
     curve: object = None
+    mean: object = None
     chart: object = None
     record: object = None
     outline: object = None
@@ -102,8 +105,8 @@ def write_results(
             node = _add(scene, "vtkMRMLScalarVolumeNode", map_title({**result, "map": name}), exam_id, "heatmap" if name == main else "map")
             node.SetAttribute(MAP, name)
             node.SetAttribute(HEADLINE, headline({**result, "map": name}))
-            _set_voxels(node, array, affine)
             _show_heatmap(node, colors, result)
+            _set_voxels(node, array, affine)
             volumes[name] = node
             legend = _add_legend(node, {**result, "map": name})
             if legend is not None:
@@ -113,8 +116,8 @@ def write_results(
         if subtraction is not None:
             grey = _add(scene, "vtkMRMLScalarVolumeNode", "Subtraction", exam_id, "subtraction")
             own = _local_affine(to_local @ subtraction.affine, reference_node) if moved else subtraction.affine
-            _set_voxels(grey, subtraction.array, check_affine(own, "subtraction"))
             _show_grey(grey, subtraction.array)
+            _set_voxels(grey, subtraction.array, check_affine(own, "subtraction"))
         peaks_name = "Peaks" if result["map_meaningful"] else f"Peaks ({NOT_MEANINGFUL})"
         peaks = _add(scene, "vtkMRMLMarkupsFiducialNode", peaks_name, exam_id, "peaks")
         _fill_peaks(peaks, points, visible=bool(result["map_meaningful"]))
@@ -125,7 +128,7 @@ def write_results(
             _fill_outlines(outline, Volume(outlines.array, own), outline_names(result), volume)
         table = _add(scene, "vtkMRMLTableNode", "BreastCMSL results", exam_id, "table")
         _fill_table(table, rows)
-        curves, curve, chart = _add_curves(scene, result, exam_id)
+        curves, curve, mean, chart = _add_curves(scene, result, exam_id)
         record = _add(scene, "vtkMRMLTextNode", "BreastCMSL record", exam_id, "record")
         record.SetText(record_text)
         record.SetHideFromEditors(True)
@@ -133,14 +136,14 @@ def write_results(
         for node in placed:
             if parent_id:
                 node.SetAndObserveTransformNodeID(parent_id)
-        shown = [*placed, table, *(node for node in (curves, curve, chart) if node is not None)]
+        shown = [*placed, table, *(node for node in (curves, curve, mean, chart) if node is not None)]
         for node in (*shown, colors):
             for helper in _helpers(node):
                 helper.SetUndoEnabled(True)
         _group(scene, shown, reference_node, exam_id)
         _redirect_views(scene, earlier, volume, volumes)
         _remove(scene, earlier, exam_id)
-    return ResultNodes(volume, colors, peaks, table, volumes, curves, curve, chart, record, outline, grey)
+    return ResultNodes(volume, colors, peaks, table, volumes, curves, curve, mean, chart, record, outline, grey)
 
 
 def find_results(scene, exam_id: str) -> ResultNodes | None:
@@ -150,7 +153,7 @@ def find_results(scene, exam_id: str) -> ResultNodes | None:
     if not all(role in found for role in ("heatmap", "colors", "peaks", "table")):
         return None
     maps = {node.GetAttribute(MAP): node for node in nodes if node.GetAttribute(MAP)}
-    optional = {role: found.get(role) for role in ("curves", "curve", "chart", "record", "outline", "subtraction")}
+    optional = {role: found.get(role) for role in ("curves", "curve", "mean", "chart", "record", "outline", "subtraction")}
     return ResultNodes(found["heatmap"], found["colors"], found["peaks"], found["table"], maps, **optional)
 
 
@@ -170,32 +173,47 @@ def find_records(scene) -> dict[str, dict]:
 
 
 def show_curve(nodes: ResultNodes, result: dict, place: int) -> bool:
-    """Let the chart draw the curve at a peak (0: the strongest); False when that was not measured."""
+    """Let the chart draw the curve at a peak (0: the strongest); False when that was not measured.
+
+    The mean curve of the finding's outline is drawn beside that of the first peak only.
+    """
     column = f"Peak {place + 1}"
     if nodes.curve is None or nodes.chart is None or nodes.curves is None or nodes.curves.GetColumnIndex(column) < 0:
         return False
-    curve = peak_curve(result, place) or {}
     nodes.curve.SetName(column)
     nodes.curve.SetYColumnName(column)
-    nodes.chart.SetTitle(f"Enhancement at peak {place + 1}: {curve.get('type') or 'type unknown'}")
+    nodes.chart.SetTitle(curve_title(result, place))
+    if nodes.mean is not None:
+        nodes.chart.RemovePlotSeriesNodeID(nodes.mean.GetID())
+        if place == 0:
+            nodes.chart.AddAndObservePlotSeriesNodeID(nodes.mean.GetID())
+        nodes.chart.SetLegendVisibility(place == 0)
     return True
 
 
-def show_outline(nodes: ResultNodes, result: dict, place: int) -> bool:
-    """Show the outline of a peak (0: the first) and no other, or hide it when it was the one on show; True when it shows now.
+def curve_title(result: dict, place: int = 0) -> str:
+    """Title of a peak's curve: its type, and how much it rises and changes later."""
+    curve = peak_curve(result, place) or {}
+    facts = ", ".join([curve.get("type") or "type unknown", *curve_facts(curve, short=True)])
+    return f"Peak {place + 1}: {facts}"
 
-    Raises InputError when the peak has none.
-    """
-    label = result["peaks"][place].get("outline")
-    if nodes.outline is None or not label:
-        raise InputError("There is no outline at this peak: nothing stands out from its surroundings there.")
+
+def show_outline(nodes: ResultNodes, result: dict, place: int | None) -> bool:
+    """Show the outline of a peak (0: the first) and no other; None hides all. True when one shows now: not every peak has one."""
+    if nodes.outline is None:
+        return False
+    label = None if place is None else result["peaks"][place].get("outline")
     display = nodes.outline.GetDisplayNode()
-    names = {number: f"Peak_{number}" for number in outline_names(result)}
-    shown = [number for number, name in names.items() if display.GetVisibility() and display.GetSegmentVisibility(name)]
-    for number, name in names.items():
-        display.SetSegmentVisibility(name, number == label)
-    display.SetVisibility(shown != [label])
-    return shown != [label]
+    for number in outline_names(result):
+        display.SetSegmentVisibility(f"Peak_{number}", number == label)
+    display.SetVisibility(bool(label))
+    return bool(label)
+
+
+def outline_shown(nodes: ResultNodes, result: dict) -> bool:
+    """Whether the views show any outline."""
+    display = nodes.outline.GetDisplayNode() if nodes.outline is not None else None
+    return bool(display and display.GetVisibility() and any(display.GetSegmentVisibility(f"Peak_{n}") for n in outline_names(result)))
 
 
 def outline_labels(nodes: ResultNodes, result: dict) -> Volume | None:
@@ -236,14 +254,14 @@ def add_volume(scene, volume: Volume, name: str):
     affine = check_affine(volume.affine, name)
     with scene_transaction(scene):
         node = scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", name)
-        _set_voxels(node, volume.array, affine)
         _show_grey(node, volume.array)
+        _set_voxels(node, volume.array, affine)
     return node
 
 
 def map_title(result: dict, short: bool = False) -> str:
-    """The map's name ("COAM"), with a warning when the score gives it no meaning."""
-    name = str(result["map"])
+    """The map's name for a reader ("COAM × CAM"), with a warning when the score gives it no meaning."""
+    name = title_of(result["map"])
     return name if short or result["map_meaningful"] else f"{name} ({NOT_MEANINGFUL})"
 
 
@@ -269,6 +287,8 @@ def peak_labels(result: dict) -> list[str]:
     ]
     if not result["map_meaningful"]:
         return [f"Peak of map ({NOT_MEANINGFUL})", *(f"{n}: {text} ({NOT_MEANINGFUL})" for n, text in enumerate(heights[1:], 2))]
+    if peaks[0].get("probability") is not None:
+        return [f"{n}: {text}" for n, text in enumerate(heights, 1)]
     return [f"Suspicious {percent(result['probability'])}", *(f"{n}: {text}" for n, text in enumerate(heights[1:], 2))]
 
 
@@ -396,6 +416,7 @@ def _image(array: np.ndarray):
 
 
 def _show_grey(node, array: np.ndarray) -> None:
+    """Before the voxels are set: MRML would look through all of them for a window that is not wanted."""
     node.CreateDefaultDisplayNodes()
     display = node.GetDisplayNode()
     display.SetAndObserveColorNodeID("vtkMRMLColorTableNodeGrey")
@@ -413,6 +434,7 @@ def grey_window(array: np.ndarray) -> tuple[float, float]:
 
 
 def _show_heatmap(node, colors, result: dict) -> None:
+    """Before the voxels are set, see :func:`_show_grey`."""
     node.CreateDefaultDisplayNodes()
     display = node.GetDisplayNode()
     display.SetAndObserveColorNodeID(colors.GetID())
@@ -452,7 +474,7 @@ def _fill_peaks(node, points, visible: bool) -> None:
     display = node.GetDisplayNode()
     for setter in (display.SetSelectedColor, display.SetColor):
         setter(*MARKER_COLOR)
-    display.SetGlyphTypeFromString("ThickCross2D")  # leaves more of the lesion in view than a disc
+    display.SetGlyphTypeFromString("Cross2D")  # leaves more of the lesion in view than a disc or a thick cross
     display.SetGlyphScale(4.0)
     display.SetTextScale(4.0)
     display.SetPointLabelsVisibility(True)
@@ -499,42 +521,52 @@ def _fill_table(node, rows) -> None:
 
 
 def _add_curves(scene, result: dict, exam_id: str) -> tuple:
-    """Table, series and chart of the enhancement at each peak; (None, None, None) where none was measured."""
+    """Table, series of a peak, series of the finding's mean curve, and chart; None for each that was not measured."""
     import vtk
 
     measured = [(place, peak_curve(result, place)) for place in range(max(1, len(result["peaks"])))]
     drawn = [(place, curve, curve_points(curve)) for place, curve in measured if curve]
     drawn = [entry for entry in drawn if entry[2][0]]
     if not drawn:
-        return None, None, None
+        return None, None, None, None
     table = _add(scene, "vtkMRMLTableNode", "Enhancement curves", exam_id, "curves")
     places, _, title = drawn[0][2]
-    x_name = title[:1].upper() + title[1:]
-    for name, values in [
-        (x_name, places),
-        *((f"Peak {place + 1}", points[1]) for place, _, points in drawn if len(points[1]) == len(places)),
-    ]:
+    x_name, unit = title[:1].upper() + title[1:], drawn[0][1].get("unit") or "a.u."
+    columns = {x_name: places, **{f"Peak {place + 1}": points[1] for place, _, points in drawn if len(points[1]) == len(places)}}
+    mean_curve = (result.get("finding") or {}).get("kinetics") or {}
+    mean_values = curve_points(mean_curve)[1] if mean_curve.get("unit") == unit else []
+    if len(mean_values) == len(places):
+        columns[MEAN_CURVE] = mean_values
+    for name, values in columns.items():
         column = vtk.vtkDoubleArray()
         column.SetName(name)
         for value in values:
             column.InsertNextValue(value)
         table.AddColumn(column)
-    series = _add(scene, "vtkMRMLPlotSeriesNode", "Peak 1", exam_id, "curve")
+    place = drawn[0][0]
+    series = _add_series(scene, table, x_name, f"Peak {place + 1}", exam_id, "curve", (0.64, 0.14, 0.11))
+    mean = _add_series(scene, table, x_name, MEAN_CURVE, exam_id, "mean", (0.12, 0.37, 0.55)) if MEAN_CURVE in columns else None
+    chart = _add(scene, "vtkMRMLPlotChartNode", "Enhancement at the peaks", exam_id, "chart")
+    for node in (series, mean):
+        if node is not None:
+            chart.AddAndObservePlotSeriesNodeID(node.GetID())
+    chart.SetXAxisTitle(x_name)
+    chart.SetYAxisTitle(f"Enhancement ({unit})")
+    chart.SetLegendVisibility(mean is not None)
+    chart.SetTitle(curve_title(result, place))
+    return table, series, mean, chart
+
+
+def _add_series(scene, table, x_name: str, y_name: str, exam_id: str, role: str, color):
+    series = _add(scene, "vtkMRMLPlotSeriesNode", y_name, exam_id, role)
     series.SetAndObserveTableNodeID(table.GetID())
     series.SetXColumnName(x_name)
+    series.SetYColumnName(y_name)
     series.SetPlotType(series.PlotTypeScatter)
     series.SetMarkerStyle(series.MarkerStyleCircle)
-    series.SetColor(0.64, 0.14, 0.11)
+    series.SetColor(*color)
     series.SetLineWidth(2)
-    chart = _add(scene, "vtkMRMLPlotChartNode", "Enhancement at the peaks", exam_id, "chart")
-    chart.AddAndObservePlotSeriesNodeID(series.GetID())
-    chart.SetXAxisTitle(x_name)
-    chart.SetYAxisTitle(f"Enhancement ({drawn[0][1].get('unit') or 'a.u.'})")
-    chart.SetLegendVisibility(False)
-    place, curve, _ = drawn[0]
-    series.SetYColumnName(f"Peak {place + 1}")
-    chart.SetTitle(f"Enhancement at peak {place + 1}: {curve.get('type') or 'type unknown'}")
-    return table, series, chart
+    return series
 
 
 def _redirect_views(scene, earlier, volume, volumes) -> None:
@@ -581,7 +613,7 @@ def tidy_folders(scene) -> None:
         return
     for item in [i for i in _items(scene) if hierarchy.GetItemAttribute(i, EXAM_ID)]:
         children = _children(hierarchy, item)
-        gone = [child for child in children if hierarchy.GetItemLevel(child) != "Folder" and hierarchy.GetItemDataNode(child) is None]
+        gone = [child for child in children if hierarchy.GetItemLevel(child) != "Folder" and not _in_scene(scene, hierarchy, child)]
         for child in gone if len(gone) < len(children) else [*gone, item]:
             hierarchy.RemoveItem(child, False, False)
     shown = [node for node in _all_nodes(scene) if node.GetAttribute(EXAM_ID) and node.GetAttribute(ROLE) in ROLES]
@@ -589,6 +621,11 @@ def tidy_folders(scene) -> None:
         if not _folders(hierarchy, exam_id):
             own = [node for node in shown if node.GetAttribute(EXAM_ID) == exam_id and node.GetClassName() in _OWNERS]
             _group(scene, own, None, exam_id)
+
+
+def _in_scene(scene, hierarchy, item: int) -> bool:
+    node = hierarchy.GetItemDataNode(item)  # may be a node that undo has just taken out
+    return node is not None and bool(scene.IsNodePresent(node))
 
 
 def _helpers(node) -> list:

@@ -16,6 +16,7 @@ from module_case import (
     ROOT,
     STANDINS,
     alive,
+    analysis,
     descriptor,
     makeExam,
     makeVolume,
@@ -94,12 +95,87 @@ def test_every_text_of_the_panel_can_be_translated():
     """Sentences shown to the user go through slicer.i18n; what is in the .ui file is translated by Slicer itself."""
     import ast
 
-    for path in (MODULE, *(MODULE.parent / "BreastCMSLDesktop").glob("*_panel.py")):
+    showing = {
+        "setText",
+        "addItem",
+        "setToolTip",
+        "setHorizontalHeaderLabels",
+        "_showStatus",
+        "_onStatus",
+        "_onError",
+        "_tell",
+        "_progress",
+    }
+    showing |= {"errorDisplay", "confirmOkCancelDisplay", "drawText"}
+
+    def bare(node):
+        """Text written here that no function translates."""
+        if isinstance(node, ast.Constant):
+            return isinstance(node.value, str) and any(letter.isalpha() for letter in node.value)
+        return isinstance(node, (ast.List, ast.Tuple, ast.BinOp, ast.IfExp)) and any(bare(child) for child in ast.iter_child_nodes(node))
+
+    folder = MODULE.parent / "BreastCMSLDesktop"
+    for path in (MODULE, *(p for p in folder.glob("*.py") if not p.name.startswith("self_test"))):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str):
+            shown = []
+            if isinstance(node, ast.Assign):
                 targets = [t.attr for t in node.targets if isinstance(t, ast.Attribute)]
-                if {"text", "toolTip", "title"} & set(targets):
-                    assert not node.value.value.strip(), f"{path.name}:{node.lineno} shows an untranslated text"
+                shown = [node.value] if {"text", "toolTip", "title"} & set(targets) else []
+            elif isinstance(node, ast.Call):
+                name = getattr(node.func, "attr", getattr(node.func, "id", ""))
+                shown = node.args if name in showing else []
+            assert not [part for part in shown if bare(part)], f"{path.name}:{node.lineno} shows an untranslated text"
+
+
+def test_the_panel_speaks_another_language():
+    """With a translator that puts every text into « », what the panel shows in its states stands in « »."""
+    code = f"""
+import sys
+sys.path[:0] = [{str(ROOT)!r}, {str(STANDINS)!r}]
+import desktop
+desktop.start()
+import slicer
+slicer.i18n.tr = lambda text: "«" + text + "»"
+python, descriptor = desktop.load_module({str(MODULE)!r})
+from BreastCMSLDesktop import self_test
+panel = self_test.Panel()
+ui, texts = panel.ui, []
+def look(*found):
+    texts.extend(found)
+look(ui.analyzeButton.text, ui.analyzeButton.toolTip, ui.hintLabel.text, ui.selectionLabel.text, ui.outlineButton.toolTip)
+self_test.makeExam()
+panel.settle()
+panel.checked()
+box = ui.phaseTable.cellWidget(0, 3)
+look(ui.sourceComboBox.itemText(ui.sourceComboBox.count - 1), *(box.itemText(n) for n in range(box.count)))
+look(*(ui.kindComboBox.itemText(n) for n in range(3)), *(ui.deviceComboBox.itemText(n) for n in range(2)))
+look(*(ui.phaseTable.horizontalHeaderItem(n).text() for n in range(1, 4)))
+panel.start("slow", "Stage mask")
+look(ui.analyzeButton.text, ui.analyzeButton.toolTip)
+ui.analyzeButton.click()
+look(ui.statusLabel.text)
+panel.until(lambda: not panel.logic.running)
+look(ui.statusLabel.text)
+panel.analyze()
+look(ui.statusLabel.text, ui.resultLabel.text, ui.resultLabel.toolTip, ui.curveLabel.text)
+look(*(ui.peaksTable.horizontalHeaderItem(n).text() for n in range(1, 6)))
+look(ui.peaksTable.item(0, 3).text(), ui.peaksTable.item(0, 0).toolTip())
+panel.click(ui.outlineButton)
+look(ui.statusLabel.text)
+panel.click(ui.diagnosticsButton)
+look(ui.statusLabel.text)
+panel.click(ui.removeButton)
+look(ui.statusLabel.text)
+panel.analyze("crash")
+look(ui.statusLabel.text)
+panel.close()
+wrong = [text for text in texts if "«" not in text]
+print(len(texts), wrong)
+sys.exit(1 if wrong or len(texts) < 30 else 0)
+"""
+    environment = {**os.environ, "QT_QPA_PLATFORM": "offscreen"}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=250, env=environment)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_stand_ins_are_strict(panel):
@@ -200,7 +276,8 @@ def test_again_replaces_the_earlier_results(panel, exam):
     panel.analyze()
     assert len(panel.nodeIDs()) == first and len(panel.results("vtkMRMLMarkupsFiducialNode")) == 1
     panel.analyze("benign")
-    assert len(panel.nodeIDs()) == first - 2 and not panel.results("vtkMRMLSegmentationNode"), "the outline and its display are gone"
+    assert not panel.results("vtkMRMLSegmentationNode") and len(panel.results("vtkMRMLPlotSeriesNode")) == 1
+    assert len(panel.nodeIDs()) == first - 3, "the outline, its display and its curve are gone, and nothing else"
     assert "12 %" in panel.ui.resultLabel.text and "not meaningful" in panel.ui.resultLabel.text
     assert not panel.ui.overlayCheckBox.checked
 
@@ -337,6 +414,25 @@ def test_cancel_in_each_stage_leaves_no_process_and_no_nodes(panel, exam, stage)
     assert panel.ui.analyzeButton.text == "Analyze" and panel.ui.analyzeButton.enabled
 
 
+@pytest.mark.parametrize("says", ["Taking over the results", "Showing the results"])
+def test_cancel_while_the_results_are_taken_over(panel, exam, monkeypatch, says):
+    """The child has ended, the scene has not changed yet."""
+    before = panel.nodeIDs()
+    tell = analysis.AnalysisRun._tell
+
+    def tell_and_click(self, fraction, text):
+        tell(self, fraction, text)
+        if text == says and panel.ui.analyzeButton.enabled:
+            panel.ui.analyzeButton.click()
+
+    monkeypatch.setattr(analysis.AnalysisRun, "_tell", tell_and_click)
+    panel.analyze()
+    assert panel.ui.statusLabel.text == "Cancelled; nothing was changed." and panel.nodeIDs() == before
+    monkeypatch.undo()
+    panel.analyze()
+    assert "93 %" in panel.ui.resultLabel.text
+
+
 def test_a_process_that_does_not_want_to_end_is_killed_within_a_second(panel, exam):
     panel.start("stubborn", "Stage mask")
     child = panel.child()
@@ -408,15 +504,19 @@ def test_overlay_controls_change_the_display(panel, exam):
 
 
 def test_another_map_can_be_chosen(panel, exam):
+    import qt
     import slicer
 
     composite = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSliceCompositeNode")
     panel.analyze()
-    assert [panel.ui.mapComboBox.itemText(n) for n in range(panel.ui.mapComboBox.count)] == ["COAMxCAM", "CAM"]
-    panel.ui.mapComboBox.setCurrentIndex(1)
+    box = panel.ui.mapComboBox
+    assert [box.itemText(n) for n in range(box.count)] == ["Lesion map", "COAM × CAM", "COAM", "CAM"]
+    assert "second reading" in box.toolTip and "activation" in box.itemData(3, qt.Qt.ToolTipRole)
+    assert slicer.modules.colors.logic().GetColorLegendDisplayNode(panel.heatmap()).GetTitleText() == "Lesion map"
+    box.setCurrentIndex(3)
     panel.settle()
     cam = panel.scene.GetNodeByID(composite.GetForegroundVolumeID())
-    assert cam.GetName() == "CAM" and panel.heatmap() is cam
+    assert cam.GetName() == "CAM" and panel.heatmap() is cam and "activation" in box.toolTip
     panel.ui.opacitySlider.value = 0.2
     assert composite.GetForegroundOpacity() == pytest.approx(0.2)
 
@@ -426,6 +526,9 @@ def test_plot_shows_the_chart_in_a_plot_view(panel, exam):
     panel.click(panel.ui.plotButton)
     (chart,) = panel.results("vtkMRMLPlotChartNode")
     assert panel.scene.GetFirstNodeByClass("vtkMRMLSelectionNode").GetActivePlotChartID() == chart.GetID()
+    assert chart.GetNumberOfPlotSeriesNodes() == 2 and "washout" in chart.GetTitle() and "wash-in 120 %" in chart.GetTitle()
+    panel.ui.peaksTable.setCurrentCell(1, 0)
+    assert chart.GetNumberOfPlotSeriesNodes() == 1, "the mean of the outline belongs to the first peak"
     assert panel.ui.curvePicture.pixmap.width() > 100
 
 
@@ -446,13 +549,19 @@ def test_outline_of_the_finding_and_of_the_chosen_peak(panel, exam):
     bounds = [0.0] * 6
     image.GetBounds(bounds)
     assert all(bounds[2 * a] < peakRAS()[a] < bounds[2 * a + 1] for a in range(3))
+    assert panel.ui.outlineButton.checked
+    panel.ui.peaksTable.setCurrentCell(1, 0)
+    assert shown() == [2], "the outline follows the choice"
+    panel.click(panel.ui.outlineButton)
+    assert shown() == [] and "hidden" in panel.ui.statusLabel.text and not panel.ui.outlineButton.checked
+    panel.ui.peaksTable.setCurrentCell(0, 0)
+    assert shown() == [], "once hidden it stays hidden"
     panel.ui.peaksTable.setCurrentCell(1, 0)
     panel.click(panel.ui.outlineButton)
     assert shown() == [2] and "peak 2: 6 mm, 0.24 ml" in panel.ui.statusLabel.text
-    panel.click(panel.ui.outlineButton)
-    assert shown() == [] and "hidden" in panel.ui.statusLabel.text
-    panel.click(panel.ui.outlineButton)
-    assert shown() == [2]
+    panel.widget.exit()
+    panel.widget.enter()
+    assert panel.ui.outlineButton.checked and shown() == [2]
     panel.scene.RemoveNode(outline)
     panel.settle()
     panel.widget.results.refresh()
@@ -471,15 +580,31 @@ def test_below_the_threshold_nothing_is_a_finding(panel, exam):
     assert "<h2>Finding" not in page and "not meaningful at this score" in page and page.count("data:image/png") == 1
 
 
-def test_probabilities_of_peaks_are_shown_where_they_were_estimated(panel, exam):
+def test_results_with_and_without_a_second_reading(panel, exam):
+    def table():
+        column = panel.ui.peaksTable.horizontalHeaderItem(1).text()
+        return column, [panel.ui.peaksTable.item(row, 1).text() for row in (0, 1)]
+
+    def labels():
+        (points,) = panel.results("vtkMRMLMarkupsFiducialNode")
+        return [points.GetNthControlPointLabel(n) for n in range(points.GetNumberOfControlPoints())]
+
     panel.analyze()
-    assert panel.ui.peaksTable.horizontalHeaderItem(1).text() == "Map value" and panel.ui.peaksTable.item(1, 1).text() == "60 %"
-    result = panel.widget.results.result
-    for peak, probability in zip(result["peaks"], (0.81, 0.002)):
-        peak["probability"] = probability
-    panel.widget.results._fillPeaks(result)
-    assert panel.ui.peaksTable.horizontalHeaderItem(1).text() == "Probability"
-    assert [panel.ui.peaksTable.item(row, 1).text() for row in (0, 1)] == ["81 %", "<1 %"]
+    assert table() == ("Probability", ["91 %", "34 %"]) and labels() == ["1: 91 %", "2: 34 %"]
+    page = Path(panel.widget.results.writeReport()).read_text(encoding="utf-8")
+    assert "Lesion map" in page and "Probability here" in page
+    panel.analyze("one-reading")
+    assert table() == ("Map value", ["100 %", "60 %"]) and labels() == ["Suspicious 93 %", "2: 60 % of peak"]
+    page = Path(panel.widget.results.writeReport()).read_text(encoding="utf-8")
+    assert "COAM × CAM" in page and "Probability here" not in page and "Map value" in page
+
+
+def test_an_exam_the_model_was_not_made_for_says_so_beside_the_score(panel, exam):
+    panel.analyze("odd")
+    assert "do not rely on the score: The breasts fill only a tenth" in panel.ui.resultLabel.text
+    assert "a tenth" not in panel.ui.warningsLabel.text, "said once"
+    page = Path(panel.widget.results.writeReport()).read_text(encoding="utf-8")
+    assert page.count("The breasts fill only a tenth") == 1 and "do not rely on the score" in page
 
 
 def test_report_opens_in_the_browser(panel, exam, monkeypatch):
@@ -533,14 +658,17 @@ def test_real_analysis(panel):
     assert panel.results("vtkMRMLScalarVolumeNode") and panel.results("vtkMRMLPlotChartNode")
 
 
-def test_real_analysis_from_a_read_only_install_with_a_long_non_ascii_path(panel, tmp_path, monkeypatch):
-    """The library is copied where nobody may write, under a path of 200 letters, some of them not ASCII."""
+def test_real_analysis_from_a_read_only_install_with_long_non_ascii_paths(panel, tmp_path, monkeypatch):
+    """The library lies where nobody may write, temporary files elsewhere, both under paths of 200 letters, some not ASCII."""
     import shutil
 
+    import slicer
     from BreastCMSLDesktop import child_process
 
-    folder = tmp_path / ("Klinik für Radiologie – 放射線科 " * 3).strip() / ("lang" * 12)
+    deep = ("Klinik für Radiologie – 放射線科 " * 3).strip() + "/" + "lang" * 12
+    folder, temporary = tmp_path / "installation" / deep, tmp_path / "temporary" / deep
     folder.mkdir(parents=True)
+    temporary.mkdir(parents=True)
     ignore = shutil.ignore_patterns("__pycache__", "Screenshots")
     for name in ("BreastCMSLLib", "Resources"):
         shutil.copytree(ROOT / name, folder / name, ignore=ignore)
@@ -548,20 +676,23 @@ def test_real_analysis_from_a_read_only_install_with_a_long_non_ascii_path(panel
     for path in locked:
         path.chmod(0o555 if path.is_dir() else 0o444)
     monkeypatch.setattr(child_process, "libraryRoot", lambda: folder)
+    monkeypatch.setattr(slicer.app, "temporaryPath", str(temporary))
     try:
         before = sorted(folder.rglob("*"))
-        result = panel_analysis(panel)
+        small_exam(("Voruntersuchung pre", "später 1", "später 2", "später 3 – 放射線"))
+        panel.logic.childCommand = None
+        panel.settle()
+        panel.click(panel.ui.analyzeButton)
+        panel.until(lambda: not panel.logic.running, seconds=250)
+        assert panel.widget.results.result is not None, panel.ui.statusLabel.text
         assert sorted(folder.rglob("*")) == before, "nothing is written into the installation"
+        assert not list(temporary.iterdir()), "temporary files are gone"
+        panel.widget.results.writeReport()
+        panel.widget.results.cleanup()
     finally:
         for path in locked:
             path.chmod(0o755 if path.is_dir() else 0o644)
-    assert result["model"]["sha256"]
-
-
-def panel_analysis(panel):
-    nodes = small_exam(("Voruntersuchung", "später 1", "später 2", "später 3"))
-    panel.logic.childCommand = None
-    return panel.logic.analyze(nodes, kind="phases", keepOrder=True, device="cpu")
+    assert panel.widget.results.result["phases"][3]["name"] == "später 3 – 放射線"
 
 
 def test_the_child_ends_when_slicer_is_killed(tmp_path):
@@ -605,7 +736,8 @@ def test_the_example_of_the_docs_runs(panel, exam, monkeypatch, capsys):
     monkeypatch.setattr(slicer.util, "getModuleLogic", lambda name: panel.logic)
     exec(compile(code, "docs/scripting.md", "exec"), {})
     said = capsys.readouterr().out
-    assert "3 volumes: dyn pre … dyn 2nd pass" in said and "0.93" in said and "COAMxCAM ['COAMxCAM', 'CAM']" in said
+    assert "3 volumes: dyn pre … dyn 2nd pass" in said and "0.93" in said and "Lesion map ['LESION', 'COAMxCAM', 'COAM', 'CAM']" in said
+    assert "12.4 plateau 27" in said, "size, type of the mean curve, voxels of the outline"
     assert not panel.results("vtkMRMLScalarVolumeNode")
 
 
@@ -619,7 +751,6 @@ def test_pictures_named_in_the_docs_exist():
 
 def test_leftovers_of_a_killed_slicer_are_removed(panel, exam):
     import slicer
-    from BreastCMSLDesktop import analysis
 
     ended = subprocess.Popen([sys.executable, "-c", ""])
     ended.wait()

@@ -94,6 +94,38 @@ def test_packages_from_a_folder_use_no_network(panel, monkeypatch, tmp_path):
     assert "Installed: torch, safetensors>=0.4" in panel.ui.statusLabel.text
 
 
+def test_a_package_from_a_folder_is_really_installed_by_pip_without_network(panel, monkeypatch, tmp_path):
+    """Slicer's own pip_install and the real pip, into a folder of the test, from a wheel made here."""
+    import importlib
+    import subprocess
+    import zipfile
+
+    import slicer
+
+    wheels, target = tmp_path / "Räder und Pakete", tmp_path / "site"
+    wheels.mkdir()
+    with zipfile.ZipFile(wheels / "breastcmsl_offline_probe-1.0-py3-none-any.whl", "w") as wheel:
+        wheel.writestr("breastcmsl_offline_probe.py", "ANSWER = 42\n")
+        info = "breastcmsl_offline_probe-1.0.dist-info"
+        wheel.writestr(f"{info}/METADATA", "Metadata-Version: 2.1\nName: breastcmsl-offline-probe\nVersion: 1.0\n")
+        wheel.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        wheel.writestr(f"{info}/RECORD", "")
+
+    def run(module, arguments):  # the desktop runs PythonSlicer here
+        command = [sys.executable, "-m", module, *arguments, "--target", str(target), "--no-warn-script-location"]
+        subprocess.run(command, check=True, capture_output=True, env={"PIP_DISABLE_PIP_VERSION_CHECK": "1", "PATH": ""})
+
+    monkeypatch.setattr(slicer.util, "_executePythonModule", run)
+    monkeypatch.setattr(dependencies, "requirements", lambda: ["breastcmsl-offline-probe>=1.0"])
+    monkeypatch.setattr(dependencies, "chooseFolder", lambda parent: str(wheels))
+    monkeypatch.syspath_prepend(str(target))
+    panel.click(panel.ui.installButton)
+    assert "Installed: breastcmsl-offline-probe" in panel.ui.statusLabel.text, panel.ui.statusLabel.text
+    assert importlib.import_module("breastcmsl_offline_probe").ANSWER == 42
+    panel.click(panel.ui.installButton)
+    assert "Everything the analysis needs is installed" in panel.ui.statusLabel.text
+
+
 def test_requirements_are_importable_here():
     names = {dependencies.IMPORT_NAMES.get(r.split(">")[0], r.split(">")[0]) for r in dependencies.requirements()}
     assert {"scipy", "safetensors"} <= names
@@ -344,3 +376,107 @@ def test_import_time_can_be_measured():
     script = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(script)
     assert Path(script.MODULE).is_file() and script.LIMIT_MS == 50
+
+
+# Multivolumes
+
+
+def test_a_multivolume_is_an_exam(panel, monkeypatch):
+    """slicer-core has no multivolume node: a volume with one component for each frame and the attributes of one stands in."""
+    import numpy as np
+    import slicer
+    from module_case import AFFINE
+
+    from BreastCMSLLib.scene import results, sources
+    from BreastCMSLLib.scene.transforms import to_vtk
+
+    class MultiVolume(slicer.vtkMRMLVectorVolumeNode):
+        def IsA(self, name):
+            return name == "vtkMRMLMultiVolumeNode" or super().IsA(name)
+
+        def GetClassName(self):
+            return "vtkMRMLMultiVolumeNode"
+
+        def GetNumberOfFrames(self):
+            return self.GetImageData().GetNumberOfScalarComponents()
+
+    frames = np.random.default_rng(5).integers(1, 300, (16, 20, 12, 4)).astype(np.int16)  # i, j, k, frame
+    node = MultiVolume()
+    node.SetName("dyn all")
+    image = results._image(frames[..., 0])
+    from vtk.util.numpy_support import numpy_to_vtk
+
+    image.GetPointData().SetScalars(numpy_to_vtk(frames.reshape(-1, 4, order="F"), deep=True))
+    node.SetAndObserveImageData(image)
+    node.SetIJKToRASMatrix(to_vtk(np.array(AFFINE, float)))
+    node.SetAttribute("MultiVolume.FrameLabels", "0,60000,120000,180000")
+    node.SetAttribute("MultiVolume.FrameIdentifyingDICOMTagUnits", "ms")
+    of_class = sources._nodes  # asks the scene, which knows C++ classes only
+    monkeypatch.setattr(sources, "_nodes", lambda scene, name: [node] if name == "vtkMRMLMultiVolumeNode" else of_class(scene, name))
+    panel.scene.AddNode(node)
+    panel.settle()
+    assert "dyn all (multivolume of 4)" in panel.ui.sourceComboBox.currentText
+    assert [row.timeS for row in panel.widget.inputs.rows] == [0, 60, 120, 180]
+    panel.analyze()
+    assert "93 %" in panel.ui.resultLabel.text, panel.ui.statusLabel.text
+    asked = panel.child()["request"]
+    assert asked["kind"] == "phases" and [d["time_s"] for d in asked["dynamics"]] == [0, 60, 120, 180]
+    shown = panel.results("vtkMRMLScalarVolumeNode")
+    subtraction = next(volume for volume in shown if volume.GetName() == "Subtraction")
+    expected = frames[..., 2].astype(int) - frames[..., 0]
+    assert np.array_equal(slicer.util.arrayFromVolume(subtraction).transpose(2, 1, 0), expected)
+
+
+# The input check in the panel
+
+
+def test_details_of_the_input_check_open_and_close(panel, exam):
+    short = panel.checked()
+    assert "details" in short and "one grid" not in short
+    panel.ui.checkLabel.linkActivated.emit("details")
+    long = panel.ui.checkLabel.text
+    assert "one grid of 16 × 20 × 12 voxels" in long and "less" in long and "Acquisition times are unknown" in long
+    panel.setTime(1, "90")
+    assert "one grid" in panel.checked(), "it stays open when the inputs change"
+    panel.ui.checkLabel.linkActivated.emit("details")
+    assert "one grid" not in panel.ui.checkLabel.text
+    assert "one grid" in panel.ui.checkLabel.toolTip and "href" not in panel.ui.checkLabel.toolTip
+
+
+@pytest.mark.parametrize(
+    ("names", "change", "says", "stops"),
+    [
+        (("dyn pre", "dyn 1", "dyn 2"), "moved", "mm away", True),
+        (("dyn 1", "dyn pre", "dyn 2"), "", "is called pre-contrast", False),
+        (("dyn pre", "dyn 1"), "", "Only two dynamic volumes", False),
+        (tuple(f"dyn {n}" for n in range(13)), "", "at most 12", True),
+        (("dyn pre", "dyn 1", "dyn 2"), "coarse", "coarse", False),
+    ],
+)
+def test_what_is_wrong_with_the_inputs_is_said_before_analyze(panel, names, change, says, stops):
+    import numpy as np
+    import slicer
+    import vtk
+    from module_case import AFFINE
+
+    affine = np.array(AFFINE, float)
+    if change == "coarse":
+        affine[:3, :3] *= 4
+    volumes = [makeVolume(name, seed, affine=affine) for seed, name in enumerate(names)]
+    from BreastCMSLDesktop import inputs
+
+    panel.settle()
+    parameters = panel.logic.getParameterNode()
+    parameters.inputsChosen = True  # as after a click: nothing is suggested any more
+    inputs.setDynamicVolumes(parameters, volumes)
+    panel.widget.inputs.refresh()
+    if change == "moved":
+        transform = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLinearTransformNode")
+        matrix = vtk.vtkMatrix4x4()
+        matrix.SetElement(0, 3, 30.0)
+        transform.SetMatrixTransformToParent(matrix)
+        volumes[1].SetAndObserveTransformNodeID(transform.GetID())
+        panel.widget.inputs.refresh()
+    text = panel.checked() + panel.ui.hintLabel.text
+    assert says in text, text
+    assert panel.ui.analyzeButton.enabled is not stops

@@ -120,3 +120,34 @@ def test_evidence_is_in_plain_lines():
     text = Page(report_html(result, {})).text
     assert "AUC 0.91 (95 % interval 0.85–0.96) on 80 exams" in text
     assert "COAM: misses the lesion's centre by 7.0 ± 10.7 mm, 91 % within 10 mm" in text and "CAM: misses" in text
+
+
+def test_the_finding_has_both_curves_and_its_probability():
+    result = case()[2]
+    mean = dict(result["kinetics"], enhancement=[100.0, 110.0, 105.0], wash_in=110.0, wash_out=-4.4, type="plateau")
+    result["finding"] = {**result["peaks"][0], "size_mm": 24.0, "volume_ml": 3.6, "depth_mm": 18.0, "probability": 0.97, "kinetics": mean}
+    page = Page(report_html(result, {}))
+    for text in ("97 %", "18 mm", "24 mm, 3.6 ml", "mean of the outline", "plateau", "−4 %", "washout", "−13 %"):
+        assert text in page.text, text
+    svg = kinetic_curve_svg(result["kinetics"], mean=mean)
+    Page(svg)
+    assert svg.count("<circle") == 8 and "brightest 4 mm" in svg
+    other_unit = kinetic_curve_svg(result["kinetics"], mean=dict(mean, unit="a.u."))
+    assert other_unit.count("<circle") == 4 and "mean" not in other_unit
+
+
+def test_out_of_range_stands_before_everything_else_and_is_said_once():
+    result = case()[2]
+    reason = "The voxels are 4 mm wide; the model was made for up to 3 mm."
+    result["out_of_range"], result["warnings"] = [{"code": "spacing", "text": reason}], [reason, "No T1 was given."]
+    text = Page(report_html(result, {})).text
+    assert text.count(reason) == 1 and text.index("do not rely on the score") < text.index("Places the map points at") < text.index("No T1")
+
+
+def test_the_first_two_pictures_stand_before_the_table_and_the_rest_on_the_second_page():
+    names = ["whole", "near", "second place", "third place"]
+    page = Page(report_html(case()[2], dict.fromkeys(names, b"\x89PNG"))).text
+    order = [
+        page.index(text) for text in ("whole", "near", "Places the map", "Further places", "second place", "third place", "Provenance")
+    ]
+    assert order == sorted(order)

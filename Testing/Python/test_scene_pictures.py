@@ -37,7 +37,7 @@ def test_sides_are_those_of_a_radiologist(affine):
     volume, centre = body(affine)
     at = centre + [-30, 20, 12]
     for name, brightest in (("axial", (0, 1)), ("coronal", (0, 1)), ("sagittal", (0, 0))):  # left breast on the right, front up or left
-        picture = pictures._slice(name, at, volume, volume.with_array(np.zeros(volume.shape, np.float32)), (0, 100), 0.4, 0.5, 200)
+        picture = pictures._slice(name, at, volume, volume.with_array(np.zeros(volume.shape, np.float32)), (0, 100), 0.4, 0.5, (240, 200))
         quarters = np.array(quadrants(picture))
         assert np.unravel_index(int(quarters.argmax()), (2, 2)) == brightest, name
 
@@ -46,15 +46,19 @@ def test_marker_is_at_the_peak_and_the_map_over_it():
     affine = flipped_oblique_affine(3)
     grey, heatmap, result = case(affine)
     made = pictures.peak_pictures(grey, heatmap, result)
-    assert len(made) == 2 and all(png.startswith(b"\x89PNG") for png in made.values())
-    assert "Peak 1 (left)" in next(iter(made))
+    assert len(made) == 3 and all(png.startswith(b"\x89PNG") for png in made.values())
+    whole, near, second = made
+    assert "Peak 1, with the COAM" in whole and "(left)" in whole and "from near, 80 mm" in near and "Peak 2" in second
+    assert list(pictures.peak_pictures(grey, heatmap, result, first=1)) == [near, second]
+    low = pictures.peak_pictures(grey, heatmap, {**result, "map_meaningful": False})
+    assert len(low) == 1 and "not meaningful" in next(iter(low))
     ras = np.array(result["peaks"][0]["ras_mm"])
-    picture = pictures._slice("axial", ras, grey, heatmap, (0, 130), 0.4, 0.5, 240)
+    picture = pictures._slice("axial", ras, grey, heatmap, (0, 130), 0.4, 0.5, (260, 240))
     rows, columns = np.nonzero((picture == pictures._MARKER).all(2))
     row, column = int(rows.mean().round()), int(columns.mean().round())
     warm = picture[row - 2 : row + 3, column - 2 : column + 3].reshape(-1, 3).astype(int)
     assert (warm[:, 0] > warm[:, 2] + 20).mean() > 0.8, "the map's colours lie under the marker's free middle"
-    bare = pictures._slice("axial", ras, grey, heatmap, (0, 130), 1.1, 0.5, 240)
+    bare = pictures._slice("axial", ras, grey, heatmap, (0, 130), 1.1, 0.5, (260, 240))
     middle = bare[row - 2 : row + 3, column - 2 : column + 3].astype(int)
     assert np.ptp(middle, axis=2).max() < 3, "nothing is drawn below the threshold"
 
@@ -66,3 +70,19 @@ def test_sampling_is_exact_at_voxels_and_zero_outside():
     points = index @ affine[:3, :3].T + affine[:3, 3]
     assert np.allclose(pictures._sample(volume, points), volume.array[tuple(index.T)])
     assert pictures._sample(volume, points[:1] + 1000) == 0
+
+
+def test_a_picture_from_near_is_centred_to_scale_and_shows_the_outline():
+    volume, _ = body()
+    labels = np.zeros(volume.shape, np.uint8)
+    labels[15:25, 10:20, 8:12] = 1  # 20 mm wide in R and A
+    at = np.array([39.0, 29.0, 19.0])  # the middle of those voxels
+    outlines = volume.with_array(labels)
+    heat = volume.with_array(np.zeros(volume.shape, np.float32))
+    picture = pictures._slice("axial", at, volume, heat, (0, 100), 2.0, 0.0, (400, 300), outlines=outlines, marked=False, near=True)
+    rows, columns = np.nonzero((picture == pictures._MARKER).all(2))
+    per_pixel = pictures.NEAR_MM / 400
+    assert np.ptp(columns) * per_pixel == pytest.approx(20, abs=1) and np.ptp(rows) * per_pixel == pytest.approx(20, abs=1)
+    assert (rows.max() + rows.min()) / 2 == pytest.approx(149.5, abs=3) and (columns.max() + columns.min()) / 2 == pytest.approx(
+        199.5, abs=3
+    )

@@ -334,6 +334,14 @@ def test_curves_are_in_seconds_and_follow_the_chosen_peak(scene):
     assert results.show_curve(nodes, result, 1)
     assert nodes.curve.GetYColumnName() == "Peak 2" and "persistent" in nodes.chart.GetTitle()
     assert not results.show_curve(nodes, result, 4)
+    assert nodes.mean is None
+    finding = {**result["peaks"][0], "kinetics": dict(result["kinetics"], enhancement=[100.0, 110.0, 90.0])}
+    found = results.write_results(scene, {**result, "finding": finding}, heatmap)
+    mean = found.curves.GetTable().GetColumnByName(results.MEAN_CURVE)
+    assert [mean.GetValue(n) for n in range(4)] == [0, 100, 110, 90] and found.chart.GetNumberOfPlotSeriesNodes() == 2
+    assert results.find_results(scene, EXAM_ID).mean is found.mean
+    assert results.show_curve(found, result, 1) and found.chart.GetNumberOfPlotSeriesNodes() == 1
+    assert results.show_curve(found, result, 0) and found.chart.GetNumberOfPlotSeriesNodes() == 2
     bare = case(kinetics=None, exam_id="bare")[2]
     assert results.write_results(scene, bare, heatmap).chart is None
 
@@ -375,9 +383,8 @@ def test_outlines_are_segments_the_findings_on_show(scene, tmp_path):
     display = nodes.outline.GetDisplayNode()
     shown = lambda: [n for n in (1, 2) if display.GetVisibility() and display.GetSegmentVisibility(f"Peak_{n}")]  # noqa: E731
     assert shown() == [1]
-    assert results.show_outline(nodes, result, 1) and shown() == [2]
-    assert results.show_outline(nodes, result, 0) and shown() == [1]
-    assert not results.show_outline(nodes, result, 0) and shown() == []
+    assert results.show_outline(nodes, result, 1) and shown() == [2] and results.outline_shown(nodes, result)
+    assert not results.show_outline(nodes, result, None) and shown() == [] and not results.outline_shown(nodes, result)
     assert results.show_outline(nodes, result, 0) and shown() == [1]
     bundle.save_scene(scene, tmp_path / "outlined.mrb")
     bundle.load_scene(tmp_path / "outlined.mrb", scene)
@@ -386,8 +393,7 @@ def test_outlines_are_segments_the_findings_on_show(scene, tmp_path):
     second = results.write_results(scene, result, heatmap, outlines=labels)
     assert scene.GetNumberOfNodesByClass("vtkMRMLSegmentationNode") == 1 and second.outline is not again.outline
     plain = {**result, "peaks": [{k: v for k, v in peak.items() if k != "outline"} for peak in result["peaks"]]}
-    with pytest.raises(InputError, match="no outline"):
-        results.show_outline(second, plain, 0)
+    assert not results.show_outline(second, plain, 0), "a peak without an outline shows none"
     assert results.write_results(scene, plain, heatmap).outline is None, "the earlier outline goes with the earlier results"
     results.remove_results(scene, EXAM_ID)
     assert not {i for i in data_ids(scene) - before if "Segment" in i}
