@@ -24,13 +24,14 @@ endif
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help setup system moved demo train-smoke faults screenshots test lint clean distclean
+.PHONY: help setup system moved demo train-smoke faults benchmark screenshots test lint clean distclean
 
 help:
 	@echo "make demo       make a simulated breast MRI exam and analyse it; results in demo/result"
 	@echo "make test       check the style and run all tests"
 	@echo "make train-smoke  simulate, preprocess, train, evaluate and export a tiny model: the whole path in about a minute"
 	@echo "make faults     10,000 bad inputs and 200 kills; counts in faults.json (an hour or two)"
+	@echo "make benchmark  how fast each part is, beside the usual stack; table and benchmark.json (ten minutes)"
 	@echo "make screenshots  renew the pictures in Resources/Screenshots"
 	@echo "make lint       check the style only"
 	@echo "make setup      only set up the virtual environment in $(VENV)"
@@ -72,6 +73,11 @@ faults: $(STAMP)
 	$(BIN)/python -m pip install --disable-pip-version-check --no-build-isolation -c constraints.txt -e ".[faults]"
 	$(BIN)/python -m Testing.faults --count 10000 --workers 2 --output faults.json
 	QT_QPA_PLATFORM=offscreen $(BIN)/python -m Testing.faults.kills --count 200 --output faults.json
+
+benchmark: $(STAMP)
+	$(BIN)/python -m pip install --disable-pip-version-check --no-build-isolation -c constraints.txt \
+		$(if $(TORCH_INDEX),--extra-index-url "$(TORCH_INDEX)") -e ".[benchmark]"
+	$(BIN)/python -m Testing.benchmark --output benchmark.json
 
 screenshots: demo
 	QT_QPA_PLATFORM=offscreen $(BIN)/python scripts/screenshots.py
