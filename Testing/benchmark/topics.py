@@ -153,7 +153,7 @@ def network(options: Options) -> Rows:
     if MONAI:
         made = baseline.network(bundle.network.settings.width)
         input_ = batch.permute(0, 1, 4, 3, 2).contiguous()
-        theirs = interleaved(lambda: baseline.forward(made, input_), repeats=1 if quick else 2)[0]
+        theirs = interleaved(lambda: baseline.forward(made, input_), repeats=1)[0]
         del made, input_
     for device in _devices():
         for precision in ("bfloat16", "float32"):
@@ -163,7 +163,8 @@ def network(options: Options) -> Rows:
                 continue
             dtype = getattr(torch, precision)
             before = machine.matrix_rate(dtype, device, sizes, repeats=3)
-            mine = interleaved(partial(predictor.predict, batch[0]), repeats=3 if quick else 5)[0]
+            repeats = 5 if precision == "bfloat16" and not quick else 3
+            mine = interleaved(partial(predictor.predict, batch[0]), repeats=repeats)[0]
             rate = max(before, machine.matrix_rate(dtype, device, sizes, repeats=3))
             chosen = precision == "bfloat16"
             out.append(
@@ -171,7 +172,7 @@ def network(options: Options) -> Rows:
                     f"network, {device}, {precision}",
                     mine,
                     theirs if device == "cpu" else None,
-                    n=3 if quick else 5,
+                    n=repeats,
                     floor_ratio=mine / (work / rate),
                     gflop=work / 1e9,
                     gflop_per_s=rate / 1e9,
