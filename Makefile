@@ -24,7 +24,7 @@ endif
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help setup system moved demo train-smoke faults soak screenshots test lint clean distclean
+.PHONY: help setup system moved demo train-smoke faults soak benchmark screenshots test lint clean distclean
 
 help:
 	@echo "make demo       make a simulated breast MRI exam and analyse it; results in demo/result"
@@ -32,6 +32,7 @@ help:
 	@echo "make train-smoke  simulate, preprocess, train, evaluate and export a tiny model: the whole path in about a minute"
 	@echo "make faults     10,000 bad inputs and 200 kills; counts in faults.json (about an hour)"
 	@echo "make soak       500 analyses in one process and 100 through the module: does anything grow? (half an hour)"
+	@echo "make benchmark  how fast each part is, beside the usual stack; table and benchmark.json (ten minutes)"
 	@echo "make screenshots  renew the pictures in Resources/Screenshots"
 	@echo "make lint       check the style only"
 	@echo "make setup      only set up the virtual environment in $(VENV)"
@@ -76,6 +77,11 @@ faults: $(STAMP)
 
 soak: $(STAMP)
 	QT_QPA_PLATFORM=offscreen $(BIN)/python -m Testing.soak --output soak.json
+
+benchmark: $(STAMP)
+	$(BIN)/python -m pip install --disable-pip-version-check --no-build-isolation -c constraints.txt \
+		$(if $(TORCH_INDEX),--extra-index-url "$(TORCH_INDEX)") -e ".[benchmark]"
+	$(BIN)/python -m Testing.benchmark --output benchmark.json
 
 screenshots: demo
 	QT_QPA_PLATFORM=offscreen $(BIN)/python scripts/screenshots.py

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
+
+from .threads import for_each, parts
 
 _BLOCK = 16  # voxels of a line that one product makes
 _BATCH = 2  # slices at a time on a CPU: what they need stays in its cache
@@ -66,18 +68,23 @@ class Derivatives:
         return made[0], made[1], made[2]
 
 
-def _measures(stack: torch.Tensor, sigma: float) -> Iterator[tuple[slice, torch.Tensor, torch.Tensor, torch.Tensor]]:
-    """For a few slices at a time: which, half the trace of the Hessian, half the difference of its eigenvalues squared, and
-    its norm squared.
+def _measures(stack: torch.Tensor, sigma: float, use: Callable[[slice, torch.Tensor, torch.Tensor, torch.Tensor], None]) -> None:
+    """Give ``use``, for a few slices at a time, which they are, and of their Hessians half the trace, half the difference of the
+    eigenvalues squared, and the norm squared.
     """
     derivatives = Derivatives(sigma, stack.device)
-    batch = _BATCH if stack.device.type == "cpu" else 32
-    for start in range(0, len(stack), batch):
-        part = slice(start, min(start + batch, len(stack)))
+
+    def work(part: slice) -> None:
         along_rows, mixed, along_columns = derivatives(stack[part])
         mean = (along_rows + along_columns) * 0.5
         half = along_columns.sub(mean).square_().addcmul_(mixed, mixed)
-        yield part, mean, half, (mean.square() + half).mul_(2.0)
+        use(part, mean, half, (mean.square() + half).mul_(2.0))
+
+    if stack.device.type == "cpu":
+        for_each(work, parts(len(stack), _BATCH))
+    else:
+        for part in parts(len(stack), 32):
+            work(part)
 
 
 def _ratio(mean: torch.Tensor, half: torch.Tensor) -> torch.Tensor:
@@ -109,11 +116,21 @@ def ridgeness(
     best = torch.zeros_like(stack)
     for sigma in sigmas:
         ratio, norm = torch.empty_like(best), torch.empty_like(best)
-        for part, mean, half, squared in _measures(stack, sigma):
+
+        def keep(part, mean, half, squared, ratio=ratio, norm=norm) -> None:
             ratio[part], norm[part] = _ratio(mean, half), squared
+
+        _measures(stack, sigma, keep)
         c2 = (float(norm.max()) / 4 if structure is None else structure**2) or 1.0
         best = torch.maximum(best, torch.exp(ratio / (-2 * beta**2)) * (1 - torch.exp(norm / (-2 * c2))))
     return best
+
+
+def structure(slices: np.ndarray | torch.Tensor, sigma: float) -> float:
+    """Frangi's c at one scale as ``ridgeness`` takes it: half of the stack's largest Hessian norm, its largest value being 1."""
+    norms: list[float] = []
+    _measures(_scaled(slices), sigma, lambda part, mean, half, squared: norms.append(float(squared.max())))
+    return max(norms) ** 0.5 / 2
 
 
 def ridges(slices: np.ndarray | torch.Tensor, threshold: float, sigmas: Sequence[float] = (1.0, 2.0), beta: float = 0.5) -> np.ndarray:
@@ -126,13 +143,16 @@ def ridges(slices: np.ndarray | torch.Tensor, threshold: float, sigmas: Sequence
     flat = found.view(-1)
     least = -0.5 * math.log1p(-threshold)  # of norm / largest norm, since c² is a quarter of that
     for sigma in sigmas:
-        largest, kept = 0.0, []
-        for part, mean, half, squared in _measures(stack, sigma):
-            largest = max(largest, float(squared.max()))
-            place = (squared > least * largest).view(-1).nonzero()[:, 0]
+        norms, kept = [0.0], []
+
+        def keep(part, mean, half, squared, norms=norms, kept=kept) -> None:
+            norms.append(float(squared.max()))
+            place = (squared > least * max(norms)).view(-1).nonzero()[:, 0]  # too many while larger norms are still to come
             values = [values.reshape(-1)[place] for values in (squared, mean, half)]
             kept.append((place + part.start * stack[0].numel(), *values))
-        c2 = largest / 4 or 1.0
+
+        _measures(stack, sigma, keep)
+        c2 = max(norms) / 4 or 1.0
         for place, squared, mean, half in kept:
             measure = torch.exp(_ratio(mean, half) / (-2 * beta**2)) * (1 - torch.exp(squared / (-2 * c2)))
             flat[place[measure > threshold]] = True

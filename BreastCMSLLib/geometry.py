@@ -222,6 +222,8 @@ def _parallel_axes(volume: Volume, shape: tuple[int, int, int], affine: np.ndarr
 def _resample_along_axes(volume: Volume, lines: list[_Line], outside: float, out: np.ndarray) -> None:
     import torch
 
+    from .threads import for_each, parts
+
     if any((line.start, line.stop) != (0, count) for line, count in zip(lines, out.shape)):
         out[...] = outside
     if any(line.start == line.stop for line in lines):
@@ -245,11 +247,11 @@ def _resample_along_axes(volume: Volume, lines: list[_Line], outside: float, out
 
     lower, upper, share = both(slow)
     rest = both(middle), both(fast)
-    for start in range(0, len(lower), _PLANES):
-        part = slice(start, start + _PLANES)
+
+    def work(part: slice) -> None:
         needed = int(min(lower[part].min(), upper[part].min())), int(max(lower[part].max(), upper[part].max())) + 1
-        planes = np.ascontiguousarray(source[needed[0] : needed[1]])
-        values = torch.from_numpy(planes).float()
+        values = torch.from_numpy(np.ascontiguousarray(source[needed[0] : needed[1]])).float()
         values = along(values, 0, lower[part] - needed[0], upper[part] - needed[0], None if share is None else share[part])
-        values = along(along(values, 1, *rest[0]), 2, *rest[1])
-        target[part] = values
+        target[part] = along(along(values, 1, *rest[0]), 2, *rest[1])
+
+    for_each(work, parts(len(lower), _PLANES))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -77,6 +78,9 @@ def analyze(
         reading = read(predictor, made.array, made.inside, made.affine, signal)
     malignant = reading.probability >= bundle.threshold
     report("map", 0.0)
+    beside = ThreadPoolExecutor(1)  # for what asks neither the network nor its map; most of all these steps use one core
+    unlike = beside.submit(out_of_range, exam, made)
+    beside.shutdown(wait=False)
     with watch.stage("map"):
         heat = heat_of(map_name, reading, bundle.network.settings, signal, made.inside, made.affine)
         peaks = places_of(map_name, heat, reading, signal, made.inside, made.affine)
@@ -93,7 +97,7 @@ def analyze(
         kinetics = curve_at(exam, peaks[0].ras_mm)
         listed = [_peak_record(peak, made, bundle.contract.mask.skin_mm) for peak in peaks]
         outlines = _outline(exam, made, listed) if malignant else None
-        reasons = out_of_range(exam, made)
+        reasons = unlike.result()
     result = {
         "schema_version": SCHEMA_VERSION,
         "kind": "breastcmsl.result",

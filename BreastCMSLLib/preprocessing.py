@@ -166,7 +166,7 @@ def preprocess(exam: Exam, contract: InputContract | None = None, progress: Call
     return ModelInput(stack, grid, inside, scale, mask.middle - float(start[0]), source, mask.volume_ml, tuple(warnings))
 
 
-_SLAB = 2  # indices i worked on at a time: what belongs to them stays in the cache
+_SLAB = 4  # indices i worked on at a time: what belongs to them stays in the cache
 
 
 def _resampled(volume: Volume, grid: np.ndarray, out: np.ndarray, offset: float = 0.0) -> np.ndarray:
@@ -185,19 +185,23 @@ def _subtract(stack: np.ndarray, posts: np.ndarray, mix: np.ndarray | None, befo
     """
     import torch
 
+    from .threads import for_each, parts
+
     wanted = torch.from_numpy(stack)
     given = torch.from_numpy(posts)
     pre = None if before is None else torch.from_numpy(before)
     shares = None if mix is None else torch.from_numpy(mix.astype(np.float32))
     means = torch.empty(inside.shape)
-    for start in range(0, len(inside), _SLAB):
-        part = slice(start, start + _SLAB)
+
+    def work(part: slice) -> None:
         values = given[:, part]
         if pre is not None:
             values.sub_(pre[part])  # first, so that phases without enhancement give zeros, not what rounding leaves
         if shares is not None:
             values = wanted[:, part].copy_((shares @ values.flatten(1)).view(-1, *values.shape[1:]))
         torch.mean(values, 0, out=means[part])
+
+    for_each(work, parts(len(inside), _SLAB))
     return means.numpy()[inside]
 
 
@@ -205,10 +209,14 @@ def _scale(stack: np.ndarray, factor: float, clip: tuple[float, float], weights:
     """Scale, clip and weight every phase, in place."""
     import torch
 
+    from .threads import for_each, parts
+
     whole, shares = torch.from_numpy(stack), torch.from_numpy(weights)
-    for start in range(0, whole.shape[1], _SLAB):
-        part = slice(start, start + _SLAB)
+
+    def work(part: slice) -> None:
         whole[:, part].mul_(float(np.float32(factor))).clamp_(*clip).mul_(shares[part])
+
+    for_each(work, parts(whole.shape[1], _SLAB))
 
 
 def _mask_image(exam: Exam, size: tuple[int, int, int], affine: np.ndarray, warnings: list[str]) -> tuple[Volume, str]:

@@ -213,7 +213,7 @@ def _networks(
     unknown = sorted(set(tensors) - set(wanted))
     if unknown:
         raise ValueError(f"there are weights {unknown[0]} too many")
-    state = {name: tensors[name].to(tensor.dtype).clone() for name, tensor in wanted.items()}
+    state = {name: tensors[name].to(tensor.dtype, copy=True) for name, tensor in wanted.items()}
     bad = [name for name, tensor in state.items() if not torch.isfinite(tensor).all()]
     if bad:
         raise ValueError(f"the weights {bad[0]} are not finite")

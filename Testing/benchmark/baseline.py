@@ -53,8 +53,8 @@ def resample(array: np.ndarray, factors: np.ndarray) -> np.ndarray:
     return ndimage.zoom(array, factors, order=1)
 
 
-def edges(image: np.ndarray, gammas: tuple[float | None, ...] = (None,) * len(SIGMAS), both: bool = True) -> np.ndarray:
-    """Frangi's measure of each slice [k, j, i], the largest over scales.
+def edges(image: np.ndarray, gammas: tuple[float | None, ...] = (None,), both: bool = True, sigmas: tuple = SIGMAS) -> np.ndarray:
+    """Frangi's measure of each slice [k, j, i], the largest over scales (sigmas, in voxels).
 
     gammas: for each scale; None takes scikit-image's own, half of the slice's largest Hessian norm. both: bright and dark
     ridges, as ours; else bright ones only.
@@ -62,22 +62,22 @@ def edges(image: np.ndarray, gammas: tuple[float | None, ...] = (None,) * len(SI
     from skimage.filters import frangi
 
     out = np.zeros(image.shape, np.float32)
-    groups = [(SIGMAS, None)] if gammas[0] is None else [((sigma,), gamma) for sigma, gamma in zip(SIGMAS, gammas)]
+    groups = [(sigmas, None)] if gammas[0] is None else [((sigma,), gamma) for sigma, gamma in zip(sigmas, gammas)]
     for k, plane in enumerate(image):
-        for sigmas, gamma in groups:
+        for scales, gamma in groups:
             for black in (False, True) if both else (False,):
-                np.maximum(out[k], frangi(plane, sigmas=sigmas, gamma=gamma, black_ridges=black, mode="nearest"), out=out[k])
+                np.maximum(out[k], frangi(plane, sigmas=scales, gamma=gamma, black_ridges=black, mode="nearest"), out=out[k])
     return out
 
 
-def mask(image: np.ndarray, spacing_mm: float = 1.1) -> np.ndarray:
-    """Breast mask (0–1) of a volume [k, j, i]: edges, small ones dropped, filled slice by slice, smoothed."""
+def mask(image: np.ndarray, spacing_mm: float = 1.1, both: bool = True) -> np.ndarray:
+    """Breast mask (0–1) of a volume [k, j, i]: edges, small ones dropped, filled slice by slice, smoothed. both: as in ``edges``."""
     from scipy import ndimage
-    from skimage.morphology import remove_small_objects
 
     compressed = np.sqrt(np.clip(image, 0, np.percentile(image, 99.5)))
-    found = edges(compressed / max(1e-6, float(compressed.max()))) > 0.12
-    found = remove_small_objects(found, max_size=round(1500 / spacing_mm**3), connectivity=3)
+    found = edges(compressed / max(1e-6, float(compressed.max())), both=both) > 0.12
+    labels, _ = ndimage.label(found, ndimage.generate_binary_structure(3, 3))
+    found &= (np.bincount(labels.ravel()) * spacing_mm**3 > 1500)[labels]
     filled = np.stack([ndimage.binary_fill_holes(plane) for plane in found])
     return ndimage.gaussian_filter(filled.astype(np.float32), 1.6 / spacing_mm)
 

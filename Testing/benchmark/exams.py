@@ -42,35 +42,52 @@ def random_network(chosen):
 
 
 def prepare(options: dict[str, Any]) -> list[dict[str, Any]]:
-    """Write the simulated exam (NRRD files) and the model bundle into ``options["folder"]``; the seconds a simulation takes."""
-    import SimpleITK as sitk
+    """Write what the other topics read into ``options["folder"]``; the seconds a simulation takes.
 
-    from BreastCMSLLib.geometry import to_sitk
+    exam/, exam-2.2/, exam-4.4/: a simulated exam as NRRD files, by voxel size in mm (quick: at 4.4 only). paper.json: a
+    full-width model for the paper's input; paper-2.2.json, paper-4.4.json: the same for coarser ones; small.json: the
+    shipped architecture at 4.4 mm.
+    """
+    from BreastCMSLLib.network import NetworkSettings
     from BreastCMSLLib.weights import save_bundle
-    from training.simulation.exam import simulate
+    from training.cache import contract_at
 
     from .measure import row
 
     quick, folder = options["quick"], Path(options["folder"])
+    sizes = {"exam": 4.4} if quick else {"exam": 1.1, "exam-2.2": 2.2, "exam-4.4": 4.4}
+    rows = [_exam(folder / name, voxel, row) for name, voxel in sizes.items()]
+    chosen = random_network(settings(quick))
+    models = {"paper": (chosen, contract(quick)), "small": (random_network(NetworkSettings(width=4)), contract_at(4.4))}
+    if not quick:
+        models |= {f"paper-{voxel}": (chosen, contract_at(voxel)) for voxel in (2.2, 4.4)}
+    for name, (network, input_) in models.items():
+        save_bundle(
+            folder,
+            name,
+            network,
+            input_,
+            threshold=0.5,
+            description="Random weights, to measure speed.",
+            training_data="nothing",
+            evidence={},
+        )
+    return rows
+
+
+def _exam(folder: Path, voxel: float, row) -> dict[str, Any]:
+    import SimpleITK as sitk
+
+    from BreastCMSLLib.geometry import to_sitk
+    from training.simulation.exam import simulate
+
     start = time.perf_counter()
-    voxel = 4.4 if quick else 1.1
     made = simulate(SEED, True, voxel_mm=voxel, with_t1=True)
     seconds = time.perf_counter() - start
-    exam = folder / "exam"
-    exam.mkdir(parents=True)
+    folder.mkdir(parents=True)
     for number, phase in enumerate([made.exam.pre, *made.exam.post]):
-        sitk.WriteImage(to_sitk(phase.volume), str(exam / f"dynamic_{number}.nrrd"), True)
-    sitk.WriteImage(to_sitk(made.exam.t1.volume), str(exam / "t1.nrrd"), True)
-    save_bundle(
-        folder,
-        "paper",
-        random_network(settings(quick)),
-        contract(quick),
-        threshold=0.5,
-        description="Random weights, to measure speed.",
-        training_data="nothing",
-        evidence={},
-    )
+        sitk.WriteImage(to_sitk(phase.volume), str(folder / f"dynamic_{number}.nrrd"), True)
+    sitk.WriteImage(to_sitk(made.exam.t1.volume), str(folder / "t1.nrrd"), True)
     size = "×".join(map(str, made.exam.grid.shape))
     note = f"one exam, {size}, {len(made.exam.post)} phases, T1"
-    return [row(f"simulation, {voxel} mm", seconds, n=1, exams_per_s=1 / seconds, note=note)]
+    return row(f"simulation, {voxel} mm", seconds, n=1, exams_per_s=1 / seconds, note=note)

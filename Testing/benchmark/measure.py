@@ -85,6 +85,15 @@ def _wait(child: subprocess.Popen, limit_s: float):
         time.sleep(pause)
 
 
+def memory_mb() -> float | None:
+    """Resident memory of this process now, in MB; None where the system does not tell (all but Linux)."""
+    try:
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+    except (OSError, ValueError):
+        return None
+    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+
 def worker(name: str, options: dict[str, Any]) -> list[dict[str, Any]]:
     """The rows of a topic (see ``topics.WORKERS``), measured in a process of its own; its peak memory where a row has none."""
     with tempfile.TemporaryDirectory(prefix="breastcmsl-benchmark-") as folder:

@@ -1,0 +1,59 @@
+"""What reading and training on many exams costs: from the measured rows, and from assumptions that are stated."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+SCANS = 10_290  # the training exams of Luo et al. 2019
+EPOCHS = 80  # of the recipe ``paper``
+NIGHT_H = 10.0
+# a data-centre GPU: sustained rate of bfloat16 convolutions and of the CPU cores that feed it. Assumed, not measured here.
+GPU_TFLOPS = 200.0
+GPU_CORES = 16
+NODES = 8  # of a cluster, each with such a GPU
+EFFICIENCY = 0.9  # of training over the nodes of a cluster. Assumed.
+BYTES = 12e6  # of a preprocessed exam in the cache: half precision, inside the mask only
+
+ASSUMED = (
+    f"GPU: {GPU_TFLOPS:.0f} TFLOP/s sustained in bfloat16 and {GPU_CORES} cores like those measured (assumed, no GPU was measured)",
+    f"cluster: {NODES} such machines, {100 * EFFICIENCY:.0f} % efficient together (assumed)",
+    f"training: {EPOCHS} epochs of the recipe `paper`, every exam once an epoch; validation not counted",
+)
+
+
+def cost(rows: Sequence[dict[str, Any]], cores: int, scans: int = SCANS) -> list[dict[str, Any]]:
+    """Hours for each kind of work on the machine measured, with one GPU and on a cluster; [] when a row it needs is missing.
+
+    rows: of ``benchmark.json``. cores: of the machine measured.
+    """
+    by_name = {row["name"]: row for row in rows}
+    step = by_name.get("training step, paper, cpu, bfloat16")
+    made = by_name.get("preprocessing, 1.1 mm")
+    whole = by_name.get("Analyze, NRRD")
+    forward = by_name.get("network, cpu, bfloat16")
+    measured_gpu = by_name.get("training step, paper, cuda, bfloat16")
+    if not all(entry and entry.get("ours_s") for entry in (step, made, whole, forward)):
+        return []
+    gpu_step = measured_gpu["ours_s"] if measured_gpu else step["gflop"] / (1000 * GPU_TFLOPS)
+    gpu_read = forward["gflop"] / (1000 * GPU_TFLOPS)
+    faster = GPU_CORES / cores  # preprocessing runs exam by exam on all cores
+    hours = scans / 3600
+    prepare, train = made["ours_s"] * hours, EPOCHS * hours
+    read = whole["ours_s"] * hours
+    # on a GPU the cores prepare the next exams while the network reads: the slower of the two counts
+    read_gpu = max((whole["ours_s"] - forward["ours_s"]) * hours / faster, gpu_read * hours)
+    together = NODES * EFFICIENCY
+    table = [
+        ("preprocess all exams once", prepare, prepare / faster, prepare / faster / NODES),
+        (f"train {EPOCHS} epochs, full width, 1.1 mm", step["ours_s"] * train, gpu_step * train, gpu_step * train / together),
+        ("read all exams once (Analyze)", read, read_gpu, read_gpu / NODES),
+    ]
+    return [{"work": work, "laptop_h": laptop, "gpu_h": gpu, "cluster_h": cluster} for work, laptop, gpu, cluster in table]
+
+
+def duration(hours: float) -> str:
+    """For people: minutes, hours or days."""
+    if hours < 1:
+        return f"{60 * hours:.1f} min"
+    return f"{hours:.1f} h" if hours < 48 else f"{hours / 24:,.0f} days"
