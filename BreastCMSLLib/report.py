@@ -277,8 +277,21 @@ def _finding(result: Mapping) -> str:
     if finding.get("depth_mm") is not None:
         pairs.append(("Depth from the skin", f"{float(finding['depth_mm']):.0f} mm"))
     pairs.append(("Diameter, volume", size_text(finding) or "not measured: nothing stands out there"))
+    if reasons := reasons_text(finding):
+        pairs.append(("Why this place", reasons))
     curves = [("brightest 4 mm", peak_curve(result)), ("mean of the outline", finding.get("kinetics"))]
     return f"<section><h2>Finding</h2>{_pairs(pairs)}{_curve_table(curves)}</section>"
+
+
+def reasons_text(record: Mapping) -> str:
+    """What speaks for and against a place, the strongest first: "for: curve and wash-out, brightness; against: size and shape"; "" if unknown.
+
+    Groups that move the place's logit by less than 0.5 are left out.
+    """
+    reasons = record.get("reasons") or {}
+    sides = [("for", [what for what, share in reasons.items() if share >= 0.5])]
+    sides.append(("against", [what for what, share in reasons.items() if share <= -0.5]))
+    return "; ".join(f"{side}: {', '.join(what)}" for side, what in sides if what)
 
 
 def _curve_table(curves: Iterable[tuple[str, Mapping | None]]) -> str:

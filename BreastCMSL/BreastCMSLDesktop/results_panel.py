@@ -292,7 +292,7 @@ class ResultsPanel:
 
 def resultHtml(result):
     """The score, what it means at the model's threshold, and whether the map may be read."""
-    from BreastCMSLLib.report import finding_text, percent
+    from BreastCMSLLib.report import finding_text, percent, reasons_text
 
     colour = "#c62828" if result["malignant"] else "#2e7d32"
     verdict = _("suspicious") if result["malignant"] else _("not suspicious")
@@ -307,6 +307,8 @@ def resultHtml(result):
         lines.append(escape(_("The map is not meaningful at this score: its peaks are no findings.")))
     elif result.get("finding"):
         lines.append(escape(_("Finding: {text}").format(text=finding_text(result))))
+        if why := reasons_text(result["finding"]):
+            lines.append(escape(_("Why: {text}").format(text=why)))
     training = (result.get("model") or {}).get("training_data")
     if training:
         lines.append(f"<i>{escape(_('Model trained on {data}').format(data=training))}</i>")

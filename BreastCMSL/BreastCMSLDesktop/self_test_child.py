@@ -139,7 +139,8 @@ def result(mode, request, ras, size, affine):
     ]
     sides = ["right" if place[0] > 0 else "left" for place in ras]
     sizes = [{"outline": n, "size_mm": 12.4 / n, "volume_ml": 0.24} if malignant else {} for n in (1, 2)]
-    chances = [{"probability": p} if mode != "one-reading" else {} for p in ((0.91, 0.34) if malignant else (0.08, 0.03))]
+    why = {"curve and wash-out": 2.1, "size and shape": -0.8, "position": 0.1}
+    chances = [{"probability": p, "reasons": why} if mode != "one-reading" else {} for p in ((0.91, 0.34) if malignant else (0.08, 0.03))]
     mean = dict(curves[0], enhancement=[0.8 * value for value in curves[0]["enhancement"]], wash_in=96.0, type="plateau")
     first = {"ras_mm": ras[0], "side": sides[0], "depth_mm": 18.0, **sizes[0], **chances[0]}
     second = {"ras_mm": ras[1], "side": sides[1], "depth_mm": 31.0, **sizes[1], **chances[1]}

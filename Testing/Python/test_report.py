@@ -151,3 +151,11 @@ def test_the_first_two_pictures_stand_before_the_table_and_the_rest_on_the_secon
         page.index(text) for text in ("whole", "near", "Places the map", "Further places", "second place", "third place", "Provenance")
     ]
     assert order == sorted(order)
+
+
+def test_reasons_are_told_for_and_against_and_small_ones_left_out():
+    from BreastCMSLLib.report import reasons_text
+
+    record = {"reasons": {"curve and wash-out": 2.1, "size and shape": -0.8, "brightness": 0.6, "position": 0.4}}
+    assert reasons_text(record) == "for: curve and wash-out, brightness; against: size and shape"
+    assert reasons_text({"reasons": {"position": -0.1}}) == "" and reasons_text({}) == ""
