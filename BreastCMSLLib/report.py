@@ -284,9 +284,9 @@ def _finding(result: Mapping) -> str:
 
 
 def reasons_text(record: Mapping) -> str:
-    """What speaks for and against a place, the strongest first: "for: curve and wash-out, brightness; against: size and shape"; "" if unknown.
+    """What speaks for and against a place, the strongest first; "" if unknown.
 
-    Groups that move the place's logit by less than 0.5 are left out.
+    "for: curve and wash-out, brightness; against: size and shape". Groups that move the place's logit by less than 0.5 are left out.
     """
     reasons = record.get("reasons") or {}
     sides = [("for", [what for what, share in reasons.items() if share >= 0.5])]
