@@ -1,7 +1,7 @@
 """One piece of work after another on all of PyTorch's threads, each piece on one.
 
-For many small operations in a row this is faster than threads within each of them, and far faster on a busy machine, where
-every such operation waits for the thread that was put aside.
+For many small operations in a row: threads within each of them would wait for each other after every one, which costs most
+on a busy machine, where one of them may have been put aside.
 """
 
 from __future__ import annotations
