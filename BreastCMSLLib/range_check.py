@@ -57,14 +57,14 @@ def out_of_range(exam: Exam, made: ModelInput) -> list[Reason]:
     size = spacing * step
     reasons += _breasts(made, inside, size, made.middle / step[0])
     mean = made.array.mean(axis=0)
-    if not motion and _darkens(made.array[(slice(None), *coarse)][:, inside]):  # motion darkens as much as it brightens
-        reasons.append(Reason("order", "The breasts get darker instead of brighter: is the volume before contrast the first one?"))
-    elif _coherence(mean, made.inside, spacing, exam) < MIN_COHERENCE:
+    if _coherence(mean, made.inside, spacing, exam) < MIN_COHERENCE:
         reasons.append(
             Reason(
                 "noise", "The enhancement inside the breasts has no more structure than noise: was contrast given, are the phases right?"
             )
         )
+    elif not motion and _darkens(made.array[(slice(None), *coarse)][:, inside]):  # motion darkens as much as it brightens
+        reasons.append(Reason("order", "The breasts get darker instead of brighter: is the volume before contrast the first one?"))
     if not reasons and (volume := _implant_ml(exam, mean[coarse], inside, affine, size)) > IMPLANT_ML:
         reasons.append(
             Reason(

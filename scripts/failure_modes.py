@@ -312,15 +312,15 @@ CASES = [
         "Implants",
         "The model has seen no implants. One that differs in brightness from the fat is found and told.",
         "Do not use the score. The map may still be looked at where it lies in front of the implant.",
-        one(lambda t: with_implants(t, 0.75, "implants painted in that are brighter than the suppressed fat"), with_t1=False),
+        one(lambda t: with_implants(t, 0.3, "implants painted in that are darker than the fat"), with_t1=False),
     ),
     Case(
         "implant_like_fat",
         "Implants as bright as the fat around them",
-        "An implant is told by its brightness, which differs from that of fat. One as dark as suppressed fat looks like a breast of fat: "
+        "An implant is told by its brightness, which differs from that of fat. One as bright as the fat looks like a breast of fat: "
         "**this is not told.**",
         "Whoever knows of an implant must not use the score. Give a T1 without fat saturation, on which implants are dark.",
-        one(lambda t: with_implants(t, 0.3, "implants painted in that are as dark as the suppressed fat"), with_t1=False),
+        one(lambda t: with_implants(t, 0.75, "implants painted in that are about as bright as the fat"), with_t1=False),
     ),
     Case(
         "one_breast",
