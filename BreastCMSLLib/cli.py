@@ -138,7 +138,7 @@ def analyze_command(options: argparse.Namespace, show: Reporter) -> None:
 
     add_curves(exam, analysis.result)
     paths = write_results(exam, analysis, options.output, scene=not options.no_scene, progress=show.progress, stopwatch=watch)
-    event = {path.stem: str(path) for path in paths}
+    event = {path.name.partition(".")[0]: str(path) for path in paths}
     show.done(event, summary(analysis.result, paths))
 
 
