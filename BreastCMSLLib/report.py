@@ -278,19 +278,19 @@ def _finding(result: Mapping) -> str:
         pairs.append(("Depth from the skin", f"{float(finding['depth_mm']):.0f} mm"))
     pairs.append(("Diameter, volume", size_text(finding) or "not measured: nothing stands out there"))
     if reasons := reasons_text(finding):
-        pairs.append(("Why this place", reasons))
+        pairs.append(("What speaks", reasons))
     curves = [("brightest 4 mm", peak_curve(result)), ("mean of the outline", finding.get("kinetics"))]
     return f"<section><h2>Finding</h2>{_pairs(pairs)}{_curve_table(curves)}</section>"
 
 
 def reasons_text(record: Mapping) -> str:
-    """What speaks for and against a place, the strongest first; "" if unknown.
+    """What speaks for and against a place: "for it: curve and wash-out, brightness; against it: size and shape"; "" if unknown.
 
-    "for: curve and wash-out, brightness; against: size and shape". Groups that move the place's logit by less than 0.5 are left out.
+    The strongest first; groups that move the place's logit by less than 0.5 are left out.
     """
     reasons = record.get("reasons") or {}
-    sides = [("for", [what for what, share in reasons.items() if share >= 0.5])]
-    sides.append(("against", [what for what, share in reasons.items() if share <= -0.5]))
+    sides = [("for it", [what for what, share in reasons.items() if share >= 0.5])]
+    sides.append(("against it", [what for what, share in reasons.items() if share <= -0.5]))
     return "; ".join(f"{side}: {', '.join(what)}" for side, what in sides if what)
 
 

@@ -308,7 +308,7 @@ def resultHtml(result):
     elif result.get("finding"):
         lines.append(escape(_("Finding: {text}").format(text=finding_text(result))))
         if why := reasons_text(result["finding"]):
-            lines.append(escape(_("Why: {text}").format(text=why)))
+            lines.append(escape(_("What speaks {text}").format(text=why)))
     training = (result.get("model") or {}).get("training_data")
     if training:
         lines.append(f"<i>{escape(_('Model trained on {data}').format(data=training))}</i>")

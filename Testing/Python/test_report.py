@@ -157,5 +157,5 @@ def test_reasons_are_told_for_and_against_and_small_ones_left_out():
     from BreastCMSLLib.report import reasons_text
 
     record = {"reasons": {"curve and wash-out": 2.1, "size and shape": -0.8, "brightness": 0.6, "position": 0.4}}
-    assert reasons_text(record) == "for: curve and wash-out, brightness; against: size and shape"
+    assert reasons_text(record) == "for it: curve and wash-out, brightness; against it: size and shape"
     assert reasons_text({"reasons": {"position": -0.1}}) == "" and reasons_text({}) == ""
