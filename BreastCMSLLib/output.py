@@ -67,15 +67,19 @@ def write_results(
             with watch.stage("scene"):
                 _scene(exam, analysis, made, report)
         report("save", 0.0)
-        analysis.result["timings_s"] = {**watch.seconds, "total": round(sum(watch.seconds.values()), 3)}
+        pictures = {}
         if scene:
-            from .report import write_report
             from .scene.pictures import peak_pictures
 
             what = "the finding" if analysis.result["map_meaningful"] else "the place the map points at (not meaningful at this score)"
             title = title_of(analysis.result["map"])
             pictures = {f"Slices through {what}, with the {title}": (made / "overlay.png").read_bytes()}
-            pictures |= peak_pictures(background(exam), analysis.heatmap, analysis.result, outlines=analysis.outlines, first=1)
+            with watch.stage("pictures"):
+                pictures |= peak_pictures(background(exam), analysis.heatmap, analysis.result, outlines=analysis.outlines, first=1)
+        analysis.result["timings_s"] = {**watch.seconds, "total": round(sum(watch.seconds.values()), 3)}
+        if scene:
+            from .report import write_report
+
             write_report(made / "report.html", analysis.result, pictures)
         (made / "result.json").write_text(json.dumps(analysis.result, indent=1, allow_nan=False) + "\n", encoding="utf-8")
         names = sorted(path.name for path in made.iterdir())
