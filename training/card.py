@@ -15,8 +15,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from BreastCMSLLib.errors import BreastCMSLError, InputError  # noqa: E402
+from BreastCMSLLib.errors import InputError  # noqa: E402
 from training import metrics  # noqa: E402
+from training.command import ends_in_a_sentence  # noqa: E402
 
 # Luo et al. 2019, Table 1: 346 real exams of one hospital, 231 malignant and 115 benign by its sensitivities and specificities
 TABLE_1 = ("accuracy", "sensitivity", "specificity", "f1", "auc")
@@ -476,16 +477,13 @@ def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
     return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in rows]
 
 
+@ends_in_a_sentence
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("run", type=Path)
     o = parser.parse_args(arguments)
-    try:
-        for path in write_card(o.run):
-            print(path)
-    except BreastCMSLError as error:
-        print(error, file=sys.stderr)
-        return 2
+    for path in write_card(o.run):
+        print(path)
     return 0
 
 

@@ -18,9 +18,10 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from BreastCMSLLib.errors import BreastCMSLError, InputError  # noqa: E402
+from BreastCMSLLib.errors import InputError  # noqa: E402
 from training import card, metrics  # noqa: E402
 from training.cache import write_atomically  # noqa: E402
+from training.command import ends_in_a_sentence  # noqa: E402
 from training.evaluate import column, read_evaluation, read_predictions, tidy  # noqa: E402
 
 # settings that do not make another method: where, from which seed, on what machine, and what follows from the objective
@@ -337,6 +338,7 @@ def draw(folders: Sequence[Path], output: Path) -> list[Path]:
     return [*made, figures.save(figures.angles(shown, note), output / "angles.png")]
 
 
+@ends_in_a_sentence
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("runs", nargs="+", type=Path)
@@ -345,12 +347,8 @@ def main(arguments: list[str] | None = None) -> int:
         "--output", type=Path, required=True, help="folder for comparison.md, comparison.html, comparison.json and pictures"
     )
     o = parser.parse_args(arguments)
-    try:
-        held = compare(o.runs, o.baseline)
-        pictures = draw(o.runs, o.output)
-    except BreastCMSLError as error:
-        print(error, file=sys.stderr)
-        return 2
+    held = compare(o.runs, o.baseline)
+    pictures = draw(o.runs, o.output)
     captions = {
         "roc.png": "ROC curves, with the 95 % bands of resampled patients.",
         "angles.png": "Angles to w, first seed of each method.",

@@ -24,7 +24,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from BreastCMSLLib import attention, reading  # noqa: E402
-from BreastCMSLLib.errors import BreastCMSLError, InputError  # noqa: E402
+from BreastCMSLLib.errors import InputError  # noqa: E402
 from BreastCMSLLib.geometry import apply_affine  # noqa: E402
 from BreastCMSLLib.inference import Prediction, Predictor  # noqa: E402
 from BreastCMSLLib.localisation import early, signal_of  # noqa: E402
@@ -33,6 +33,7 @@ from BreastCMSLLib.network import BreastNet, NetworkSettings  # noqa: E402
 from BreastCMSLLib.reading import LESION_MAP, Reading  # noqa: E402
 from BreastCMSLLib.weights import DEFAULT_MODEL, load_bundle, save_bundle  # noqa: E402
 from training import cache, calibration, metrics  # noqa: E402
+from training.command import ends_in_a_sentence  # noqa: E402
 from training.runs import Run, load_run, read_rows  # noqa: E402
 
 NULL_MAP = "NORM"  # length of each cell's feature vector: what any map of the same features has to beat
@@ -484,6 +485,7 @@ def _size(size: Sequence[int]) -> str:
     return "×".join(str(n) for n in size)
 
 
+@ends_in_a_sentence
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path)
@@ -496,30 +498,26 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--precision", default="auto", choices=("auto", "float32", "bfloat16"))
     parser.add_argument("--no-figures", action="store_true", help="no figures and no model card")
     o = parser.parse_args(arguments)
-    try:
-        result = evaluate(
-            o.run,
-            cache_folder=o.cache,
-            weights=o.weights,
-            export=o.export,
-            name=o.name,
-            maps=o.maps,
-            device=o.device,
-            precision=o.precision,
-        )
-        from training import card
+    result = evaluate(
+        o.run,
+        cache_folder=o.cache,
+        weights=o.weights,
+        export=o.export,
+        name=o.name,
+        maps=o.maps,
+        device=o.device,
+        precision=o.precision,
+    )
+    from training import card
 
-        print(card.console(result))
-        if not o.no_figures:
-            from training import figures
+    print(card.console(result))
+    if not o.no_figures:
+        from training import figures
 
-            figures.draw_run(o.run, o.run / "figures", o.cache)
-            for path in card.write_card(o.run):
-                print(path)
-        print(result["bundle"]["file"])
-    except BreastCMSLError as error:
-        print(error, file=sys.stderr)
-        return 2
+        figures.draw_run(o.run, o.run / "figures", o.cache)
+        for path in card.write_card(o.run):
+            print(path)
+    print(result["bundle"]["file"])
     return 0
 
 

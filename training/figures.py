@@ -19,8 +19,9 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from BreastCMSLLib.errors import BreastCMSLError, InputError  # noqa: E402
+from BreastCMSLLib.errors import InputError  # noqa: E402
 from training import metrics  # noqa: E402
+from training.command import ends_in_a_sentence  # noqa: E402
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -594,6 +595,7 @@ def _config(folder: Path) -> dict:
         raise InputError(f"{folder} holds no config.json; choose the folder of a training run.") from error
 
 
+@ends_in_a_sentence
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("runs", nargs="+", type=Path)
@@ -602,14 +604,10 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--exams", nargs="+", default=(), help="test exams to show with their maps")
     parser.add_argument("--device", default="auto")
     o = parser.parse_args(arguments)
-    try:
-        if len(o.runs) == 1:
-            made = draw_run(o.runs[0], o.output or o.runs[0] / "figures", o.cache, o.exams, o.device)
-        else:
-            made = draw_together(o.runs, o.output or Path("figures"))
-    except BreastCMSLError as error:
-        print(error, file=sys.stderr)
-        return 2
+    if len(o.runs) == 1:
+        made = draw_run(o.runs[0], o.output or o.runs[0] / "figures", o.cache, o.exams, o.device)
+    else:
+        made = draw_together(o.runs, o.output or Path("figures"))
     for path in made:
         print(path)
     return 0

@@ -23,12 +23,13 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from BreastCMSLLib import attention, candidates, findings, localisation, measures, reading  # noqa: E402
-from BreastCMSLLib.errors import BreastCMSLError, InputError  # noqa: E402
+from BreastCMSLLib.errors import InputError  # noqa: E402
 from BreastCMSLLib.geometry import apply_affine  # noqa: E402
 from BreastCMSLLib.inference import Predictor  # noqa: E402
 from BreastCMSLLib.pipeline import MAP_THRESHOLD  # noqa: E402
 from BreastCMSLLib.reading import LESION_MAP, lesion_map, read  # noqa: E402
 from training import cache, calibration, evaluate, metrics  # noqa: E402
+from training.command import ends_in_a_sentence  # noqa: E402
 
 EARLY = slice(0, 2)  # the first third of the dynamic phases
 COUNT = 6  # candidates of a map, and as many are erased
@@ -467,6 +468,7 @@ def _now() -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
 
 
+@ends_in_a_sentence
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path)
@@ -478,21 +480,17 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--precision", default="auto", choices=("auto", "float32", "bfloat16"))
     parser.add_argument("--output", type=Path, required=True)
     o = parser.parse_args(arguments)
-    try:
-        compare(
-            o.run,
-            o.output,
-            cache_folder=o.cache,
-            split=o.split,
-            limit=o.limit,
-            choice=o.choice,
-            weights=o.weights,
-            precision=o.precision,
-        )
-        print((o.output / "localisation.md").read_text())
-    except BreastCMSLError as error:
-        print(error, file=sys.stderr)
-        return 2
+    compare(
+        o.run,
+        o.output,
+        cache_folder=o.cache,
+        split=o.split,
+        limit=o.limit,
+        choice=o.choice,
+        weights=o.weights,
+        precision=o.precision,
+    )
+    print((o.output / "localisation.md").read_text())
     return 0
 
 

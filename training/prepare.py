@@ -13,7 +13,6 @@ import argparse
 import hashlib
 import json
 import os
-import sys
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict
@@ -25,6 +24,7 @@ from BreastCMSLLib.errors import BreastCMSLError, InputError
 from BreastCMSLLib.geometry import Volume, resample
 from BreastCMSLLib.preprocessing import InputContract, preprocess
 from training import cache
+from training.command import ends_in_a_sentence
 from training.manifest import Row, load_exam, read_manifest, truth
 
 
@@ -111,6 +111,7 @@ def prepare(source: str, output: Path, spacing_mm: float = 1.1, workers: int | N
     return cache.open_cache(output)
 
 
+@ends_in_a_sentence
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("source", help="a manifest (CSV), or simulated:NAME")
@@ -119,11 +120,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--workers", type=int, default=None, help="processes (default: one a core)")
     parser.add_argument("--splits", nargs="+", default=(), choices=("train", "validate", "test"), help="only these (default: all exams)")
     o = parser.parse_args(arguments)
-    try:
-        done = prepare(o.source, o.output, o.spacing, o.workers, o.splits)
-    except BreastCMSLError as error:
-        print(error, file=sys.stderr)
-        return 2
+    done = prepare(o.source, o.output, o.spacing, o.workers, o.splits)
     print(f"{len(done.rows)} exams in {o.output}")
     return 0
 

@@ -20,10 +20,11 @@ from accelerate import Accelerator
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from BreastCMSLLib.errors import BreastCMSLError, InputError  # noqa: E402
+from BreastCMSLLib.errors import InputError  # noqa: E402
 from BreastCMSLLib.losses import cosine_margin_loss, sigmoid_loss  # noqa: E402
 from BreastCMSLLib.network import BreastNet  # noqa: E402
 from training import runs  # noqa: E402
+from training.command import ends_in_a_sentence  # noqa: E402
 from training.data import loaders, open_cohort  # noqa: E402
 from training.log import Log  # noqa: E402
 from training.metrics import auc  # noqa: E402
@@ -146,12 +147,9 @@ def train(recipe: str, config: Config) -> Path:
     return config.output
 
 
+@ends_in_a_sentence
 def main(arguments: list[str] | None = None) -> int:
-    try:
-        train(*parse(arguments))
-    except BreastCMSLError as error:
-        print(error, file=sys.stderr)
-        return 2
+    train(*parse(arguments))
     return 0
 
 

@@ -26,9 +26,10 @@ import torch
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from BreastCMSLLib.candidates import CandidateNetwork, CandidateSettings, propose, together  # noqa: E402
-from BreastCMSLLib.errors import BreastCMSLError, InputError  # noqa: E402
+from BreastCMSLLib.errors import InputError  # noqa: E402
 from BreastCMSLLib.losses import sigmoid_loss  # noqa: E402
 from training import cache, runs  # noqa: E402
+from training.command import ends_in_a_sentence  # noqa: E402
 from training.metrics import auc  # noqa: E402
 
 
@@ -192,6 +193,7 @@ def _resume(path: Path, network, optimiser, schedule) -> tuple[int, list[dict]]:
     return len(state["rows"]), state["rows"]
 
 
+@ends_in_a_sentence
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path)
@@ -205,12 +207,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--limit", type=int, default=0, help="use only so many training exams (0: all)")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes that propose places")
-    try:
-        options = parser.parse_args(arguments)
-        print(train(options.run, options))
-    except BreastCMSLError as error:
-        print(error, file=sys.stderr)
-        return 2
+    options = parser.parse_args(arguments)
+    print(train(options.run, options))
     return 0
 
 
