@@ -61,6 +61,7 @@ MAPS = {
     "COAM": lambda features, weight, pooling: coam(features),
     "CAM": cam,
 }
+_PLANES = 8
 DEFAULT_MAP = "COAMxCAM"  # as measured, see docs/localisation.md
 
 
@@ -114,24 +115,26 @@ def normalise(heat: np.ndarray, inside: np.ndarray) -> np.ndarray:
     if not values.size:
         raise InputError("The breast mask is empty inside the model's field of view; check the exam.")
     low, high = float(np.percentile(values, 5)), float(values.max())
-    if not high > low:
-        return np.zeros_like(heat, dtype=np.float32)
-    return np.where(inside, np.clip((heat - low) / (high - low), 0, 1), 0).astype(np.float32)
+    scaled = np.zeros(heat.shape, dtype=np.float32)
+    if high > low:
+        values -= low
+        values /= high - low
+        scaled[inside] = np.clip(values, 0, 1, out=values)
+    return scaled
 
 
 def find_peaks(
     heat: np.ndarray, inside: np.ndarray, affine: np.ndarray, *, count: int = 5, separation_mm: float = 20.0, least: float = 0.3
 ) -> list[Peak]:
     """The highest points of a 0–1 map inside the mask, strongest first, no two closer than ``separation_mm``."""
-    from scipy import ndimage
-
     spacing = np.linalg.norm(affine[:3, :3], axis=0)
     if not inside.any():
         return []
-    box = ndimage.find_objects(inside.astype(np.uint8))[0]
+    box = extent(inside)
     start = np.array([s.start for s in box])
-    masked = np.where(inside[box], heat[box], -np.inf)
-    candidates = np.where(masked == ndimage.maximum_filter(masked, 3), masked, -np.inf)  # summits, not their shoulders
+    masked = np.full([s.stop - s.start for s in box], -np.inf, dtype=heat.dtype)
+    np.copyto(masked, heat[box], where=inside[box])
+    candidates = _summits(masked)  # not their shoulders
     found: list[Peak] = []
     reach = np.ceil(separation_mm / spacing).astype(int)
     while len(found) < count:
@@ -146,4 +149,33 @@ def find_peaks(
         offsets = np.meshgrid(*[np.arange(s.start, min(s.stop, n)) for s, n in zip(window, candidates.shape)], indexing="ij")
         near = sum(((o - n) * d) ** 2 for o, n, d in zip(offsets, index, spacing)) < separation_mm**2
         candidates[window][near] = -np.inf
+    return found
+
+
+def extent(inside: np.ndarray) -> tuple[slice, ...]:
+    """The smallest box that holds a boolean grid's true voxels; it has to have some."""
+    box = []
+    for axis in range(inside.ndim):
+        held = np.flatnonzero(inside.any(axis=tuple(a for a in range(inside.ndim) if a != axis)))
+        box.append(slice(int(held[0]), int(held[-1]) + 1))
+    return tuple(box)
+
+
+def _summits(values: np.ndarray) -> np.ndarray:
+    """The values that are the highest among themselves and their 26 neighbours, −inf elsewhere.
+
+    Maxima along one axis after another, on a few planes at a time that stay in the cache.
+    """
+    found = np.full_like(values, -np.inf)
+    for start in range(0, len(values), _PLANES):
+        first, last = max(start - 1, 0), min(start + _PLANES + 1, len(values))
+        highest = values[first:last]
+        for axis in range(3):
+            line, highest = np.moveaxis(highest, axis, 0), highest.copy()
+            widened = np.moveaxis(highest, axis, 0)
+            np.maximum(widened[1:], line[:-1], out=widened[1:])
+            np.maximum(widened[:-1], line[1:], out=widened[:-1])
+        own = slice(start, min(start + _PLANES, len(values)))
+        held = values[own]
+        np.copyto(found[own], held, where=held == highest[start - first : own.stop - first])
     return found

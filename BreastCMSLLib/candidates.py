@@ -79,13 +79,27 @@ def coarsen(array: np.ndarray, inside: np.ndarray, affine: np.ndarray, factor: i
         return np.asarray(array, dtype=np.float32), inside, np.array(affine, dtype=np.float64)
     size = [n // factor for n in inside.shape]
     kept = tuple(slice(0, n * factor) for n in size)
-    blocks = [n for count in size for n in (count, factor)]
-    small = np.asarray(array[(slice(None), *kept)], dtype=np.float32).reshape(len(array), *blocks).mean(axis=(2, 4, 6), dtype=np.float32)
-    filled = inside[kept].reshape(blocks).mean(axis=(1, 3, 5)) >= 0.5
+    small = _sums(np.asarray(array[(slice(None), *kept)], dtype=np.float32), factor) / np.float32(factor**3)
+    filled = 2 * _sums(inside[kept][None].astype(np.int32), factor)[0] >= factor**3
     wide = np.array(affine, dtype=np.float64)
     wide[:3, :3] *= factor
     wide[:3, 3] = apply_affine(affine, np.full(3, (factor - 1) / 2))
     return small, filled, wide
+
+
+def _sums(values: np.ndarray, factor: int) -> np.ndarray:
+    """Sums over cubes of ``factor``³ voxels of (n, i, j, k), row by row in k, then j, then i: that order is part of the result."""
+    total = None
+    for i in range(factor):
+        for j in range(factor):
+            row = values[:, i::factor, j::factor, ::factor].copy()
+            for k in range(1, factor):
+                row += values[:, i::factor, j::factor, k::factor]
+            if total is None:
+                total = row
+            else:
+                total += row
+    return total
 
 
 def propose(array: np.ndarray, inside: np.ndarray, affine: np.ndarray, settings: CandidateSettings) -> Proposals:

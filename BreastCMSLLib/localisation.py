@@ -28,6 +28,7 @@ COUNT = 6  # places of a map
 ERASE_MM = 12.0  # radius of the ball erased in front of the network
 VESSEL = 0.6  # tubularity from which a component is taken for a vessel
 NIPPLE_MM = 15.0  # from the foremost place of the mask
+_FIRST_BOX_MM = 12.0  # how far about a voxel its region is looked for at first
 _FACES = ndimage.generate_binary_structure(3, 1)
 
 
@@ -103,8 +104,7 @@ def component(
         background = min(background, float(np.median(signal[inside])))
     if not peak > background:
         return None
-    labels, _ = ndimage.label((smooth >= background + level * (peak - background)) & ball, _FACES)
-    region = labels == labels[seed]
+    region = _connected((smooth >= background + level * (peak - background)) & ball, seed, spacing)
     index = np.argwhere(region)
     weight = np.maximum(values[region] - background, 0.0).astype(np.float64)
     if not weight.sum() > 0:
@@ -125,6 +125,27 @@ def component(
         background,
         float(1.0 - second / first),
     )
+
+
+def _connected(bright: np.ndarray, seed: Sequence[int], spacing: np.ndarray) -> np.ndarray:
+    """The part of a boolean grid that is connected to a voxel of it by faces.
+
+    Most are much smaller than the grid, so it is looked for in a box about the seed first.
+    """
+    reach = np.ceil(_FIRST_BOX_MM / spacing).astype(int)
+    while True:
+        box = tuple(slice(max(n - r, 0), n + r + 1) for n, r in zip(seed, reach))
+        labels, _ = ndimage.label(bright[box], _FACES)
+        part = labels == labels[tuple(n - s.start for n, s in zip(seed, box))]
+        cut = False  # whether it may go on beyond a side of the box that is none of the grid
+        for axis, (s, n) in enumerate(zip(box, bright.shape)):
+            sides = np.moveaxis(part, axis, 0)
+            cut |= (s.start > 0 and bool(sides[0].any())) or (s.stop < n and bool(sides[-1].any()))
+        if not cut:
+            region = np.zeros(bright.shape, dtype=bool)
+            region[box] = part
+            return region
+        reach = np.array(bright.shape)
 
 
 def snap(

@@ -26,7 +26,7 @@ from .detect import (
     missing_pre,
     says_fat_saturation,
 )
-from .headers import check_file
+from .headers import unpacked_voxels
 
 EXTENSIONS = (".nrrd", ".nhdr", ".nii", ".nii.gz", ".mha", ".mhd")
 _MAX_FILES = 40
@@ -113,9 +113,11 @@ def read_volume_file(path: Path) -> list[Phase]:
         str(path).encode()
     except UnicodeEncodeError:
         raise InputError(f"{path} cannot be read: its name is not valid text; rename it.") from None
-    check_file(path)
+    voxels = unpacked_voxels(path)
     sitk.ProcessObject.SetGlobalWarningDisplay(False)
     try:
+        if voxels is not None and (volume := _known_volume(path, voxels)) is not None:
+            return [Phase(volume, stem(path), str(path), None)]
         image = sitk.ReadImage(str(path))
     except (RuntimeError, MemoryError) as error:
         raise InputError(_itk_sentence(path, str(error))) from error
@@ -131,6 +133,24 @@ def read_volume_file(path: Path) -> list[Phase]:
     if len(frames) == 1:
         return [Phase(frames[0], name, str(path), times[0])]
     return [Phase(v, f"{name} phase {n}", f"{path}#{n}", t) for n, (v, t) in enumerate(zip(frames, times, strict=True), 1)]
+
+
+def _known_volume(path: Path, voxels: np.ndarray) -> Volume | None:
+    """Voxels that are unpacked already, at the place that ITK reads from the header; None when ITK sees something else there."""
+    import SimpleITK as sitk
+
+    reader = sitk.ImageFileReader()
+    reader.SetFileName(str(path))
+    reader.ReadImageInformation()
+    if reader.GetNumberOfComponents() != 1 or reader.GetSize() != voxels.shape:
+        return None
+    place = sitk.Image([1, 1, 1], reader.GetPixelID())
+    if sitk.GetArrayViewFromImage(place).dtype != voxels.dtype:
+        return None
+    place.SetSpacing(reader.GetSpacing())
+    place.SetOrigin(reader.GetOrigin())
+    place.SetDirection(reader.GetDirection())
+    return Volume(voxels, from_sitk(place).affine)
 
 
 def _itk_sentence(path: Path, text: str) -> str:

@@ -34,7 +34,8 @@ class Header:
     """sizes: along each axis, as stored. bytes: of all voxels. data: the file that holds them, from ``offset`` on.
 
     packing: "raw", "gzip" or "zlib"; packed_bytes: of the packed data where the header tells. floats: the type of
-    voxels whose finiteness ITK does not keep (it reads NaN in NIfTI as 0), else None.
+    voxels whose finiteness ITK does not keep (it reads NaN in NIfTI as 0), else None. voxel: the type of one, as NumPy writes
+    it ("<i2"), where packed grey values of three axes can be taken as they are, first axis fastest; else None.
     """
 
     sizes: tuple[int, ...]
@@ -44,6 +45,7 @@ class Header:
     packing: str
     packed_bytes: int | None = None
     floats: str | None = None
+    voxel: str | None = None
 
 
 def check_file(path: Path) -> Header:
@@ -51,6 +53,18 @@ def check_file(path: Path) -> Header:
 
     Raises InputError with one sentence naming the file.
     """
+    return _checked(path, keep=False)[0]
+
+
+def unpacked_voxels(path: Path) -> np.ndarray | None:
+    """Check a file as :func:`check_file` does, and keep what had to be unpacked for that: its voxels, in the file's order of axes.
+
+    None where ``Header.voxel`` is: they are still to be read. Raises InputError with one sentence naming the file.
+    """
+    return _checked(path, keep=True)[1]
+
+
+def _checked(path: Path, keep: bool) -> tuple[Header, np.ndarray | None]:
     lower = path.name.lower()
     try:
         if lower.endswith((".nrrd", ".nhdr")):
@@ -60,10 +74,10 @@ def check_file(path: Path) -> Header:
         else:
             header = _mha(path)
         _check_size(path, header)
-        _check_data(path, header)
+        voxels = _check_data(path, header, keep)
     except OSError as error:
         raise InputError(f"{path.name} cannot be read ({one_line(error.strerror or type(error).__name__)}); copy it again.") from error
-    return header
+    return header, voxels
 
 
 def _damaged(path: Path, what: str) -> InputError:
@@ -84,6 +98,13 @@ _NRRD_TYPES = {
     "unsigned_long_long_int uint64 uint64_t double",
 }
 _NRRD_BYTES = {name: size for size, names in _NRRD_TYPES.items() for name in names.split()}
+_NRRD_SIGNED = {
+    **dict.fromkeys(("signed char", "int8", "int8_t"), "i1"),
+    **dict.fromkeys(("uchar", "unsigned char", "uint8", "uint8_t"), "u1"),
+    **dict.fromkeys(("short", "short int", "signed short", "signed short int", "int16", "int16_t"), "i2"),
+    **dict.fromkeys(("ushort", "unsigned short", "unsigned short int", "uint16", "uint16_t"), "u2"),
+    "float": "f4",
+}
 _NRRD_FIELDS = set(
     "dimension,type,sizes,encoding,endian,content,space,space dimension,space directions,space origin,space units,spacings,thicknesses,"
     "axis mins,axismins,axis maxs,axismaxs,centers,centerings,labels,units,kinds,old min,oldmin,old max,oldmax,min,max,number,"
@@ -141,7 +162,10 @@ def _nrrd(path: Path) -> Header:
     start = offset if where is None else 0
     if skip == -1:
         start = max(start, data.stat().st_size - total)
-    return Header(sizes, total, data, start + max(skip, 0), encoding)
+    kind = _NRRD_SIGNED.get(" ".join(fields["type"].lower().split()))
+    order = {"little": "<", "big": ">"}.get(fields.get("endian", "").lower(), "|" if size == 1 else None)
+    known = encoding == "gzip" and len(sizes) == 3 and kind is not None and order is not None
+    return Header(sizes, total, data, start + max(skip, 0), encoding, voxel=f"{order}{kind}" if known else None)
 
 
 # ---------------------------------------------------------------- MetaImage
@@ -368,10 +392,14 @@ def _check_size(path: Path, header: Header) -> None:
         )
 
 
-def _check_data(path: Path, header: Header) -> None:
-    """Unpack the data once, keeping none of it: all there, no more than announced, its check sum right, its numbers finite."""
+def _check_data(path: Path, header: Header, keep: bool) -> np.ndarray | None:
+    """Unpack the data once: all there, no more than announced, its check sum right, its numbers finite. The voxels, to keep."""
     if header.packing == "raw" and header.floats is None:
-        return
+        return None
+    try:
+        kept = np.empty(header.bytes, dtype=np.uint8) if keep and header.voxel is not None else None
+    except MemoryError:
+        raise InputError(f"{path.name} does not fit into memory; close other programs.") from None
     if header.packing == "raw":
         blocks = _raw_blocks(header.data)
         start = header.offset
@@ -389,6 +417,8 @@ def _check_data(path: Path, header: Header) -> None:
                 if not np.isfinite(np.frombuffer(values[:whole], header.floats)).all():
                     raise InputError(f"{path.name} contains NaN or infinite voxels; export it again from the scanner or PACS.")
                 rest = values[whole:]
+            if kept is not None and count < header.bytes:
+                kept[count : count + len(block)] = np.frombuffer(block, dtype=np.uint8)[: header.bytes - count]
             count += len(block)
             if header.packing != "raw" and count > wanted + (1 << 16):
                 raise InputError(f"{path.name} holds more data than its header announces; it is damaged: export it again.")
@@ -396,6 +426,10 @@ def _check_data(path: Path, header: Header) -> None:
                 break
     if count < wanted:
         raise InputError(f"{path.name} is truncated: its header announces more voxels than the file holds; copy or export it again.")
+    if kept is None:
+        return None
+    voxels = kept.view(header.voxel)
+    return voxels.astype(voxels.dtype.newbyteorder("="), copy=False).reshape(header.sizes, order="F")
 
 
 def _raw_blocks(path: Path) -> Iterator[bytes]:

@@ -100,3 +100,34 @@ def test_a_flat_map_has_one_peak_and_no_nan():
     heat = normalise(np.full((8, 8, 8), 3.0, np.float32), inside)
     assert np.isfinite(heat).all()
     assert len(find_peaks(heat, inside, np.eye(4))) == 1
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_scaling_is_bit_for_bit_that_of_the_plain_formula(seed):
+    rng = np.random.default_rng(seed)
+    heat, inside = rng.normal(size=(9, 8, 7)).astype(np.float32), rng.random((9, 8, 7)) < 0.6
+    heat = heat.T.copy().T if seed % 2 else heat
+    low, high = float(np.percentile(heat[inside], 5)), float(heat[inside].max())
+    plain = np.where(inside, np.clip((heat - low) / (high - low), 0, 1), 0).astype(np.float32)
+    untouched = heat.copy()
+    scaled = normalise(heat, inside)
+    assert scaled.dtype == np.float32 and np.array_equal(scaled, plain) and np.array_equal(heat, untouched)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_summits_are_those_of_the_three_dimensional_filter(seed):
+    from scipy import ndimage
+
+    rng = np.random.default_rng(seed)
+    heat = rng.integers(0, 50 if seed % 2 else 4, (11, 9, 7)).astype(np.float32) / 50  # with plateaus
+    inside = np.zeros(heat.shape, dtype=bool)
+    inside[1:10, 2:8, 1:6] = rng.random((9, 6, 5)) < 0.7
+    masked = np.where(inside, heat, -np.inf)
+    summits = np.argwhere((masked == ndimage.maximum_filter(masked, 3)) & inside)
+    values = masked[tuple(summits.T)]
+    wanted: list[tuple[int, ...]] = []
+    for n in np.argsort(-values, kind="stable"):  # highest first, the first in the array among equals
+        if all(np.linalg.norm(summits[n] - other) >= 3.0 for other in wanted):
+            wanted.append(tuple(int(i) for i in summits[n]))
+    found = find_peaks(heat, inside, np.eye(4), count=8, separation_mm=3.0, least=0.0)
+    assert [peak.index for peak in found] == wanted[:8]

@@ -245,3 +245,15 @@ def test_labels_of_exams_teach_which_place_is_the_cancer(run, tmp_path, monkeypa
     (again / "candidates" / "config.json").write_text("{}")
     with pytest.raises(InputError, match="train_candidates"):
         runs.load_run(again)
+
+
+@pytest.mark.parametrize("factor", [2, 3, 4])
+def test_coarsening_is_bit_for_bit_the_mean_over_blocks(factor):
+    rng = np.random.default_rng(factor)
+    array, inside = rng.normal(size=(3, 22, 17, 13)).astype(np.float32), rng.random((22, 17, 13)) < 0.5
+    size = [n // factor for n in inside.shape]
+    kept = tuple(slice(0, n * factor) for n in size)
+    blocks = [n for count in size for n in (count, factor)]
+    small, filled, _ = coarsen(array, inside, np.eye(4), factor)
+    assert np.array_equal(small, array[(slice(None), *kept)].reshape(3, *blocks).mean(axis=(2, 4, 6), dtype=np.float32))
+    assert np.array_equal(filled, inside[kept].reshape(blocks).mean(axis=(1, 3, 5)) >= 0.5)

@@ -8,7 +8,7 @@ import torch
 from phantom import body_exam, oblique_affine
 from test_evaluation import make_cache, make_run
 
-from BreastCMSLLib import findings
+from BreastCMSLLib import findings, localisation
 from BreastCMSLLib.attention import Peak, cam, coam, coam_by_cam, feature_affine, feature_norm, place_cells, upsample, weighted_coam
 from BreastCMSLLib.errors import InputError
 from BreastCMSLLib.geometry import Volume, apply_affine
@@ -440,3 +440,17 @@ def test_what_was_hit_is_read_off_the_truth_first():
     assert localize.what_is_there(exam, (60.0, 40, 40), None) == "other tissue"
     assert localize.what_is_there(exam, (69.0, 40, 40), None) == "border of the mask"
     assert localize.what_is_there(exam, (22.0, 68.0, 40), None) == "nipple by its place"
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_a_region_is_that_of_labels_on_the_whole_grid(seed, monkeypatch):
+    from scipy import ndimage
+
+    monkeypatch.setattr(localisation, "_FIRST_BOX_MM", 2.0)  # many reach beyond it
+    rng = np.random.default_rng(seed)
+    bright = rng.random((19, 14, 11)) < (0.3, 0.5, 0.7)[seed % 3]
+    voxels = np.argwhere(bright)
+    seed_voxel = tuple(voxels[rng.integers(len(voxels))])
+    labels, _ = ndimage.label(bright)
+    region = localisation._connected(bright, seed_voxel, np.array([1.0, 2.0, 0.7]))
+    assert np.array_equal(region, labels == labels[seed_voxel])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from pathlib import Path
 
@@ -14,8 +15,9 @@ from hypothesis import strategies as st
 
 from BreastCMSLLib import readers
 from BreastCMSLLib.errors import InputError
-from BreastCMSLLib.geometry import to_sitk
+from BreastCMSLLib.geometry import from_sitk, to_sitk
 from BreastCMSLLib.readers.detect import looks_post_contrast, looks_t1, says_fat_saturation
+from BreastCMSLLib.readers.files import read_volume_file
 from BreastCMSLLib.readers.request import read_request
 
 
@@ -330,3 +332,25 @@ def test_mimbcd(mimbcd_files: dict[str, Path]):
     assert exam.grid.shape == (352, 352, 160) and np.allclose(exam.grid.spacing, [1.0227, 1.0227, 1.2], atol=1e-3)
     assert exam.warnings == ("The scanner's subtraction offset of 100 was removed.",)
     assert abs(np.median(exam.subtraction(0).array)) <= 1
+
+
+@pytest.mark.parametrize("kind", ["int8", "uint8", "int16", "uint16", "float32", "int32", "float64"])
+@pytest.mark.parametrize("big_endian", [False, True])
+def test_packed_nrrd_reads_as_itk_reads_it(tmp_path, kind, big_endian):
+    rng = np.random.default_rng(5)
+    array = rng.integers(0, 100, (7, 6, 5)).astype(kind)  # k, j, i
+    image = sitk.GetImageFromArray(array)
+    image.SetSpacing((0.7, 0.8, 2.5))
+    image.SetOrigin((-11.0, 5.0, 40.0))
+    image.SetDirection((0.0, 0.0, 1.0, -1.0, 0.0, 0.0, 0.0, -1.0, 0.0))
+    path = tmp_path / "exam.nrrd"
+    sitk.WriteImage(image, str(path), True)
+    if big_endian and array.itemsize > 1:
+        head, _, _ = path.read_bytes().partition(b"\n\n")
+        swapped = array.astype(array.dtype.newbyteorder(">")).tobytes()
+        path.write_bytes(head.replace(b"endian: little", b"endian: big") + b"\n\n" + gzip.compress(swapped))
+    wanted = from_sitk(sitk.ReadImage(str(path)))
+    volume = read_volume_file(path)[0].volume
+    assert np.array_equal(volume.array, array.transpose(2, 1, 0)) and np.array_equal(volume.array, wanted.array)
+    assert volume.array.dtype == wanted.array.dtype and volume.array.strides == wanted.array.strides and volume.array.flags.writeable
+    assert np.array_equal(volume.affine, wanted.affine)
