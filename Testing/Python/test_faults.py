@@ -295,6 +295,7 @@ def test_a_full_disk_leaves_the_earlier_results(tmp_path, monkeypatch, failing):
         heatmap = None
         result: dict = {}
         further_maps: dict = {}
+        outlines = None
 
     monkeypatch.setattr(output, "write_volume", lambda volume, path: path.write_text("new"))
     monkeypatch.setattr("BreastCMSLLib.readers.headers.check_file", lambda path: None)
