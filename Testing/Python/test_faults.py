@@ -151,6 +151,8 @@ def test_the_soak_sees_what_grows(name, by):
 
     assert judged(soak_samples(), 1.0)["flat"]
     assert judged(soak_samples(rss_mb=0.01), 1.0)["flat"]
+    turns = [{**s, "nodes": 80 + 3 * (n % 2)} for n, s in enumerate(soak_samples())]
+    assert judged(turns, 1.0)["flat"]  # one exam has more nodes than the other
     found = judged(soak_samples(**{name: by}), 1.0)
     assert found["grown"] == [name] and not found["flat"]
 
