@@ -119,10 +119,11 @@ class Ground:
         while panel.logic.running:
             slicer.app.processEvents()
             process = panel.logic._run._process
-            if not killed and time.monotonic() >= end and process is not None and (pid := int(process._process.processId())) > 0:
-                with suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
-                killed = True
+            if not killed and time.monotonic() >= end and process is not None and not process._ended:
+                if pid := int(process._process.processId()):
+                    with suppress(ProcessLookupError):
+                        os.kill(pid, signal.SIGKILL)
+                    killed = True
             time.sleep(0.002)
         panel.events()
         kind = "the module's child, real" if real else "the module's child"
