@@ -22,9 +22,7 @@ def coam(features: torch.Tensor) -> torch.Tensor:
     The sum over j moves inside the inner product, M_i = ⟨x_i, Σ_j x_j⟩, so the N×N Gram matrix is never built.
     """
     x = features.float()
-    # (C, N) without moving anything in memory, whether channels or cells lie together
-    cells = x.flatten(1) if x.is_contiguous() else x.movedim(0, -1).flatten(0, -2).t()
-    return torch.mv(cells.t(), cells.sum(1)).reshape(x.shape[1:])
+    return torch.tensordot(x.flatten(1).sum(1), x, dims=1)
 
 
 def cam(features: torch.Tensor, weight: torch.Tensor, pooling: str = "average") -> torch.Tensor:
