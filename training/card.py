@@ -44,7 +44,8 @@ FIGURES = {
     "roc.png": "ROC curve on the test exams, with the 95 % band of resampled patients and the frozen operating points.",
     "reliability.png": "Calibration on the test exams: share malignant against predicted probability, in bins of equal size.",
     "angles.png": "Angle between each test exam's pooled feature and the head's weight w, after Fig. 2 of Luo et al. 2019.",
-    "maps.png": "CAM and COAM on malignant test exams called malignant, at even ranks of COAM's error, after Fig. 3 of Luo et al. 2019. "
+    "maps.png": "Maps (CAM, COAM and, where the model makes one, the lesion map) on "
+    "malignant test exams called malignant, at even ranks of COAM's error, after Fig. 3 of Luo et al. 2019. "
     "Circle: the lesion; cross: the map's highest point (× where it lies more than 5 mm above or below this slice).",
     "curves.png": "Losses and validation AUC while training.",
 }
