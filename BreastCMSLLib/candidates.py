@@ -43,9 +43,9 @@ class CandidateSettings:
     """
 
     phases: int = 6
-    grid_mm: float = 4.4
+    grid_mm: float = 2.2
     hidden: int = 64
-    count: int = 10
+    count: int = 16
     separation_mm: float = 12.0
     mix: tuple[float, float, float] = (0.0, 1.0, 0.0)
 
@@ -127,13 +127,21 @@ def propose(array: np.ndarray, inside: np.ndarray, affine: np.ndarray, settings:
             peaks = localisation.candidates(
                 normalise(heat, inside), inside, affine, count=settings.count, separation_mm=settings.separation_mm
             )
-            for rank, (peak, part) in enumerate(localisation.snap(peaks, around.signal, inside, affine, search_mm=SNAP_MM)):
-                if all(np.linalg.norm(np.subtract(peak.ras_mm, other.ras_mm)) >= SAME_MM for other, _, _ in found):
-                    found.append((peak, part, rank))
+            for rank, peak in enumerate(peaks):
+                for level in (0.5, localisation.TIGHT):  # the second where the first may hold more than the lesion
+                    moved, part = localisation.snap([peak], around.signal, inside, affine, search_mm=SNAP_MM, level=level)[0]
+                    if all(_apart(moved, other) >= SAME_MM for other, _, _ in found):
+                        found.append((moved, part, rank))
+                    if _apart(moved, peak) <= localisation.FAR_MM:
+                        break
     measures = np.zeros((len(found), len(names(len(x)))), dtype=np.float32)
     for n, (peak, part, rank) in enumerate(found):
         measures[n] = describe(around, peak.index, peak.ras_mm, part, rank / settings.count)
     return Proposals([p for p, _, _ in found], [c for _, c, _ in found], measures, affine)
+
+
+def _apart(one: Peak, other: Peak) -> float:
+    return float(np.linalg.norm(np.subtract(one.ras_mm, other.ras_mm)))
 
 
 class CandidateNetwork(nn.Module):

@@ -162,26 +162,41 @@ def _bytes(region: Volume) -> Volume:
     return region.with_array(region.array.astype(np.uint8))
 
 
-def skin_depth(inside: np.ndarray, affine: np.ndarray, ras_mm: Sequence[float], skin_mm: float = 0.0) -> float:
-    """Shortest distance in mm from a place to the air in front of and beside the breasts; 0 on the skin and outside.
+@dataclass(frozen=True)
+class Skin:
+    """Where the air begins in front of and beside the breasts. air: (LR, SI), index j from which on a column is air.
 
-    inside, affine: the mask on a model's grid (index j towards A). skin_mm: how far in front of the mask's surface the skin
-    lies (``MaskSettings.skin_mm``). Air is what lies in front of the mask; where a column holds no mask, what lies in
-    front of the back of the nearest column that does. The back of the mask is chest wall, not skin. Raises InputError for
-    an empty mask.
+    affine: index → RAS mm of a model's grid (index j towards A).
     """
-    met = inside.any(axis=1)
-    if not met.any():
-        raise InputError("The breast mask is empty inside the model's field of view; check the exam.")
-    spacing = np.linalg.norm(np.asarray(affine)[:3, :3], axis=0)
-    front = inside.shape[1] - 1 - np.argmax(inside[:, ::-1, :], axis=1)
-    back = np.argmax(inside, axis=1)
-    nearest = ndimage.distance_transform_edt(~met, sampling=spacing[[0, 2]], return_distances=False, return_indices=True)
-    air = np.where(met, front + 0.5 + skin_mm / spacing[1], back[tuple(nearest)] - 0.5)  # air from this index j on, to the front
-    i, j, k = apply_affine(np.linalg.inv(affine), np.asarray(ras_mm))
-    gaps = [np.maximum(np.abs(np.arange(n) - c) - 0.5, 0) * s for n, c, s in ((met.shape[0], i, spacing[0]), (met.shape[1], k, spacing[2]))]
-    ahead = np.maximum(air - j, 0) * spacing[1]
-    return float(np.sqrt((gaps[0][:, None] ** 2 + gaps[1][None, :] ** 2 + ahead**2).min()))
+
+    air: np.ndarray
+    affine: np.ndarray
+
+    @classmethod
+    def of(cls, inside: np.ndarray, affine: np.ndarray, skin_mm: float = 0.0) -> Skin:
+        """inside: boolean mask (LR, AP, SI). skin_mm: how far in front of the mask's surface the skin lies (``MaskSettings.skin_mm``).
+
+        Air is what lies in front of the mask; where a column holds no mask, what lies in front of the back of the nearest column
+        that does. The back of the mask is chest wall, not skin. Raises InputError for an empty mask.
+        """
+        met = inside.any(axis=1)
+        if not met.any():
+            raise InputError("The breast mask is empty inside the model's field of view; check the exam.")
+        spacing = np.linalg.norm(np.asarray(affine)[:3, :3], axis=0)
+        front = inside.shape[1] - 1 - np.argmax(inside[:, ::-1, :], axis=1)
+        back = np.argmax(inside, axis=1)
+        nearest = ndimage.distance_transform_edt(~met, sampling=spacing[[0, 2]], return_distances=False, return_indices=True)
+        air = np.where(met, front + 0.5 + skin_mm / spacing[1], back[tuple(nearest)] - 0.5)
+        return cls(air, np.asarray(affine, dtype=np.float64))
+
+    def depth(self, ras_mm: Sequence[float]) -> float:
+        """Shortest distance in mm from a place to the air; 0 on the skin and outside."""
+        spacing = np.linalg.norm(self.affine[:3, :3], axis=0)
+        i, j, k = apply_affine(np.linalg.inv(self.affine), np.asarray(ras_mm))
+        columns = zip(self.air.shape, (i, k), spacing[[0, 2]])
+        across, along = (np.maximum(np.abs(np.arange(n) - c) - 0.5, 0) * step for n, c, step in columns)
+        ahead = np.maximum(self.air - j, 0) * spacing[1]
+        return float(np.sqrt((across[:, None] ** 2 + along[None, :] ** 2 + ahead**2).min()))
 
 
 def side(affine: np.ndarray, ras_mm: Sequence[float], middle: float) -> str:

@@ -25,6 +25,8 @@ REACH_MM = 30.0  # how far a lesion may reach from its strongest voxel
 SNAP_MM = 15.0  # how far from a coarse peak its lesion is looked for: a cell of 17.6 mm reaches 15 mm to its corner
 FUSED_SNAP_MM = 6.0  # a map times the signal peaks on a bright voxel already
 COUNT = 6  # places of a map
+FAR_MM = 8.0  # from a peak to the centre of its region: farther, the region may be more than the lesion
+TIGHT = 0.75  # of the height, for the region of such a peak
 ERASE_MM = 12.0  # radius of the ball erased in front of the network
 VESSEL = 0.6  # tubularity from which a component is taken for a vessel
 NIPPLE_MM = 15.0  # from the foremost place of the mask
@@ -149,17 +151,29 @@ def _connected(bright: np.ndarray, seed: Sequence[int], spacing: np.ndarray) -> 
 
 
 def snap(
-    peaks: Sequence[Peak], signal: np.ndarray, inside: np.ndarray, affine: np.ndarray, *, search_mm: float = SNAP_MM, merge_mm: float = 5.0
+    peaks: Sequence[Peak],
+    signal: np.ndarray,
+    inside: np.ndarray,
+    affine: np.ndarray,
+    *,
+    search_mm: float = SNAP_MM,
+    merge_mm: float = 5.0,
+    level: float = 0.5,
+    within_mm: float = np.inf,
 ) -> list[tuple[Peak, Component | None]]:
     """Each peak moved to the centroid of the bright region next to it, finer than a voxel; where there is none it stays.
 
-    Peaks that come to the same place are one (the first, which is the strongest). A centroid that falls outside the mask
-    (a crescent along its border) is not taken: the region's own voxel nearest to it is.
+    level: as in :func:`component`. within_mm: where the centroid lies farther from the peak, the region at ``TIGHT`` is taken:
+    a lesion that runs into bright tissue is told from it by its height. Peaks that come to the same place are one (the
+    first, which is the strongest). A centroid that falls outside the mask (a crescent along its border) is not taken: the
+    region's own voxel nearest to it is.
     """
     inverse = np.linalg.inv(affine)
     moved: list[tuple[Peak, Component | None]] = []
     for peak in peaks:
-        found = component(signal, inside, affine, peak.ras_mm, search_mm=search_mm)
+        found = component(signal, inside, affine, peak.ras_mm, search_mm=search_mm, level=level)
+        if found is not None and np.linalg.norm(np.subtract(found.ras_mm, peak.ras_mm)) > within_mm:
+            found = component(signal, inside, affine, peak.ras_mm, search_mm=search_mm, level=TIGHT) or found
         if found is not None:
             index = np.round(apply_affine(inverse, np.array(found.ras_mm))).astype(int)
             place = found.ras_mm

@@ -13,21 +13,27 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
-from .findings import skin_depth
+from .findings import Skin
 from .geometry import apply_affine
 from .localisation import Component, early, nipples, signal_of
 
 SHELLS_MM = (0.0, 4.5, 9.0, 13.5, 18.0, 24.0)  # borders of the shells about a place
+LAYERS_MM = (0.0, 2.3, 4.5, 6.7, 100.0)  # borders of the layers of its body, from the surface inwards
 BRIGHTEST = (1, 4, 8, 16)  # numbers of voxels whose means are taken
+FALLS = (0.2, 0.3)  # of the early signal, by which a voxel washes out strongly
+LEVELS = (0.25, 0.7)  # of the height above the background, at which the size is taken again
 MIRROR_MM = 9.0  # radius of the ball in the other breast
 _LEAST = 0.05  # of the exam's scale: enhancement below is not divided by
 _FACES = ndimage.generate_binary_structure(3, 1)
+_EDGES = ndimage.generate_binary_structure(3, 2)
 
 
 def names(phases: int) -> tuple[str, ...]:
     """Names of the numbers, in their order, for inputs of so many phases."""
     shells = [f"{low:g}-{high:g} mm" for low, high in zip(SHELLS_MM, SHELLS_MM[1:])]
+    layers = [f"from {low:g} mm inwards" for low in LAYERS_MM[:-1]]
     return (
+        # _curve
         *(f"curve at phase {n + 1}" for n in range(phases)),
         "height of the curve (log)",
         "wash-out of the curve",
@@ -35,17 +41,34 @@ def names(phases: int) -> tuple[str, ...]:
         *(f"wash-out of the brightest {n}" for n in BRIGHTEST),
         "share that washes out",
         "share that goes on rising",
+        *(f"share that washes out by {100 * fall:g} %" for fall in FALLS),
         *(f"wash-out, percentile {n}" for n in (10, 50, 90)),
+        "spread of the wash-out",
+        # _inside
         "heterogeneity",
+        "heterogeneity of the last phase",
+        "skewness",
+        "texture",
+        "texture of the last phase",
         "rim",
-        *(f"signal at {shell}" for shell in shells),
-        *(f"wash-out at {shell}" for shell in shells),
+        *(f"layer {layer}" for layer in layers),
+        *(f"wash-out {layer}" for layer in layers),
+        # _shape
         "sharpness of the border",
         "volume (log)",
+        *(f"volume at {level:g} of the height (log)" for level in LEVELS),
+        "volume left by an opening",
         "tubularity",
         "flatness",
         "compactness",
         "extent",
+        "thickness",
+        "roundness",
+        "radius, spread",
+        *(f"radius, percentile {n}" for n in (10, 90, 100)),
+        # _about
+        *(f"signal at {shell}" for shell in shells),
+        *(f"wash-out at {shell}" for shell in shells),
         "peak",
         "background",
         "contrast",
@@ -55,6 +78,7 @@ def names(phases: int) -> tuple[str, ...]:
         "99.5th percentile of the exam",
         "wash-out of the exam",
         "signal in the other breast",
+        # _position
         "depth below the skin",
         "distance to the nipple",
         "distance to the chest wall",
@@ -68,8 +92,8 @@ def names(phases: int) -> tuple[str, ...]:
 _WORDS = {
     "curve and wash-out": ("curve at", "wash", "rising"),
     "brightness": ("height of the curve", "early signal", "peak", "contrast", "brightest", "percentile of the exam", "median signal"),
-    "inside and rim": ("heterogeneity", "rim"),
-    "size and shape": ("volume", "tubularity", "flatness", "compactness", "extent", "sharpness"),
+    "inside and rim": ("heterogeneity", "rim", "skewness", "texture", "layer"),
+    "size and shape": ("volume", "tubularity", "flatness", "compactness", "extent", "sharpness", "thickness", "roundness", "radius"),
     "surroundings": ("signal at", "background", "other breast"),
     "position": ("depth", "distance", "field of view", "rank"),
 }
@@ -94,6 +118,7 @@ class Surroundings:
     levels: tuple[float, float, float]
     wash_out: float
     tips: np.ndarray
+    skin: Skin
     middle: float
 
     @classmethod
@@ -109,85 +134,204 @@ class Surroundings:
         levels = tuple(float(level) for level in np.percentile(values, (50, 95, 99.5)))
         middle = float(apply_affine(np.linalg.inv(affine), tips)[:, 0].mean())
         wash_out = float(fall[inside].sum() / max(float(values.sum()), 1e-6))
-        return cls(array, inside, np.asarray(affine, dtype=np.float64), signal, fall, gradient, levels, wash_out, tips, middle)
+        placed = np.asarray(affine, dtype=np.float64)
+        return cls(array, inside, placed, signal, fall, gradient, levels, wash_out, tips, Skin.of(inside, affine), middle)
+
+
+@dataclass(frozen=True)
+class _Place:
+    """One place, on a window of the grid that reaches as far as the last shell.
+
+    distance: mm from its voxel. region: the bright voxels; body: with a dark centre; border: its outermost voxels;
+    depth: mm below its surface (0 outside). top: of the region's mean curve.
+    """
+
+    array: np.ndarray
+    signal: np.ndarray
+    fall: np.ndarray
+    gradient: np.ndarray
+    allowed: np.ndarray
+    spacing: np.ndarray
+    distance: np.ndarray
+    region: np.ndarray
+    body: np.ndarray
+    border: np.ndarray
+    depth: np.ndarray
+    curve: np.ndarray
+    top: float
+
+    @classmethod
+    def of(cls, around: Surroundings, index: Sequence[int], part: Component | None) -> _Place:
+        spacing = np.linalg.norm(around.affine[:3, :3], axis=0)
+        reach = np.ceil(SHELLS_MM[-1] / spacing).astype(int)
+        window = tuple(slice(max(n - r, 0), n + r + 1) for n, r in zip(index, reach))
+        array, signal, allowed = around.array[(slice(None), *window)], around.signal[window], around.inside[window]
+        start = [s.start for s in window]
+        offsets = [(np.arange(n) + s - c) * step for n, s, c, step in zip(signal.shape, start, index, spacing)]
+        distance = np.sqrt(offsets[0][:, None, None] ** 2 + offsets[1][None, :, None] ** 2 + offsets[2][None, None, :] ** 2)
+        region = _region(part, start, signal.shape)
+        if not region.any():
+            region = distance < 1.5 * spacing.max()
+        box = tuple(slice(max(s.start - 1, 0), s.stop + 1) for s in ndimage.find_objects(region.astype(np.int8))[0])
+        body, border, depth = np.zeros_like(region), np.zeros_like(region), np.zeros(region.shape, dtype=np.float32)
+        body[box] = ndimage.binary_fill_holes(region[box])
+        border[box] = body[box] & ~ndimage.binary_erosion(body[box], _FACES)
+        depth[box] = ndimage.distance_transform_edt(np.pad(body[box], 1), sampling=spacing)[1:-1, 1:-1, 1:-1]
+        curve = array[:, region].mean(axis=1)
+        return cls(
+            array, signal, around.fall[window], around.gradient[window], allowed, spacing, distance, region, body, border, depth,
+            curve, max(float(curve.max()), _LEAST),
+        )  # fmt: skip
 
 
 def describe(around: Surroundings, index: Sequence[int], ras_mm: Sequence[float], part: Component | None, rank: float) -> np.ndarray:
     """The numbers of ``names`` for one place, float32. index: its voxel; part: the bright region there; rank: 0 first to 1 last."""
-    spacing = np.linalg.norm(around.affine[:3, :3], axis=0)
-    reach = np.ceil(SHELLS_MM[-1] / spacing).astype(int)
-    window = tuple(slice(max(n - r, 0), n + r + 1) for n, r in zip(index, reach))
-    start = [s.start for s in window]
-    signal, fall, allowed, array = around.signal[window], around.fall[window], around.inside[window], around.array[(slice(None), *window)]
-    offsets = [(np.arange(n) + s - c) * step for n, s, c, step in zip(signal.shape, start, index, spacing)]
-    distance = np.sqrt(offsets[0][:, None, None] ** 2 + offsets[1][None, :, None] ** 2 + offsets[2][None, None, :] ** 2)
-    region = _region(part, start, signal.shape)
-    if not region.any():
-        region = distance < 1.5 * spacing.max()
-    curve = array[:, region].mean(axis=1)
-    top = max(float(curve.max()), _LEAST)
-    half = len(curve) // 2
-    own, falls = signal[region], fall[region]
-    share = np.clip(falls / np.maximum(own, _LEAST), -2, 2)
+    place = _Place.of(around, index, part)
+    values = [*_curve(place), *_inside(place), *_shape(place, part), *_about(place, around, index, part)]
+    return np.array([*values, *_position(around, index, ras_mm, rank)], dtype=np.float32)
+
+
+def _brightest(place: _Place) -> tuple[list[float], list[float]]:
+    """Mean early signal and mean fall of the brightest voxels near the place."""
+    near = place.allowed & (place.distance <= 11.5)
+    order = np.argsort(-place.signal[near], kind="stable")[: BRIGHTEST[-1]]
+    signal, fall = place.signal[near][order], place.fall[near][order]
+    if not signal.size:
+        return [0.0] * len(BRIGHTEST), [0.0] * len(BRIGHTEST)
+    return [float(signal[:n].mean()) for n in BRIGHTEST], [float(fall[:n].mean()) for n in BRIGHTEST]
+
+
+def _wash_out(place: _Place, where: np.ndarray) -> float:
+    return float(np.clip(place.fall[where].sum() / max(float(place.signal[where].sum()), _LEAST), -2, 2))
+
+
+def _curve(place: _Place) -> list[float]:
+    half = len(place.curve) // 2
+    own = place.signal[place.region]
+    share = np.clip(place.fall[place.region] / np.maximum(own, _LEAST), -2, 2)
     weight = own / max(float(own.sum()), 1e-6)
-    near = allowed & (distance <= 11.5)
-    order = np.argsort(-signal[near], kind="stable")
-    bright, bright_falls = signal[near][order], fall[near][order]
-    early_means = [float(bright[:n].mean()) if bright.size else 0.0 for n in BRIGHTEST]
-    falls_means = [float(bright_falls[:n].mean()) if bright.size else 0.0 for n in BRIGHTEST]
-    body = ndimage.binary_fill_holes(region)  # a dark centre belongs to it
-    inner = ndimage.binary_erosion(body, _FACES)
-    border = body & ~inner
-    rim = float(signal[inner].mean() / max(float(signal[border].mean()), _LEAST)) if inner.any() and border.any() else 1.0
+    means, falls = _brightest(place)
+    return [
+        *(place.curve / place.top),
+        np.log(place.top),
+        (float(place.curve[:half].max()) - float(place.curve[-1])) / place.top,
+        *(mean / place.top for mean in means),
+        *(np.clip(fall / max(mean, _LEAST), -2, 2) for fall, mean in zip(falls, means)),
+        weight[share > 0.1].sum(),
+        weight[share < -0.1].sum(),
+        *(weight[share > fall].sum() for fall in FALLS),
+        *np.percentile(share, (10, 50, 90)),
+        share.std(),
+    ]
+
+
+def _inside(place: _Place) -> list[float]:
+    last = place.array[-1]
+    early, late = place.signal[place.body], last[place.body]
+    mean, spread = max(float(early.mean()), _LEAST), float(early.std())
+    inner = place.body & ~place.border
+    rim = place.signal[inner].mean() / max(float(place.signal[place.border].mean()), _LEAST) if inner.any() else 1.0
+    layers, washed = [], []
+    for low, high in zip(LAYERS_MM, LAYERS_MM[1:]):
+        layer = place.body & (place.depth > low) & (place.depth <= high)
+        layers.append(float(place.signal[layer].mean()) / mean if layer.any() else 1.0)
+        washed.append(_wash_out(place, layer) if layer.any() else 0.0)
+    own = place.signal[place.region]
+    return [
+        float(own.std()) / max(float(own.mean()), _LEAST),
+        float(late.std()) / max(float(late.mean()), _LEAST),
+        float(((early - early.mean()) ** 3).mean()) / max(spread, 1e-3) ** 3,
+        _texture(place.signal, place.body) / mean,
+        _texture(last, place.body) / mean,
+        float(rim),
+        *layers,
+        *washed,
+    ]
+
+
+def _texture(values: np.ndarray, body: np.ndarray) -> float:
+    """Standard deviation of what a mean over 3×3×3 voxels takes away."""
+    box = tuple(slice(max(s.start - 1, 0), s.stop + 1) for s in ndimage.find_objects(body.astype(np.int8))[0])
+    return float((values[box] - ndimage.uniform_filter(values[box], 3))[body[box]].std())
+
+
+def _shape(place: _Place, part: Component | None) -> list[float]:
+    voxels = int(place.body.sum())
+    volume_mm3 = voxels * float(np.prod(place.spacing))
+    radius = (3 * volume_mm3 / (4 * np.pi)) ** (1 / 3)  # of the ball of that volume
+    long, tubularity, flatness = _form(place.body, place.spacing)
+    middle = np.argwhere(place.body).mean(axis=0)
+    radii = np.linalg.norm((np.argwhere(place.border) - middle) * place.spacing, axis=1) / radius
+    thick = float(place.depth.max())
+    return [
+        float(place.gradient[place.border].mean()) * 10.0 / place.top,
+        np.log1p(10 * volume_mm3 / 1000.0),
+        *(np.log(max(count, 1) / voxels) for count in _sizes(place, part)),
+        float(ndimage.binary_opening(place.body, _EDGES).sum()) / voxels,
+        tubularity,
+        flatness,
+        float(place.border.sum()) / voxels ** (2 / 3),
+        long / 10.0,
+        thick / 10.0,
+        thick / radius,
+        float(radii.std()),
+        *np.percentile(radii, (10, 90, 100)),
+    ]
+
+
+def _sizes(place: _Place, part: Component | None) -> list[int]:
+    """Voxels above ``LEVELS`` of the height: below a half, those connected to the body, above it, those of the body itself."""
+    if part is None:
+        return [int(place.body.sum())] * len(LEVELS)
+    smooth = ndimage.uniform_filter(place.signal, 3)
+    found = []
+    for level in LEVELS:
+        above = (smooth >= part.background + level * (part.peak - part.background)) & place.allowed & (place.distance <= SHELLS_MM[-1])
+        if level < 0.5:
+            labels, count = ndimage.label(above, _FACES)
+            met = np.zeros(count + 1, dtype=bool)
+            met[labels[place.body]] = True
+            met[0] = False
+            above = met[labels]
+        else:
+            above &= place.body
+        found.append(int(above.sum()))
+    return found
+
+
+def _about(place: _Place, around: Surroundings, index: Sequence[int], part: Component | None) -> list[float]:
     shells, washed = [], []
     for low, high in zip(SHELLS_MM, SHELLS_MM[1:]):
-        there = allowed & (distance >= low) & (distance < high)
-        total = float(signal[there].sum())
-        shells.append(total / max(int(there.sum()), 1) / top)
-        washed.append(float(np.clip(fall[there].sum() / max(total, _LEAST), -2, 2)))
-    voxels = int(body.sum())
-    volume_ml = voxels * abs(float(np.linalg.det(around.affine[:3, :3]))) / 1000.0
-    peak, background = (part.peak, part.background) if part is not None else (early_means[0], around.levels[0])
-    long, tubularity, flatness = _form(body, spacing)
+        there = place.allowed & (place.distance >= low) & (place.distance < high)
+        shells.append(float(place.signal[there].sum()) / max(int(there.sum()), 1) / place.top)
+        washed.append(_wash_out(place, there))
+    peak, background = (part.peak, part.background) if part is not None else (_brightest(place)[0][0], around.levels[0])
+    mirrored = np.array([2 * around.middle - index[0], index[1], index[2]])
+    return [
+        *shells,
+        *washed,
+        peak,
+        background,
+        peak / max(background, _LEAST),
+        place.top / max(around.levels[2], _LEAST),
+        *around.levels,
+        around.wash_out,
+        _mean_in_ball(around.signal, around.inside, mirrored, place.spacing) / place.top,
+    ]
+
+
+def _position(around: Surroundings, index: Sequence[int], ras_mm: Sequence[float], rank: float) -> list[float]:
+    spacing = np.linalg.norm(around.affine[:3, :3], axis=0)
     i, j, k = index
     column = np.flatnonzero(around.inside[i, :, k])
-    mirrored = np.array([2 * around.middle - i, j, k])
-    return np.array(
-        [
-            *(curve / top),
-            np.log(top),
-            (float(curve[:half].max()) - float(curve[-1])) / top,
-            *(mean / top for mean in early_means),
-            *(np.clip(f / max(e, _LEAST), -2, 2) for f, e in zip(falls_means, early_means)),
-            float(weight[share > 0.1].sum()),
-            float(weight[share < -0.1].sum()),
-            *np.percentile(share, (10, 50, 90)),
-            float(own.std() / max(float(own.mean()), _LEAST)),
-            rim,
-            *shells,
-            *washed,
-            float(around.gradient[window][border].mean() * 10.0 / top) if border.any() else 0.0,
-            np.log1p(10 * volume_ml),
-            tubularity,
-            flatness,
-            float(border.sum()) / voxels ** (2 / 3),
-            long / 10.0,
-            peak,
-            background,
-            peak / max(background, _LEAST),
-            top / max(around.levels[2], _LEAST),
-            *around.levels,
-            around.wash_out,
-            _mean_in_ball(around.signal, around.inside, mirrored, spacing) / top,
-            skin_depth(around.inside, around.affine, ras_mm) / 50.0,
-            float(np.linalg.norm(around.tips - np.asarray(ras_mm), axis=1).min()) / 50.0,
-            float(j - column[0]) * spacing[1] / 50.0 if column.size else 0.0,
-            abs(i - around.middle) * spacing[0] / 50.0,
-            (k / around.inside.shape[2] - 0.5) * 2.0,
-            rank,
-        ],
-        dtype=np.float32,
-    )
+    return [
+        around.skin.depth(ras_mm) / 50.0,
+        float(np.linalg.norm(around.tips - np.asarray(ras_mm), axis=1).min()) / 50.0,
+        float(j - column[0]) * spacing[1] / 50.0 if column.size else 0.0,
+        abs(i - around.middle) * spacing[0] / 50.0,
+        (k / around.inside.shape[2] - 0.5) * 2.0,
+        rank,
+    ]
 
 
 def _region(part: Component | None, start: Sequence[int], shape: Sequence[int]) -> np.ndarray:

@@ -21,6 +21,7 @@ from .weights import Bundle
 
 LESION_MAP = "LESION"  # the map of the second reading
 EDGE = 2  # voxels over which a region's edge may fall off
+NEARLY = 0.95  # of the highest probability: between places this close the larger comes first, as a reader names the index lesion
 LEAST_CHANCE = 0.02  # places less probable are not listed, unless they come first
 LEAST_HEIGHT = 0.1  # nor are places where a map of the network is lower than this
 Place = tuple[Peak, localisation.Component | None]
@@ -53,25 +54,33 @@ def read(predictor: Predictor, array: np.ndarray, inside: np.ndarray, affine: np
     proposals = propose(array, inside, affine, bundle.candidates.settings)
     logits = bundle.candidates.logits(proposals)
     logit = exam_logit(prediction.logit * bundle.temperature, logits, bundle.candidates.settings) / bundle.temperature
-    order = np.argsort(-logits, kind="stable")
     chances = 1.0 / (1.0 + np.exp(-logits))
     highest = max(float(chances.max(initial=0.0)), 1e-6)
+    order = _order(chances, [0.0 if part is None else part.volume_ml for part in proposals.parts])
     ranked = []
     for rank, n in enumerate(order):
         why = bundle.candidates.reasons(proposals.measures[n]) if rank < localisation.COUNT else {}
-        estimate = {"value": float(chances[n]) / highest, "probability": float(chances[n]), "reasons": tuple(why.items())}
+        estimate = {"value": min(float(chances[n]) / highest / NEARLY, 1.0), "probability": float(chances[n]), "reasons": tuple(why.items())}
         ranked.append(replace(proposals.peaks[n], **estimate))
     if signal is None:
         signal = localisation.signal_of(array, localisation.early(len(array)))
     places = [
         (replace(peak, map_ras_mm=peak.ras_mm), part)  # this reading's map is drawn about its places
-        for peak, part in localisation.snap(ranked, signal, inside, affine, search_mm=SNAP_MM)
+        for peak, part in localisation.snap(ranked, signal, inside, affine, search_mm=SNAP_MM, within_mm=localisation.FAR_MM)
     ]
     return Reading(prediction, logit, float(1.0 / (1.0 + np.exp(-logit))), places)
 
 
+def _order(chances: np.ndarray, volumes_ml: Sequence[float]) -> list[int]:
+    """Places by probability, but the largest of those within ``NEARLY`` of the highest first."""
+    order = [int(n) for n in np.argsort(-chances, kind="stable")]
+    close = [n for n in order if chances[n] >= NEARLY * chances[order[0]]]
+    first = max(close, key=lambda n: volumes_ml[n], default=None)
+    return order if first is None else [first, *(n for n in order if n != first)]
+
+
 def lesion_map(places: Sequence[Place], signal: np.ndarray, inside: np.ndarray) -> np.ndarray:
-    """Float32 map on the model's grid, 0–1: each place's bright region, as high as its probability relative to the first place's.
+    """Float32 map on the model's grid, 0–1: each place's bright region, as high as its probability relative to the highest.
 
     Beyond a region's edge the height falls off with the signal, from half of the region's height to its background.
     """

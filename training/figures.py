@@ -305,13 +305,13 @@ def _boundaries(run: Angles) -> tuple[float, ...]:
     return (-run.margin, run.margin) if run.margin else (0.0,)
 
 
-def angles_of(folder: Path, name: str | None = None) -> Angles:
-    """The test exams' angles of an evaluated run."""
+def angles_of(folder: Path, name: str | None = None, split: str = "test") -> Angles:
+    """The angles of an evaluated run's exams."""
     config = _config(folder)
     try:
         with np.load(folder / "features.npz", allow_pickle=False) as parts:
-            test = parts["split"] == "test"
-            cosine, labels = parts["cos_theta"][test], parts["label"][test]
+            chosen = parts["split"] == split
+            cosine, labels = parts["cos_theta"][chosen], parts["label"][chosen]
     except (OSError, ValueError, KeyError) as error:
         raise InputError(f"The run {folder} has no features.npz; run python training/evaluate.py {folder} first.") from error
     scale = float(config["network"]["scale"]) if config["network"]["head"] == "cosine" else 0.0

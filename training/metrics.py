@@ -363,6 +363,20 @@ def dice(first: np.ndarray, second: np.ndarray) -> float:
 # --- several seeds ---
 
 
+def pull(cosine: np.ndarray, labels: np.ndarray, margin: float, scale: float = 20.0) -> dict:
+    """How CMSL (eq. 4; m = 0: NSL) pulls at exams with these cos θ: |dL/dz| = |σ(z) − y|, z = s·(cos θ − I(y)·m).
+
+    mean: 1 where every exam lies deep inside the margin; then the loss is linear in cos θ and heeds none more than another.
+    share: effective share of exams, (Σ|g|)² / n Σg². misjudged: part of the pull that exams on the wrong side of 90° have.
+    """
+    sign = 2.0 * labels - 1.0
+    z = scale * (np.asarray(cosine, dtype=np.float64) - sign * margin)
+    pulls = np.abs(1.0 / (1.0 + np.exp(-z)) - labels)
+    total = max(float(pulls.sum()), 1e-12)
+    share = total**2 / max(float((pulls**2).sum()), 1e-12) / len(pulls)
+    return {"mean": float(pulls.mean()), "share": share, "misjudged": float(pulls[sign * cosine < 0].sum()) / total}
+
+
 def over_seeds(values: Sequence[float]) -> dict:
     """Mean of a figure over training seeds with the t interval of that mean; one seed has no interval."""
     from scipy.stats import t

@@ -130,7 +130,8 @@ def train(folder: Path, options: argparse.Namespace) -> Path:
     rows = runs.read_rows(folder / "split.csv")
     paths = {split: [store.path(row["exam"]) for row in rows if row["split"] == split] for split in ("train", "validate")}
     paths["train"] = paths["train"][: options.limit or None]
-    settings = CandidateSettings(run.contract.phases, hidden=options.hidden, count=options.count)
+    grid = max(options.grid, run.contract.spacing_mm)
+    settings = CandidateSettings(run.contract.phases, grid_mm=grid, hidden=options.hidden, count=options.count)
     chosen = {key: getattr(options, key) for key in ("epochs", "batch", "rate", "weight_decay", "seed", "limit")}
     card = {"settings": asdict(settings), **chosen, "cache": str(store.folder), "supervision": "image-level labels only"}
     out = folder / runs.CANDIDATES
@@ -198,11 +199,14 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path)
     parser.add_argument("--cache", type=Path, help="cache of the exams (default: the one the run was trained on)")
-    parser.add_argument("--epochs", type=int, default=24)
+    parser.add_argument("--epochs", type=int, default=40)
     parser.add_argument("--batch", type=int, default=32, help="exams a step")
     parser.add_argument("--rate", type=float, default=3e-3)
     parser.add_argument("--weight-decay", type=float, default=0.3)
     parser.add_argument("--hidden", type=int, default=CandidateSettings.hidden, help="units of the first layer")
+    parser.add_argument(
+        "--grid", type=float, default=CandidateSettings.grid_mm, help="mm of the voxels it reads (coarser where the run's are)"
+    )
     parser.add_argument("--count", type=int, default=CandidateSettings.count, help="places from each kind of proposal")
     parser.add_argument("--limit", type=int, default=0, help="use only so many training exams (0: all)")
     parser.add_argument("--seed", type=int, default=0)

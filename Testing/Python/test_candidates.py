@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from BreastCMSLLib import localisation, reading
 from BreastCMSLLib.candidates import CandidateNetwork, CandidateSettings, coarsen, exam_logit, propose, together
 from BreastCMSLLib.errors import InputError, ModelError
 from BreastCMSLLib.geometry import apply_affine
@@ -66,7 +67,7 @@ def test_averaging_keeps_every_place():
 
 
 def test_places_are_found():
-    settings = CandidateSettings(count=4)
+    settings = CandidateSettings(grid_mm=4.4, count=4)
     spots = [((66, 48.4, 44), 9, WASHOUT), ((123.2, 74.8, 35.2), 9, PERSISTENT), ((110, 35.2, 66), 6, WASHOUT)]
     array, inside, affine = breast(spots)
     found = propose(array, inside, affine, settings)
@@ -82,7 +83,7 @@ def test_measures_say_what_a_place_looks_like():
     spots = [((66, 48.4, 44), 10, WASHOUT), ((132, 74.8, 44), 14, PERSISTENT), ((132, 74.8, 44), 7, -0.8 * PERSISTENT)]
     spots += [((26.4 + 4.4 * n, 96.8, 66.0), 2, WASHOUT) for n in range(10)]
     array, inside, affine = breast(spots)
-    found = propose(array, inside, affine, CandidateSettings(count=4))
+    found = propose(array, inside, affine, CandidateSettings(grid_mm=4.4, count=4))
     told = names(6)
     assert len(set(told)) == len(told)
 
@@ -118,8 +119,8 @@ def test_reasons_are_what_the_logit_owes_each_group():
 
 def test_a_finer_input_gives_the_same_places():
     spots = [((66, 48.4, 44), 12, WASHOUT), ((123.2, 74.8, 35.2), 10, PERSISTENT)]
-    coarse = propose(*breast(spots), CandidateSettings(count=2))
-    fine = propose(*breast(spots, spacing=1.1, shape=tuple(4 * n for n in SHAPE)), CandidateSettings(count=2))
+    coarse = propose(*breast(spots), CandidateSettings(grid_mm=4.4, count=2))
+    fine = propose(*breast(spots, spacing=1.1, shape=tuple(4 * n for n in SHAPE)), CandidateSettings(grid_mm=4.4, count=2))
     for (centre, _, curve), name in zip(spots, "ab"):
         place = np.add(centre, (-60.0, -40.0, -30.0))
         for found in (coarse, fine):
@@ -130,10 +131,10 @@ def test_a_finer_input_gives_the_same_places():
 
 def test_grids_that_do_not_fit_and_empty_masks():
     array, inside, affine = breast([], spacing=3.0)
-    with pytest.raises(InputError, match="4.4 mm"):
+    with pytest.raises(InputError, match="2.2 mm"):
         propose(array, inside, affine, CandidateSettings())
     array, inside, affine = breast([])
-    none = propose(array, np.zeros_like(inside), affine, CandidateSettings())
+    none = propose(array, np.zeros_like(inside), affine, CandidateSettings(grid_mm=4.4))
     assert none.peaks == [] and CandidateNetwork().eval().logits(none).shape == (0,)
 
 
@@ -145,7 +146,7 @@ def test_settings_out_of_range_are_refused(change):
 
 def test_a_bundle_carries_both_readings(tmp_path):
     torch.manual_seed(3)
-    candidates = CandidateNetwork(CandidateSettings(hidden=8, count=4, mix=(0.25, 1.5, -0.5))).eval()
+    candidates = CandidateNetwork(CandidateSettings(grid_mm=4.4, hidden=8, count=4, mix=(0.25, 1.5, -0.5))).eval()
     contract = InputContract(size=SHAPE, spacing_mm=4.4)
     told = {"threshold": 0.5, "temperature": 2.0, "description": "d", "training_data": "t", "evidence": {}}
     path = save_bundle(tmp_path, "both", BreastNet(TINY).eval(), contract, candidates=candidates, **told)
@@ -257,3 +258,24 @@ def test_coarsening_is_bit_for_bit_the_mean_over_blocks(factor):
     small, filled, _ = coarsen(array, inside, np.eye(4), factor)
     assert np.array_equal(small, array[(slice(None), *kept)].reshape(3, *blocks).mean(axis=(2, 4, 6), dtype=np.float32))
     assert np.array_equal(filled, inside[kept].reshape(blocks).mean(axis=(1, 3, 5)) >= 0.5)
+
+
+def test_between_equally_probable_places_the_larger_comes_first():
+    assert reading._order(np.array([0.2, 0.97, 0.98, 0.5]), [9.0, 3.5, 0.5, 9.0]) == [1, 2, 3, 0]
+    assert reading._order(np.array([0.90, 0.98]), [9.0, 0.5]) == [1, 0], "not so close"
+    assert reading._order(np.zeros(0), []) == []
+
+
+def test_a_lesion_that_runs_into_bright_tissue_is_told_from_it():
+    """A ball against a long bar that is half as bright: at half the height they are one, and its centre lies in the bar."""
+    affine = np.diag([2.2, 2.2, 2.2, 1.0])
+    signal = np.zeros((60, 40, 40), np.float32)
+    at = np.stack(np.meshgrid(*[np.arange(n) for n in signal.shape], indexing="ij"), axis=-1)
+    signal[12:40, 14:26, 14:26] = 0.65
+    away = np.linalg.norm(at - (12, 20, 20), axis=-1)
+    signal[away <= 4] = 1.0 - 0.02 * away[away <= 4]
+    inside, place = np.ones(signal.shape, bool), np.array([12, 20, 20]) * 2.2
+    peak = localisation.candidates(signal, inside, affine, count=1)[0]
+    wide = localisation.snap([peak], signal, inside, affine, search_mm=6.0)[0][0]
+    close = localisation.snap([peak], signal, inside, affine, search_mm=6.0, within_mm=localisation.FAR_MM)[0][0]
+    assert np.linalg.norm(wide.ras_mm - place) > localisation.FAR_MM > 3 > np.linalg.norm(close.ras_mm - place)

@@ -117,7 +117,7 @@ def test_empty_mask_and_dead_map_are_said_plainly():
     with pytest.raises(InputError, match="mask is empty"):
         candidates(np.zeros(shape), np.zeros(shape, bool), GRID)
     with pytest.raises(InputError, match="mask is empty"):
-        findings.skin_depth(np.zeros(shape, bool), GRID, (0.0, 0.0, 0.0))
+        findings.Skin.of(np.zeros(shape, bool), GRID)
     inside = np.zeros(shape, bool)
     inside[3:9, 3:9, 3:9] = True
     found = candidates(np.zeros(shape, np.float32), inside, GRID)  # features that are all zero
@@ -307,11 +307,11 @@ def test_depth_is_the_shortest_way_to_the_skin():
     middle = np.array([59.0, 4.0, 59.0])
     places = places_of(shape, GRID)
     inside = (np.linalg.norm(places - middle, axis=-1) <= radius) & (places[..., 1] >= 4)
-    assert findings.skin_depth(inside, GRID, middle + [0, 30.0, 0]) == pytest.approx(20.0, abs=2.0)
-    assert findings.skin_depth(inside, GRID, middle + [30.0, 20.0, 0]) == pytest.approx(radius - np.hypot(30, 20), abs=2.0)
-    assert findings.skin_depth(inside, GRID, middle + [0, 1.0, 0]) > 40.0, "the back of the mask is no skin"
-    assert findings.skin_depth(inside, GRID, middle + [0, 60.0, 0]) == 0.0
-    deeper = findings.skin_depth(inside, GRID, middle + [0, 30.0, 0], skin_mm=4.4)
+    assert findings.Skin.of(inside, GRID).depth(middle + [0, 30.0, 0]) == pytest.approx(20.0, abs=2.0)
+    assert findings.Skin.of(inside, GRID).depth(middle + [30.0, 20.0, 0]) == pytest.approx(radius - np.hypot(30, 20), abs=2.0)
+    assert findings.Skin.of(inside, GRID).depth(middle + [0, 1.0, 0]) > 40.0, "the back of the mask is no skin"
+    assert findings.Skin.of(inside, GRID).depth(middle + [0, 60.0, 0]) == 0.0
+    deeper = findings.Skin.of(inside, GRID, skin_mm=4.4).depth(middle + [0, 30.0, 0])
     assert deeper == pytest.approx(24.4, abs=2.0)
 
 

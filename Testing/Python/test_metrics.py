@@ -309,3 +309,24 @@ def test_operating_points_are_named_and_one_is_the_default():
     assert [name for name, point in points.items() if point["default"]] == ["paper_sensitivity"]
     assert points["sensitivity_95"]["threshold"] < points["paper_sensitivity"]["threshold"]
     assert points["sensitivity_95"]["validation"]["sensitivity"] >= 0.95
+
+
+def test_the_pull_of_a_loss_is_its_gradient():
+    """Against autograd of the loss; inside the margin every exam pulls alike."""
+    import torch
+
+    from BreastCMSLLib.losses import cosine_margin_loss
+
+    rng = np.random.default_rng(5)
+    cosine, labels = rng.uniform(-0.3, 0.3, 40), rng.integers(0, 2, 40)
+    for margin in (0.0, 0.1, 0.35):
+        held = torch.from_numpy(cosine).requires_grad_(True)
+        cosine_margin_loss(held, torch.from_numpy(labels), margin=margin).backward()
+        pulls = held.grad.abs().numpy() * 40 / 20
+        found = metrics.pull(cosine, labels, margin)
+        wrong = (2 * labels - 1) * cosine < 0
+        assert found["mean"] == pytest.approx(pulls.mean(), rel=1e-5)
+        assert found["misjudged"] == pytest.approx(pulls[wrong].sum() / pulls.sum(), rel=1e-5)
+        assert found["share"] == pytest.approx(pulls.sum() ** 2 / (pulls**2).sum() / 40, rel=1e-5)
+    close = metrics.pull(cosine / 10, labels, 0.35)
+    assert close["mean"] > 0.99 and close["share"] > 0.99
