@@ -43,7 +43,12 @@ def early(phases: int) -> slice:
 def signal_of(array: np.ndarray | torch.Tensor, phases: slice = slice(None)) -> np.ndarray:
     """Mean positive enhancement of a model input (phases, LR, AP, SI) over some of its phases: float32 (LR, AP, SI)."""
     values = array.float().numpy() if isinstance(array, torch.Tensor) else np.asarray(array, dtype=np.float32)
-    return np.maximum(values[phases].mean(axis=0), 0.0)
+    first, *others = values[phases]
+    total = first.copy()
+    for other in others:  # in place, in the order and with the rounding of ``mean``, which takes several times as long
+        total += other
+    total /= np.float32(1 + len(others))
+    return np.maximum(total, 0.0, out=total)
 
 
 @dataclass(frozen=True)
