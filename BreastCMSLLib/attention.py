@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from .errors import InputError
-from .geometry import Volume, apply_affine, resample
+from .geometry import Volume, apply_affine, extent, resample
 from .network import POOLINGS
 
 
@@ -150,15 +150,6 @@ def find_peaks(
         near = sum(((o - n) * d) ** 2 for o, n, d in zip(offsets, index, spacing)) < separation_mm**2
         candidates[window][near] = -np.inf
     return found
-
-
-def extent(inside: np.ndarray) -> tuple[slice, ...]:
-    """The smallest box that holds a boolean grid's true voxels; it has to have some."""
-    box = []
-    for axis in range(inside.ndim):
-        held = np.flatnonzero(inside.any(axis=tuple(a for a in range(inside.ndim) if a != axis)))
-        box.append(slice(int(held[0]), int(held[-1]) + 1))
-    return tuple(box)
 
 
 def _summits(values: np.ndarray) -> np.ndarray:

@@ -79,6 +79,15 @@ def check_affine(affine: np.ndarray, name: str) -> np.ndarray:
     return affine
 
 
+def extent(inside: np.ndarray) -> tuple[slice, ...]:
+    """The smallest box that holds a boolean grid's true voxels; it has to have some."""
+    box = []
+    for axis in range(inside.ndim):
+        held = np.flatnonzero(inside.any(axis=tuple(a for a in range(inside.ndim) if a != axis)))
+        box.append(slice(int(held[0]), int(held[-1]) + 1))
+    return tuple(box)
+
+
 def closest_canonical_axes(affine: np.ndarray) -> tuple[list[int], list[bool]]:
     """Which voxel axis runs closest to R, A and S, and whether it must be flipped to increase towards it."""
     direction = affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0)
@@ -224,10 +233,14 @@ def _resample_along_axes(volume: Volume, lines: list[_Line], outside: float, out
 
     from .threads import for_each, parts
 
-    if any((line.start, line.stop) != (0, count) for line, count in zip(lines, out.shape)):
-        out[...] = outside
     if any(line.start == line.stop for line in lines):
+        out[...] = outside
         return
+    within: list[slice] = [slice(None)] * 3
+    for axis, line in enumerate(lines):  # what lies beyond the field of view, each voxel once
+        for beyond in (slice(0, line.start), slice(line.stop, out.shape[axis])):
+            out[(*within[:axis], beyond)] = outside
+        within[axis] = slice(line.start, line.stop)
     # axes in the order of the source's memory, slowest first
     order = sorted(range(3), key=lambda axis: -abs(volume.array.strides[lines[axis].axis]))
     source = volume.array.transpose([lines[axis].axis for axis in order])
