@@ -11,7 +11,7 @@ from scipy import ndimage
 
 from .errors import InputError
 from .exam import Exam
-from .geometry import Volume, apply_affine, resample
+from .geometry import Volume, apply_affine, resample, resample_image, to_sitk
 from .kinetics import record
 from .localisation import REACH_MM, SNAP_MM, Component, box_about, component, early
 from .preprocessing import phase_weights
@@ -66,7 +66,7 @@ def outline_places(
     is early. Returns labels (uint8, n where the n-th outline is) and for each place the label of the outline it lies in
     and, for the first place of each, the outline on a box about it; (0, None) where nothing stands out.
     """
-    grid = exam.grid
+    grid, mask = exam.grid, to_sitk(inside)
     labels = np.zeros(grid.shape, dtype=np.uint8)
     found: list[tuple[int, Outline | None]] = []
     for number, place in enumerate(places, 1):
@@ -78,7 +78,7 @@ def outline_places(
         affine = np.array(grid.affine)
         affine[:3, 3] = apply_affine(grid.affine, np.array([float(s.start) for s in box]))
         signal = _early_signal(exam, box, phases)
-        allowed = resample(_bytes(inside), signal.shape, affine, nearest=True).array.astype(bool)
+        allowed = resample_image(mask, signal.shape, affine, nearest=True).array.astype(bool)
         around = outline(signal, allowed, affine, place) if allowed.any() else None
         if around is None:
             found.append((0, None))
@@ -163,12 +163,17 @@ def _bytes(region: Volume) -> Volume:
 
 
 def skin_depth(inside: np.ndarray, affine: np.ndarray, ras_mm: Sequence[float], skin_mm: float = 0.0) -> float:
-    """Shortest distance in mm from a place to the air in front of and beside the breasts; 0 on the skin and outside.
+    """:func:`skin_depths` of one place."""
+    return skin_depths(inside, affine, [ras_mm], skin_mm)[0]
 
-    inside, affine: the mask on a model's grid (index j towards A). skin_mm: how far in front of the mask's surface the skin
-    lies (``MaskSettings.skin_mm``). Air is what lies in front of the mask; where a column holds no mask, what lies in
-    front of the back of the nearest column that does. The back of the mask is chest wall, not skin. Raises InputError for
-    an empty mask.
+
+def skin_depths(inside: np.ndarray, affine: np.ndarray, places: Sequence[Sequence[float]], skin_mm: float = 0.0) -> list[float]:
+    """Shortest distance in mm from each place to the air in front of and beside the breasts; 0 on the skin and outside.
+
+    inside, affine: the mask on a model's grid (index j towards A). places: RAS mm. skin_mm: how far in front of the mask's
+    surface the skin lies (``MaskSettings.skin_mm``). Air is what lies in front of the mask; where a column holds no mask, what
+    lies in front of the back of the nearest column that does. The back of the mask is chest wall, not skin. Raises InputError
+    for an empty mask.
     """
     met = inside.any(axis=1)
     if not met.any():
@@ -178,10 +183,15 @@ def skin_depth(inside: np.ndarray, affine: np.ndarray, ras_mm: Sequence[float], 
     back = np.argmax(inside, axis=1)
     nearest = ndimage.distance_transform_edt(~met, sampling=spacing[[0, 2]], return_distances=False, return_indices=True)
     air = np.where(met, front + 0.5 + skin_mm / spacing[1], back[tuple(nearest)] - 0.5)  # air from this index j on, to the front
-    i, j, k = apply_affine(np.linalg.inv(affine), np.asarray(ras_mm))
-    gaps = [np.maximum(np.abs(np.arange(n) - c) - 0.5, 0) * s for n, c, s in ((met.shape[0], i, spacing[0]), (met.shape[1], k, spacing[2]))]
-    ahead = np.maximum(air - j, 0) * spacing[1]
-    return float(np.sqrt((gaps[0][:, None] ** 2 + gaps[1][None, :] ** 2 + ahead**2).min()))
+    depths = []
+    for place in places:
+        i, j, k = apply_affine(np.linalg.inv(affine), np.asarray(place))
+        across, along = (
+            np.maximum(np.abs(np.arange(n) - c) - 0.5, 0) * s for n, c, s in ((met.shape[0], i, spacing[0]), (met.shape[1], k, spacing[2]))
+        )
+        ahead = np.maximum(air - j, 0) * spacing[1]
+        depths.append(float(np.sqrt((across[:, None] ** 2 + along[None, :] ** 2 + ahead**2).min())))
+    return depths
 
 
 def side(affine: np.ndarray, ras_mm: Sequence[float], middle: float) -> str:

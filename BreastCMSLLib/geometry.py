@@ -163,11 +163,19 @@ def resample(
                 out = np.empty(shape[::-1], dtype=np.float32).T  # i fastest, as ITK and files want it
             _resample_along_axes(volume, axes, outside, out)
             return Volume(out, np.array(affine, dtype=np.float64))
+    made = resample_image(to_sitk(volume), shape, affine, nearest=nearest, outside=outside)
+    if out is not None:
+        out[...] = made.array
+        made = made.with_array(out)
+    return made
+
+
+def resample_image(source, shape: tuple[int, int, int], affine: np.ndarray, *, nearest: bool = False, outside: float = 0.0) -> Volume:
+    """:func:`resample` of a SimpleITK image, as :func:`to_sitk` makes it, by ITK alone: for several pieces of one volume."""
     import SimpleITK as sitk
 
     reference = sitk.Image([1, 1, 1], sitk.sitkUInt8)
     set_sitk_geometry(reference, affine)
-    source = to_sitk(volume)
     resampler = sitk.ResampleImageFilter()
     resampler.SetSize([int(n) for n in shape])
     resampler.SetOutputSpacing(reference.GetSpacing())
@@ -177,9 +185,6 @@ def resample(
     resampler.SetOutputPixelType(source.GetPixelID() if nearest else sitk.sitkFloat32)
     resampler.SetDefaultPixelValue(float(outside))
     made = sitk.GetArrayFromImage(resampler.Execute(source)).transpose(2, 1, 0)
-    if out is not None:
-        out[...] = made
-        made = out
     return Volume(made, np.array(affine, dtype=np.float64))
 
 
@@ -187,7 +192,7 @@ def resample(
 # interpolation is linear interpolation along one axis after another, on a few planes at a time that stay in the cache.
 
 _STRAY = 1e-4  # voxels by which parallel axes may miss each other over a whole volume
-_PLANES = 8
+_PLANES = 4
 _TYPES = ("uint8", "int8", "int16", "uint16", "int32", "float32")
 
 

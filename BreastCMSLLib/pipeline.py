@@ -13,7 +13,7 @@ import numpy as np
 from . import __version__
 from .attention import Peak
 from .exam import Exam
-from .findings import outline_places, region_curve, side, skin_depth
+from .findings import outline_places, region_curve, side, skin_depths
 from .geometry import Volume, resample
 from .inference import Predictor
 from .kinetics import curve_at
@@ -95,7 +95,8 @@ def analyze(
     report("map", 0.7)
     with watch.stage("findings"):
         kinetics = curve_at(exam, peaks[0].ras_mm)
-        listed = [_peak_record(peak, made, bundle.contract.mask.skin_mm) for peak in peaks]
+        depths = skin_depths(made.inside, made.affine, [peak.ras_mm for peak in peaks], bundle.contract.mask.skin_mm)
+        listed = [_peak_record(peak, made, depth) for peak, depth in zip(peaks, depths)]
         outlines = _outline(exam, made, listed) if malignant else None
         reasons = unlike.result()
     result = {
@@ -149,13 +150,13 @@ def _on_exam(heat: np.ndarray, made: ModelInput, exam: Exam) -> Volume:
     return placed
 
 
-def _peak_record(peak: Peak, made: ModelInput, skin_mm: float) -> dict[str, Any]:
+def _peak_record(peak: Peak, made: ModelInput, depth_mm: float) -> dict[str, Any]:
     record = {
         "ras_mm": [round(c, 3) for c in peak.ras_mm],
         "map_ras_mm": [round(c, 3) for c in peak.map_ras_mm],
         "value": round(peak.value, 4),
         "side": side(made.affine, peak.ras_mm, made.middle),
-        "depth_mm": round(skin_depth(made.inside, made.affine, peak.ras_mm, skin_mm), 1),
+        "depth_mm": round(depth_mm, 1),
     }
     if peak.probability is not None:
         record |= {"probability": round(peak.probability, 4), "reasons": {what: round(share, 2) for what, share in peak.reasons}}
