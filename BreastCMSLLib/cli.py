@@ -163,18 +163,17 @@ def analyze_command(options: argparse.Namespace, show: Reporter) -> None:
     model, asked = analyze_options(options)
     watch = Stopwatch()
     with ThreadPoolExecutor(1) as beside:  # PyTorch and the model are loaded while the exam is read
-        loading = beside.submit(load_predictor, model, asked.pop("device"))
+        loading = beside.submit(load_model, model)
         with watch.stage("read"):
             exam = read_exam(options)
         show.progress("model", 0.0)
         with watch.stage("model"):
-            predictor = loading.result()
+            bundle = loading.result()
+    from .kinetics import add_curves
     from .output import write_results
     from .pipeline import analyze
 
-    analysis = analyze(exam, predictor, **asked, progress=show.progress, stopwatch=watch)
-    from .kinetics import add_curves
-
+    analysis = analyze(exam, bundle, **asked, progress=show.progress, stopwatch=watch)
     add_curves(exam, analysis.result)
     paths = write_results(exam, analysis, options.output, scene=not options.no_scene, progress=show.progress, stopwatch=watch)
     event = {path.name.partition(".")[0]: str(path) for path in paths}
@@ -211,11 +210,18 @@ def read_exam(options: argparse.Namespace):
     return read(options.input, t1=options.t1, kind=options.kind, times_s=options.times)
 
 
-def load_predictor(model: str | Path | None, device: str):
-    from .inference import Predictor
-    from .weights import load_bundle
+def load_model(model: str | Path | None):
+    """The verified bundle. Imports all that an analysis needs."""
+    import gc
 
-    return Predictor(load_bundle(model), device)
+    gc.disable()  # importing makes objects by the million, and hardly any rubbish to look for among them
+    try:
+        from . import output  # noqa: F401
+        from .weights import load_bundle
+    finally:
+        gc.freeze()
+        gc.enable()
+    return load_bundle(model)
 
 
 def prepare_output(folder: Path, *, scene: bool) -> None:

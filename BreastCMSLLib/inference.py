@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -147,3 +148,28 @@ class Predictor:
             raise InputError("The network's answer was not a number; the exam's intensities are out of range: check the volumes.")
         logit /= self.bundle.temperature
         return Prediction(logit, float(1.0 / (1.0 + np.exp(-logit))), features, self._fast.weight.detach().float().cpu())
+
+
+class Preparing:
+    """A :class:`Predictor` in the making, on another thread: its verified bundle is all that preprocessing needs."""
+
+    def __init__(self, bundle: Bundle, device: str = "auto"):
+        self.bundle = bundle
+        if device != "auto":
+            choose_device(device)  # raises InputError before the work begins
+        threads = torch.get_num_threads()  # of this thread, known from here on whatever others set
+
+        def make() -> Predictor:
+            torch.set_num_threads(1)  # preprocessing keeps the others busy
+            try:
+                return Predictor(bundle, device)
+            finally:
+                torch.set_num_threads(threads)  # what threads to come begin with
+
+        beside = ThreadPoolExecutor(1)
+        self._made = beside.submit(make)
+        beside.shutdown(wait=False)
+
+    def predictor(self) -> Predictor:
+        """Waits for it; raises what making it raised."""
+        return self._made.result()
