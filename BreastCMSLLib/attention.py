@@ -22,8 +22,13 @@ def coam(features: torch.Tensor) -> torch.Tensor:
 
     The sum over j moves inside the inner product, M_i = ⟨x_i, Σ_j x_j⟩, so the N×N Gram matrix is never built.
     """
-    x = features.float()
-    return torch.tensordot(x.flatten(1).sum(1), x, dims=1)
+    x = features.float().reshape(*features.shape[:2], -1)
+    total = x.new_zeros(x.shape[1], 1, x.shape[2])  # the first axis is a batch, which all threads share
+    # a channel adds what it alone tells: a few at a time are still in the cache when their sums are known
+    few = _CHANNELS if x.device.type == "cpu" and x.is_contiguous() else len(x)
+    for part in x.split(few):
+        total.baddbmm_(part.flatten(1).sum(1).expand(len(total), 1, -1), part.transpose(0, 1))
+    return total.view(features.shape[1:])
 
 
 def cam(features: torch.Tensor, weight: torch.Tensor, pooling: str = "average") -> torch.Tensor:
@@ -63,6 +68,7 @@ MAPS = {
     "CAM": cam,
 }
 _PLANES = 8
+_CHANNELS = 16
 DEFAULT_MAP = "COAMxCAM"  # as measured, see docs/localisation.md
 
 
