@@ -12,8 +12,9 @@ import numpy as np
 import torch
 
 from .errors import InputError
-from .geometry import Volume, apply_affine, resample
+from .geometry import Volume, apply_affine, extent, resample
 from .network import POOLINGS
+from .threads import for_each, parts
 
 
 def coam(features: torch.Tensor) -> torch.Tensor:
@@ -21,8 +22,13 @@ def coam(features: torch.Tensor) -> torch.Tensor:
 
     The sum over j moves inside the inner product, M_i = ⟨x_i, Σ_j x_j⟩, so the N×N Gram matrix is never built.
     """
-    x = features.float()
-    return torch.tensordot(x.flatten(1).sum(1), x, dims=1)
+    x = features.float().reshape(*features.shape[:2], -1)
+    total = x.new_zeros(x.shape[1], 1, x.shape[2])  # the first axis is a batch, which all threads share
+    # a channel adds what it alone tells: a few at a time are still in the cache when their sums are known
+    few = _CHANNELS if x.device.type == "cpu" and x.is_contiguous() else len(x)
+    for part in x.split(few):
+        total.baddbmm_(part.flatten(1).sum(1).expand(len(total), 1, -1), part.transpose(0, 1))
+    return total.view(features.shape[1:])
 
 
 def cam(features: torch.Tensor, weight: torch.Tensor, pooling: str = "average") -> torch.Tensor:
@@ -62,6 +68,7 @@ MAPS = {
     "CAM": cam,
 }
 _PLANES = 8
+_CHANNELS = 16
 DEFAULT_MAP = "COAMxCAM"  # as measured, see docs/localisation.md
 
 
@@ -90,7 +97,8 @@ def place_cells(cells: torch.Tensor | np.ndarray, cell_affine: np.ndarray, size:
     padded = np.pad(cells, 1, mode="edge")  # so that interpolation reaches voxels beyond the last cell's centre
     origin = np.array(cell_affine, dtype=np.float64)
     origin[:3, 3] = apply_affine(origin, np.array([-1.0, -1.0, -1.0]))
-    return resample(Volume(padded, origin), size, affine).array
+    out = np.empty(size, dtype=np.float32)  # laid out like the masks it is read with
+    return resample(Volume(padded, origin), size, affine, out=out).array
 
 
 @dataclass(frozen=True)
@@ -134,48 +142,42 @@ def find_peaks(
     start = np.array([s.start for s in box])
     masked = np.full([s.stop - s.start for s in box], -np.inf, dtype=heat.dtype)
     np.copyto(masked, heat[box], where=inside[box])
-    candidates = _summits(masked)  # not their shoulders
+    places, heights = _summits(masked)  # not their shoulders
     found: list[Peak] = []
-    reach = np.ceil(separation_mm / spacing).astype(int)
-    while len(found) < count:
-        index = np.unravel_index(int(candidates.argmax()), candidates.shape)
-        value = float(candidates[index])
+    while len(found) < count and len(heights):
+        highest = int(heights.argmax())
+        index, value = places[highest], float(heights[highest])
         if not np.isfinite(value) or (found and value < least):
             break
         voxel = start + index
         point = tuple(float(c) for c in apply_affine(affine, voxel))
         found.append(Peak(point, value, tuple(int(n) for n in voxel), point))
-        window = tuple(slice(max(0, n - r), n + r + 1) for n, r in zip(index, reach))
-        offsets = np.meshgrid(*[np.arange(s.start, min(s.stop, n)) for s, n in zip(window, candidates.shape)], indexing="ij")
-        near = sum(((o - n) * d) ** 2 for o, n, d in zip(offsets, index, spacing)) < separation_mm**2
-        candidates[window][near] = -np.inf
+        apart = (((places - index) * spacing) ** 2).sum(axis=1) >= separation_mm**2
+        places, heights = places[apart], heights[apart]
     return found
 
 
-def extent(inside: np.ndarray) -> tuple[slice, ...]:
-    """The smallest box that holds a boolean grid's true voxels; it has to have some."""
-    box = []
-    for axis in range(inside.ndim):
-        held = np.flatnonzero(inside.any(axis=tuple(a for a in range(inside.ndim) if a != axis)))
-        box.append(slice(int(held[0]), int(held[-1]) + 1))
-    return tuple(box)
-
-
-def _summits(values: np.ndarray) -> np.ndarray:
-    """The values that are the highest among themselves and their 26 neighbours, −inf elsewhere.
+def _summits(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The voxels (n, 3), in the order of memory, that are the highest among themselves and their 26 neighbours, and their values.
+    −inf is no value.
 
     Maxima along one axis after another, on a few planes at a time that stay in the cache.
     """
-    found = np.full_like(values, -np.inf)
-    for start in range(0, len(values), _PLANES):
-        first, last = max(start - 1, 0), min(start + _PLANES + 1, len(values))
+    found: dict[int, tuple[np.ndarray, np.ndarray]] = {}
+
+    def work(own: slice) -> None:
+        first, last = max(own.start - 1, 0), min(own.stop + 1, len(values))
         highest = values[first:last]
         for axis in range(3):
             line, highest = np.moveaxis(highest, axis, 0), highest.copy()
             widened = np.moveaxis(highest, axis, 0)
             np.maximum(widened[1:], line[:-1], out=widened[1:])
             np.maximum(widened[:-1], line[1:], out=widened[:-1])
-        own = slice(start, min(start + _PLANES, len(values)))
         held = values[own]
-        np.copyto(found[own], held, where=held == highest[start - first : own.stop - first])
-    return found
+        summit = (held == highest[own.start - first : own.stop - first]) & (held > -np.inf)
+        found[own.start] = np.argwhere(summit) + (own.start, 0, 0), held[summit]
+
+    slabs = parts(len(values), _PLANES)
+    for_each(work, slabs)
+    places, heights = zip(*(found[own.start] for own in slabs))
+    return np.concatenate(places), np.concatenate(heights)

@@ -1,17 +1,21 @@
 """The command line: ``breastcmsl analyze INPUT… --output OUT``, ``breastcmsl check INPUT…`` and ``breastcmsl model``.
 
-Exit status 0: done. 2: the input, model or output cannot be used (one sentence says why). 1: anything unforeseen.
+Exit status 0: done. 2: the input, model or output cannot be used (one sentence says why). 1: anything unforeseen, or nobody
+reads the output any more.
 The desktop module runs the same command with ``--request`` in a child process and reads its progress as JSON lines.
 """
 
 from __future__ import annotations
 
 import argparse
+import atexit
+import errno
 import json
 import os
 import sys
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from . import __version__
 from .errors import BreastCMSLError, OutputError
@@ -53,6 +57,27 @@ def parser() -> argparse.ArgumentParser:
     return top
 
 
+def run() -> None:
+    """:func:`main` as a process of its own, which ends once all is said: Python would first take PyTorch apart, for 0.3 s."""
+    status: int = 1  # of what main does not catch
+
+    def end() -> None:
+        code = status
+        for stream in (sys.stdout, sys.stderr):
+            try:
+                if stream is not None:  # a program without a console has none
+                    stream.flush()
+            except (OSError, ValueError):
+                code = code or 1
+        os._exit(code)
+
+    atexit.register(end)  # the first to be registered is the last to be called: threads have ended, temporary files are gone
+    try:
+        status = main()
+    except SystemExit as asked:  # argparse: help, or arguments that make no sense
+        status = asked.code if isinstance(asked.code, int) else int(asked.code is not None)
+
+
 def main(arguments: list[str] | None = None) -> int:
     options = parser().parse_args(arguments)
     show = Reporter(getattr(options, "progress", "text"))
@@ -66,6 +91,8 @@ def main(arguments: list[str] | None = None) -> int:
     except BreastCMSLError as error:
         show.error(_sentence(str(error)))
         return 2
+    except BrokenPipeError:
+        return 1
     except KeyboardInterrupt:
         show.error("Stopped; nothing was written.")
         return 130
@@ -92,23 +119,35 @@ class Reporter:
                 {"event": "progress", "stage": stage, "fraction": round(overall_progress(stage, fraction), 4), "text": STAGES[stage]}
             )
         elif self.style == "text" and stage != self.last:
-            print(f"{100 * overall_progress(stage, fraction):3.0f} %  {STAGES[stage]}", file=sys.stderr, flush=True)
+            say(f"{100 * overall_progress(stage, fraction):3.0f} %  {STAGES[stage]}", sys.stderr)
         self.last = stage
 
     def done(self, event: dict[str, Any], text: str) -> None:
         if self.style == "json":
             self._line({"event": "done", **event})
         else:
-            print(text)
+            say(text)
 
     def error(self, message: str) -> None:
-        if self.style == "json":
-            self._line({"event": "error", "message": message})
-        print(f"breastcmsl: {message}", file=sys.stderr, flush=True)
+        with suppress(BrokenPipeError):
+            if self.style == "json":
+                self._line({"event": "error", "message": message})
+        with suppress(BrokenPipeError):
+            say(f"breastcmsl: {message}", sys.stderr)
 
     @staticmethod
     def _line(event: dict[str, Any]) -> None:
-        print(json.dumps(event), flush=True)
+        say(json.dumps(event))
+
+
+def say(text: str, stream: TextIO | None = None, end: str = "\n") -> None:
+    """Print at once. Raises BrokenPipeError when nobody reads any more, which Windows may call an invalid argument."""
+    try:
+        print(text, end=end, file=stream, flush=True)
+    except OSError as error:
+        if error.errno == errno.EINVAL:
+            raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE)) from error
+        raise
 
 
 def analyze_command(options: argparse.Namespace, show: Reporter) -> None:
@@ -124,18 +163,17 @@ def analyze_command(options: argparse.Namespace, show: Reporter) -> None:
     model, asked = analyze_options(options)
     watch = Stopwatch()
     with ThreadPoolExecutor(1) as beside:  # PyTorch and the model are loaded while the exam is read
-        loading = beside.submit(load_predictor, model, asked.pop("device"))
+        loading = beside.submit(load_model, model)
         with watch.stage("read"):
             exam = read_exam(options)
         show.progress("model", 0.0)
         with watch.stage("model"):
-            predictor = loading.result()
+            bundle = loading.result()
+    from .kinetics import add_curves
     from .output import write_results
     from .pipeline import analyze
 
-    analysis = analyze(exam, predictor, **asked, progress=show.progress, stopwatch=watch)
-    from .kinetics import add_curves
-
+    analysis = analyze(exam, bundle, **asked, progress=show.progress, stopwatch=watch)
     add_curves(exam, analysis.result)
     paths = write_results(exam, analysis, options.output, scene=not options.no_scene, progress=show.progress, stopwatch=watch)
     event = {path.name.partition(".")[0]: str(path) for path in paths}
@@ -172,11 +210,18 @@ def read_exam(options: argparse.Namespace):
     return read(options.input, t1=options.t1, kind=options.kind, times_s=options.times)
 
 
-def load_predictor(model: str | Path | None, device: str):
-    from .inference import Predictor
-    from .weights import load_bundle
+def load_model(model: str | Path | None):
+    """The verified bundle. Imports all that an analysis needs."""
+    import gc
 
-    return Predictor(load_bundle(model), device)
+    gc.disable()  # importing makes objects by the million, and hardly any rubbish to look for among them
+    try:
+        from . import output  # noqa: F401
+        from .weights import load_bundle
+    finally:
+        gc.freeze()
+        gc.enable()
+    return load_bundle(model)
 
 
 def prepare_output(folder: Path, *, scene: bool) -> None:
@@ -225,10 +270,10 @@ def check_command(options: argparse.Namespace) -> int:
 
     findings = check_exam(read(options.input, t1=options.t1, kind=options.kind, times_s=options.times)).findings
     if options.json:
-        print(json.dumps([vars(finding) for finding in findings], indent=1, ensure_ascii=False))
+        say(json.dumps([vars(finding) for finding in findings], indent=1, ensure_ascii=False))
     else:
         for finding in findings:
-            print(f"{ {GOOD: 'ok  ', FAIR: 'note', BAD: 'STOP'}[finding.level] }  {finding.topic}: {finding.text}")
+            say(f"{ {GOOD: 'ok  ', FAIR: 'note', BAD: 'STOP'}[finding.level] }  {finding.topic}: {finding.text}")
     return 2 if any(finding.level == BAD for finding in findings) else 0
 
 
@@ -237,9 +282,9 @@ def model_command(options: argparse.Namespace) -> int:
 
     bundle = load_bundle(options.path)
     if options.action == "verify":
-        print(f"{bundle.path}: the weights are those of the card (SHA-256 {bundle.sha256}).")
+        say(f"{bundle.path}: the weights are those of the card (SHA-256 {bundle.sha256}).")
     else:
-        print(bundle.path.read_text(encoding="utf-8"), end="")
+        say(bundle.path.read_text(encoding="utf-8"), end="")
     return 0
 
 

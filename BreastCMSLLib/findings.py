@@ -11,7 +11,7 @@ from scipy import ndimage
 
 from .errors import InputError
 from .exam import Exam
-from .geometry import Volume, apply_affine, resample
+from .geometry import Volume, apply_affine, resample, resample_image, to_sitk
 from .kinetics import record
 from .localisation import REACH_MM, SNAP_MM, Component, box_about, component, early
 from .preprocessing import phase_weights
@@ -66,7 +66,7 @@ def outline_places(
     is early. Returns labels (uint8, n where the n-th outline is) and for each place the label of the outline it lies in
     and, for the first place of each, the outline on a box about it; (0, None) where nothing stands out.
     """
-    grid = exam.grid
+    grid, mask = exam.grid, to_sitk(inside)
     labels = np.zeros(grid.shape, dtype=np.uint8)
     found: list[tuple[int, Outline | None]] = []
     for number, place in enumerate(places, 1):
@@ -78,7 +78,7 @@ def outline_places(
         affine = np.array(grid.affine)
         affine[:3, 3] = apply_affine(grid.affine, np.array([float(s.start) for s in box]))
         signal = _early_signal(exam, box, phases)
-        allowed = resample(_bytes(inside), signal.shape, affine, nearest=True).array.astype(bool)
+        allowed = resample_image(mask, signal.shape, affine, nearest=True).array.astype(bool)
         around = outline(signal, allowed, affine, place) if allowed.any() else None
         if around is None:
             found.append((0, None))

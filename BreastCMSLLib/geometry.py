@@ -79,6 +79,15 @@ def check_affine(affine: np.ndarray, name: str) -> np.ndarray:
     return affine
 
 
+def extent(inside: np.ndarray) -> tuple[slice, ...]:
+    """The smallest box that holds a boolean grid's true voxels; it has to have some."""
+    box = []
+    for axis in range(inside.ndim):
+        held = np.flatnonzero(inside.any(axis=tuple(a for a in range(inside.ndim) if a != axis)))
+        box.append(slice(int(held[0]), int(held[-1]) + 1))
+    return tuple(box)
+
+
 def closest_canonical_axes(affine: np.ndarray) -> tuple[list[int], list[bool]]:
     """Which voxel axis runs closest to R, A and S, and whether it must be flipped to increase towards it."""
     direction = affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0)
@@ -154,11 +163,19 @@ def resample(
                 out = np.empty(shape[::-1], dtype=np.float32).T  # i fastest, as ITK and files want it
             _resample_along_axes(volume, axes, outside, out)
             return Volume(out, np.array(affine, dtype=np.float64))
+    made = resample_image(to_sitk(volume), shape, affine, nearest=nearest, outside=outside)
+    if out is not None:
+        out[...] = made.array
+        made = made.with_array(out)
+    return made
+
+
+def resample_image(source, shape: tuple[int, int, int], affine: np.ndarray, *, nearest: bool = False, outside: float = 0.0) -> Volume:
+    """:func:`resample` of a SimpleITK image, as :func:`to_sitk` makes it, by ITK alone: for several pieces of one volume."""
     import SimpleITK as sitk
 
     reference = sitk.Image([1, 1, 1], sitk.sitkUInt8)
     set_sitk_geometry(reference, affine)
-    source = to_sitk(volume)
     resampler = sitk.ResampleImageFilter()
     resampler.SetSize([int(n) for n in shape])
     resampler.SetOutputSpacing(reference.GetSpacing())
@@ -168,9 +185,6 @@ def resample(
     resampler.SetOutputPixelType(source.GetPixelID() if nearest else sitk.sitkFloat32)
     resampler.SetDefaultPixelValue(float(outside))
     made = sitk.GetArrayFromImage(resampler.Execute(source)).transpose(2, 1, 0)
-    if out is not None:
-        out[...] = made
-        made = out
     return Volume(made, np.array(affine, dtype=np.float64))
 
 
@@ -178,7 +192,7 @@ def resample(
 # interpolation is linear interpolation along one axis after another, on a few planes at a time that stay in the cache.
 
 _STRAY = 1e-4  # voxels by which parallel axes may miss each other over a whole volume
-_PLANES = 8
+_PLANES = 4
 _TYPES = ("uint8", "int8", "int16", "uint16", "int32", "float32")
 
 
@@ -224,10 +238,14 @@ def _resample_along_axes(volume: Volume, lines: list[_Line], outside: float, out
 
     from .threads import for_each, parts
 
-    if any((line.start, line.stop) != (0, count) for line, count in zip(lines, out.shape)):
-        out[...] = outside
     if any(line.start == line.stop for line in lines):
+        out[...] = outside
         return
+    within: list[slice] = [slice(None)] * 3
+    for axis, line in enumerate(lines):  # what lies beyond the field of view, each voxel once
+        for beyond in (slice(0, line.start), slice(line.stop, out.shape[axis])):
+            out[(*within[:axis], beyond)] = outside
+        within[axis] = slice(line.start, line.stop)
     # axes in the order of the source's memory, slowest first
     order = sorted(range(3), key=lambda axis: -abs(volume.array.strides[lines[axis].axis]))
     source = volume.array.transpose([lines[axis].axis for axis in order])

@@ -16,7 +16,7 @@ import numpy as np
 from scipy import ndimage
 
 from .errors import InputError
-from .geometry import Volume
+from .geometry import Volume, extent
 
 NO_TISSUE = "No breast tissue was found in front of the chest wall; check the orientation of the exam."
 
@@ -91,7 +91,7 @@ def breast_mask(image: Volume, settings: MaskSettings | None = None) -> BreastMa
     j = np.arange(image.shape[1], dtype=np.float32)[None, :, None]
     inside = (j <= surface[:, None, :]) & (j >= limit[:, None, :])
     inside = _large_parts(inside, spacing)
-    weights = ndimage.gaussian_filter(inside.astype(np.float32), settings.smooth_mm / spacing, truncate=3.0)
+    weights = _smoothed(inside, settings.smooth_mm / spacing)
     if not (weights > 0.5).any():
         raise InputError(NO_TISSUE)
     return BreastMask(image.with_array(weights), middle)
@@ -100,8 +100,8 @@ def breast_mask(image: Volume, settings: MaskSettings | None = None) -> BreastMa
 def _front(found: np.ndarray) -> np.ndarray:
     """(i, k) largest j with an edge: the skin as seen from the front; gaps of a few voxels closed by a median."""
     front = np.full((found.shape[0], found.shape[2]), -1, dtype=np.float32)
-    k, j, i = np.nonzero(found.T)  # in the order of growing j for each i and k, so the largest is written last
-    front[i, k] = j
+    for j in range(found.shape[1]):  # the largest is written last
+        np.copyto(front, j, where=found[:, j])
     closed = ndimage.median_filter(front, size=(7, 5), mode="nearest")
     front = np.where(np.abs(front - closed) > 6, closed, front)
     return np.where(front >= 0, front, np.nan)
@@ -147,11 +147,38 @@ def _midline(front: np.ndarray) -> float:
 
 
 def _large_parts(inside: np.ndarray, spacing: float, keep_fraction: float = 0.05) -> np.ndarray:
-    labels, count = ndimage.label(inside)
-    if not count:
+    if not inside.any():
         raise InputError(NO_TISSUE)
+    box = extent(inside)
+    labels, count = ndimage.label(inside[box])
     if count == 1:
         return inside
     sizes = np.bincount(labels.ravel())
     sizes[0] = 0
-    return (sizes >= keep_fraction * sizes.max())[labels]
+    kept = np.zeros_like(inside)
+    kept[box] = (sizes >= keep_fraction * sizes.max())[labels]
+    return kept
+
+
+def _smoothed(inside: np.ndarray, sigma: float, truncate: float = 3.0) -> np.ndarray:
+    """``ndimage.gaussian_filter`` of a boolean grid that is not empty, float32, bit for bit; sigma in voxels.
+
+    Only about what is inside, and slab by slab on all threads.
+    """
+    from .threads import for_each, parts
+
+    reach = int(truncate * sigma + 0.5)  # of the kernel, as SciPy cuts it
+    box = tuple(slice(max(s.start - reach, 0), min(s.stop + reach, n)) for s, n in zip(extent(inside), inside.shape))
+    weights = np.zeros(inside.shape, dtype=np.float32)
+    out = weights[box]
+
+    def first(part: slice) -> None:
+        ndimage.gaussian_filter1d(inside[box][:, part].astype(np.float32), sigma, 0, output=out[:, part], truncate=truncate)
+
+    def others(part: slice) -> None:
+        for axis in (1, 2):
+            ndimage.gaussian_filter1d(out[part], sigma, axis, output=out[part], truncate=truncate)
+
+    for_each(first, parts(out.shape[1], 8))
+    for_each(others, parts(out.shape[0], 8))
+    return weights

@@ -13,6 +13,7 @@ import numpy as np
 from .exam import Exam
 from .geometry import closest_canonical_axes, resample
 from .input_check import displacement_mm, glance
+from .localisation import mean_of
 from .preprocessing import PLAUSIBLE_ML, ModelInput
 
 MAX_SPACING_MM = 4.0
@@ -56,7 +57,7 @@ def out_of_range(exam: Exam, made: ModelInput) -> list[Reason]:
     affine[:3, :3] *= step
     size = spacing * step
     reasons += _breasts(made, inside, size, made.middle / step[0])
-    mean = made.array.mean(axis=0)
+    mean = mean_of(made.array)
     if _coherence(mean, made.inside, spacing, exam) < MIN_COHERENCE:
         reasons.append(
             Reason(

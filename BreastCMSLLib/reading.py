@@ -60,7 +60,8 @@ def read(predictor: Predictor, array: np.ndarray, inside: np.ndarray, affine: np
     ranked = []
     for rank, n in enumerate(order):
         why = bundle.candidates.reasons(proposals.measures[n]) if rank < localisation.COUNT else {}
-        estimate = {"value": min(float(chances[n]) / highest / NEARLY, 1.0), "probability": float(chances[n]), "reasons": tuple(why.items())}
+        value = min(float(chances[n]) / highest / NEARLY, 1.0)
+        estimate = {"value": value, "probability": float(chances[n]), "reasons": tuple(why.items())}
         ranked.append(replace(proposals.peaks[n], **estimate))
     if signal is None:
         signal = localisation.signal_of(array, localisation.early(len(array)))

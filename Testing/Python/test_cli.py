@@ -1,6 +1,7 @@
 """The command line as a user runs it: five files that agree with each other, and one sentence for every wrong input."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -270,6 +271,48 @@ def test_model_commands(capsys):
     assert json.loads(capsys.readouterr().out)["training_data"]
     assert cli.main(["model", "verify"]) == 0
     assert weights.load_bundle().sha256 in capsys.readouterr().out
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="pipes are closed otherwise there")
+@pytest.mark.parametrize(
+    ("arguments", "stream", "status"),
+    [
+        (["model", "show"], "stdout", 1),
+        (["model", "verify", "nowhere.json"], "stderr", 2),
+        (["analyze", "nowhere.nrrd", "--output", "never", "--progress", "json"], "stdout", 1),
+        (["analyze", "nowhere.nrrd", "--output", "never", "--progress", "text"], "stderr", 1),
+    ],
+)
+def test_a_reader_who_left_ends_the_process_quietly(arguments, stream, status):
+    reading, writing = os.pipe()
+    os.close(reading)
+    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, stream: writing}
+    command = [sys.executable, "-m", "BreastCMSLLib", *arguments]
+    done = subprocess.run(command, cwd=CHECKOUT, **streams, text=True, timeout=280)
+    os.close(writing)
+    assert done.returncode == status
+    assert not (done.stderr or "") and not (done.stdout or "")
+    assert not (CHECKOUT / "never").exists()
+
+
+def test_the_process_ends_at_once_but_leaves_nothing_undone():
+    """Threads end and what was to happen at the exit happens; the status is that of ``main``."""
+    code = (
+        "import atexit, sys, threading, time\n"
+        "from pathlib import Path\n"
+        "from BreastCMSLLib import cli\n"
+        "def main():\n"
+        "    atexit.register(lambda: print('cleared'))\n"
+        "    threading.Thread(target=lambda: (time.sleep(0.3), print('written', end=' '))).start()\n"
+        "    return 7\n"
+        "cli.main = main\n"
+        "cli.run()\n"
+        "class Never:\n"
+        "    def __del__(self): print('taken apart', flush=True)\n"
+        "kept = Never()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=CHECKOUT, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 7 and done.stdout.split() == ["written", "cleared"] and not done.stderr
 
 
 def test_importing_the_library_is_light():

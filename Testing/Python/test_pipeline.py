@@ -132,6 +132,30 @@ def test_unknown_map_and_device_are_named(analysed, predictor):
         analyze(analysed[0], predictor, map_name="GradCAM")
     with pytest.raises(InputError, match="device"):
         Predictor(predictor.bundle, "cuda:99")
+    with pytest.raises(InputError, match="device cuda:99 cannot be used"):  # before the work
+        analyze(analysed[0], predictor.bundle, device="cuda:99", progress=lambda stage, _: pytest.fail(stage) if stage == "mask" else None)
+
+
+def test_the_network_is_prepared_beside_and_says_what_is_wrong(analysed, predictor, monkeypatch):
+    """What a bundle gives is what its predictor gives; what goes wrong in preparing it comes out as it would have at once."""
+    import torch
+
+    exam, result, _ = analysed
+    threads = torch.get_num_threads()
+    made = analyze(exam, predictor.bundle, device="cpu").result
+    assert torch.get_num_threads() == threads
+    chosen = Predictor(predictor.bundle, "cpu")
+    assert (made["device"], made["device_reason"], made["precision"]) == ("cpu", "CPU, as asked", chosen.precision)
+    assert made["probability"] == analyze(exam, chosen).result["probability"]
+
+    def fails(self, precision):
+        raise torch.OutOfMemoryError("full")
+
+    monkeypatch.setattr(Predictor, "_prepare", fails)
+    stages = []
+    with pytest.raises(InputError, match="too little free memory"):
+        analyze(exam, predictor.bundle, device="cpu", progress=lambda stage, _: stages.append(stage))
+    assert "resample" in stages and torch.get_num_threads() == threads
 
 
 def test_kinetics_at_the_lesion(analysed):
