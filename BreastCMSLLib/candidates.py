@@ -24,6 +24,7 @@ from .attention import Peak, normalise
 from .errors import InputError
 from .geometry import apply_affine
 from .measures import GROUPS, Surroundings, describe, group_of, names
+from .threads import for_each
 
 SNAP_MM = 6.0  # proposals peak on a bright voxel already
 SAME_MM = 6.0  # proposals of two kinds that come to one place
@@ -79,8 +80,13 @@ def coarsen(array: np.ndarray, inside: np.ndarray, affine: np.ndarray, factor: i
         return np.asarray(array, dtype=np.float32), inside, np.array(affine, dtype=np.float64)
     size = [n // factor for n in inside.shape]
     kept = tuple(slice(0, n * factor) for n in size)
-    small = _sums(np.asarray(array[(slice(None), *kept)], dtype=np.float32), factor) / np.float32(factor**3)
-    filled = 2 * _sums(inside[kept][None].astype(np.int32), factor)[0] >= factor**3
+    small = np.empty((len(array), *size), dtype=np.float32)
+
+    def work(n: int) -> None:
+        np.divide(_sums(np.asarray(array[(n, *kept)], dtype=np.float32), factor), np.float32(factor**3), out=small[n])
+
+    for_each(work, range(len(array)))
+    filled = 2 * _sums(inside[kept].astype(np.int32), factor) >= factor**3
     wide = np.array(affine, dtype=np.float64)
     wide[:3, :3] *= factor
     wide[:3, 3] = apply_affine(affine, np.full(3, (factor - 1) / 2))
@@ -88,13 +94,14 @@ def coarsen(array: np.ndarray, inside: np.ndarray, affine: np.ndarray, factor: i
 
 
 def _sums(values: np.ndarray, factor: int) -> np.ndarray:
-    """Sums over cubes of ``factor``³ voxels of (n, i, j, k), row by row in k, then j, then i: that order is part of the result."""
+    """Sums over cubes of ``factor``³ voxels of (i, j, k), row by row in k, then j, then i: that order is part of the result."""
     total = None
     for i in range(factor):
         for j in range(factor):
-            row = values[:, i::factor, j::factor, ::factor].copy()
-            for k in range(1, factor):
-                row += values[:, i::factor, j::factor, k::factor]
+            line = values[i::factor, j::factor]
+            row = line[..., ::factor] + line[..., 1::factor]
+            for k in range(2, factor):
+                row += line[..., k::factor]
             if total is None:
                 total = row
             else:
