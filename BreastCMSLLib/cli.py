@@ -162,6 +162,7 @@ def analyze_command(options: argparse.Namespace, show: Reporter) -> None:
     show.progress("read", 0.0)  # before anything heavy is imported
     model, asked = analyze_options(options)
     watch = Stopwatch()
+    os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")  # on Linux PyTorch then asks for large pages: half the page faults of an analysis
     with ThreadPoolExecutor(1) as beside:  # PyTorch and the model are loaded while the exam is read
         loading = beside.submit(load_model, model)
         with watch.stage("read"):
