@@ -219,12 +219,15 @@ def load_card(model: str | Path | None):
     """The model's card. Imports all that an analysis needs."""
     import gc
 
-    gc.disable()  # importing makes objects by the million, and hardly any rubbish to look for among them
+    first = "torch" not in sys.modules
+    if first:
+        gc.disable()  # importing makes objects by the million, and hardly any rubbish to look for among them
     try:
         from . import output, weights  # noqa: F401
     finally:
-        gc.freeze()
-        gc.enable()
+        if first:
+            gc.freeze()
+            gc.enable()
     return weights.load_card(model)
 
 
