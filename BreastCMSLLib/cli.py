@@ -258,7 +258,7 @@ def prepare_output(folder: Path, *, scene: bool) -> None:
 
 
 def summary(result: dict[str, Any], paths: list[Path]) -> str:
-    from .report import size_text
+    from .report import percent, size_text
 
     peak = result["peaks"][0]
     place = ", ".join(f"{c:.1f}" for c in peak["ras_mm"])
@@ -268,7 +268,7 @@ def summary(result: dict[str, Any], paths: list[Path]) -> str:
     else:
         where = f"the map points into the {peak['side']} breast at RAS ({place}) mm (not meaningful at this score)"
     lines = [
-        f"Probability of malignancy {100 * result['probability']:.1f} % (threshold {100 * result['threshold']:.1f} %): {verdict}; {where}.",
+        f"Probability of malignancy {percent(result['probability'])} (threshold {percent(result['threshold'])}): {verdict}; {where}.",
         f"Model {result['model']['name']}, trained on {result['model']['training_data']}. Research use only.",
         *(f"Note: {warning}" for warning in result["warnings"]),
         *(str(path) for path in paths),

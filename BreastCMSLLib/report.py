@@ -215,6 +215,12 @@ def curve_facts(curve: Mapping, short: bool = False) -> list[str]:
     return facts
 
 
+def chance(probability: float) -> str:
+    """ "0.934"; never "0.000" or "1.000", which no model can know."""
+    value = float(probability)
+    return "<0.001" if value < 0.0005 else ">0.999" if value >= 0.9995 else f"{value:.3f}"
+
+
 def percent(fraction: float) -> str:
     """ "93 %"; never "0 %" or "100 %" for a probability that is not exactly that."""
     value = 100 * float(fraction)
@@ -358,7 +364,7 @@ def _verdict(result: Mapping) -> str:
     relation = "at or above" if malignant else "below"
     return (
         f'<div class="verdict{" suspicious" if malignant else ""}"><div><strong>{word}</strong>'
-        f"Probability of malignancy <b>{probability:.3f}</b>, {relation} the threshold {threshold:.3f}</div>{bar}</div>"
+        f"Probability of malignancy <b>{_text(chance(probability))}</b>, {relation} the threshold {threshold:.3f}</div>{bar}</div>"
     )
 
 

@@ -18,7 +18,7 @@ from ..errors import InputError, OutputError
 from ..geometry import Volume, apply_affine, check_affine
 from ..kinetics import curve_points, peak_curve
 from ..map_titles import title_of
-from ..report import curve_facts, finding_text, moved_text, outline_names, percent, size_text
+from ..report import chance, curve_facts, finding_text, moved_text, outline_names, percent, size_text
 from .colors import fill_heat_table
 from .transforms import from_vtk, ijk_to_ras, local_to_world, to_vtk
 
@@ -273,7 +273,7 @@ def verdict(result: dict) -> str:
 def headline(result: dict) -> str:
     """One line over a picture: verdict, probability, threshold, map."""
     word = verdict(result).capitalize()
-    return f"{word}: probability {float(result['probability']):.2f} (threshold {float(result['threshold']):.2f}), {map_title(result)}"
+    return f"{word}: probability {percent(result['probability'])} (threshold {percent(result['threshold'])}), {map_title(result)}"
 
 
 def peak_labels(result: dict) -> list[str]:
@@ -298,7 +298,7 @@ def result_rows(result: dict) -> list[tuple[str, str]]:
         ("Research use only", "not for diagnosis"),
         ("Model trained on", str(result["model"].get("training_data", "simulated exams"))),
         ("Verdict", verdict(result)),
-        ("Probability of malignancy", f"{float(result['probability']):.3f}"),
+        ("Probability of malignancy", chance(result["probability"])),
         ("Threshold", f"{float(result['threshold']):.3f}"),
         ("Map", map_title(result)),
         ("Finding", finding_text(result)),
@@ -308,7 +308,7 @@ def result_rows(result: dict) -> list[tuple[str, str]]:
         rows.append((f"Peak {place} RAS (mm)", ras))
         rows.append((f"Peak {place} side", str(peak.get("side", ""))))
         if peak.get("probability") is not None:
-            rows.append((f"Peak {place} probability", f"{float(peak['probability']):.3f}"))
+            rows.append((f"Peak {place} probability", chance(peak["probability"])))
         rows.append((f"Peak {place} value", f"{float(peak['value']):.3f}"))
         if peak.get("size_mm") is not None:
             rows.append((f"Peak {place} outline", size_text(peak)))
