@@ -102,16 +102,22 @@ def group(folders: Sequence[Path]) -> list[Method]:
 
 
 def _names(chosen: list[dict], keys: list[str]) -> list[str]:
-    """The objective, and what sets apart methods of one objective."""
+    """The objective, and what sets apart methods of one objective: where most have one value, only the others name theirs."""
     names = []
     for one in chosen:
         rivals = [other for other in chosen if other["objective"] == one["objective"]]
         apart = [k for k in keys if k != "objective" and len({repr(other.get(k)) for other in rivals}) > 1]
         if "recipe" in apart and len({other["recipe"] for other in rivals}) == len(rivals):
             apart = ["recipe"]
+        apart = [k for k in apart if repr(one.get(k)) != _usual([repr(other.get(k)) for other in rivals])]
         texts = [str(one[k]) if k == "recipe" else f"{k.removeprefix('network.')} {one.get(k)}" for k in apart]
         names.append(", ".join([one["objective"].upper(), *texts]))
     return names
+
+
+def _usual(values: list[str]) -> str | None:
+    """What more than half of them are."""
+    return next((value for value in set(values) if 2 * values.count(value) > len(values)), None)
 
 
 def summary(method: Method) -> dict:
