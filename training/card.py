@@ -217,6 +217,7 @@ def _cell(text: object) -> str:
 def sections(folder: Path) -> tuple[str, str, list[Section]]:
     """Title, banner and sections. Raises InputError for a run that was not evaluated."""
     from training.evaluate import read_evaluation, read_split
+    from training.runs import read_rows
 
     held = read_evaluation(folder)
     config, environment = _json(folder / "config.json"), _json(folder / "environment.json", {})
@@ -228,7 +229,7 @@ def sections(folder: Path) -> tuple[str, str, list[Section]]:
         Section("What it is", _description(config, bundle)),
         Section("Intended use", [_intended(simulated)]),
         Section("Not for", [Items(_not_for(simulated))]),
-        Section("Data", _data(config, evidence, split)),
+        Section("Data", _data(config, evidence, split, read_rows(folder / "ancestry.csv"))),
         Section("Training", _training(config)),
         Section("Classification", _classification(evidence)),
         Section("Operating points", _operating_points(evidence)),
@@ -282,13 +283,17 @@ def _not_for(simulated: bool) -> list[str]:
     ]
 
 
-def _data(config: dict, evidence: dict, split: list[dict]) -> list:
+def _data(config: dict, evidence: dict, split: list[dict], ancestry: list[dict]) -> list:
+    """ancestry: patient and split of what the runs that this one started from have seen."""
     rows = []
     for part, name in (("train", "training"), ("validate", "validation"), ("test", "test")):
         exams = [r for r in split if r["split"] == part]
         rows.append((name, str(len(exams)), str(len({r["patient"] for r in exams})), str(sum(r["label"] for r in exams))))
     kind = "All exams are simulated; no patient was involved. " if evidence["simulated"] else ""
     text = f"{kind}Split by patient: nobody is in two parts. Supervision: {evidence['supervision']}."
+    if ancestry:
+        learned, chosen = (len({r["patient"] for r in ancestry if r["split"] == part}) for part in ("train", "validate"))
+        text += f" The runs it started from learned from {learned} other patients and were chosen by {chosen}."
     if config.get("limit"):
         text += f" Only the first {config['limit']} training exams were used."
     return [evidence["cohort"][:1].upper() + evidence["cohort"][1:] + ".", text, Table(("Part", "Exams", "Patients", "Malignant"), rows)]
