@@ -162,23 +162,18 @@ def analyze_command(options: argparse.Namespace, show: Reporter) -> None:
     show.progress("read", 0.0)  # before anything heavy is imported
     model, asked = analyze_options(options)
     watch = Stopwatch()
-    os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")  # on Linux PyTorch then asks for large pages: half the page faults of an analysis
-    beside = ThreadPoolExecutor(1)  # PyTorch and the model are loaded while the exam is read
-    told = beside.submit(load_card, model)
-    loading = beside.submit(lambda: load_weights(told.result()))
-    beside.shutdown(wait=False)
-    with watch.stage("read"):
-        exam = read_exam(options)
-    show.progress("model", 0.0)
-    with watch.stage("model"):
-        card = told.result()
-    from .inference import Preparing
+    with ThreadPoolExecutor(1) as beside:  # PyTorch and the model are loaded while the exam is read
+        loading = beside.submit(load_model, model)
+        with watch.stage("read"):
+            exam = read_exam(options)
+        show.progress("model", 0.0)
+        with watch.stage("model"):
+            bundle = loading.result()
     from .kinetics import add_curves
     from .output import write_results
     from .pipeline import analyze
 
-    preparing = Preparing(card, asked.pop("device"), loading)
-    analysis = analyze(exam, preparing, **asked, progress=show.progress, stopwatch=watch)
+    analysis = analyze(exam, bundle, **asked, progress=show.progress, stopwatch=watch)
     add_curves(exam, analysis.result)
     paths = write_results(exam, analysis, options.output, scene=not options.no_scene, progress=show.progress, stopwatch=watch)
     event = {path.name.partition(".")[0]: str(path) for path in paths}
@@ -215,26 +210,21 @@ def read_exam(options: argparse.Namespace):
     return read(options.input, t1=options.t1, kind=options.kind, times_s=options.times)
 
 
-def load_card(model: str | Path | None):
-    """The model's card. Imports all that an analysis needs."""
+def load_model(model: str | Path | None):
+    """The verified bundle. Imports all that an analysis needs."""
     import gc
 
     first = "torch" not in sys.modules
     if first:
         gc.disable()  # importing makes objects by the million, and hardly any rubbish to look for among them
     try:
-        from . import output, weights  # noqa: F401
+        from . import output  # noqa: F401
+        from .weights import load_bundle
     finally:
         if first:
             gc.freeze()
             gc.enable()
-    return weights.load_card(model)
-
-
-def load_weights(card):
-    from .weights import load_bundle
-
-    return load_bundle(card)
+    return load_bundle(model)
 
 
 def prepare_output(folder: Path, *, scene: bool) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,7 +11,7 @@ import torch
 from .errors import InputError
 from .folded import FoldedStem, folded
 from .network import BreastNet
-from .weights import Bundle, Card, load_bundle
+from .weights import Bundle
 
 
 @dataclass(frozen=True)
@@ -151,19 +151,15 @@ class Predictor:
 
 
 class Preparing:
-    """A :class:`Predictor` in the making, on another thread; the model's card is all that preprocessing needs.
+    """A :class:`Predictor` in the making, on another thread: its verified bundle is all that preprocessing needs."""
 
-    loading: the card's bundle, if that is read already on a thread of its own.
-    """
-
-    def __init__(self, card: Card | Bundle, device: str = "auto", loading: Future[Bundle] | None = None):
-        self.card = card
+    def __init__(self, bundle: Bundle, device: str = "auto"):
+        self.bundle = bundle
         if device != "auto":
             choose_device(device)  # raises InputError before the work begins
         threads = torch.get_num_threads()  # of this thread, known from here on whatever others set
 
         def make() -> Predictor:
-            bundle = loading.result() if loading is not None else card if isinstance(card, Bundle) else load_bundle(card)
             torch.set_num_threads(1)  # preprocessing keeps the others busy
             try:
                 return Predictor(bundle, device)
@@ -175,5 +171,5 @@ class Preparing:
         beside.shutdown(wait=False)
 
     def predictor(self) -> Predictor:
-        """Waits for it; raises what reading the weights or preparing the network raised."""
+        """Waits for it; raises what making it raised."""
         return self._made.result()

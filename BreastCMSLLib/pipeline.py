@@ -22,7 +22,7 @@ from .preprocessing import ModelInput, preprocess
 from .range_check import out_of_range
 from .reading import check_map, default_map, heat_of, map_names, places_of, read
 from .stages import Stopwatch
-from .weights import Bundle, load_card
+from .weights import Bundle, load_bundle
 
 SCHEMA_VERSION = 1
 MAP_THRESHOLD = 0.4
@@ -57,7 +57,7 @@ def analyze(
 ) -> Analysis:
     """Analyse one exam.
 
-    model: a bundle or its JSON file, or a Predictor (made, or in the making) to use; None takes the shipped model. map_name: a name in
+    model: a bundle or its JSON file, or a Predictor to use again; None takes the shipped model. map_name: a name in
     ``reading.map_names``; None takes the model's best. all_maps: make the other maps too, to choose from in the viewer.
     progress: called with a stage of ``stages.STAGES`` and the fraction done of it; raise from it to stop.
     Raises InputError, ModelError.
@@ -66,17 +66,16 @@ def analyze(
     watch = stopwatch or Stopwatch()
     report("model", 0.0)
     with watch.stage("model"):
-        if not isinstance(model, (Predictor, Preparing)):
-            model = Preparing(model if isinstance(model, Bundle) else load_card(model), device)
-    card = model.bundle if isinstance(model, Predictor) else model.card
-    map_name = default_map(card) if map_name is None else map_name
-    check_map(map_name, card)
+        if not isinstance(model, Predictor):
+            model = Preparing(model if isinstance(model, Bundle) else load_bundle(model), device)
+    bundle = model.bundle
+    map_name = default_map(bundle) if map_name is None else map_name
+    check_map(map_name, bundle)
     with watch.stage("preprocess"):
-        made = preprocess(exam, card.contract, report)
+        made = preprocess(exam, bundle.contract, report)
     report("network", 0.0)
     with watch.stage("model"):
         predictor = model.predictor() if isinstance(model, Preparing) else model
-    bundle = predictor.bundle
     with watch.stage("network"):
         signal = signal_of(made.array, early(len(made.array)))
         reading = read(predictor, made.array, made.inside, made.affine, signal)

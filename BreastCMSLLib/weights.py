@@ -8,8 +8,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -63,85 +61,57 @@ def default_model() -> Path:
     return resources() / "Models" / f"{DEFAULT_MODEL}.json"
 
 
-@dataclass(frozen=True)
-class Card:
-    """What a bundle says of itself, checked, before its weights are read. sha256: what the weights have to have. Else as ``Bundle``."""
+def load_bundle(path: str | os.PathLike | None = None) -> Bundle:
+    """Read and verify a bundle on the CPU in float32, in evaluation mode.
 
-    name: str
-    network: NetworkSettings
-    contract: InputContract
-    threshold: float
-    temperature: float
-    weights: str
-    sha256: str
-    path: Path
-    description: str = ""
-    training_data: str = ""
-    evidence: dict[str, Any] = field(default_factory=dict)
-    candidates: CandidateSettings | None = None
+    path: the JSON file (or the .safetensors file beside it); None takes the shipped model. Raises ModelError.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load
 
-
-def load_card(path: str | os.PathLike | None = None) -> Card:
-    """Read and check a bundle's JSON file (or that beside the .safetensors file); None takes the shipped model. Raises ModelError."""
     card_path = Path(path) if path is not None else default_model()
     if card_path.suffix == ".safetensors":
         card_path = card_path.with_suffix(".json")
     card = _read_card(card_path)
-    with _fits(card_path):
+    weights_name = card["weights"]["file"]
+    data, digest = _read_weights(card_path, weights_name, card["weights"]["sha256"])
+    try:
         settings = _dataclass(NetworkSettings, card["architecture"])
         contract_values = dict(card["input"])
         contract_values["mask"] = _dataclass(MaskSettings, contract_values.get("mask", {}))
         contract = _dataclass(InputContract, contract_values)
         _check_ranges(settings, contract)
-        candidates = None if card.get("candidates") is None else _dataclass(CandidateSettings, card["candidates"])
+        with_candidates = None if card.get("candidates") is None else _dataclass(CandidateSettings, card["candidates"])
+        network, candidates = _networks(settings, with_candidates, load(data))
         threshold, temperature = float(card["threshold"]), float(card.get("temperature", 1.0))
         name, evidence = one_line(card["name"], 80), dict(card.get("evidence", {}))
         _check_depth(evidence)
+    except (KeyError, TypeError, ValueError, OverflowError, RuntimeError, SafetensorError, ModelError) as error:
+        reason = one_line(error, 160) or type(error).__name__
+        raise ModelError(
+            f"{card_path.name} does not fit this version of BreastCMSL ({reason.rstrip('.')}); use a model made for it."
+        ) from error
     if settings.channels != contract.phases:
         raise ModelError(
             f"{card_path.name}: the network reads {settings.channels} channels, the input has {contract.phases} phases; use another model."
         )
-    if candidates is not None and candidates.phases != contract.phases:
+    if candidates is not None and candidates.settings.phases != contract.phases:
         raise ModelError(f"{card_path.name}: its candidates read other phases than its network; use another model.")
     if not 0.0 < threshold < 1.0 or not 0.001 < temperature < 1000:
         raise ModelError(f"{card_path.name}: its threshold or temperature is out of range; use another model.")
-    return Card(
+    return Bundle(
         name,
-        settings,
+        network,
         contract,
         threshold,
         temperature,
-        card["weights"]["file"],
-        card["weights"]["sha256"],
+        digest,
         card_path,
         one_line(card.get("description", ""), 1000),
         one_line(card.get("training_data", ""), 1000),
         evidence,
         candidates,
     )
-
-
-def load_bundle(path: str | os.PathLike | Card | None = None) -> Bundle:
-    """Read and verify a bundle on the CPU in float32, in evaluation mode. path: as of :func:`load_card`, or its card. Raises ModelError."""
-    from safetensors import SafetensorError
-    from safetensors.torch import load
-
-    card = path if isinstance(path, Card) else load_card(path)
-    data, digest = _read_weights(card.path, card.weights, card.sha256)
-    with _fits(card.path, SafetensorError):
-        network, candidates = _networks(card.network, card.candidates, load(data))
-    told = (card.description, card.training_data, card.evidence)
-    return Bundle(card.name, network, card.contract, card.threshold, card.temperature, digest, card.path, *told, candidates)
-
-
-@contextmanager
-def _fits(path: Path, *errors: type[Exception]) -> Iterator[None]:
-    """Whatever a card or weights that are not of this version make fail is told as that."""
-    try:
-        yield
-    except (KeyError, TypeError, ValueError, OverflowError, RuntimeError, ModelError, *errors) as error:
-        reason = one_line(error, 160) or type(error).__name__
-        raise ModelError(f"{path.name} does not fit this version of BreastCMSL ({reason.rstrip('.')}); use a model made for it.") from error
 
 
 def save_bundle(
