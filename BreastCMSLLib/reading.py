@@ -59,8 +59,10 @@ def read(predictor: Predictor, array: np.ndarray, inside: np.ndarray, affine: np
     order = _order(chances, [0.0 if part is None else part.volume_ml for part in proposals.parts])
     ranked = []
     for rank, n in enumerate(order):
-        why = bundle.candidates.reasons(proposals.measures[n]) if rank < localisation.COUNT else {}
         value = min(float(chances[n]) / highest / NEARLY, 1.0)
+        if rank >= localisation.COUNT and value < LEAST_HEIGHT:
+            continue  # neither listed nor seen on the map
+        why = bundle.candidates.reasons(proposals.measures[n]) if rank < localisation.COUNT else {}
         estimate = {"value": value, "probability": float(chances[n]), "reasons": tuple(why.items())}
         ranked.append(replace(proposals.peaks[n], **estimate))
     if signal is None:
