@@ -14,7 +14,7 @@ import numpy as np
 from scipy import ndimage
 
 from .findings import Skin
-from .geometry import apply_affine
+from .geometry import apply_affine, extent
 from .localisation import Component, early, nipples, signal_of
 
 SHELLS_MM = (0.0, 4.5, 9.0, 13.5, 18.0, 24.0)  # borders of the shells about a place
@@ -172,7 +172,7 @@ class _Place:
         region = _region(part, start, signal.shape)
         if not region.any():
             region = distance < 1.5 * spacing.max()
-        box = tuple(slice(max(s.start - 1, 0), s.stop + 1) for s in ndimage.find_objects(region.astype(np.int8))[0])
+        box = _box_with_margin(region)
         body, border, depth = np.zeros_like(region), np.zeros_like(region), np.zeros(region.shape, dtype=np.float32)
         body[box] = ndimage.binary_fill_holes(region[box])
         border[box] = body[box] & ~ndimage.binary_erosion(body[box], _FACES)
@@ -251,7 +251,7 @@ def _inside(place: _Place) -> list[float]:
 
 def _texture(values: np.ndarray, body: np.ndarray) -> float:
     """Standard deviation of what a mean over 3×3×3 voxels takes away."""
-    box = tuple(slice(max(s.start - 1, 0), s.stop + 1) for s in ndimage.find_objects(body.astype(np.int8))[0])
+    box = _box_with_margin(body)
     return float((values[box] - ndimage.uniform_filter(values[box], 3))[body[box]].std())
 
 
@@ -332,6 +332,11 @@ def _position(around: Surroundings, index: Sequence[int], ras_mm: Sequence[float
         (k / around.inside.shape[2] - 0.5) * 2.0,
         rank,
     ]
+
+
+def _box_with_margin(mask: np.ndarray) -> tuple[slice, ...]:
+    """The box of what is true, and a voxel more on every side."""
+    return tuple(slice(max(s.start - 1, 0), s.stop + 1) for s in extent(mask))
 
 
 def _region(part: Component | None, start: Sequence[int], shape: Sequence[int]) -> np.ndarray:
