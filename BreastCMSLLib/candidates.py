@@ -2,7 +2,8 @@
 
 A network that reads a whole exam has to find a lesion of a few voxels among two hundred thousand, and its cells are wider
 than most lesions. Here places that enhance, that wash out and that stand out are proposed first; each is described by numbers
-(``measures.py``); a small network judges them, and the exam holds a cancer if any of the places is one:
+(``measures.py``); a small network judges them beside the exam's ordinary place, since what is suspicious in one woman is
+background in another; and the exam holds a cancer if any of the places is one:
 
     P(exam) = 1 − Π (1 − p_i)                                  (noisy or)
 
@@ -45,7 +46,7 @@ class CandidateSettings:
 
     phases: int = 6
     grid_mm: float = 2.2
-    hidden: int = 64
+    hidden: int = 128
     count: int = 16
     separation_mm: float = 12.0
     mix: tuple[float, float, float] = (0.0, 1.0, 0.0)
@@ -161,7 +162,7 @@ class CandidateNetwork(nn.Module):
         self.register_buffer("mean", torch.zeros(told))
         self.register_buffer("spread", torch.ones(told))
         self.judge = nn.Sequential(
-            nn.Linear(told, hidden),
+            nn.Linear(2 * told, hidden),  # the place's own measures, and those of the exam's ordinary place
             nn.ReLU(),
             nn.Dropout(0.4),
             nn.Linear(hidden, hidden // 2),
@@ -171,11 +172,12 @@ class CandidateNetwork(nn.Module):
         )
         nn.init.constant_(self.judge[-1].bias, -2.0)  # most places are no cancer
 
-    def forward(self, measures: torch.Tensor) -> torch.Tensor:
+    def forward(self, measures: torch.Tensor, ordinary: torch.Tensor) -> torch.Tensor:
+        """ordinary: (n, …) or (1, …), what ``ordinary_place`` says of the exam that each place belongs to."""
         standard = self.standard(measures)
         if self.training:
             standard = standard + NOISE * torch.randn_like(standard)
-        return self.judge(standard)[:, 0]
+        return self.judge(torch.cat([standard, self.standard(ordinary).expand_as(standard)], dim=1))[:, 0]
 
     def standard(self, measures: torch.Tensor) -> torch.Tensor:
         """Measures in standard deviations from the mean place of the training exams, at most ``FARTHEST``."""
@@ -184,18 +186,29 @@ class CandidateNetwork(nn.Module):
     @torch.inference_mode()
     def logits(self, proposals: Proposals) -> np.ndarray:
         """Float32 logits (places,) on the CPU."""
-        return self(torch.from_numpy(proposals.measures)).numpy()
+        return self(torch.from_numpy(proposals.measures), ordinary_place(proposals.measures)).numpy()
 
     @torch.inference_mode()
-    def reasons(self, measures: np.ndarray) -> dict[str, float]:
-        """By group of ``measures.GROUPS``, strongest first: what one place's logit loses when the group is that of a mean place."""
-        whole = torch.from_numpy(measures)[None]
+    def reasons(self, measures: np.ndarray, place: int) -> dict[str, float]:
+        """By group of ``measures.GROUPS``, strongest first: what a place's logit loses when the group is that of a mean place.
+
+        measures: of all places of the exam, which stay what they are.
+        """
+        ordinary = self.standard(ordinary_place(measures)).expand(len(GROUPS) + 1, -1)
+        changed = self.standard(torch.from_numpy(measures[place])).repeat(len(GROUPS) + 1, 1)
         groups = np.array([group_of(name) for name in names(self.settings.phases)])
-        changed = whole.repeat(len(GROUPS), 1)
         for row, group in enumerate(GROUPS):
-            changed[row, groups == group] = self.mean[groups == group]
-        fall = (self(whole) - self(changed)).tolist()
+            changed[row, groups == group] = 0.0
+        logits = self.judge(torch.cat([changed, ordinary], dim=1))[:, 0]
+        fall = (logits[-1] - logits[:-1]).tolist()
         return dict(sorted(zip(GROUPS, fall), key=lambda pair: -abs(pair[1])))
+
+
+def ordinary_place(measures: np.ndarray) -> torch.Tensor:
+    """(1, …) medians of an exam's measures: the exam's background. One lesion more or less does not move them, so that they cannot
+    tell a training exam's label by themselves, as means over its places would: then any of its places could be called the cancer.
+    """
+    return torch.from_numpy(np.median(measures, axis=0, keepdims=True) if len(measures) else np.zeros((1, measures.shape[1]), np.float32))
 
 
 def together(logits: torch.Tensor, dim: int = -1) -> torch.Tensor:

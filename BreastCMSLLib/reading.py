@@ -62,7 +62,7 @@ def read(predictor: Predictor, array: np.ndarray, inside: np.ndarray, affine: np
         value = min(float(chances[n]) / highest / NEARLY, 1.0)
         if rank >= localisation.COUNT and value < LEAST_HEIGHT:
             continue  # neither listed nor seen on the map
-        why = bundle.candidates.reasons(proposals.measures[n]) if rank < localisation.COUNT else {}
+        why = bundle.candidates.reasons(proposals.measures, n) if rank < localisation.COUNT else {}
         estimate = {"value": value, "probability": float(chances[n]), "reasons": tuple(why.items())}
         ranked.append(replace(proposals.peaks[n], **estimate))
     if signal is None:

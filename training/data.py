@@ -6,7 +6,9 @@ spread over several processes, sees the same exams in the same order with the sa
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import torch
@@ -16,34 +18,35 @@ from BreastCMSLLib.errors import InputError
 from training import cache
 from training.recipes import Config
 
+SHARE = 0.7  # of a GPU's free memory, for exams
+
 
 class Exams(Dataset):
     """(array float16 (phases, LR, AP, SI), label, index). keys: an index, or (epoch, index) for an augmented exam.
 
-    Small inputs stay in memory, packed, unless worker processes read them; large ones are read from disk each time.
+    Exams stay in memory, packed, where that is worth it: in a GPU's, where all of them fit (they are then unpacked and augmented
+    there too); small inputs in main memory, unless worker processes read them. Others are read from disk each time.
     """
 
     KEEP_BELOW = 2 * 2**20  # voxels: those of a 2.2 mm input are fewer, a thousand such exams take about 3 GB
 
-    def __init__(self, paths: list[Path], config: Config):
+    def __init__(self, paths: list[Path], config: Config, device: torch.device | None = None):
+        """device: a GPU that the exams are kept on, all of them read at once (None: none is)."""
         self.paths, self.config, self.kept = paths, config, {}
+        if device is not None:
+            with ThreadPoolExecutor(8) as pool:
+                self.kept = dict(enumerate(pool.map(lambda path: cache.load_packed(path).to(device), paths)))
 
     def __len__(self) -> int:
         return len(self.paths)
 
     def _read(self, index: int) -> tuple[torch.Tensor, int]:
-        if index in self.kept:
-            at, values, shape, label = self.kept[index]
-            dense = torch.zeros(shape[0], shape[1:].numel(), dtype=torch.float16)
-            dense[:, at.long()] = values
-            return dense.reshape(shape), label
-        exam = cache.load(self.paths[index])
-        array = exam.array
-        if self.config.workers == 0 and array[0].numel() < self.KEEP_BELOW:
-            flat = array.flatten(1)
-            at = flat.any(0).nonzero()[:, 0]
-            self.kept[index] = at.int(), flat[:, at], array.shape, exam.meta["label"]
-        return array, exam.meta["label"]
+        exam = self.kept.get(index)
+        if exam is None:
+            exam = cache.load_packed(self.paths[index])
+            if self.config.workers == 0 and math.prod(exam.shape[1:]) < self.KEEP_BELOW:
+                self.kept[index] = exam
+        return exam.dense(), exam.meta["label"]
 
     def __getitem__(self, key: int | tuple[int, int]) -> tuple[torch.Tensor, int, int]:
         epoch, index = key if isinstance(key, tuple) else (None, key)
@@ -80,13 +83,23 @@ class EpochSampler(Sampler):
         return iter([(self.epoch, int(n)) for n in order])
 
 
-def loaders(train: list[Path], validate: list[Path], config: Config, processes: int) -> tuple[DataLoader, DataLoader]:
+def fits(paths: list[Path], device: torch.device) -> bool:
+    """Whether the exams take less than ``SHARE`` of the GPU's free memory; the rest is for the network."""
+    if device.type != "cuda":
+        return False
+    return sum(path.stat().st_size for path in paths) < SHARE * torch.cuda.mem_get_info(device)[0]
+
+
+def loaders(train: list[Path], validate: list[Path], config: Config, processes: int, device: torch.device) -> tuple[DataLoader, DataLoader]:
     """Batches of one process; accelerate deals them out. Incomplete training batches are left out, validation is complete."""
     size = config.batch // (processes * config.accumulation)
-    options = {"batch_size": size, "num_workers": config.workers, "pin_memory": torch.cuda.is_available()}
-    options["persistent_workers"] = config.workers > 0
-    training = DataLoader(Exams(train, config), sampler=EpochSampler(len(train), config.seed), drop_last=True, **options)
-    return training, DataLoader(Exams(validate, config), **options)
+    options = {"batch_size": size, "num_workers": config.workers, "pin_memory": device.type == "cuda"}
+    keep = device if config.resident and fits([*train, *validate], device) else None
+    if keep is not None:
+        options |= {"num_workers": 0, "pin_memory": False}
+    options["persistent_workers"] = options["num_workers"] > 0
+    training = DataLoader(Exams(train, config, keep), sampler=EpochSampler(len(train), config.seed), drop_last=True, **options)
+    return training, DataLoader(Exams(validate, config, keep), **options)
 
 
 def open_cohort(config: Config, accelerator) -> tuple[cache.Cache, dict[str, list[Path]]]:

@@ -16,7 +16,10 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
+from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -34,6 +37,7 @@ from BreastCMSLLib.reading import LESION_MAP, Reading  # noqa: E402
 from BreastCMSLLib.weights import DEFAULT_MODEL, load_bundle, save_bundle  # noqa: E402
 from training import cache, calibration, metrics  # noqa: E402
 from training.command import ends_in_a_sentence  # noqa: E402
+from training.prepare import one_core  # noqa: E402
 from training.runs import Run, load_run, read_rows  # noqa: E402
 
 NULL_MAP = "NORM"  # length of each cell's feature vector: what any map of the same features has to beat
@@ -379,6 +383,7 @@ def evaluate(
     maps: Sequence[str] | None = None,
     device: str = "auto",
     precision: str = "auto",
+    workers: int = 1,
 ) -> dict:
     """Evaluate a run; write evaluation.json, predictions.csv and features.npz into it, and the bundle; return the first.
 
@@ -402,8 +407,9 @@ def evaluate(
     paths = {part: paths_of(store, split, part) for part in ("validate", "test")}
     predictor = draft_predictor(run, name, device, precision)
     draft, described = predictor.bundle, describe(run)
+    reader = _Reader(folder, weights, name, device, precision)
 
-    validation, validation_pooled = _read(predictor, paths["validate"], "validate", ())
+    validation, validation_pooled = _read(predictor, paths["validate"], "validate", (), reader, workers)
     fitted = calibration.fit_temperature(column(validation, "label"), column(validation, "logit"))
     _calibrate(validation, fitted.temperature)
     points = calibration.operating_points(column(validation, "label"), column(validation, "probability"))
@@ -413,7 +419,7 @@ def evaluate(
     times = begin(folder, {"started": _now(), "finished": None, "weights": weights, "sha256": draft.sha256, "command": command})
     if times > 1:
         print(f"Evaluation {times} of this run: its test exams were read before, so to choose by these figures is to learn from them.")
-    test, test_pooled = _read(predictor, paths["test"], "test", maps)
+    test, test_pooled = _read(predictor, paths["test"], "test", maps, reader, workers)
     _calibrate(test, fitted.temperature)
 
     evidence = summarise(test, maps, points)
@@ -456,14 +462,47 @@ def evaluate(
     )
 
 
-def _read(predictor: Predictor, paths: list[Path], part: str, maps: Sequence[str]) -> tuple[list[dict], list[np.ndarray]]:
+@dataclass(frozen=True)
+class _Reader:
+    """What a worker process needs to read exams as this one does."""
+
+    folder: Path
+    weights: str
+    name: str
+    device: str
+    precision: str
+
+    def predictor(self) -> Predictor:
+        return draft_predictor(load_run(self.folder, self.weights), self.name, self.device, self.precision)
+
+
+def _begin(reader: _Reader) -> None:
+    global _predictor
+    one_core()
+    _predictor = reader.predictor()
+
+
+def _measured(path: Path, maps: Sequence[str]) -> tuple[dict, np.ndarray]:
+    return _measure_one(_predictor, path, maps)
+
+
+def _measure_one(predictor: Predictor, path: Path, maps: Sequence[str]) -> tuple[dict, np.ndarray]:
+    answer = next(answers(predictor, [path]))
+    return measure(answer, maps, predictor.bundle.network.settings), answer.pooled
+
+
+def _read(
+    predictor: Predictor, paths: list[Path], part: str, maps: Sequence[str], reader: _Reader, workers: int
+) -> tuple[list[dict], list[np.ndarray]]:
+    """Rows and pooled features of the exams; by so many processes, each with a network of its own, where workers is above 1."""
     from rich.progress import track
 
-    rows, pooled = [], []
-    for answer in track(answers(predictor, paths), f"{part} exams", total=len(paths)):
-        rows.append({**measure(answer, maps, predictor.bundle.network.settings), "split": part})
-        pooled.append(answer.pooled)
-    return rows, pooled
+    if workers > 1:
+        with ProcessPoolExecutor(workers, get_context("spawn"), _begin, (reader,)) as pool:
+            found = list(track(pool.map(partial(_measured, maps=maps), paths), f"{part} exams", total=len(paths)))
+    else:
+        found = [_measure_one(predictor, path, maps) for path in track(paths, f"{part} exams")]
+    return [{**row, "split": part} for row, _ in found], [pooled for _, pooled in found]
 
 
 def _calibrate(rows: list[dict], temperature: float) -> None:
@@ -496,6 +535,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--maps", nargs="+", metavar="MAP", help="maps to locate with (default: all)")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps")
     parser.add_argument("--precision", default="auto", choices=("auto", "float32", "bfloat16"))
+    parser.add_argument("--workers", type=int, default=1, help="processes that read exams, each with one core and a network of its own")
     parser.add_argument("--no-figures", action="store_true", help="no figures and no model card")
     o = parser.parse_args(arguments)
     result = evaluate(
@@ -507,6 +547,7 @@ def main(arguments: list[str] | None = None) -> int:
         maps=o.maps,
         device=o.device,
         precision=o.precision,
+        workers=o.workers,
     )
     from training import card
 

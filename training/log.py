@@ -12,7 +12,7 @@ from training import runs
 from training.cache import Cache, write_atomically
 from training.recipes import Config
 
-MAY_CHANGE = ("epochs", "patience", "workers", "cache", "output", "init")  # between the start of a run and its going on
+MAY_CHANGE = ("epochs", "patience", "workers", "resident", "cache", "output", "init")  # between the start of a run and its going on
 
 
 class Log:

@@ -416,20 +416,20 @@ def _cells(row: Row, home: Path) -> dict[str, str]:
 
 
 @lru_cache(maxsize=1)
-def _simulated(seed: int, malignant: bool, voxel_mm: float | None):
+def _simulated(seed: int, malignant: bool, voxel_mm: float | None, device: str):
     """The simulated exam that both ``load_exam`` and ``truth`` need; kept until the next one."""
     from training.simulation import simulate
 
-    return simulate(seed, malignant, voxel_mm=voxel_mm)
+    return simulate(seed, malignant, voxel_mm=voxel_mm, device=device)
 
 
-def load_exam(row: Row) -> Exam:
-    """The exam of a row, by the library's own readers, or simulated. Raises InputError naming the row and the file.
+def load_exam(row: Row, device: str = "cpu") -> Exam:
+    """The exam of a row, by the library's own readers, or simulated on a device. Raises InputError naming the row and the file.
 
     Files are taken in the order of the row; in DICOM folders the headers tell the order, but ``pre`` comes first.
     """
     if row.seed is not None:
-        return _simulated(row.seed, bool(row.label), row.voxel_mm).exam
+        return _simulated(row.seed, bool(row.label), row.voxel_mm, device).exam
     try:
         return _without_copies(_read(row))
     except BreastCMSLError as error:
@@ -496,14 +496,14 @@ def _without_copies(exam: Exam) -> Exam:
 # ---------------------------------------------------------------- from a row to its truth
 
 
-def truth(row: Row, exam: Exam) -> tuple[tuple[dict, ...], np.ndarray | None]:
+def truth(row: Row, exam: Exam, device: str = "cpu") -> tuple[tuple[dict, ...], np.ndarray | None]:
     """The lesions of a row's exam, and a label array (uint8: 1 benign, 2 malignant) on the exam's grid where there is a mask.
 
     Each lesion: "ras_mm" its centre, "radius_mm" that of a sphere of its volume (of a box: half its mean edge), "malignant",
     "box_ras_mm" opposite corners or None. Malignant ones first, each class by size. Raises InputError naming the row.
     """
     if row.seed is not None:
-        made = _simulated(row.seed, bool(row.label), row.voxel_mm)
+        made = _simulated(row.seed, bool(row.label), row.voxel_mm, device)
         return tuple({"box_ras_mm": None, **lesion} for lesion in made.lesions), made.truth
     try:
         found = [_boxed(lesion, exam.grid) for lesion in row.lesions if not lesion.mask]

@@ -57,6 +57,8 @@ class Config:
     """Use only so many training exams (0: all), for learning curves."""
     workers: int = 0
     """Processes that read ahead."""
+    resident: bool = True
+    """Keep all exams in the GPU's memory where they fit, and read nothing ahead."""
     seed: int = 0
 
 

@@ -12,6 +12,7 @@ import json
 import os
 import platform
 import subprocess
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -124,6 +125,12 @@ def seen_patients(folder: Path) -> list[dict]:
     own = [row for row in read_rows(folder / "split.csv") if row["split"] != "test"]
     pairs = {(r["patient"], r["split"]) for r in [*own, *read_rows(folder / "ancestry.csv")]}
     return [{"patient": p, "split": s} for p, s in sorted(pairs)]
+
+
+def remember_patients(folder: Path, patients: Sequence[str]) -> None:
+    """Add patients that the run has learned from besides its own to its ancestry.csv."""
+    pairs = {(r["patient"], r["split"]) for r in read_rows(folder / "ancestry.csv")} | {(patient, "train") for patient in patients}
+    write_rows(folder / "ancestry.csv", [{"patient": p, "split": s} for p, s in sorted(pairs)])
 
 
 def check_ancestry(rows: list[dict], init: Path) -> list[dict]:

@@ -10,6 +10,7 @@ A run that was interrupted goes on from RUN/last, to the same weights it would h
 from __future__ import annotations
 
 import math
+import os
 import sys
 import time
 from dataclasses import replace
@@ -113,11 +114,12 @@ def train(recipe: str, config: Config) -> Path:
             f"A batch of {config.batch} cannot be divided by {accelerator.num_processes} processes × {config.accumulation} parts."
         )
     torch.manual_seed(config.seed)
+    torch.backends.cudnn.benchmark = True  # inputs of one size: the fastest convolution is looked for once
     exams, splits = open_cohort(config, accelerator)
     network, ancestry = starting_network(config, exams, splits)
     config = replace(config, network=network.settings)
     network = synchronise_norms(network, accelerator.num_processes, accelerator.device.type).to(memory_format=torch.channels_last_3d)
-    training, checking = loaders(splits["train"], splits["validate"], config, accelerator.num_processes)
+    training, checking = loaders(splits["train"], splits["validate"], config, accelerator.num_processes, accelerator.device)
     sampler = training.sampler
     steps = config.epochs * (len(splits["train"]) // config.batch)
     optimiser, schedule = optimiser_and_schedule(network, config, steps)
@@ -154,4 +156,9 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    status = main()
+    if "RANK" in os.environ:  # one of several processes: all is written, and what communicated between them may abort when torn down
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+    raise SystemExit(status)

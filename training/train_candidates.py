@@ -2,9 +2,11 @@
 
     python training/train_candidates.py RUN
     python training/train_candidates.py RUN --epochs 20 --seed 1
+    python training/train_candidates.py RUN --more PLACES           # and exams described by training/places.py
 
-Uses RUN's exams (training and validation) and writes RUN/candidates: config.json, metrics.csv, last.pt (an interrupted
-training goes on from there, to the same weights) and best.safetensors. ``training/evaluate.py RUN`` then reads exams with both.
+Learns from RUN's exams (training and validation) and the training exams of PLACES. Writes RUN/candidates: config.json,
+metrics.csv, last.pt (an interrupted training goes on from there, to the same weights) and best.safetensors.
+``training/evaluate.py RUN`` then reads exams with both.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ import math
 import os
 import sys
 import time
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -25,19 +28,24 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from BreastCMSLLib.candidates import CandidateNetwork, CandidateSettings, propose, together  # noqa: E402
+from BreastCMSLLib.candidates import CandidateNetwork, CandidateSettings, ordinary_place, propose, together  # noqa: E402
 from BreastCMSLLib.errors import InputError  # noqa: E402
 from BreastCMSLLib.losses import sigmoid_loss  # noqa: E402
-from training import cache, runs  # noqa: E402
+from training import cache, places, runs  # noqa: E402
 from training.command import ends_in_a_sentence  # noqa: E402
 from training.metrics import auc  # noqa: E402
+from training.places import Places  # noqa: E402
 
 
 @dataclass(frozen=True)
 class Bags:
-    """The places of exams. measures: float32 (places, …). exam: index of each place's exam, rising. labels: (exams,)."""
+    """The places of exams. measures: float32 (places, …). exam: index of each place's exam, rising. labels: (exams,).
+
+    ordinary: float32 (exams, …), ``ordinary_place`` of each.
+    """
 
     measures: torch.Tensor
+    ordinary: torch.Tensor
     exam: torch.Tensor
     labels: torch.Tensor
 
@@ -61,16 +69,46 @@ def bags(paths: list[Path], settings: CandidateSettings, workers: int, what: str
 
     with ProcessPoolExecutor(workers) as pool:
         made = list(track(pool.map(partial(_places, settings=settings), paths, chunksize=8), f"places of {what} exams", total=len(paths)))
+    return as_bags(made)
+
+
+def as_bags(made: Sequence[tuple[np.ndarray, int]]) -> Bags:
+    """made: measures of the places, and label, of each exam."""
     number = torch.repeat_interleave(torch.arange(len(made)), torch.tensor([len(m) for m, _ in made]))
     measures = torch.from_numpy(np.concatenate([m for m, _ in made]))
-    return Bags(measures, number, torch.tensor([label for _, label in made], dtype=torch.float32))
+    ordinary = torch.cat([ordinary_place(m) for m, _ in made])
+    return Bags(measures, ordinary, number, torch.tensor([label for _, label in made], dtype=torch.float32))
+
+
+def joined(one: Bags, other: Bags) -> Bags:
+    exam = torch.cat([one.exam, other.exam + len(one.labels)])
+    pairs = [(one.measures, other.measures), (one.ordinary, other.ordinary), (one.labels, other.labels)]
+    measures, ordinary, labels = (torch.cat(pair) for pair in pairs)
+    return Bags(measures, ordinary, exam, labels)
+
+
+def more_exams(folder: Path, run: runs.Run, settings: CandidateSettings, rows: list[dict]) -> tuple[dict, list[Places]]:
+    """Card and training exams of a folder of places. rows: of the run's split.csv.
+
+    Raises InputError when they were read otherwise, or when the run validates or tests with one of them.
+    """
+    card, found = places.load(folder, "train")
+    here = places.card(card["source"], run.contract, settings)
+    if different := [key for key in ("contract", "settings") if card[key] != here[key]]:
+        raise InputError(
+            f"The places in {folder} were found with another {different[0]} than those of the run {run.folder}; make them anew."
+        )
+    held = {row["patient"] for row in rows if row["split"] != "train"}
+    if shared := sorted(held & {exam.patient for exam in found}):
+        raise InputError(f"Patient {shared[0]} of {folder} is among the run's validation or test patients; leave that patient out.")
+    return card, found
 
 
 def exam_logits(network: CandidateNetwork, data: Bags, exams: torch.Tensor) -> torch.Tensor:
     """(exams,) logits of the noisy or over each exam's places."""
     measures, row, column = data.of(exams)
     table = torch.full((len(exams), int(column.max()) + 1 if len(column) else 1), -math.inf)
-    table[row, column] = network(measures)
+    table[row, column] = network(measures, data.ordinary[exams][row])
     return together(table)
 
 
@@ -134,15 +172,23 @@ def train(folder: Path, options: argparse.Namespace) -> Path:
     settings = CandidateSettings(run.contract.phases, grid_mm=grid, hidden=options.hidden, count=options.count)
     chosen = {key: getattr(options, key) for key in ("epochs", "batch", "rate", "weight_decay", "seed", "limit")}
     card = {"settings": asdict(settings), **chosen, "cache": str(store.folder), "supervision": "image-level labels only"}
+    more: list[Places] = []
+    if options.more:
+        source, more = more_exams(options.more, run, settings, rows)
+        card["more"] = f"{len(more)} training exams of {source['source']}"
     out = folder / runs.CANDIDATES
     _refuse_another(out / "config.json", card)
     out.mkdir(exist_ok=True)
     data = {split: bags(paths[split], settings, options.workers, split) for split in paths}
+    if more:
+        runs.remember_patients(folder, [exam.patient for exam in more])
+        data["train"] = joined(data["train"], as_bags([(exam.measures, exam.label) for exam in more]))
     network = _new(settings, options.seed, data["train"])
     optimiser = torch.optim.AdamW(network.parameters(), lr=options.rate, weight_decay=options.weight_decay)
-    steps = options.epochs * (len(paths["train"]) // options.batch)
+    exams = len(data["train"].labels)
+    steps = options.epochs * (exams // options.batch)
     if not steps:
-        raise InputError(f"{len(paths['train'])} training exams do not fill a batch of {options.batch}; lower --batch.")
+        raise InputError(f"{exams} training exams do not fill a batch of {options.batch}; lower --batch.")
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, options.rate, total_steps=steps, pct_start=0.15)
     first, history = _resume(out / "last.pt", network, optimiser, schedule)
     labels = data["validate"].labels.numpy().astype(int)
@@ -199,6 +245,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path)
     parser.add_argument("--cache", type=Path, help="cache of the exams (default: the one the run was trained on)")
+    parser.add_argument("--more", type=Path, help="folder of places (training/places.py): its training exams are learned from as well")
     parser.add_argument("--epochs", type=int, default=40)
     parser.add_argument("--batch", type=int, default=32, help="exams a step")
     parser.add_argument("--rate", type=float, default=3e-3)

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from BreastCMSLLib import localisation, reading
-from BreastCMSLLib.candidates import CandidateNetwork, CandidateSettings, coarsen, exam_logit, propose, together
+from BreastCMSLLib.candidates import CandidateNetwork, CandidateSettings, coarsen, exam_logit, ordinary_place, propose, together
 from BreastCMSLLib.errors import InputError, ModelError
 from BreastCMSLLib.geometry import apply_affine
 from BreastCMSLLib.inference import Predictor
@@ -106,15 +106,19 @@ def test_reasons_are_what_the_logit_owes_each_group():
     torch.manual_seed(0)
     network = CandidateNetwork().eval()
     told = np.array([group_of(name) for name in names(6)])
-    with torch.no_grad():  # a network that looks at the curve alone
-        network.judge[0].weight[:, torch.from_numpy(told != "curve and wash-out")] = 0
-    measures = np.random.default_rng(0).normal(size=len(told)).astype(np.float32)
-    reasons = network.reasons(measures)
+    with torch.no_grad():  # a network that looks at the curve alone, and at the exam's other places
+        network.judge[0].weight[:, : len(told)][:, torch.from_numpy(told != "curve and wash-out")] = 0
+    measures = np.random.default_rng(0).normal(size=(3, len(told))).astype(np.float32)
+    reasons = network.reasons(measures, 1)
     assert next(iter(reasons)) == "curve and wash-out" and set(reasons) == set(GROUPS)
     assert all(value == 0 for group, value in reasons.items() if group != "curve and wash-out")
     with torch.no_grad():
-        alone = float(network(torch.from_numpy(measures)[None]) - network(network.mean[None]))
-    assert reasons["curve and wash-out"] == pytest.approx(alone, abs=1e-5)
+        place, nothing = network.standard(torch.from_numpy(measures[1])), torch.zeros(len(told))
+        around = network.standard(ordinary_place(measures))[0]
+        alone, rest = (float(network.judge(torch.cat([of, around]))) for of in (place, nothing))
+        whole = float(network(torch.from_numpy(measures), ordinary_place(measures))[1])
+    assert whole == pytest.approx(alone, abs=1e-5)
+    assert reasons["curve and wash-out"] == pytest.approx(alone - rest, abs=1e-5)
 
 
 def test_a_finer_input_gives_the_same_places():

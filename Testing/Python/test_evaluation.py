@@ -15,7 +15,7 @@ from BreastCMSLLib.network import BreastNet, NetworkSettings
 from BreastCMSLLib.preprocessing import InputContract, ModelInput
 from BreastCMSLLib.weights import load_bundle
 from training import cache, calibration, card, compare, evaluate, figures, metrics
-from training.runs import save_weights, write_rows
+from training.runs import read_rows, save_weights, write_rows
 
 SIZE = (24, 20, 16)
 CONTRACT = InputContract(size=SIZE, spacing_mm=4.4)
@@ -184,6 +184,14 @@ def test_everything_is_frozen_before_the_first_test_exam_is_read(run, monkeypatc
     monkeypatch.setattr(calibration, "operating_points", lambda *a: order.append("points") or points(*a))
     quick(run)
     assert order == ["validate"] * 16 + ["fit", "points"] + ["test"] * 16
+
+
+def test_several_processes_read_the_same(run, cohort, tmp_path):
+    alone, together = quick(run), quick(make_run(tmp_path / "other", *cohort), workers=2)
+    assert alone["evidence"]["classification"] == together["evidence"]["classification"]
+    assert alone["evidence"]["localisation"] == together["evidence"]["localisation"]
+    ours, theirs = (read_rows(folder / "predictions.csv") for folder in (run, tmp_path / "other"))
+    assert len(ours) == 32 and all({**a, "seconds": 0} == {**b, "seconds": 0} for a, b in zip(ours, theirs, strict=True))
 
 
 def test_second_evaluation_is_recorded_and_said(run, capsys):

@@ -14,7 +14,7 @@ import torch
 from BreastCMSLLib.errors import InputError, ModelError
 from BreastCMSLLib.network import POOLINGS, BreastNet, NetworkSettings
 from BreastCMSLLib.preprocessing import ModelInput
-from training import cache, prepare, runs, train
+from training import cache, data, prepare, runs, train
 from training.data import EpochSampler, Exams
 from training.log import Log
 from training.recipes import RECIPES, Config, parse
@@ -64,6 +64,7 @@ def test_cache_returns_what_was_stored(tmp_path):
     assert torch.allclose(exam.array.float(), torch.from_numpy(made.array), atol=4e-3) and exam.meta["label"] == 1
     assert np.allclose(exam.meta["affine"], made.affine)
     assert (exam.inside == made.inside).all() and (exam.truth == truth).all()
+    assert torch.equal(cache.load_packed(tmp_path / "one.npz").dense(), exam.array)
     data = (tmp_path / "one.npz").read_bytes()
     (tmp_path / "one.npz").write_bytes(data[: len(data) // 2])
     with pytest.raises(InputError, match="one.npz is damaged"):
@@ -252,6 +253,15 @@ def test_bad_runs_and_cohorts_are_refused_in_one_sentence(config, tmp_path, caps
     assert "none.csv" in said and "Traceback" not in said and not (tmp_path / "x").exists()
 
 
+def test_exams_kept_on_a_device_are_augmented_as_those_read_from_disk(config, cohort):
+    paths = sorted((cohort / "exams").glob("*.npz"))[:4]
+    kept, read = data.Exams(paths, config, torch.device("cpu")), data.Exams(paths, replace(config, workers=1))
+    assert len(kept.kept) == 4 and not read.kept
+    for key in (0, 3, (0, 1), (5, 2)):
+        assert torch.equal(kept[key][0], read[key][0]) and kept[key][1:] == read[key][1:]
+    assert not read.kept and not data.fits(paths, torch.device("cpu"))
+
+
 def test_recipes_can_be_overridden(tmp_path):
     for name in RECIPES:
         BreastNet(RECIPES[name](tmp_path).network)
@@ -282,7 +292,7 @@ def test_two_processes_match_one(config, cohort, tmp_path):
     ]
     command += ["--rate", "0.01", "--precision", "no", "--shift-mm", "4.4"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=240, env={**os.environ, "OMP_NUM_THREADS": "1"})
-    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.returncode == 0, done.stderr  # whole: what went wrong stands before what the launcher says of it
     assert json.loads((tmp_path / "two" / "environment.json").read_text())["processes"] == 2
     ours, theirs = (runs.read_rows(folder / "metrics.csv") for folder in (one, tmp_path / "two"))
     for a, b in zip(ours, theirs, strict=True):

@@ -56,6 +56,13 @@ def _memory_gb() -> float | None:
         return None
 
 
+def sizes(device: str, quick: bool) -> tuple[int, ...]:
+    """Edges of the matrices whose product tells a device's rate: a GPU is only busy with large ones."""
+    if quick:
+        return (256,)
+    return (4096, 8192) if device == "cuda" else (1024, 2048, 4096)
+
+
 def matrix_rate(dtype, device: str = "cpu", sizes: tuple[int, ...] = (1024, 2048, 4096), repeats: int = 3) -> float:
     """Floating-point operations a second of a square matrix product, the best size of the medians."""
     import torch
@@ -81,14 +88,13 @@ def rows(options: dict[str, Any]) -> list[dict[str, Any]]:
 
     from .measure import row
 
-    sizes = (256,) if options["quick"] else (1024, 2048, 4096)
     out = []
     for device in ("cpu", *(("cuda",) if torch.cuda.is_available() else ())):
         where = f"{torch.get_num_threads()} threads, {torch.backends.cpu.get_cpu_capability()}"
         if device == "cuda":
             where = torch.cuda.get_device_name()
         for dtype in (torch.float32, torch.bfloat16):
-            rate = matrix_rate(dtype, device, sizes)
+            rate = matrix_rate(dtype, device, sizes(device, options["quick"]))
             name = f"matrix product, {device}, {str(dtype).removeprefix('torch.')}"
             out.append(row(name, None, n=3, tflop_per_s=rate / 1e12, note=where, no_peak=True))
     return out

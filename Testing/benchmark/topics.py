@@ -152,7 +152,6 @@ def network(options: Options) -> Rows:
     size = (bundle.contract.phases, *bundle.contract.size)
     batch = torch.rand(1, *size, generator=torch.Generator().manual_seed(1))
     work = flops(bundle.network, size)
-    sizes = (256,) if quick else (1024, 2048, 4096)
     out = []
     theirs = None
     if MONAI:
@@ -167,11 +166,11 @@ def network(options: Options) -> Rows:
                 out.append(row(f"network, {device}, {precision}", None, n=0, note=predictor.precision_note))
                 continue
             dtype = getattr(torch, precision)
-            before = machine.matrix_rate(dtype, device, sizes, repeats=3)
+            before = machine.matrix_rate(dtype, device, machine.sizes(device, quick), repeats=3)
             repeats = 5 if precision == "bfloat16" and not quick else 3
             mine = interleaved(partial(predictor.predict, batch[0]), repeats=repeats)[0]
-            rate = max(before, machine.matrix_rate(dtype, device, sizes, repeats=3))
-            chosen = precision == "bfloat16"
+            rate = max(before, machine.matrix_rate(dtype, device, machine.sizes(device, quick), repeats=3))
+            chosen = precision == "bfloat16" and device == "cpu"  # a GPU waits for its input to be copied
             out.append(
                 row(
                     f"network, {device}, {precision}",
@@ -188,7 +187,7 @@ def network(options: Options) -> Rows:
                     else "floor: convolutions' operations ÷ best matrix product of this run; MONAI is not installed",
                 )
             )
-            if device == "cuda" and chosen:
+            if device == "cuda" and precision == "bfloat16":
                 out.append(_on_gpu(predictor, batch, options))
     return out
 
@@ -307,6 +306,7 @@ def training(options: Options) -> Rows:
     note = f"{count} exams at 4.4 mm, {machine.cores()} processes, their start included"
     out.append(row("simulation and preprocessing, per exam", each, n=1, exams_per_s=1 / each, note=note))
     out.append(_preprocessing(options))
+    out += [_simulation(device, quick) for device in _devices()]
 
     config = small_cpu(Path(options["folder"], "run"))
     data = Exams([made.path(r["exam"]) for r in made.rows], config)
@@ -322,7 +322,7 @@ def training(options: Options) -> Rows:
         steps = [("tiny", exams.settings(True), size, 2)]
     for device in _devices():
         for dtype in (torch.float32, torch.bfloat16):
-            rate = machine.matrix_rate(dtype, device, (256,) if quick else (1024, 2048), repeats=3)
+            rate = machine.matrix_rate(dtype, device, machine.sizes(device, quick)[:2], repeats=3)
             wanted = list(steps)
             if not quick and (device == "cuda" or dtype == torch.bfloat16):
                 wanted.append(("paper", exams.settings(False), exams.contract(False).size, 1 if device == "cpu" else 8))
@@ -334,6 +334,14 @@ def training(options: Options) -> Rows:
         note = f"reading and augmenting takes {100 * share:.0f} % of what a step takes, before a worker process hides it"
         out.append(row("training, reading against computing (small_cpu)", again, n=1, share=share, note=note))
     return out
+
+
+def _simulation(device: str, quick: bool) -> dict[str, Any]:
+    from training.simulation.exam import simulate
+
+    repeats = 1 if quick else 3
+    seconds = interleaved(lambda: simulate(900, True, voxel_mm=4.4 if quick else 1.1, device=device), repeats=repeats)[0]
+    return row(f"simulation, 1.1 mm, {device}", seconds, n=repeats, exams_per_s=1 / seconds, note="one exam at a time, on all cores")
 
 
 def _preprocessing(options: Options) -> dict[str, Any]:
@@ -352,6 +360,7 @@ def _step(name: str, settings, size, batch: int, device: str, dtype, rate: float
     from BreastCMSLLib.losses import sigmoid_loss
     from BreastCMSLLib.network import BreastNet
 
+    torch.backends.cudnn.benchmark = True  # as in training/train.py
     network = BreastNet(settings).train().to(device, memory_format=torch.channels_last_3d)
     optimiser = torch.optim.AdamW(network.parameters())
     x = torch.rand(batch, settings.channels, *size, device=device).contiguous(memory_format=torch.channels_last_3d)
