@@ -19,16 +19,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from BreastCMSLLib import attention, candidates, findings, localisation, measures, reading  # noqa: E402
 from BreastCMSLLib.errors import InputError  # noqa: E402
 from BreastCMSLLib.geometry import apply_affine  # noqa: E402
-from BreastCMSLLib.inference import Predictor  # noqa: E402
+from BreastCMSLLib.inference import Prediction, Predictor  # noqa: E402
 from BreastCMSLLib.pipeline import MAP_THRESHOLD  # noqa: E402
 from BreastCMSLLib.reading import LESION_MAP, lesion_map, read  # noqa: E402
-from training import cache, calibration, evaluate, metrics  # noqa: E402
+from training import cache, calibration, evaluate, finer, metrics  # noqa: E402
 from training.command import ends_in_a_sentence  # noqa: E402
 
 EARLY = slice(0, 2)  # the first third of the dynamic phases
@@ -42,6 +43,8 @@ MAPS = {
     "COAM×CAM": attention.coam_by_cam,
 }
 SHIFTED = ("COAM", "COAM×CAM")  # also as the mean of the map and of the map of the exam moved by half a cell along all axes
+DENSE = ("COAM", "CAM", "COAM×CAM")  # also of cells half as far apart: the last step left out, what follows dilated
+LAYERS = "COAM-layers"  # mean of the maps of all stages
 FUSED = ("CAM", "COAM×CAM")  # also times the early enhancement, voxel by voxel
 ERASABLE = ("COAM", "COAM×CAM", f"COAM×CAM×{SIGNAL}")
 # snapped to the signal; without what looks like a vessel; without that and what lies at the tip of a breast
@@ -54,7 +57,8 @@ FAR_MM = 10.0
 def methods(second_reading: bool = False) -> list[str]:
     """Names of every method compared, in the order of the table: a map, then what was done with its peaks; the second reading last."""
     shifted, fused = (f"{name}-shifted" for name in SHIFTED), (f"{name}×{SIGNAL}" for name in FUSED)
-    names = [f"{name}{step}" for name in (*MAPS, *shifted, *fused, SIGNAL) for step in STEPS]
+    dense = (f"{name}-dense" for name in DENSE)
+    names = [f"{name}{step}" for name in (*MAPS, *shifted, *dense, LAYERS, *fused, SIGNAL) for step in STEPS]
     names += [f"{name}{step}+rerank" for name in ERASABLE for step in RERANKED]
     return [*names, LESION_MAP] if second_reading else names
 
@@ -84,6 +88,27 @@ def shifted_features(predictor: Predictor, array: np.ndarray, affine: np.ndarray
     return features, moved
 
 
+@torch.no_grad()
+def finer_maps(predictor: Predictor, prediction: Prediction, array, inside: np.ndarray, affine: np.ndarray, clock: Clock) -> dict:
+    """Maps of the same weights with finer cells, by name. Their seconds are written to the clock, the network's left out."""
+    settings, network = predictor.bundle.network.settings, predictor.network
+    parameter = next(network.stages.parameters())
+    x = torch.as_tensor(array)[None].to(parameter.device, parameter.dtype).contiguous(memory_format=torch.channels_last_3d)
+    heats = {}
+    with clock.measure("dense pass"):
+        dense, stride = finer.undecimated(network)
+        features = dense.feature_map(x)[0].float().cpu()
+    for name in DENSE:
+        with clock.measure(f"{name}-dense"):
+            cells = MAPS[name](features, prediction.cell_weight, settings.pooling)
+            heats[f"{name}-dense"] = attention.normalise(attention.upsample(cells, affine, stride, inside.shape), inside)
+        clock.seconds[f"{name}-dense"] += clock.seconds["dense pass"]
+    with clock.measure(LAYERS):
+        each = [attention.upsample(attention.coam(f), affine, step, inside.shape) for f, step in finer.stage_features(network, x)]
+        heats[LAYERS] = attention.normalise(sum(attention.normalise(one, inside) for one in each), inside)
+    return heats
+
+
 def locate(predictor: Predictor, exam: cache.CachedExam) -> tuple[float, dict[str, dict]]:
     """The exam's logit (of both readings, where the model has two), and by method: peak (attention.Peak), component, heat (0–1 map),
     seconds (processor, network included).
@@ -108,6 +133,7 @@ def locate(predictor: Predictor, exam: cache.CachedExam) -> tuple[float, dict[st
             again = attention.normalise(attention.place_cells(cells, moved, inside.shape, affine), inside)
             heats[f"{name}-shifted"] = attention.normalise(heats[name] + again, inside)
         clock.seconds[f"{name}-shifted"] += clock.seconds["second pass"] + clock.seconds[name]
+    heats |= finer_maps(predictor, prediction, array, inside, affine, clock)
     for name in FUSED:
         with clock.measure(f"{name}×{SIGNAL}"):
             heats[f"{name}×{SIGNAL}"] = attention.normalise(heats[name] * signal, inside)

@@ -65,7 +65,8 @@ def main(arguments: list[str] | None = None) -> int:
     if options.known is not None:
         try:
             report = json.loads(options.known.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+            report["cost"] = cost(report["rows"], report["machine"]["cores"])
+        except (OSError, ValueError, KeyError, TypeError):
             print(f"{options.known} is not a benchmark.json that can be read; measure again.", file=sys.stderr)
             return 2
     else:

@@ -8,15 +8,16 @@ from typing import Any
 SCANS = 10_290  # the training exams of Luo et al. 2019
 EPOCHS = 80  # of the recipe ``paper``
 NIGHT_H = 10.0
-# a data-centre GPU: sustained rate of bfloat16 convolutions and of the CPU cores that feed it. Assumed, not measured here.
-GPU_TFLOPS = 200.0
+# a data-centre GPU: rate of a training step of the recipe ``paper`` in bfloat16 as measured on an H200 (docs/benchmark.md), a fifth of its
+# matrix products; and the CPU cores that feed it, assumed.
+GPU_TFLOPS = 170.0
 GPU_CORES = 16
 NODES = 8  # of a cluster, each with such a GPU
 EFFICIENCY = 0.9  # of training over the nodes of a cluster. Assumed.
 BYTES = 12e6  # of a preprocessed exam in the cache: half precision, inside the mask only
 
 ASSUMED = (
-    f"GPU: {GPU_TFLOPS:.0f} TFLOP/s sustained in bfloat16 and {GPU_CORES} cores like those measured (assumed, no GPU was measured)",
+    f"GPU: {GPU_TFLOPS:.0f} TFLOP/s in bfloat16, as an H200 reached in training; {GPU_CORES} cores like those measured (assumed)",
     f"cluster: {NODES} such machines, {100 * EFFICIENCY:.0f} % efficient together (assumed)",
     f"training: {EPOCHS} epochs of the recipe `paper`, every exam once an epoch; validation not counted",
 )
