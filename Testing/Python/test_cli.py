@@ -2,6 +2,7 @@
 
 import json
 import os
+import platform
 import shutil
 import subprocess
 import sys
@@ -328,3 +329,22 @@ def test_a_peak_is_near_the_simulated_lesion(analysed, simulated):
     lesion = next(x for x in simulated.lesions if x["malignant"])
     distances = [np.linalg.norm(np.array(p["ras_mm"]) - lesion["ras_mm"]) for p in result["peaks"]]
     assert min(distances) < 1.5 * result["map_cell_mm"]
+
+
+@pytest.mark.skipif(
+    not sys.platform.startswith("linux") or platform.libc_ver()[0] != "glibc", reason="only glibc is told to keep freed memory"
+)
+def test_a_process_of_its_own_uses_freed_memory_again():
+    code = (
+        "import resource, numpy as np\n"
+        "from BreastCMSLLib import cli\n"
+        "faults = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_minflt\n"
+        "def fill():\n"
+        "    before = faults(); np.empty(2**26, np.uint8).fill(1); return faults() - before\n"
+        "fill(); plain = fill()\n"
+        "cli._keep_freed_memory()\n"
+        "fill(); print(plain, fill())\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=CHECKOUT)
+    plain, kept = map(int, done.stdout.split())
+    assert kept < 100, (plain, kept)  # of the 16,384 pages of an array of 64 MB
