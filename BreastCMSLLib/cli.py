@@ -71,7 +71,7 @@ def run() -> None:
                 code = code or 1
         os._exit(code)
 
-    _keep_freed_memory()
+    keep_freed_memory()
     atexit.register(end)  # the first to be registered is the last to be called: threads have ended, temporary files are gone
     try:
         status = main()
@@ -79,7 +79,7 @@ def run() -> None:
         status = asked.code if isinstance(asked.code, int) else int(asked.code is not None)
 
 
-def _keep_freed_memory() -> None:
+def keep_freed_memory() -> None:
     """Have glibc hand freed arrays out again instead of giving them back to the system, which takes 0.2 s to provide as many new pages."""
     if not sys.platform.startswith("linux"):
         return

@@ -342,7 +342,7 @@ def test_a_process_of_its_own_uses_freed_memory_again():
         "def fill():\n"
         "    before = faults(); np.empty(2**26, np.uint8).fill(1); return faults() - before\n"
         "fill(); plain = fill()\n"
-        "cli._keep_freed_memory()\n"
+        "cli.keep_freed_memory()\n"
         "fill(); print(plain, fill())\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=CHECKOUT)

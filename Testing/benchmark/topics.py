@@ -142,11 +142,13 @@ def network(options: Options) -> Rows:
     """The forward pass, by device and precision, beside MONAI's and the floor of the device's matrix products."""
     import torch
 
+    from BreastCMSLLib.cli import keep_freed_memory
     from BreastCMSLLib.inference import Predictor
     from BreastCMSLLib.weights import load_bundle
 
     from . import baseline
 
+    keep_freed_memory()  # as Analyze's process does; the baseline has it, too
     quick = options["quick"]
     bundle = load_bundle(Path(options["folder"], "paper.json"))
     size = (bundle.contract.phases, *bundle.contract.size)
