@@ -143,17 +143,19 @@ def find_peaks(
     masked = np.full([s.stop - s.start for s in box], -np.inf, dtype=heat.dtype)
     np.copyto(masked, heat[box], where=inside[box])
     places, heights = _summits(masked)  # not their shoulders
+    order = np.argsort(-heights, kind="stable")
     found: list[Peak] = []
-    while len(found) < count and len(heights):
-        highest = int(heights.argmax())
-        index, value = places[highest], float(heights[highest])
-        if not np.isfinite(value) or (found and value < least):
+    taken = np.empty((0, 3))
+    for number in order:
+        index, value = places[number], float(heights[number])
+        if len(found) == count or not np.isfinite(value) or (found and value < least):
             break
+        if ((((taken - index) * spacing) ** 2).sum(axis=1) < separation_mm**2).any():
+            continue
+        taken = np.vstack([taken, index])
         voxel = start + index
         point = tuple(float(c) for c in apply_affine(affine, voxel))
         found.append(Peak(point, value, tuple(int(n) for n in voxel), point))
-        apart = (((places - index) * spacing) ** 2).sum(axis=1) >= separation_mm**2
-        places, heights = places[apart], heights[apart]
     return found
 
 
