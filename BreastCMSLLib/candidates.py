@@ -2,8 +2,9 @@
 
 A network that reads a whole exam has to find a lesion of a few voxels among two hundred thousand, and its cells are wider
 than most lesions. Here places that enhance, that wash out and that stand out are proposed first; each is described by numbers
-(``measures.py``); a small network judges them beside the exam's ordinary place, since what is suspicious in one woman is
-background in another; and the exam holds a cancer if any of the places is one:
+(``measures.py``); a small network judges them beside the exam's ordinary place and how long it lasted, since what is
+suspicious in one woman is background in another, and a curve that falls in three minutes says more than one that falls in
+fifteen; and the exam holds a cancer if any of the places is one:
 
     P(exam) = 1 − Π (1 − p_i)                                  (noisy or)
 
@@ -13,6 +14,7 @@ So labels of whole exams are enough to learn which places are cancers (multiple-
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -33,6 +35,8 @@ SAME_MM = 6.0  # proposals of two kinds that come to one place
 # in training keeps single measures from deciding
 FARTHEST = 2.5
 NOISE = 0.3
+_DARK = 0.1  # of the exam's scale, lest the darkest tissue stand out most
+FORGOTTEN = 0.1  # of the training exams are not told how long they lasted: files without times are read as well
 SCALE_PERCENTILE = 99.0  # of the mean enhancement inside the mask, as in ``preprocessing``
 
 
@@ -40,20 +44,28 @@ SCALE_PERCENTILE = 99.0  # of the mean enhancement inside the mask, as in ``prep
 class CandidateSettings:
     """phases: of the model's input. grid_mm: voxel size that places are proposed and described at; a finer input is averaged to it.
 
-    hidden: units of the first layer. count: places taken from each kind of proposal. separation_mm: between the places of a
-    kind. mix: (a, b, c) of the exam's logit a·network + b·candidates + c.
+    hidden: units of a judge's first layer. judges: how many there are, whose logits are averaged. count: places taken from each
+    kind of proposal. separation_mm: between the places of a kind. mix: (a, b, c) of the exam's logit a·network + b·candidates + c.
     """
 
     phases: int = 6
     grid_mm: float = 2.2
     hidden: int = 128
+    judges: int = 5
     count: int = 16
     separation_mm: float = 12.0
     mix: tuple[float, float, float] = (0.0, 1.0, 0.0)
 
     def __post_init__(self) -> None:
-        ranges = {"phases": (3, 24), "grid_mm": (0.5, 10), "hidden": (2, 1024), "count": (1, 32), "separation_mm": (1, 100)}
-        whole = ("phases", "hidden", "count")
+        ranges = {
+            "phases": (3, 24),
+            "grid_mm": (0.5, 10),
+            "hidden": (2, 1024),
+            "judges": (1, 32),
+            "count": (1, 32),
+            "separation_mm": (1, 100),
+        }
+        whole = ("phases", "hidden", "judges", "count")
         for name, (low, high) in ranges.items():
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int if name in whole else (int, float)) or not low <= value <= high:
@@ -66,13 +78,14 @@ class CandidateSettings:
 class Proposals:
     """Places of one exam. peaks: snapped to the signal, index on ``affine``'s grid. parts: the bright region at each, or None.
 
-    measures: float32 (places, len(measures.names(phases))). affine: of the grid they were made on.
+    measures: float32 (places, len(measures.names(phases))). affine: of the grid they were made on. minutes: that the exam lasted.
     """
 
     peaks: list[Peak]
     parts: list[localisation.Component | None]
     measures: np.ndarray
     affine: np.ndarray
+    minutes: float | None
 
 
 def coarsen(array: np.ndarray, inside: np.ndarray, affine: np.ndarray, factor: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -110,10 +123,11 @@ def _sums(values: np.ndarray, factor: int) -> np.ndarray:
     return total
 
 
-def propose(array: np.ndarray, inside: np.ndarray, affine: np.ndarray, settings: CandidateSettings) -> Proposals:
+def propose(array: np.ndarray, inside: np.ndarray, affine: np.ndarray, minutes: float | None, settings: CandidateSettings) -> Proposals:
     """The places of an exam that a second look is worth: the strongest that enhance early, that also wash out, that stand out.
 
-    An empty mask gives no places. Raises InputError for a grid that does not divide ``settings.grid_mm``.
+    minutes: ``preprocessing.minutes_of`` the exam. An empty mask gives no places. Raises InputError for a grid that does not
+    divide ``settings.grid_mm``.
     """
     spacing = float(np.linalg.norm(np.asarray(affine)[:3, 0]))
     factor = max(1, round(settings.grid_mm / spacing))
@@ -125,27 +139,49 @@ def propose(array: np.ndarray, inside: np.ndarray, affine: np.ndarray, settings:
         # averaging takes the height off the brightest voxels: scaled anew, inputs of any voxel size give the same numbers
         x = x / np.float32(max(float(np.percentile(x.mean(axis=0)[inside], SCALE_PERCENTILE)), 1e-3))
         around = Surroundings.of(x, inside, affine)
-        smooth = ndimage.uniform_filter(around.signal, 3)
-        heats = (
-            smooth,
-            smooth * np.maximum(ndimage.uniform_filter(around.fall, 3), 0.0),
-            np.maximum(smooth - ndimage.uniform_filter(around.signal, 9), 0.0),  # small ones among much background
-        )
-        for heat in heats:
+        snapped: dict[tuple[int, int, int], list[tuple[Peak, localisation.Component | None]]] = {}  # kinds of heat often share a summit
+        for heat in _heats(around):
             peaks = localisation.candidates(
                 normalise(heat, inside), inside, affine, count=settings.count, separation_mm=settings.separation_mm
             )
             for rank, peak in enumerate(peaks):
-                for level in (0.5, localisation.TIGHT):  # the second where the first may hold more than the lesion
-                    moved, part = localisation.snap([peak], around.signal, inside, affine, search_mm=SNAP_MM, level=level)[0]
+                if peak.index not in snapped:
+                    snapped[peak.index] = _snapped(peak, around)
+                for moved, part in snapped[peak.index]:
                     if all(_apart(moved, other) >= SAME_MM for other, _, _ in found):
                         found.append((moved, part, rank))
-                    if _apart(moved, peak) <= localisation.FAR_MM:
-                        break
     measures = np.zeros((len(found), len(names(len(x)))), dtype=np.float32)
     for n, (peak, part, rank) in enumerate(found):
         measures[n] = describe(around, peak.index, peak.ras_mm, part, rank / settings.count)
-    return Proposals([p for p, _, _ in found], [c for _, c, _ in found], measures, affine)
+    return Proposals([p for p, _, _ in found], [c for _, c, _ in found], measures, affine, minutes)
+
+
+def _heats(around: Surroundings) -> tuple[np.ndarray, ...]:
+    """Maps whose summits are proposed, each for cancers that the ones before it miss."""
+
+    def mean(values: np.ndarray, width: int) -> np.ndarray:
+        return ndimage.uniform_filter(values, width)
+
+    signal, fall, background = mean(around.signal, 3), mean(around.fall, 3), mean(around.signal, 13)
+    return (
+        signal,
+        signal * np.maximum(fall, 0.0),
+        np.maximum(signal - mean(around.signal, 9), 0.0),  # small ones among much background
+        np.maximum(mean(around.signal, 5) - background, 0.0) / (background + _DARK),  # weak ones in quiet tissue
+        np.maximum(mean(around.array[0], 3) - 0.5 * mean(around.array[-1], 3), 0.0),  # those that are bright at first
+    )
+
+
+def _snapped(peak: Peak, around: Surroundings) -> list[tuple[Peak, localisation.Component | None]]:
+    """A summit moved to the centre of its bright region; where that lies far off, the region may hold more than the lesion, and the
+    centre of its higher part follows.
+    """
+    found = []
+    for level in (0.5, localisation.TIGHT):
+        found += localisation.snap([peak], around.signal, around.inside, around.affine, search_mm=SNAP_MM, level=level)
+        if _apart(found[-1][0], peak) <= localisation.FAR_MM:
+            break
+    return found
 
 
 def _apart(one: Peak, other: Peak) -> float:
@@ -153,62 +189,84 @@ def _apart(one: Peak, other: Peak) -> float:
 
 
 class CandidateNetwork(nn.Module):
-    """Measures (n, len(names(phases))) → logits (n,), float32, that a place is a cancer."""
+    """Measures (n, len(names(phases))) → logits (n,), float32, that a place is a cancer: the mean of several judges'.
+
+    Judges that differ by their random numbers alone agree on what is like the training exams, and less on what is not.
+    """
 
     def __init__(self, settings: CandidateSettings = CandidateSettings()):
         super().__init__()
         self.settings = settings
         told, hidden = len(names(settings.phases)), settings.hidden
-        self.register_buffer("mean", torch.zeros(told))
-        self.register_buffer("spread", torch.ones(told))
-        self.judge = nn.Sequential(
-            nn.Linear(2 * told, hidden),  # the place's own measures, and those of the exam's ordinary place
-            nn.ReLU(),
-            nn.Dropout(0.4),
-            nn.Linear(hidden, hidden // 2),
-            nn.ReLU(),
-            nn.Dropout(0.2),
-            nn.Linear(hidden // 2, 1),
+        self.register_buffer("mean", torch.zeros(told + 1))
+        self.register_buffer("spread", torch.ones(told + 1))
+        self.judges = nn.ModuleList(
+            nn.Sequential(
+                nn.Linear(2 * told + 1, hidden),  # the place's own measures, and what is said of its exam
+                nn.ReLU(),
+                nn.Dropout(0.4),
+                nn.Linear(hidden, hidden // 2),
+                nn.ReLU(),
+                nn.Dropout(0.2),
+                nn.Linear(hidden // 2, 1),
+            )
+            for _ in range(settings.judges)
         )
-        nn.init.constant_(self.judge[-1].bias, -2.0)  # most places are no cancer
+        for judge in self.judges:
+            nn.init.constant_(judge[-1].bias, -2.0)  # most places are no cancer
 
-    def forward(self, measures: torch.Tensor, ordinary: torch.Tensor) -> torch.Tensor:
-        """ordinary: (n, …) or (1, …), what ``ordinary_place`` says of the exam that each place belongs to."""
+    def forward(self, measures: torch.Tensor, exam: torch.Tensor) -> torch.Tensor:
+        """exam: (n, …) or (1, …), what ``of_exam`` says of the exam that each place belongs to."""
+        return self.each(measures, exam).mean(0)
+
+    def each(self, measures: torch.Tensor, exam: torch.Tensor) -> torch.Tensor:
+        """(judges, n) logits. In training every judge is shown the measures with noise of its own."""
         standard = self.standard(measures)
-        if self.training:
-            standard = standard + NOISE * torch.randn_like(standard)
-        return self.judge(torch.cat([standard, self.standard(ordinary).expand_as(standard)], dim=1))[:, 0]
+        beside = self.standard(exam).expand(len(standard), -1)
+        noise = NOISE if self.training else 0.0
+        seen = [standard + noise * torch.randn_like(standard) if noise else standard for _ in self.judges]
+        return torch.stack([judge(torch.cat([own, beside], dim=1))[:, 0] for judge, own in zip(self.judges, seen)])
 
-    def standard(self, measures: torch.Tensor) -> torch.Tensor:
-        """Measures in standard deviations from the mean place of the training exams, at most ``FARTHEST``."""
-        return ((measures.float().clamp(-10, 10) - self.mean) / self.spread).clamp(-FARTHEST, FARTHEST)
+    def standard(self, values: torch.Tensor) -> torch.Tensor:
+        """In standard deviations from the mean of the training exams, at most ``FARTHEST``; the mean for what is not known.
+
+        values: (n, …) measures, or what is said of exams, which begins as measures do.
+        """
+        count = values.shape[1]
+        standard = (values.float().clamp(-10, 10) - self.mean[:count]) / self.spread[:count]
+        return standard.clamp(-FARTHEST, FARTHEST).nan_to_num(nan=0.0)
 
     @torch.inference_mode()
     def logits(self, proposals: Proposals) -> np.ndarray:
         """Float32 logits (places,) on the CPU."""
-        return self(torch.from_numpy(proposals.measures), ordinary_place(proposals.measures)).numpy()
+        return self(torch.from_numpy(proposals.measures), of_exam(proposals.measures, proposals.minutes)).numpy()
 
     @torch.inference_mode()
-    def reasons(self, measures: np.ndarray, place: int) -> dict[str, float]:
+    def reasons(self, proposals: Proposals, place: int) -> dict[str, float]:
         """By group of ``measures.GROUPS``, strongest first: what a place's logit loses when the group is that of a mean place.
 
-        measures: of all places of the exam, which stay what they are.
+        The exam's other places and its length stay what they are.
         """
-        ordinary = self.standard(ordinary_place(measures)).expand(len(GROUPS) + 1, -1)
-        changed = self.standard(torch.from_numpy(measures[place])).repeat(len(GROUPS) + 1, 1)
+        exam = self.standard(of_exam(proposals.measures, proposals.minutes)).expand(len(GROUPS) + 1, -1)
+        changed = self.standard(torch.from_numpy(proposals.measures[place : place + 1])).repeat(len(GROUPS) + 1, 1)
         groups = np.array([group_of(name) for name in names(self.settings.phases)])
         for row, group in enumerate(GROUPS):
             changed[row, groups == group] = 0.0
-        logits = self.judge(torch.cat([changed, ordinary], dim=1))[:, 0]
+        logits = torch.stack([judge(torch.cat([changed, exam], dim=1))[:, 0] for judge in self.judges]).mean(0)
         fall = (logits[-1] - logits[:-1]).tolist()
         return dict(sorted(zip(GROUPS, fall), key=lambda pair: -abs(pair[1])))
 
 
-def ordinary_place(measures: np.ndarray) -> torch.Tensor:
-    """(1, …) medians of an exam's measures: the exam's background. One lesion more or less does not move them, so that they cannot
-    tell a training exam's label by themselves, as means over its places would: then any of its places could be called the cancer.
+def of_exam(measures: np.ndarray, minutes: float | None) -> torch.Tensor:
+    """(1, …) what places are judged beside: the exam's ordinary place, and the logarithm of its minutes (not a number: unknown).
+
+    The ordinary place is the median of each measure, the exam's background. One lesion more or less does not move medians, so that
+    they cannot tell a training exam's label by themselves, as means over its places would: then any of its places could be called
+    the cancer.
     """
-    return torch.from_numpy(np.median(measures, axis=0, keepdims=True) if len(measures) else np.zeros((1, measures.shape[1]), np.float32))
+    ordinary = np.median(measures, axis=0) if len(measures) else np.zeros(measures.shape[1])
+    lasted = math.nan if minutes is None else math.log(minutes)
+    return torch.tensor([*ordinary, lasted], dtype=torch.float32)[None]
 
 
 def together(logits: torch.Tensor, dim: int = -1) -> torch.Tensor:

@@ -219,7 +219,8 @@ def _coverage(one: Sketch) -> list[Finding]:
 def _times(phases: Sequence[Phase], kind: str) -> list[Finding]:
     times = [phase.time_s for phase in phases]
     if any(time is None for time in times):
-        return [Finding(FAIR, "Times", "Acquisition times are unknown, so the phases count as equally spaced; enter them in the table.")]
+        text = "Acquisition times are unknown: equally spaced ones of an ordinary exam are assumed. Enter them in the table."
+        return [Finding(FAIR, "Times", text)]
     steps = np.diff(np.array(times, dtype=float))
     if not (steps > 0).all():
         return [Finding(FAIR, "Times", "The times do not increase in this order and are not used; correct the order or the times.")]

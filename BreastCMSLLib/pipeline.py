@@ -78,7 +78,7 @@ def analyze(
         predictor = model.predictor() if isinstance(model, Preparing) else model
     with watch.stage("network"):
         signal = signal_of(made.array, early(len(made.array)))
-        reading = read(predictor, made.array, made.inside, made.affine, signal)
+        reading = read(predictor, made.array, made.inside, made.affine, made.minutes, signal)
     malignant = reading.probability >= bundle.threshold
     report("map", 0.0)
     beside = ThreadPoolExecutor(1)  # for what asks neither the network nor its map; most of all these steps use one core

@@ -40,7 +40,7 @@ class ModelInput:
     """array: float32 (phases, LR, AP, SI), fading to zero at the mask's edge; index i grows towards R, j towards A, k towards S.
 
     affine: index → RAS mm. inside: boolean mask on the same grid. scale: signal units that became 1.
-    middle: index i of the sternum, to tell left from right.
+    middle: index i of the sternum, to tell left from right. minutes: as :func:`minutes_of` tells.
     """
 
     array: np.ndarray
@@ -51,6 +51,17 @@ class ModelInput:
     mask_source: str
     mask_volume_ml: float
     warnings: tuple[str, ...]
+    minutes: float | None = None
+
+
+def minutes_of(exam: Exam) -> float | None:
+    """Minutes from the first phase after contrast to the last, over which the model's phases are spread; None where not known.
+
+    How far a lesion has washed out says little without it. What lies between the phase before contrast and the first one after it
+    is left out: it may hold any other sequence, and the injection at any time.
+    """
+    times = exam.times_s
+    return None if times is None or len(times) < 2 else float(times[-1] - times[0]) / 60.0
 
 
 def canonical_grid(volume: Volume, spacing_mm: float) -> tuple[tuple[int, int, int], np.ndarray]:
@@ -147,8 +158,11 @@ def preprocess(exam: Exam, contract: InputContract | None = None, progress: Call
     report("resample", 0.0)
     mix = phase_weights(exam.times_s, len(exam.post), contract.phases)
     if len(exam.post) != contract.phases:
-        how = "" if exam.times_s is not None else ", taken as equally spaced because their times are unknown"
-        warnings.append(f"{len(exam.post)} post-contrast phases were interpolated in time to the model's {contract.phases}{how}.")
+        warnings.append(f"{len(exam.post)} post-contrast phases were interpolated in time to the model's {contract.phases}.")
+    if exam.times_s is None:
+        warnings.append(
+            "The times of the phases are unknown: equally spaced ones of an ordinary exam were assumed, which makes the score less sure."
+        )
     # resampling and subtraction commute, and the model's grid is smaller than most exams' own
     before = None if exam.pre is None else _resampled(exam.pre.volume, grid, np.empty(contract.size, dtype=np.float32))
     stack = np.empty((contract.phases, *contract.size), dtype=np.float32)
@@ -163,7 +177,8 @@ def preprocess(exam: Exam, contract: InputContract | None = None, progress: Call
     if not scale > 0:
         raise InputError("No enhancement was found inside the breasts; check the order of the phases and that contrast was given.")
     _scale(stack, 1.0 / scale, contract.clip, weights)
-    return ModelInput(stack, grid, inside, scale, mask.middle - float(start[0]), source, mask.volume_ml, tuple(warnings))
+    middle = mask.middle - float(start[0])
+    return ModelInput(stack, grid, inside, scale, middle, source, mask.volume_ml, tuple(warnings), minutes_of(exam))
 
 
 _SLAB = 4  # indices i worked on at a time: what belongs to them stays in the cache

@@ -42,16 +42,24 @@ class Reading:
     places: list[Place] | None
 
 
-def read(predictor: Predictor, array: np.ndarray, inside: np.ndarray, affine: np.ndarray, signal: np.ndarray | None = None) -> Reading:
+def read(
+    predictor: Predictor,
+    array: np.ndarray,
+    inside: np.ndarray,
+    affine: np.ndarray,
+    minutes: float | None,
+    signal: np.ndarray | None = None,
+) -> Reading:
     """Read a preprocessed exam: array (phases, LR, AP, SI), inside (LR, AP, SI) boolean, affine index → RAS mm.
 
-    signal: the early enhancement on the same grid, if it is known already. Raises InputError.
+    minutes: ``preprocessing.minutes_of`` the exam. signal: the early enhancement on the same grid, if it is known already.
+    Raises InputError.
     """
     bundle = predictor.bundle
     prediction = predictor.predict(array)
     if bundle.candidates is None:
         return Reading(prediction, prediction.logit, prediction.probability, None)
-    proposals = propose(array, inside, affine, bundle.candidates.settings)
+    proposals = propose(array, inside, affine, minutes, bundle.candidates.settings)
     logits = bundle.candidates.logits(proposals)
     logit = exam_logit(prediction.logit * bundle.temperature, logits, bundle.candidates.settings) / bundle.temperature
     chances = 1.0 / (1.0 + np.exp(-logits))
@@ -62,7 +70,7 @@ def read(predictor: Predictor, array: np.ndarray, inside: np.ndarray, affine: np
         value = min(float(chances[n]) / highest / NEARLY, 1.0)
         if rank >= localisation.COUNT and value < LEAST_HEIGHT:
             continue  # neither listed nor seen on the map
-        why = bundle.candidates.reasons(proposals.measures, n) if rank < localisation.COUNT else {}
+        why = bundle.candidates.reasons(proposals, n) if rank < localisation.COUNT else {}
         estimate = {"value": value, "probability": float(chances[n]), "reasons": tuple(why.items())}
         ranked.append(replace(proposals.peaks[n], **estimate))
     if signal is None:

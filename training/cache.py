@@ -31,7 +31,7 @@ INDEX = ("exam", "patient", "label", "split")
 class CachedExam:
     """array: float16 (phases, LR, AP, SI). inside: the breast mask on the same grid, where peaks may lie.
 
-    meta: exam, patient, label (1 malignant), split, affine (index → RAS mm), scale, lesions, warnings, facts.
+    meta: exam, patient, label (1 malignant), split, affine (index → RAS mm), scale, minutes, lesions, warnings, facts.
     truth: uint8 on the same grid, 1 benign and 2 malignant lesion, or None where it is not known.
     """
 
@@ -94,7 +94,7 @@ def store(path: Path, made: ModelInput, meta: dict, truth: np.ndarray | None = N
     if truth is not None:
         parts["truth_at"] = np.flatnonzero(truth).astype(np.int32)
         parts["truth"] = truth[truth > 0].astype(np.uint8)
-    meta = {**meta, "affine": made.affine.tolist(), "scale": made.scale, "warnings": list(made.warnings)}
+    meta = {**meta, "affine": made.affine.tolist(), "scale": made.scale, "minutes": made.minutes, "warnings": list(made.warnings)}
     stream = io.BytesIO()
     np.savez(stream, **parts, meta=np.frombuffer(json.dumps(meta).encode(), np.uint8))
     write_atomically(path, stream.getvalue())
@@ -164,7 +164,10 @@ def load(path: Path) -> CachedExam:
             truth = np.zeros(count, np.uint8)
             truth[parts["truth_at"]] = parts["truth"]
             truth = truth.reshape(size)
-        return CachedExam(packed.dense(), packed.meta, inside, truth)
+        exam = CachedExam(packed.dense(), packed.meta, inside, truth)
+    if "minutes" not in exam.meta:
+        raise InputError(f"{path} was made before the times of its phases were kept; run training.prepare again.")
+    return exam
 
 
 def write_cache(folder: Path, contract: InputContract, source: str) -> None:

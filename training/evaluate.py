@@ -77,7 +77,8 @@ def answers(predictor: Predictor, paths: Iterable[Path]) -> Iterator[Answer]:
     for path in paths:
         exam = cache.load(path)
         start = time.perf_counter()
-        read = reading.read(predictor, exam.array.float().numpy(), exam.inside, np.array(exam.meta["affine"]))
+        affine, minutes = np.array(exam.meta["affine"]), exam.meta["minutes"]
+        read = reading.read(predictor, exam.array.float().numpy(), exam.inside, affine, minutes)
         seconds = time.perf_counter() - start
         with torch.inference_mode():
             pooled = network.pool(read.prediction.features[None])

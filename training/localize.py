@@ -174,7 +174,7 @@ def locate(predictor: Predictor, exam: cache.CachedExam) -> tuple[float, dict[st
     if predictor.bundle.candidates is None:
         return prediction.logit, found
     with clock.measure("second reading"):  # beside the network's own, which ``read`` makes again
-        answer = read(predictor, array, inside, affine, signal)
+        answer = read(predictor, array, inside, affine, exam.meta["minutes"], signal)
         heat = lesion_map(answer.places, signal, inside) if answer.places else heats[SIGNAL]
     first = answer.places[0] if answer.places else (found[SIGNAL]["peak"], None)
     found[LESION_MAP] = {"peak": first[0], "component": first[1], "heat": heat, "seconds": clock.seconds["second reading"]}

@@ -28,7 +28,7 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from BreastCMSLLib.candidates import CandidateNetwork, CandidateSettings, ordinary_place, propose, together  # noqa: E402
+from BreastCMSLLib.candidates import FORGOTTEN, CandidateNetwork, CandidateSettings, of_exam, propose, together  # noqa: E402
 from BreastCMSLLib.errors import InputError  # noqa: E402
 from BreastCMSLLib.losses import sigmoid_loss  # noqa: E402
 from training import cache, places, runs  # noqa: E402
@@ -41,11 +41,11 @@ from training.places import Places  # noqa: E402
 class Bags:
     """The places of exams. measures: float32 (places, …). exam: index of each place's exam, rising. labels: (exams,).
 
-    ordinary: float32 (exams, …), ``ordinary_place`` of each.
+    said: float32 (exams, …), ``of_exam`` of each.
     """
 
     measures: torch.Tensor
-    ordinary: torch.Tensor
+    said: torch.Tensor
     exam: torch.Tensor
     labels: torch.Tensor
 
@@ -58,10 +58,12 @@ class Bags:
         return self.measures[first[row] + column], row, column
 
 
-def _places(path: Path, settings: CandidateSettings) -> tuple[np.ndarray, int]:
+def _places(path: Path, settings: CandidateSettings) -> tuple[np.ndarray, int, float | None]:
     torch.set_num_threads(1)
     exam = cache.load(path)
-    return propose(exam.array.numpy(), exam.inside, np.array(exam.meta["affine"]), settings).measures, exam.meta["label"]
+    minutes = exam.meta["minutes"]
+    found = propose(exam.array.numpy(), exam.inside, np.array(exam.meta["affine"]), minutes, settings)
+    return found.measures, exam.meta["label"], minutes
 
 
 def bags(paths: list[Path], settings: CandidateSettings, workers: int, what: str) -> Bags:
@@ -72,19 +74,27 @@ def bags(paths: list[Path], settings: CandidateSettings, workers: int, what: str
     return as_bags(made)
 
 
-def as_bags(made: Sequence[tuple[np.ndarray, int]]) -> Bags:
-    """made: measures of the places, and label, of each exam."""
-    number = torch.repeat_interleave(torch.arange(len(made)), torch.tensor([len(m) for m, _ in made]))
-    measures = torch.from_numpy(np.concatenate([m for m, _ in made]))
-    ordinary = torch.cat([ordinary_place(m) for m, _ in made])
-    return Bags(measures, ordinary, number, torch.tensor([label for _, label in made], dtype=torch.float32))
+def as_bags(made: Sequence[tuple[np.ndarray, int, float | None]]) -> Bags:
+    """made: measures of the places, label, and minutes that it lasted, of each exam."""
+    number = torch.repeat_interleave(torch.arange(len(made)), torch.tensor([len(m) for m, _, _ in made]))
+    measures = torch.from_numpy(np.concatenate([m for m, _, _ in made]))
+    said = torch.cat([of_exam(m, minutes) for m, _, minutes in made])
+    return Bags(measures, said, number, torch.tensor([label for _, label, _ in made], dtype=torch.float32))
 
 
 def joined(one: Bags, other: Bags) -> Bags:
     exam = torch.cat([one.exam, other.exam + len(one.labels)])
-    pairs = [(one.measures, other.measures), (one.ordinary, other.ordinary), (one.labels, other.labels)]
-    measures, ordinary, labels = (torch.cat(pair) for pair in pairs)
-    return Bags(measures, ordinary, exam, labels)
+    pairs = [(one.measures, other.measures), (one.said, other.said), (one.labels, other.labels)]
+    measures, said, labels = (torch.cat(pair) for pair in pairs)
+    return Bags(measures, said, exam, labels)
+
+
+def forgetting(data: Bags, seed: int) -> Bags:
+    """The same exams, a tenth of them without telling how long they lasted (``FORGOTTEN``)."""
+    forgotten = torch.rand(len(data.labels), generator=torch.Generator().manual_seed(seed)) < FORGOTTEN
+    said = data.said.clone()
+    said[forgotten, -1] = math.nan
+    return replace(data, said=said)
 
 
 def more_exams(folder: Path, run: runs.Run, settings: CandidateSettings, rows: list[dict]) -> tuple[dict, list[Places]]:
@@ -98,6 +108,8 @@ def more_exams(folder: Path, run: runs.Run, settings: CandidateSettings, rows: l
         raise InputError(
             f"The places in {folder} were found with another {different[0]} than those of the run {run.folder}; make them anew."
         )
+    if not places.of_this_code(card["source"], found, run.contract, settings):
+        raise InputError(f"The places in {folder} were found by other code than this, which describes exams otherwise; make them anew.")
     held = {row["patient"] for row in rows if row["split"] != "train"}
     if shared := sorted(held & {exam.patient for exam in found}):
         raise InputError(f"Patient {shared[0]} of {folder} is among the run's validation or test patients; leave that patient out.")
@@ -105,15 +117,17 @@ def more_exams(folder: Path, run: runs.Run, settings: CandidateSettings, rows: l
 
 
 def exam_logits(network: CandidateNetwork, data: Bags, exams: torch.Tensor) -> torch.Tensor:
-    """(exams,) logits of the noisy or over each exam's places."""
+    """(judges, exams) logits of the noisy or over each exam's places as each judge sees them; (1, exams), by all, in evaluation mode."""
     measures, row, column = data.of(exams)
-    table = torch.full((len(exams), int(column.max()) + 1 if len(column) else 1), -math.inf)
-    table[row, column] = network(measures, data.ordinary[exams][row])
+    said = data.said[exams][row]
+    logits = network.each(measures, said) if network.training else network(measures, said)[None]
+    table = torch.full((len(logits), len(exams), int(column.max()) + 1 if len(column) else 1), -math.inf)
+    table[:, row, column] = logits
     return together(table)
 
 
 def train_epoch(network, optimiser, schedule, data: Bags, options, epoch: int) -> float:
-    """Mean loss. Order, noise and dropout follow from (seed, epoch) alone."""
+    """Mean loss of the judges, each of which learns for itself. Order, noise and dropout follow from (seed, epoch) alone."""
     torch.manual_seed(options.seed * 100_003 + epoch)
     network.train()
     order = torch.randperm(len(data.labels))
@@ -121,13 +135,14 @@ def train_epoch(network, optimiser, schedule, data: Bags, options, epoch: int) -
     for step in range(steps):
         exams = order[step * options.batch : (step + 1) * options.batch]
         logits = exam_logits(network, data, exams)
-        loss = sigmoid_loss(logits, data.labels[exams])
+        losses = torch.stack([sigmoid_loss(own, data.labels[exams]) for own in logits])
         optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(network.parameters(), 5.0)
+        losses.sum().backward()
+        for judge in network.judges:
+            torch.nn.utils.clip_grad_norm_(judge.parameters(), 5.0)
         optimiser.step()
         schedule.step()
-        total += float(loss.detach())
+        total += float(losses.detach().mean())
     return total / max(1, steps)
 
 
@@ -136,7 +151,7 @@ def validate(network: CandidateNetwork, data: Bags) -> np.ndarray:
     """(exams,) logits of all exams, float32, as Analyze computes them."""
     network.eval()
     parts = torch.arange(len(data.labels)).split(64)
-    return torch.cat([exam_logits(network, data, part) for part in parts]).numpy()
+    return torch.cat([exam_logits(network, data, part)[0] for part in parts]).numpy()
 
 
 def mix_of(network_logits: np.ndarray, candidate_logits: np.ndarray, labels: np.ndarray) -> tuple[float, float, float]:
@@ -169,7 +184,7 @@ def train(folder: Path, options: argparse.Namespace) -> Path:
     paths = {split: [store.path(row["exam"]) for row in rows if row["split"] == split] for split in ("train", "validate")}
     paths["train"] = paths["train"][: options.limit or None]
     grid = max(options.grid, run.contract.spacing_mm)
-    settings = CandidateSettings(run.contract.phases, grid_mm=grid, hidden=options.hidden, count=options.count)
+    settings = CandidateSettings(run.contract.phases, grid_mm=grid, hidden=options.hidden, judges=options.judges, count=options.count)
     chosen = {key: getattr(options, key) for key in ("epochs", "batch", "rate", "weight_decay", "seed", "limit")}
     card = {"settings": asdict(settings), **chosen, "cache": str(store.folder), "supervision": "image-level labels only"}
     more: list[Places] = []
@@ -182,7 +197,8 @@ def train(folder: Path, options: argparse.Namespace) -> Path:
     data = {split: bags(paths[split], settings, options.workers, split) for split in paths}
     if more:
         runs.remember_patients(folder, [exam.patient for exam in more])
-        data["train"] = joined(data["train"], as_bags([(exam.measures, exam.label) for exam in more]))
+        data["train"] = joined(data["train"], as_bags([(exam.measures, exam.label, exam.minutes) for exam in more]))
+    data["train"] = forgetting(data["train"], options.seed)
     network = _new(settings, options.seed, data["train"])
     optimiser = torch.optim.AdamW(network.parameters(), lr=options.rate, weight_decay=options.weight_decay)
     exams = len(data["train"].labels)
@@ -217,8 +233,12 @@ def train(folder: Path, options: argparse.Namespace) -> Path:
 def _new(settings: CandidateSettings, seed: int, data: Bags) -> CandidateNetwork:
     torch.manual_seed(seed)
     network = CandidateNetwork(settings)
-    network.mean.copy_(data.measures.clamp(-10, 10).mean(0))
-    network.spread.copy_(data.measures.clamp(-10, 10).std(0) + 1e-3)
+    measures, lasted = data.measures.clamp(-10, 10), data.said[:, -1]
+    lasted = lasted[lasted.isfinite()]
+    if len(lasted) < 2:  # hardly an exam tells how long it lasted: none is asked
+        lasted = torch.zeros(2)
+    network.mean.copy_(torch.cat([measures.mean(0), lasted.mean(0, keepdim=True)]))
+    network.spread.copy_(torch.cat([measures.std(0), lasted.std(0, keepdim=True)]) + 1e-3)
     return network
 
 
@@ -250,7 +270,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--batch", type=int, default=32, help="exams a step")
     parser.add_argument("--rate", type=float, default=3e-3)
     parser.add_argument("--weight-decay", type=float, default=0.3)
-    parser.add_argument("--hidden", type=int, default=CandidateSettings.hidden, help="units of the first layer")
+    parser.add_argument("--hidden", type=int, default=CandidateSettings.hidden, help="units of a judge's first layer")
+    parser.add_argument("--judges", type=int, default=CandidateSettings.judges, help="networks whose logits are averaged")
     parser.add_argument(
         "--grid", type=float, default=CandidateSettings.grid_mm, help="mm of the voxels it reads (coarser where the run's are)"
     )

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from BreastCMSLLib import candidates
 from BreastCMSLLib.candidates import CandidateSettings, propose
 from BreastCMSLLib.errors import InputError
 from training import cache, places, runs, train_candidates
@@ -22,11 +23,12 @@ def test_a_place_is_described_as_from_the_cache(tmp_path):
     found = places.of_exam(row, contract, SETTINGS)
     make(row, contract, tmp_path)
     exam = cache.load(cache.exam_path(tmp_path, row.exam))
-    kept = propose(exam.array.numpy(), exam.inside, np.array(exam.meta["affine"]), SETTINGS)
+    kept = propose(exam.array.numpy(), exam.inside, np.array(exam.meta["affine"]), exam.meta["minutes"], SETTINGS)
     assert np.array_equal(found.measures, kept.measures)
     assert np.allclose(found.ras_mm, [peak.ras_mm for peak in kept.peaks], atol=1e-3)
     centres = [lesion["ras_mm"] for lesion in exam.meta["lesions"] if lesion["malignant"]]
     assert np.allclose(found.lesions_mm, np.reshape(centres, (-1, 3)), atol=1e-3)
+    assert found.minutes == exam.meta["minutes"] and 2 < found.minutes < 15
     assert (found.exam, found.patient, found.label, found.split) == (row.exam, row.patient, row.label, row.split)
 
 
@@ -66,15 +68,22 @@ def test_folders_that_do_not_fit_are_named(described):
         places.load(described.parent)
 
 
-def test_more_exams_join_the_runs_own(described, tmp_path):
+def test_more_exams_join_the_runs_own(described, tmp_path, monkeypatch):
     run = SimpleNamespace(folder=tmp_path / "run", contract=cache.contract_at(4.4))
     about, found = train_candidates.more_exams(described, run, SETTINGS, [{"patient": "p", "split": "test"}])
     assert about["source"].endswith("some.csv") and all(place.split == "train" for place in found)
-    own = train_candidates.as_bags([(np.zeros((2, found[0].measures.shape[1]), np.float32), 1)])
-    both = train_candidates.joined(own, train_candidates.as_bags([(place.measures, place.label) for place in found]))
+    own = train_candidates.as_bags([(np.zeros((2, found[0].measures.shape[1]), np.float32), 1, None)])
+    both = train_candidates.joined(own, train_candidates.as_bags([(place.measures, place.label, place.minutes) for place in found]))
     assert both.labels.tolist() == [1, *(place.label for place in found)]
     measures, row, _ = both.of(torch.tensor([1]))
     assert np.array_equal(measures.numpy(), found[0].measures) and set(row.tolist()) == {0}
+
+    monkeypatch.setattr(candidates, "SAME_MM", 25.0)
+    with pytest.raises(InputError, match="by other code"):
+        train_candidates.more_exams(described, run, SETTINGS, [])
+    monkeypatch.undo()
+    (described.parent / "some.csv").unlink()  # on another computer, without the exams, the numbers are enough
+    assert len(train_candidates.more_exams(described, run, SETTINGS, [])[1]) == len(found)
 
     with pytest.raises(InputError, match="among the run's validation or test patients"):
         train_candidates.more_exams(described, run, SETTINGS, [{"patient": found[0].patient, "split": "validate"}])
