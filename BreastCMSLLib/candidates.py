@@ -124,7 +124,7 @@ def _sums(values: np.ndarray, factor: int) -> np.ndarray:
 
 
 def propose(array: np.ndarray, inside: np.ndarray, affine: np.ndarray, minutes: float | None, settings: CandidateSettings) -> Proposals:
-    """The places of an exam that a second look is worth: the strongest that enhance early, that also wash out, that stand out.
+    """The places of an exam that a second look is worth: the strongest by each kind of ``_heats``.
 
     minutes: ``preprocessing.minutes_of`` the exam. An empty mask gives no places. Raises InputError for a grid that does not
     divide ``settings.grid_mm``.
@@ -202,7 +202,7 @@ class CandidateNetwork(nn.Module):
         self.register_buffer("spread", torch.ones(told + 1))
         self.judges = nn.ModuleList(
             nn.Sequential(
-                nn.Linear(2 * told + 1, hidden),  # the place's own measures, and what is said of its exam
+                nn.Linear(2 * told + 1, hidden),  # the place's own measures, and its context
                 nn.ReLU(),
                 nn.Dropout(0.4),
                 nn.Linear(hidden, hidden // 2),
@@ -215,22 +215,28 @@ class CandidateNetwork(nn.Module):
         for judge in self.judges:
             nn.init.constant_(judge[-1].bias, -2.0)  # most places are no cancer
 
-    def forward(self, measures: torch.Tensor, exam: torch.Tensor) -> torch.Tensor:
-        """exam: (n, …) or (1, …), what ``of_exam`` says of the exam that each place belongs to."""
-        return self.each(measures, exam).mean(0)
+    def forward(self, measures: torch.Tensor, context: torch.Tensor) -> torch.Tensor:
+        """context: (n, …) or (1, …), ``context_of`` the exam that each place belongs to."""
+        return self.each(measures, context).mean(0)
 
-    def each(self, measures: torch.Tensor, exam: torch.Tensor) -> torch.Tensor:
+    def each(self, measures: torch.Tensor, context: torch.Tensor) -> torch.Tensor:
         """(judges, n) logits. In training every judge is shown the measures with noise of its own."""
         standard = self.standard(measures)
-        beside = self.standard(exam).expand(len(standard), -1)
-        noise = NOISE if self.training else 0.0
-        seen = [standard + noise * torch.randn_like(standard) if noise else standard for _ in self.judges]
+        if self.training:
+            seen = [standard + NOISE * torch.randn_like(standard) for _ in self.judges]
+        else:
+            seen = [standard] * len(self.judges)
+        return self._judged(seen, self.standard(context))
+
+    def _judged(self, seen: list[torch.Tensor], context: torch.Tensor) -> torch.Tensor:
+        """(judges, n) logits of what each judge sees, both in standard deviations."""
+        beside = context.expand(len(seen[0]), -1)
         return torch.stack([judge(torch.cat([own, beside], dim=1))[:, 0] for judge, own in zip(self.judges, seen)])
 
     def standard(self, values: torch.Tensor) -> torch.Tensor:
         """In standard deviations from the mean of the training exams, at most ``FARTHEST``; the mean for what is not known.
 
-        values: (n, …) measures, or what is said of exams, which begins as measures do.
+        values: (n, …) measures, or contexts, which begin as measures do.
         """
         count = values.shape[1]
         standard = (values.float().clamp(-10, 10) - self.mean[:count]) / self.spread[:count]
@@ -239,7 +245,7 @@ class CandidateNetwork(nn.Module):
     @torch.inference_mode()
     def logits(self, proposals: Proposals) -> np.ndarray:
         """Float32 logits (places,) on the CPU."""
-        return self(torch.from_numpy(proposals.measures), of_exam(proposals.measures, proposals.minutes)).numpy()
+        return self(torch.from_numpy(proposals.measures), context_of(proposals.measures, proposals.minutes)).numpy()
 
     @torch.inference_mode()
     def reasons(self, proposals: Proposals, place: int) -> dict[str, float]:
@@ -247,17 +253,17 @@ class CandidateNetwork(nn.Module):
 
         The exam's other places and its length stay what they are.
         """
-        exam = self.standard(of_exam(proposals.measures, proposals.minutes)).expand(len(GROUPS) + 1, -1)
+        context = self.standard(context_of(proposals.measures, proposals.minutes))
         changed = self.standard(torch.from_numpy(proposals.measures[place : place + 1])).repeat(len(GROUPS) + 1, 1)
         groups = np.array([group_of(name) for name in names(self.settings.phases)])
         for row, group in enumerate(GROUPS):
             changed[row, groups == group] = 0.0
-        logits = torch.stack([judge(torch.cat([changed, exam], dim=1))[:, 0] for judge in self.judges]).mean(0)
+        logits = self._judged([changed] * len(self.judges), context).mean(0)
         fall = (logits[-1] - logits[:-1]).tolist()
         return dict(sorted(zip(GROUPS, fall), key=lambda pair: -abs(pair[1])))
 
 
-def of_exam(measures: np.ndarray, minutes: float | None) -> torch.Tensor:
+def context_of(measures: np.ndarray, minutes: float | None) -> torch.Tensor:
     """(1, …) what places are judged beside: the exam's ordinary place, and the logarithm of its minutes (not a number: unknown).
 
     The ordinary place is the median of each measure, the exam's background. One lesion more or less does not move medians, so that

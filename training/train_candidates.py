@@ -28,7 +28,7 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from BreastCMSLLib.candidates import FORGOTTEN, CandidateNetwork, CandidateSettings, of_exam, propose, together  # noqa: E402
+from BreastCMSLLib.candidates import FORGOTTEN, CandidateNetwork, CandidateSettings, context_of, propose, together  # noqa: E402
 from BreastCMSLLib.errors import InputError  # noqa: E402
 from BreastCMSLLib.losses import sigmoid_loss  # noqa: E402
 from training import cache, places, runs  # noqa: E402
@@ -36,16 +36,19 @@ from training.command import ends_in_a_sentence  # noqa: E402
 from training.metrics import auc  # noqa: E402
 from training.places import Places  # noqa: E402
 
+LEAST_SPREAD = 0.1  # of the logarithm of the exams' minutes
+UNTOLD = 1e6  # a spread so wide that every length is the mean
+
 
 @dataclass(frozen=True)
 class Bags:
     """The places of exams. measures: float32 (places, …). exam: index of each place's exam, rising. labels: (exams,).
 
-    said: float32 (exams, …), ``of_exam`` of each.
+    context: float32 (exams, …), ``context_of`` each.
     """
 
     measures: torch.Tensor
-    said: torch.Tensor
+    context: torch.Tensor
     exam: torch.Tensor
     labels: torch.Tensor
 
@@ -78,23 +81,23 @@ def as_bags(made: Sequence[tuple[np.ndarray, int, float | None]]) -> Bags:
     """made: measures of the places, label, and minutes that it lasted, of each exam."""
     number = torch.repeat_interleave(torch.arange(len(made)), torch.tensor([len(m) for m, _, _ in made]))
     measures = torch.from_numpy(np.concatenate([m for m, _, _ in made]))
-    said = torch.cat([of_exam(m, minutes) for m, _, minutes in made])
-    return Bags(measures, said, number, torch.tensor([label for _, label, _ in made], dtype=torch.float32))
+    context = torch.cat([context_of(m, minutes) for m, _, minutes in made])
+    return Bags(measures, context, number, torch.tensor([label for _, label, _ in made], dtype=torch.float32))
 
 
 def joined(one: Bags, other: Bags) -> Bags:
     exam = torch.cat([one.exam, other.exam + len(one.labels)])
-    pairs = [(one.measures, other.measures), (one.said, other.said), (one.labels, other.labels)]
-    measures, said, labels = (torch.cat(pair) for pair in pairs)
-    return Bags(measures, said, exam, labels)
+    pairs = [(one.measures, other.measures), (one.context, other.context), (one.labels, other.labels)]
+    measures, context, labels = (torch.cat(pair) for pair in pairs)
+    return Bags(measures, context, exam, labels)
 
 
 def forgetting(data: Bags, seed: int) -> Bags:
     """The same exams, a tenth of them without telling how long they lasted (``FORGOTTEN``)."""
     forgotten = torch.rand(len(data.labels), generator=torch.Generator().manual_seed(seed)) < FORGOTTEN
-    said = data.said.clone()
-    said[forgotten, -1] = math.nan
-    return replace(data, said=said)
+    context = data.context.clone()
+    context[forgotten, -1] = math.nan
+    return replace(data, context=context)
 
 
 def more_exams(folder: Path, run: runs.Run, settings: CandidateSettings, rows: list[dict]) -> tuple[dict, list[Places]]:
@@ -119,8 +122,8 @@ def more_exams(folder: Path, run: runs.Run, settings: CandidateSettings, rows: l
 def exam_logits(network: CandidateNetwork, data: Bags, exams: torch.Tensor) -> torch.Tensor:
     """(judges, exams) logits of the noisy or over each exam's places as each judge sees them; (1, exams), by all, in evaluation mode."""
     measures, row, column = data.of(exams)
-    said = data.said[exams][row]
-    logits = network.each(measures, said) if network.training else network(measures, said)[None]
+    context = data.context[exams][row]
+    logits = network.each(measures, context) if network.training else network(measures, context)[None]
     table = torch.full((len(logits), len(exams), int(column.max()) + 1 if len(column) else 1), -math.inf)
     table[:, row, column] = logits
     return together(table)
@@ -233,12 +236,13 @@ def train(folder: Path, options: argparse.Namespace) -> Path:
 def _new(settings: CandidateSettings, seed: int, data: Bags) -> CandidateNetwork:
     torch.manual_seed(seed)
     network = CandidateNetwork(settings)
-    measures, lasted = data.measures.clamp(-10, 10), data.said[:, -1]
+    measures, lasted = data.measures.clamp(-10, 10), data.context[:, -1]
     lasted = lasted[lasted.isfinite()]
-    if len(lasted) < 2:  # hardly an exam tells how long it lasted: none is asked
-        lasted = torch.zeros(2)
-    network.mean.copy_(torch.cat([measures.mean(0), lasted.mean(0, keepdim=True)]))
-    network.spread.copy_(torch.cat([measures.std(0), lasted.std(0, keepdim=True)]) + 1e-3)
+    known = len(lasted) > 1
+    network.mean.copy_(torch.cat([measures.mean(0), lasted.mean(0, keepdim=True) if known else torch.zeros(1)]))
+    # nothing was learned of lengths that no exam told, or that hardly differ: they get no say, or a small one
+    spread = lasted.std(0, keepdim=True).clamp_min(LEAST_SPREAD) if known else torch.full((1,), UNTOLD)
+    network.spread.copy_(torch.cat([measures.std(0), spread]) + 1e-3)
     return network
 
 

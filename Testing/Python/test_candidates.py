@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from BreastCMSLLib import localisation, reading
-from BreastCMSLLib.candidates import CandidateNetwork, CandidateSettings, Proposals, coarsen, exam_logit, of_exam, propose, together
+from BreastCMSLLib.candidates import CandidateNetwork, CandidateSettings, Proposals, coarsen, context_of, exam_logit, propose, together
 from BreastCMSLLib.errors import InputError, ModelError
 from BreastCMSLLib.geometry import apply_affine
 from BreastCMSLLib.inference import Predictor
@@ -117,7 +117,7 @@ def test_reasons_are_what_the_logit_owes_each_group():
     assert all(abs(value) < 1e-6 for group, value in reasons.items() if group != "curve and wash-out")
     with torch.no_grad():
         place, nothing = network.standard(torch.from_numpy(measures[1:2]))[0], torch.zeros(len(told))
-        around = network.standard(of_exam(measures, MINUTES))[0]
+        around = network.standard(context_of(measures, MINUTES))[0]
         alone, rest = (float(np.mean([judge(torch.cat([of, around])) for judge in network.judges])) for of in (place, nothing))
         whole = float(network.logits(found)[1])
     assert whole == pytest.approx(alone, abs=1e-5)
@@ -146,8 +146,8 @@ def test_judges_learn_each_for_itself_and_speak_together():
     exams = torch.arange(6)
     assert train_candidates.exam_logits(network, data, exams).shape == (3, 6)
     network.eval()
-    each = network.each(data.measures, data.said[data.exam]).detach()
-    assert torch.allclose(network(data.measures, data.said[data.exam]), each.mean(0)) and float(each.std(0).min()) > 0
+    each = network.each(data.measures, data.context[data.exam]).detach()
+    assert torch.allclose(network(data.measures, data.context[data.exam]), each.mean(0)) and float(each.std(0).min()) > 0
     assert train_candidates.exam_logits(network, data, exams).shape == (1, 6)
     assert np.allclose(
         train_candidates.validate(network, data), [float(together(each.mean(0)[4 * n : 4 * n + 4])) for n in range(6)], atol=1e-5
@@ -156,9 +156,21 @@ def test_judges_learn_each_for_itself_and_speak_together():
 
 def test_a_tenth_of_the_exams_is_learned_from_without_their_length():
     data = train_candidates.as_bags([(np.zeros((2, 78), np.float32), 1, MINUTES)] * 1000)
-    lasted = train_candidates.forgetting(data, 0).said[:, -1]
+    lasted = train_candidates.forgetting(data, 0).context[:, -1]
     assert 0.07 < float(lasted.isnan().float().mean()) < 0.13
-    assert torch.equal(data.said[:, -1], torch.full((1000,), float(np.log(MINUTES)))), "the exams given are not changed"
+    assert torch.equal(data.context[:, -1], torch.full((1000,), float(np.log(MINUTES)))), "the exams given are not changed"
+
+
+@pytest.mark.parametrize("lengths", [[None] * 6, [6.0] * 6])
+def test_a_length_that_taught_nothing_decides_nothing(lengths):
+    """No exam told it, or all lasted as long: the weights of it are as random as they were made."""
+    data = train_candidates.as_bags(
+        [(np.random.default_rng(n).normal(size=(4, 78)).astype(np.float32), n % 2, minutes) for n, minutes in enumerate(lengths)]
+    )
+    network = train_candidates._new(CandidateSettings(), 0, data).eval()
+    measures = np.random.default_rng(9).normal(size=(3, 78)).astype(np.float32)
+    unknown, known = (network.logits(Proposals([], [], measures, np.eye(4), minutes)) for minutes in (None, 6.1))
+    assert np.allclose(unknown, known, atol=0.01)
 
 
 def test_a_finer_input_gives_the_same_places():

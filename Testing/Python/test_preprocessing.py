@@ -1,5 +1,7 @@
 """Mask, grids, phases and intensity: what the network reads, and where it lies in the patient."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -11,7 +13,8 @@ from BreastCMSLLib.errors import InputError
 from BreastCMSLLib.exam import Phase, make_exam
 from BreastCMSLLib.frangi import ridgeness
 from BreastCMSLLib.geometry import Volume, apply_affine, closest_canonical_axes, from_sitk, grid_distance, resample, to_sitk
-from BreastCMSLLib.preprocessing import InputContract, canonical_grid, phase_weights, preprocess
+from BreastCMSLLib.masking import MaskSettings
+from BreastCMSLLib.preprocessing import InputContract, canonical_grid, minutes_of, phase_weights, preprocess
 
 AXIAL = np.array([[-1.2, 0, 0, 170.0], [0, -1.2, 0, 130.0], [0, 0, 1.5, -100.0], [0, 0, 0, 1]])
 SHAPE = (280, 220, 120)
@@ -126,6 +129,28 @@ def test_phase_weights_are_a_linear_interpolation(times, wanted):
 def test_as_many_phases_as_the_model_takes_are_passed_through():
     assert np.allclose(phase_weights(None, 6, 6), np.eye(6))
     assert np.allclose(phase_weights(np.array([0, 0, 0.0]), 3, 3), np.eye(3))
+
+
+def timed(exam, times_s):
+    """The exam with other times: of the phase before contrast and of those after it."""
+    phases = [replace(phase, time_s=time) for phase, time in zip((exam.pre, *exam.post), times_s, strict=True)]
+    return replace(exam, pre=phases[0], post=tuple(phases[1:]))
+
+
+def test_minutes_are_those_from_the_first_to_the_last_phase(exam, made):
+    count = len(exam.post)
+    even = [0.0, *(1000.0 + 90.0 * n for n in range(count))]
+    assert minutes_of(timed(exam, even)) == pytest.approx(1.5 * (count - 1))  # however long before the first one stood
+    assert minutes_of(timed(exam, [None] * (count + 1))) is None
+    assert minutes_of(timed(exam, even[::-1])) is None, "a clock that runs backwards"
+    assert minutes_of(replace(timed(exam, even), post=timed(exam, even).post[:1])) is None, "one phase lasts no time"
+    assert made.minutes == minutes_of(exam)
+
+
+def test_unknown_times_are_said(exam):
+    small = InputContract(size=(85, 55, 32), spacing_mm=4.4, phases=3, mask=MaskSettings(sigmas_mm=(4.4, 8.8)))
+    said = [any("times of the phases are unknown" in w for w in preprocess(e, small).warnings) for e in (timed(exam, [None] * 4), exam)]
+    assert said == [True, False]
 
 
 def test_frangi_equals_the_formula_slice_by_slice():

@@ -65,6 +65,13 @@ def test_cache_returns_what_was_stored(tmp_path):
     assert np.allclose(exam.meta["affine"], made.affine)
     assert (exam.inside == made.inside).all() and (exam.truth == truth).all()
     assert torch.equal(cache.load_packed(tmp_path / "one.npz").dense(), exam.array)
+    with np.load(tmp_path / "one.npz") as parts:
+        older = {name: parts[name] for name in parts.files}
+    meta = json.loads(older["meta"].tobytes())
+    assert meta.pop("minutes", "absent") == made.minutes
+    np.savez(tmp_path / "older.npz", **{**older, "meta": np.frombuffer(json.dumps(meta).encode(), np.uint8)})
+    with pytest.raises(InputError, match="older.npz was made before the times"):
+        cache.load(tmp_path / "older.npz")
     data = (tmp_path / "one.npz").read_bytes()
     (tmp_path / "one.npz").write_bytes(data[: len(data) // 2])
     with pytest.raises(InputError, match="one.npz is damaged"):
