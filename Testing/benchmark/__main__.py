@@ -62,6 +62,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--markdown", type=Path, metavar="PAGE", help="put the table into this page, too")
     parser.add_argument("--from", dest="known", type=Path, metavar="JSON", help="measure nothing, show an earlier benchmark.json")
     options = parser.parse_args(arguments)
+    if options.output.is_dir() or not options.output.absolute().parent.is_dir():
+        parser.error(f"--output names the file to write, in a folder that exists; {options.output} is none")  # before minutes are spent
     if options.known is not None:
         try:
             report = json.loads(options.known.read_text(encoding="utf-8"))
