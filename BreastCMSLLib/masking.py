@@ -4,8 +4,8 @@ Two things differ from the paper's recipe, because Frangi's filter finds the ski
 
 * Holes are filled from the front: a voxel is inside once a ray from the front has met an edge. Unlike plain hole
   filling this needs no closed contour, so a gap in the skin (coil shading) does not empty a slice.
-* A posterior limit follows the chest wall, from the skin over the sternum backwards; heart, great vessels and liver,
-  which enhance most, lie behind it and cannot win the peak.
+* A posterior limit follows the chest wall (``chest_wall.py``); heart, great vessels and liver, which enhance most, lie behind
+  it and cannot win the peak.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
+from . import chest_wall
 from .errors import InputError
 from .geometry import Volume, extent
 
@@ -23,7 +24,12 @@ NO_TISSUE = "No breast tissue was found in front of the chest wall; check the or
 
 @dataclass(frozen=True)
 class MaskSettings:
-    """Distances in mm, scales in mm, thresholds on Frangi's measure (0–1)."""
+    """Distances in mm, scales in mm, thresholds on Frangi's measure (0–1).
+
+    sternum_depth_mm, chest_half_width_mm, chest_depth_mm: the ordinary chest wall. wall_margin_mm: how far behind the wall found in
+    an exam the mask ends, lest a lesion on it be cut. wall_forward_mm: how far in front of the ordinary wall it may end at most:
+    a little muscle costs less than breast that is not looked at.
+    """
 
     sigmas_mm: tuple[float, ...] = (1.1, 2.2)
     edge_threshold: float = 0.12
@@ -32,6 +38,8 @@ class MaskSettings:
     sternum_depth_mm: float = 10.0
     chest_half_width_mm: float = 150.0
     chest_depth_mm: float = 120.0
+    wall_margin_mm: float = 3.0
+    wall_forward_mm: float = 4.0
     smooth_mm: float = 1.6
 
 
@@ -73,21 +81,23 @@ def edges(image: np.ndarray, spacing_mm: float, settings: MaskSettings) -> np.nd
     return found.T
 
 
-def breast_mask(image: Volume, settings: MaskSettings | None = None) -> BreastMask:
+def breast_mask(image: Volume, settings: MaskSettings | None = None, *, tissue: bool = True) -> BreastMask:
     """The breasts in a T1-weighted volume (non-fat-saturated T1, or a fat-saturated dynamic phase).
 
     image: on a canonical grid: i towards R, j towards A, k towards S, isotropic (``preprocessing.canonical_grid``).
+    tissue: False where the volume shows enhancement alone; then the ordinary chest wall is taken, since this exam's cannot be seen.
     Raises InputError when no body outline is found.
     """
     settings = settings or MaskSettings()
     spacing = float(image.spacing[0])
-    found = edges(np.asarray(image.array, dtype=np.float32), spacing, settings)
+    values = np.asarray(image.array, dtype=np.float32)
+    found = edges(values, spacing, settings)
     front = _front(found)
     if np.isfinite(front).mean() < 0.15:
         raise InputError("No body outline was found in the exam; check that it is a breast MRI and that the T1 volume belongs to it.")
     surface = front - settings.skin_mm / spacing
     middle = _midline(front)
-    limit = _posterior_limit(front, middle, spacing, settings)
+    limit = _posterior_limit(values if tissue else None, front, middle, spacing, settings)
     j = np.arange(image.shape[1], dtype=np.float32)[None, :, None]
     inside = (j <= surface[:, None, :]) & (j >= limit[:, None, :])
     inside = _large_parts(inside, spacing)
@@ -107,25 +117,21 @@ def _front(found: np.ndarray) -> np.ndarray:
     return np.where(front >= 0, front, np.nan)
 
 
-def _posterior_limit(front: np.ndarray, middle: float, spacing: float, settings: MaskSettings) -> np.ndarray:
-    """(i, k) smallest j that may be breast: an elliptic chest wall through a point behind the sternum's skin."""
-    ni, nk = front.shape
-    met = np.isfinite(front)
-    columns = np.arange(ni, dtype=np.float32)
-    central = np.abs(columns - middle) * spacing < 25
-    sternum = np.full(nk, np.nan)
-    for k in range(nk):
-        values = front[central & met[:, k], k]
-        if values.size:
-            sternum[k] = np.percentile(values, 10)
-    if np.isnan(sternum).all():
-        raise InputError("The midline of the chest was not found in the exam; check that both breasts are in the field of view.")
-    known = np.flatnonzero(np.isfinite(sternum))
-    sternum = np.interp(np.arange(nk), known, sternum[known])
-    sternum = ndimage.gaussian_filter1d(ndimage.median_filter(sternum, size=max(3, round(30 / spacing)), mode="nearest"), 10 / spacing)
-    lateral = np.clip(np.abs(columns - middle) * spacing / settings.chest_half_width_mm, 0.0, 1.0)
-    drop = settings.chest_depth_mm * (1.0 - np.sqrt(1.0 - lateral**2))
-    return (sternum[None, :] - (settings.sternum_depth_mm + drop[:, None]) / spacing).astype(np.float32)
+def _posterior_limit(image: np.ndarray | None, front: np.ndarray, middle: float, spacing: float, settings: MaskSettings) -> np.ndarray:
+    """(i, k) smallest j that may be breast. image: None where it does not show the wall."""
+    limit = chest_wall.ordinary(
+        front,
+        middle,
+        spacing,
+        sternum_depth_mm=settings.sternum_depth_mm,
+        half_width_mm=settings.chest_half_width_mm,
+        depth_mm=settings.chest_depth_mm,
+    )
+    wall = None if image is None else chest_wall.fit(image, limit, middle, spacing)
+    if wall is None:
+        return limit
+    moved = wall.moved_mm(np.abs(np.arange(len(limit)) - middle) * spacing) - settings.wall_margin_mm
+    return limit + (np.minimum(moved, settings.wall_forward_mm) / spacing).astype(np.float32)[:, None]
 
 
 def _midline(front: np.ndarray) -> float:

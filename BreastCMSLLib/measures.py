@@ -18,6 +18,7 @@ from .geometry import apply_affine, extent
 from .localisation import Component, early, nipples, signal_of
 
 SHELLS_MM = (0.0, 4.5, 9.0, 13.5, 18.0, 24.0)  # borders of the shells about a place
+STANDS_MM = ((4.5, 9.0, 18.0), (9.0, 13.5, 24.0))  # radius of a ball, and borders of the shell that it is held against
 LAYERS_MM = (0.0, 2.3, 4.5, 6.7, 100.0)  # borders of the layers of its body, from the surface inwards
 BRIGHTEST = (1, 4, 8, 16)  # numbers of voxels whose means are taken
 FALLS = (0.2, 0.3)  # of the early signal, by which a voxel washes out strongly
@@ -69,6 +70,12 @@ def names(phases: int) -> tuple[str, ...]:
         # _about
         *(f"signal at {shell}" for shell in shells),
         *(f"wash-out at {shell}" for shell in shells),
+        *(f"spread at {shell}" for shell in shells),
+        *(f"95th percentile at {shell}" for shell in shells[2:]),
+        *(f"surroundings at phase {n + 1}" for n in range(phases)),
+        *(f"stands out {when} from {low:g}-{high:g} mm" for _, low, high in STANDS_MM for when in ("early", "on average", "at last")),
+        "share of the exam that is brighter",
+        "share of the exam that stands out more",
         "peak",
         "background",
         "contrast",
@@ -91,10 +98,10 @@ def names(phases: int) -> tuple[str, ...]:
 # words by which a number belongs to a group, the first that fits
 _WORDS = {
     "curve and wash-out": ("curve at", "wash", "rising"),
-    "brightness": ("height of the curve", "early signal", "peak", "contrast", "brightest", "percentile of the exam", "median signal"),
+    "brightness": ("height of the curve", "early signal", "peak", "contrast", "brightest", "percentile of the exam", "median signal", "stands out", "share of the exam"),
     "inside and rim": ("heterogeneity", "rim", "skewness", "texture", "layer"),
     "size and shape": ("volume", "tubularity", "flatness", "compactness", "extent", "sharpness", "thickness", "roundness", "radius"),
-    "surroundings": ("signal at", "background", "other breast"),
+    "surroundings": ("signal at", "spread at", "percentile at", "surroundings", "background", "other breast"),
     "position": ("depth", "distance", "field of view", "rank"),
 }
 GROUPS = tuple(_WORDS)
@@ -120,6 +127,9 @@ class Surroundings:
     tips: np.ndarray
     skin: Skin
     middle: float
+    smooth: np.ndarray
+    excess: np.ndarray
+    ranked: tuple[np.ndarray, np.ndarray]
 
     @classmethod
     def of(cls, array: np.ndarray, inside: np.ndarray, affine: np.ndarray) -> Surroundings:
@@ -135,7 +145,11 @@ class Surroundings:
         middle = float(apply_affine(np.linalg.inv(affine), tips)[:, 0].mean())
         wash_out = float(fall[inside].sum() / max(float(values.sum()), 1e-6))
         placed = np.asarray(affine, dtype=np.float64)
-        return cls(array, inside, placed, signal, fall, gradient, levels, wash_out, tips, Skin.of(inside, affine), middle)
+        smooth = ndimage.uniform_filter(signal, 3)
+        excess = ndimage.uniform_filter(signal, 5) - ndimage.uniform_filter(signal, 13)
+        ranked = (np.sort(smooth[inside]), np.sort(excess[inside]))
+        skin = Skin.of(inside, affine)
+        return cls(array, inside, placed, signal, fall, gradient, levels, wash_out, tips, skin, middle, smooth, excess, ranked)
 
 
 @dataclass(frozen=True)
@@ -300,16 +314,38 @@ def _sizes(place: _Place, part: Component | None) -> list[int]:
 
 
 def _about(place: _Place, around: Surroundings, index: Sequence[int], part: Component | None) -> list[float]:
-    shells, washed = [], []
+    shells, washed, spreads, highs = [], [], [], []
     for low, high in zip(SHELLS_MM, SHELLS_MM[1:]):
         there = place.allowed & (place.distance >= low) & (place.distance < high)
-        shells.append(float(place.signal[there].sum()) / max(int(there.sum()), 1) / place.top)
+        values = place.signal[there]
+        shells.append(float(values.sum()) / max(values.size, 1) / place.top)
         washed.append(_wash_out(place, there))
+        spreads.append(float(values.std()) / place.top if values.size else 0.0)
+        if low >= SHELLS_MM[2]:
+            highs.append(float(np.percentile(values, 95)) / place.top if values.size else 0.0)
+    far = place.allowed & (place.distance >= SHELLS_MM[3])
+    surroundings = place.array[:, far].mean(axis=1) if far.any() else np.zeros(len(place.array))
+    surroundings = surroundings / max(float(surroundings.max()), _LEAST)
+    average = place.array.mean(axis=0)
+    stands = []
+    for radius, low, high in STANDS_MM:
+        ball = place.allowed & (place.distance < radius)
+        shell = place.allowed & (place.distance >= low) & (place.distance < high)
+        for values in (place.signal, average, place.array[-1]):
+            own, others = values[ball], values[shell]
+            stands.append(float(np.clip((own.mean() - others.mean()) / (others.std() + 0.02), -9, 9)) if own.size and others.size else 0.0)
+    i, j, k = index
+    brighter = [1 - np.searchsorted(r, v[i, j, k]) / len(r) for r, v in zip(around.ranked, (around.smooth, around.excess))]
     peak, background = (part.peak, part.background) if part is not None else (_brightest(place)[0][0], around.levels[0])
     mirrored = np.array([2 * around.middle - index[0], index[1], index[2]])
     return [
         *shells,
         *washed,
+        *spreads,
+        *highs,
+        *surroundings,
+        *stands,
+        *(np.log10(share + 1e-4) for share in brighter),
         peak,
         background,
         peak / max(background, _LEAST),

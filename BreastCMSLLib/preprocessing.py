@@ -143,7 +143,7 @@ def preprocess(exam: Exam, contract: InputContract | None = None, progress: Call
     report("mask", 0.0)
     image, source = _mask_image(exam, size, affine, warnings)
     report("mask", 0.3)
-    mask = breast_mask(image, contract.mask)
+    mask = breast_mask(image, contract.mask, tissue=source != "subtractions")
     if not PLAUSIBLE_ML[0] <= mask.volume_ml <= PLAUSIBLE_ML[1]:
         warnings.append(
             f"The breast region found measures {mask.volume_ml:.0f} ml, outside {PLAUSIBLE_ML[0]}–{PLAUSIBLE_ML[1]} ml: "

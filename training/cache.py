@@ -68,7 +68,7 @@ def contract_at(spacing_mm: float) -> InputContract:
 def code_version() -> str:
     """Digest of the code that decides what a preprocessed exam holds; a cache made by other code is made again."""
     root = Path(__file__).resolve().parent.parent
-    names = ["errors", "exam", "frangi", "geometry", "masking", "preprocessing"]
+    names = ["chest_wall", "errors", "exam", "frangi", "geometry", "masking", "preprocessing"]
     made_by = ("anatomy", "exam", "kinetics", "lesions")
     sources = [root / "BreastCMSLLib" / f"{name}.py" for name in names] + [root / "training" / "simulation" / f"{n}.py" for n in made_by]
     return hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()[:16]
