@@ -8,7 +8,10 @@ fifteen; and the exam holds a cancer if any of the places is one:
 
     P(exam) = 1 − Π (1 − p_i)                                  (noisy or)
 
-So labels of whole exams are enough to learn which places are cancers (multiple-instance learning). Arrays as in
+So labels of whole exams are enough to learn which places are cancers (multiple-instance learning). What they teach least is where
+a faint cancer lies, one that enhances like a benign lesion: nothing there is suspicious, and any odd patch of tissue wins. So some
+more judges are not shown the curve. They cannot tell cancers from benign lesions well, but lesions from tissue, and have a say in
+which place comes first; the exam's score is that of those who see all. Arrays as in
 ``localisation``: (phases, LR, AP, SI) and (LR, AP, SI) on a model's grid, ``affine`` index → RAS mm.
 """
 
@@ -26,7 +29,7 @@ from . import localisation
 from .attention import Peak, normalise
 from .errors import InputError
 from .geometry import apply_affine
-from .measures import GROUPS, Surroundings, describe, group_of, names
+from .measures import CURVE, GROUPS, Surroundings, describe, group_of, names
 from .threads import for_each
 
 SNAP_MM = 6.0  # proposals peak on a bright voxel already
@@ -36,6 +39,7 @@ SAME_MM = 6.0  # proposals of two kinds that come to one place
 FARTHEST = 2.5
 NOISE = 0.3
 _DARK = 0.1  # of the exam's scale, lest the darkest tissue stand out most
+HIDDEN = CURVE  # what blind judges are not shown
 FORGOTTEN = 0.1  # of the training exams are not told how long they lasted: files without times are read as well
 SCALE_PERCENTILE = 99.0  # of the mean enhancement inside the mask, as in ``preprocessing``
 
@@ -44,14 +48,16 @@ SCALE_PERCENTILE = 99.0  # of the mean enhancement inside the mask, as in ``prep
 class CandidateSettings:
     """phases: of the model's input. grid_mm: voxel size that places are proposed and described at; a finer input is averaged to it.
 
-    hidden: units of a judge's first layer. judges: how many there are, whose logits are averaged. count: places taken from each
-    kind of proposal. separation_mm: between the places of a kind. mix: (a, b, c) of the exam's logit a·network + b·candidates + c.
+    hidden: units of a judge's first layer. judges: how many there are, whose logits are averaged. blind: how many more are not shown
+    the curve. count: places taken from each kind of proposal. separation_mm: between the places of a kind. mix: (a, b, c) of the
+    exam's logit a·network + b·candidates + c.
     """
 
     phases: int = 6
     grid_mm: float = 2.2
     hidden: int = 128
     judges: int = 5
+    blind: int = 2
     count: int = 16
     separation_mm: float = 12.0
     mix: tuple[float, float, float] = (0.0, 1.0, 0.0)
@@ -62,10 +68,11 @@ class CandidateSettings:
             "grid_mm": (0.5, 10),
             "hidden": (2, 1024),
             "judges": (1, 32),
+            "blind": (0, 32),
             "count": (1, 32),
             "separation_mm": (1, 100),
         }
-        whole = ("phases", "hidden", "judges", "count")
+        whole = ("phases", "hidden", "judges", "blind", "count")
         for name, (low, high) in ranges.items():
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int if name in whole else (int, float)) or not low <= value <= high:
@@ -191,7 +198,8 @@ def _apart(one: Peak, other: Peak) -> float:
 class CandidateNetwork(nn.Module):
     """Measures (n, len(names(phases))) → logits (n,), float32, that a place is a cancer: the mean of several judges'.
 
-    Judges that differ by their random numbers alone agree on what is like the training exams, and less on what is not.
+    Judges that differ by their random numbers alone agree on what is like the training exams, and less on what is not. The last of
+    them, ``settings.blind``, are not shown the curve (``HIDDEN``).
     """
 
     def __init__(self, settings: CandidateSettings = CandidateSettings()):
@@ -210,17 +218,24 @@ class CandidateNetwork(nn.Module):
                 nn.Dropout(0.2),
                 nn.Linear(hidden // 2, 1),
             )
-            for _ in range(settings.judges)
+            for _ in range(settings.judges + settings.blind)
         )
+        # 1 where a judge sees a number, 0 where not; it follows from the settings and is no weight
+        curve = [float(group_of(name) != HIDDEN) for name in names(settings.phases)]
+        seen = [[1.0] * (2 * told + 1)] * settings.judges + [[*curve, *curve, 1.0]] * settings.blind
+        self.shown = torch.tensor(seen, device="cpu")
         for judge in self.judges:
             nn.init.constant_(judge[-1].bias, -2.0)  # most places are no cancer
 
     def forward(self, measures: torch.Tensor, context: torch.Tensor) -> torch.Tensor:
-        """context: (n, …) or (1, …), ``context_of`` the exam that each place belongs to."""
-        return self.each(measures, context).mean(0)
+        """What the judges say who see all, of which the exam's logit is made.
+
+        context: (n, …) or (1, …), ``context_of`` the exam that each place belongs to.
+        """
+        return self.each(measures, context)[: self.settings.judges].mean(0)
 
     def each(self, measures: torch.Tensor, context: torch.Tensor) -> torch.Tensor:
-        """(judges, n) logits. In training every judge is shown the measures with noise of its own."""
+        """(judges, n) logits, the blind ones' last. In training every judge is shown the measures with noise of its own."""
         standard = self.standard(measures)
         if self.training:
             seen = [standard + NOISE * torch.randn_like(standard) for _ in self.judges]
@@ -231,7 +246,8 @@ class CandidateNetwork(nn.Module):
     def _judged(self, seen: list[torch.Tensor], context: torch.Tensor) -> torch.Tensor:
         """(judges, n) logits of what each judge sees, both in standard deviations."""
         beside = context.expand(len(seen[0]), -1)
-        return torch.stack([judge(torch.cat([own, beside], dim=1))[:, 0] for judge, own in zip(self.judges, seen)])
+        told = zip(self.judges, seen, self.shown)
+        return torch.stack([judge(torch.cat([own, beside], dim=1) * shown)[:, 0] for judge, own, shown in told])
 
     def standard(self, values: torch.Tensor) -> torch.Tensor:
         """In standard deviations from the mean of the training exams, at most ``FARTHEST``; the mean for what is not known.
@@ -243,13 +259,14 @@ class CandidateNetwork(nn.Module):
         return standard.clamp(-FARTHEST, FARTHEST).nan_to_num(nan=0.0)
 
     @torch.inference_mode()
-    def logits(self, proposals: Proposals) -> np.ndarray:
-        """Float32 logits (places,) on the CPU."""
-        return self(torch.from_numpy(proposals.measures), context_of(proposals.measures, proposals.minutes)).numpy()
+    def logits(self, proposals: Proposals) -> tuple[np.ndarray, np.ndarray]:
+        """Float32 logits (places,) on the CPU: of those who see all, for the exam; and of all judges, to tell its places apart."""
+        each = self.each(torch.from_numpy(proposals.measures), context_of(proposals.measures, proposals.minutes))
+        return each[: self.settings.judges].mean(0).numpy(), each.mean(0).numpy()
 
     @torch.inference_mode()
     def reasons(self, proposals: Proposals, place: int) -> dict[str, float]:
-        """By group of ``measures.GROUPS``, strongest first: what a place's logit loses when the group is that of a mean place.
+        """By group of ``measures.GROUPS``, strongest first: what a place's logit, by all judges, loses when the group is a mean place's.
 
         The exam's other places and its length stay what they are.
         """

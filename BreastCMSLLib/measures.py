@@ -18,6 +18,7 @@ from .geometry import apply_affine, extent
 from .localisation import Component, early, nipples, signal_of
 
 SHELLS_MM = (0.0, 4.5, 9.0, 13.5, 18.0, 24.0)  # borders of the shells about a place
+HIGH_MM, OUTER_MM = 9.0, 13.5  # shells whose high values, and whose curve, are told
 STANDS_MM = ((4.5, 9.0, 18.0), (9.0, 13.5, 24.0))  # radius of a ball, and borders of the shell that it is held against
 LAYERS_MM = (0.0, 2.3, 4.5, 6.7, 100.0)  # borders of the layers of its body, from the surface inwards
 BRIGHTEST = (1, 4, 8, 16)  # numbers of voxels whose means are taken
@@ -25,6 +26,7 @@ FALLS = (0.2, 0.3)  # of the early signal, by which a voxel washes out strongly
 LEVELS = (0.25, 0.7)  # of the height above the background, at which the size is taken again
 MIRROR_MM = 9.0  # radius of the ball in the other breast
 _LEAST = 0.05  # of the exam's scale: enhancement below is not divided by
+_QUIET = 0.02  # likewise, a spread
 _FACES = ndimage.generate_binary_structure(3, 1)
 _EDGES = ndimage.generate_binary_structure(3, 2)
 
@@ -95,10 +97,21 @@ def names(phases: int) -> tuple[str, ...]:
     )
 
 
+CURVE = "curve and wash-out"
 # words by which a number belongs to a group, the first that fits
 _WORDS = {
-    "curve and wash-out": ("curve at", "wash", "rising"),
-    "brightness": ("height of the curve", "early signal", "peak", "contrast", "brightest", "percentile of the exam", "median signal", "stands out", "share of the exam"),
+    CURVE: ("curve at", "wash", "rising"),
+    "brightness": (
+        "height of the curve",
+        "early signal",
+        "peak",
+        "contrast",
+        "brightest",
+        "percentile of the exam",
+        "median signal",
+        "stands out",
+        "share of the exam",
+    ),
     "inside and rim": ("heterogeneity", "rim", "skewness", "texture", "layer"),
     "size and shape": ("volume", "tubularity", "flatness", "compactness", "extent", "sharpness", "thickness", "roundness", "radius"),
     "surroundings": ("signal at", "spread at", "percentile at", "surroundings", "background", "other breast"),
@@ -114,7 +127,10 @@ def group_of(name: str) -> str:
 
 @dataclass(frozen=True)
 class Surroundings:
-    """What the places of an exam share. signal: early enhancement; gradient: its steepness per mm; middle: index i of the midline."""
+    """What the places of an exam share. signal: early enhancement; gradient: its steepness per mm; middle: index i of the midline.
+
+    smooth: means of the signal over 3 voxels; excess: means over 5 less those over 13. ranked: both of them inside the mask, rising.
+    """
 
     array: np.ndarray
     inside: np.ndarray
@@ -150,6 +166,11 @@ class Surroundings:
         ranked = (np.sort(smooth[inside]), np.sort(excess[inside]))
         skin = Skin.of(inside, affine)
         return cls(array, inside, placed, signal, fall, gradient, levels, wash_out, tips, skin, middle, smooth, excess, ranked)
+
+    def brighter(self, index: Sequence[int]) -> list[float]:
+        """Shares of the exam that are brighter than a voxel, and that stand out more (log10)."""
+        maps = zip(self.ranked, (self.smooth, self.excess))
+        return [float(np.log10(1 - np.searchsorted(ranked, values[tuple(index)]) / len(ranked) + 1e-4)) for ranked, values in maps]
 
 
 @dataclass(frozen=True)
@@ -216,7 +237,11 @@ def _brightest(place: _Place) -> tuple[list[float], list[float]]:
 
 
 def _wash_out(place: _Place, where: np.ndarray) -> float:
-    return float(np.clip(place.fall[where].sum() / max(float(place.signal[where].sum()), _LEAST), -2, 2))
+    return _fallen(float(place.fall[where].sum()), float(place.signal[where].sum()))
+
+
+def _fallen(fall: float, signal: float) -> float:
+    return float(np.clip(fall / max(signal, _LEAST), -2, 2))
 
 
 def _curve(place: _Place) -> list[float]:
@@ -314,38 +339,12 @@ def _sizes(place: _Place, part: Component | None) -> list[int]:
 
 
 def _about(place: _Place, around: Surroundings, index: Sequence[int], part: Component | None) -> list[float]:
-    shells, washed, spreads, highs = [], [], [], []
-    for low, high in zip(SHELLS_MM, SHELLS_MM[1:]):
-        there = place.allowed & (place.distance >= low) & (place.distance < high)
-        values = place.signal[there]
-        shells.append(float(values.sum()) / max(values.size, 1) / place.top)
-        washed.append(_wash_out(place, there))
-        spreads.append(float(values.std()) / place.top if values.size else 0.0)
-        if low >= SHELLS_MM[2]:
-            highs.append(float(np.percentile(values, 95)) / place.top if values.size else 0.0)
-    far = place.allowed & (place.distance >= SHELLS_MM[3])
-    surroundings = place.array[:, far].mean(axis=1) if far.any() else np.zeros(len(place.array))
-    surroundings = surroundings / max(float(surroundings.max()), _LEAST)
-    average = place.array.mean(axis=0)
-    stands = []
-    for radius, low, high in STANDS_MM:
-        ball = place.allowed & (place.distance < radius)
-        shell = place.allowed & (place.distance >= low) & (place.distance < high)
-        for values in (place.signal, average, place.array[-1]):
-            own, others = values[ball], values[shell]
-            stands.append(float(np.clip((own.mean() - others.mean()) / (others.std() + 0.02), -9, 9)) if own.size and others.size else 0.0)
-    i, j, k = index
-    brighter = [1 - np.searchsorted(r, v[i, j, k]) / len(r) for r, v in zip(around.ranked, (around.smooth, around.excess))]
     peak, background = (part.peak, part.background) if part is not None else (_brightest(place)[0][0], around.levels[0])
     mirrored = np.array([2 * around.middle - index[0], index[1], index[2]])
     return [
-        *shells,
-        *washed,
-        *spreads,
-        *highs,
-        *surroundings,
-        *stands,
-        *(np.log10(share + 1e-4) for share in brighter),
+        *_shells(place),
+        *_stands(place),
+        *around.brighter(index),
         peak,
         background,
         peak / max(background, _LEAST),
@@ -354,6 +353,37 @@ def _about(place: _Place, around: Surroundings, index: Sequence[int], part: Comp
         around.wash_out,
         _mean_in_ball(around.signal, around.inside, mirrored, place.spacing) / place.top,
     ]
+
+
+def _shells(place: _Place) -> list[float]:
+    """Mean, wash-out, spread and high values of the shells about a place, and the curve of what lies in the outer ones."""
+    means, washed, spreads, highs = [], [], [], []
+    for low, high in zip(SHELLS_MM, SHELLS_MM[1:]):
+        there = place.allowed & (place.distance >= low) & (place.distance < high)
+        values = place.signal[there]
+        total = float(values.sum())
+        means.append(total / max(values.size, 1) / place.top)
+        washed.append(_fallen(float(place.fall[there].sum()), total))
+        spreads.append(float(values.std()) / place.top if values.size else 0.0)
+        if low >= HIGH_MM:
+            highs.append(float(np.percentile(values, 95)) / place.top if values.size else 0.0)
+    outer = place.allowed & (place.distance >= OUTER_MM)
+    curve = place.array[:, outer].mean(axis=1) if outer.any() else np.zeros(len(place.array))
+    return [*means, *washed, *spreads, *highs, *(curve / max(float(curve.max()), _LEAST))]
+
+
+def _stands(place: _Place) -> list[float]:
+    """How far a ball stands out from a shell about it, in the shell's spreads; a bright place among others is ordinary."""
+    found = []
+    average = place.array.mean(axis=0)
+    for radius, low, high in STANDS_MM:
+        ball = place.allowed & (place.distance < radius)
+        shell = place.allowed & (place.distance >= low) & (place.distance < high)
+        for values in (place.signal, average, place.array[-1]):
+            own, others = values[ball], values[shell]
+            known = own.size and others.size
+            found.append(float(np.clip((own.mean() - others.mean()) / (others.std() + _QUIET), -9, 9)) if known else 0.0)
+    return found
 
 
 def _position(around: Surroundings, index: Sequence[int], ras_mm: Sequence[float], rank: float) -> list[float]:

@@ -60,9 +60,9 @@ def read(
     if bundle.candidates is None:
         return Reading(prediction, prediction.logit, prediction.probability, None)
     proposals = propose(array, inside, affine, minutes, bundle.candidates.settings)
-    logits = bundle.candidates.logits(proposals)
+    logits, of_places = bundle.candidates.logits(proposals)
     logit = exam_logit(prediction.logit * bundle.temperature, logits, bundle.candidates.settings) / bundle.temperature
-    chances = 1.0 / (1.0 + np.exp(-logits))
+    chances = 1.0 / (1.0 + np.exp(-of_places))
     highest = max(float(chances.max(initial=0.0)), 1e-6)
     order = _order(chances, [0.0 if part is None else part.volume_ml for part in proposals.parts])
     ranked = []

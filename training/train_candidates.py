@@ -120,7 +120,8 @@ def more_exams(folder: Path, run: runs.Run, settings: CandidateSettings, rows: l
 
 
 def exam_logits(network: CandidateNetwork, data: Bags, exams: torch.Tensor) -> torch.Tensor:
-    """(judges, exams) logits of the noisy or over each exam's places as each judge sees them; (1, exams), by all, in evaluation mode."""
+    """(judges, exams) logits of the noisy or over each exam's places as each judge sees them; in evaluation mode (1, exams), those
+    that the exam's score is made of."""
     measures, row, column = data.of(exams)
     context = data.context[exams][row]
     logits = network.each(measures, context) if network.training else network(measures, context)[None]
@@ -187,7 +188,8 @@ def train(folder: Path, options: argparse.Namespace) -> Path:
     paths = {split: [store.path(row["exam"]) for row in rows if row["split"] == split] for split in ("train", "validate")}
     paths["train"] = paths["train"][: options.limit or None]
     grid = max(options.grid, run.contract.spacing_mm)
-    settings = CandidateSettings(run.contract.phases, grid_mm=grid, hidden=options.hidden, judges=options.judges, count=options.count)
+    told = {key: getattr(options, key) for key in ("hidden", "judges", "blind", "count")}
+    settings = CandidateSettings(run.contract.phases, grid_mm=grid, **told)
     chosen = {key: getattr(options, key) for key in ("epochs", "batch", "rate", "weight_decay", "seed", "limit")}
     card = {"settings": asdict(settings), **chosen, "cache": str(store.folder), "supervision": "image-level labels only"}
     more: list[Places] = []
@@ -276,6 +278,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--weight-decay", type=float, default=0.3)
     parser.add_argument("--hidden", type=int, default=CandidateSettings.hidden, help="units of a judge's first layer")
     parser.add_argument("--judges", type=int, default=CandidateSettings.judges, help="networks whose logits are averaged")
+    parser.add_argument("--blind", type=int, default=CandidateSettings.blind, help="more of them, which are not shown the curve")
     parser.add_argument(
         "--grid", type=float, default=CandidateSettings.grid_mm, help="mm of the voxels it reads (coarser where the run's are)"
     )

@@ -12,7 +12,7 @@ from BreastCMSLLib.candidates import CandidateNetwork, CandidateSettings, Propos
 from BreastCMSLLib.errors import InputError, ModelError
 from BreastCMSLLib.geometry import apply_affine
 from BreastCMSLLib.inference import Predictor
-from BreastCMSLLib.measures import GROUPS, group_of, names
+from BreastCMSLLib.measures import CURVE, GROUPS, group_of, names
 from BreastCMSLLib.network import BreastNet, NetworkSettings
 from BreastCMSLLib.preprocessing import InputContract, ModelInput
 from BreastCMSLLib.reading import NEARLY, lesion_map, read
@@ -22,6 +22,7 @@ from training.recipes import Config
 
 SHAPE = (40, 28, 20)
 MINUTES = 6.0
+TOLD = len(names(6))
 WASHOUT, PERSISTENT = np.linspace(4, 2, 6), np.linspace(1, 3, 6)
 TINY = NetworkSettings(width=4, blocks=(1, 1), strides=(1, 2), stem_kernel=1, stem_stride=1, pooling="power")
 
@@ -118,8 +119,12 @@ def test_reasons_are_what_the_logit_owes_each_group():
     with torch.no_grad():
         place, nothing = network.standard(torch.from_numpy(measures[1:2]))[0], torch.zeros(len(told))
         around = network.standard(context_of(measures, MINUTES))[0]
-        alone, rest = (float(np.mean([judge(torch.cat([of, around])) for judge in network.judges])) for of in (place, nothing))
-        whole = float(network.logits(found)[1])
+        views = [
+            [float(judge(torch.cat([of, around]) * shown)) for judge, shown in zip(network.judges, network.shown)]
+            for of in (place, nothing)
+        ]
+        alone, rest = (float(np.mean(view)) for view in views)
+        whole = float(network.logits(found)[1][1])
     assert whole == pytest.approx(alone, abs=1e-5)
     assert reasons["curve and wash-out"] == pytest.approx(alone - rest, abs=1e-5)
 
@@ -132,7 +137,7 @@ def test_an_exam_of_unknown_length_counts_as_one_of_ordinary_length():
     measures = np.random.default_rng(0).normal(size=(3, len(names(6)))).astype(np.float32)
 
     def logits(minutes):
-        return network.logits(Proposals([], [], measures, np.eye(4), minutes))
+        return np.stack(network.logits(Proposals([], [], measures, np.eye(4), minutes)))
 
     assert np.allclose(logits(None), logits(MINUTES), atol=1e-6)
     assert not np.allclose(logits(12.0), logits(MINUTES), atol=1e-3)
@@ -141,21 +146,41 @@ def test_an_exam_of_unknown_length_counts_as_one_of_ordinary_length():
 
 def test_judges_learn_each_for_itself_and_speak_together():
     torch.manual_seed(0)
-    network = CandidateNetwork(CandidateSettings(judges=3))
-    data = train_candidates.as_bags([(np.random.default_rng(n).normal(size=(4, 78)).astype(np.float32), n % 2, MINUTES) for n in range(6)])
+    network = CandidateNetwork(CandidateSettings(judges=3, blind=2))
+    made = [np.random.default_rng(n).normal(size=(4, TOLD)).astype(np.float32) for n in range(6)]
+    data = train_candidates.as_bags([(measures, n % 2, MINUTES) for n, measures in enumerate(made)])
     exams = torch.arange(6)
-    assert train_candidates.exam_logits(network, data, exams).shape == (3, 6)
+    assert train_candidates.exam_logits(network, data, exams).shape == (5, 6)
     network.eval()
     each = network.each(data.measures, data.context[data.exam]).detach()
-    assert torch.allclose(network(data.measures, data.context[data.exam]), each.mean(0)) and float(each.std(0).min()) > 0
+    sighted = each[:3].mean(0)
+    assert torch.allclose(network(data.measures, data.context[data.exam]), sighted) and float(each.std(0).min()) > 0
     assert train_candidates.exam_logits(network, data, exams).shape == (1, 6)
-    assert np.allclose(
-        train_candidates.validate(network, data), [float(together(each.mean(0)[4 * n : 4 * n + 4])) for n in range(6)], atol=1e-5
-    )
+    assert np.allclose(train_candidates.validate(network, data), [float(together(sighted[4 * n : 4 * n + 4])) for n in range(6)], atol=1e-5)
+    of_exam, of_places = network.logits(Proposals([], [], made[1], np.eye(4), MINUTES))
+    assert np.allclose(of_exam, sighted[4:8], atol=1e-5) and np.allclose(of_places, each.mean(0)[4:8], atol=1e-5)
+
+
+def test_blind_judges_do_not_see_the_curve_and_the_others_do():
+    torch.manual_seed(0)
+    network = CandidateNetwork(CandidateSettings(judges=2, blind=2)).eval()
+    curve = torch.tensor([group_of(name) == CURVE for name in names(6)])
+    assert 20 < int(curve.sum()) < TOLD / 2
+    place, context = torch.randn(1, TOLD), torch.randn(1, TOLD + 1)
+    before = network.each(place, context)
+    changed = (network.each(place + curve, context), network.each(place, context + torch.cat([curve, torch.tensor([False])])))
+    for after in changed:
+        assert torch.equal(after[2:], before[2:]) and not torch.isclose(after[:2], before[:2], atol=1e-4).any()
+    assert not torch.isclose(network.each(place + ~curve, context)[2:], before[2:], atol=1e-4).any()
+    network.train()  # nor the noise that stands in its place
+    torch.manual_seed(1)
+    network.each(place, context)[2].sum().backward()
+    pull = network.judges[2][0].weight.grad
+    assert not pull[:, :TOLD][:, curve].any() and pull[:, :TOLD][:, ~curve].any()
 
 
 def test_a_tenth_of_the_exams_is_learned_from_without_their_length():
-    data = train_candidates.as_bags([(np.zeros((2, 78), np.float32), 1, MINUTES)] * 1000)
+    data = train_candidates.as_bags([(np.zeros((2, TOLD), np.float32), 1, MINUTES)] * 1000)
     lasted = train_candidates.forgetting(data, 0).context[:, -1]
     assert 0.07 < float(lasted.isnan().float().mean()) < 0.13
     assert torch.equal(data.context[:, -1], torch.full((1000,), float(np.log(MINUTES)))), "the exams given are not changed"
@@ -165,11 +190,11 @@ def test_a_tenth_of_the_exams_is_learned_from_without_their_length():
 def test_a_length_that_taught_nothing_decides_nothing(lengths):
     """No exam told it, or all lasted as long: the weights of it are as random as they were made."""
     data = train_candidates.as_bags(
-        [(np.random.default_rng(n).normal(size=(4, 78)).astype(np.float32), n % 2, minutes) for n, minutes in enumerate(lengths)]
+        [(np.random.default_rng(n).normal(size=(4, TOLD)).astype(np.float32), n % 2, minutes) for n, minutes in enumerate(lengths)]
     )
     network = train_candidates._new(CandidateSettings(), 0, data).eval()
-    measures = np.random.default_rng(9).normal(size=(3, 78)).astype(np.float32)
-    unknown, known = (network.logits(Proposals([], [], measures, np.eye(4), minutes)) for minutes in (None, 6.1))
+    measures = np.random.default_rng(9).normal(size=(3, TOLD)).astype(np.float32)
+    unknown, known = (np.stack(network.logits(Proposals([], [], measures, np.eye(4), minutes))) for minutes in (None, 6.1))
     assert np.allclose(unknown, known, atol=0.01)
 
 
@@ -191,11 +216,12 @@ def test_grids_that_do_not_fit_and_empty_masks():
         propose(array, inside, affine, MINUTES, CandidateSettings())
     array, inside, affine = breast([])
     none = propose(array, np.zeros_like(inside), affine, MINUTES, CandidateSettings(grid_mm=4.4))
-    assert none.peaks == [] and CandidateNetwork().eval().logits(none).shape == (0,)
+    assert none.peaks == [] and CandidateNetwork().eval().logits(none)[1].shape == (0,)
 
 
 @pytest.mark.parametrize(
-    "change", [{"hidden": 0}, {"judges": 0}, {"separation_mm": "far"}, {"count": True}, {"grid_mm": float("nan")}, {"mix": (1, 2)}]
+    "change",
+    [{"hidden": 0}, {"judges": 0}, {"blind": -1}, {"separation_mm": "far"}, {"count": True}, {"grid_mm": float("nan")}, {"mix": (1, 2)}],
 )
 def test_settings_out_of_range_are_refused(change):
     with pytest.raises(ValueError, match="of the candidates"):
@@ -212,14 +238,14 @@ def test_a_bundle_carries_both_readings(tmp_path):
     assert bundle.candidates.settings == candidates.settings
     array, inside, affine = breast([((66, 48.4, 44), 9, WASHOUT), ((123.2, 74.8, 35.2), 9, PERSISTENT)])
     found = propose(array, inside, affine, MINUTES, candidates.settings)
-    assert np.allclose(bundle.candidates.logits(found), candidates.logits(found), atol=2e-2)
+    assert np.allclose(np.stack(bundle.candidates.logits(found)), np.stack(candidates.logits(found)), atol=2e-2)
 
     reading = read(Predictor(bundle, "cpu", "float32"), array, inside, affine, MINUTES)
-    logits = bundle.candidates.logits(found)
+    logits, of_places = bundle.candidates.logits(found)
     expected = (0.25 * 2.0 * reading.prediction.logit + 1.5 * float(together(torch.from_numpy(logits))) - 0.5) / 2.0
     assert reading.logit == pytest.approx(expected, abs=1e-5)
     chances = [peak.probability for peak, _ in reading.places]
-    assert max(chances) == pytest.approx(1 / (1 + np.exp(-logits.max())), abs=1e-6)
+    assert max(chances) == pytest.approx(1 / (1 + np.exp(-of_places.max())), abs=1e-6)
     assert chances[1:] == sorted(chances[1:], reverse=True) and chances[0] >= NEARLY * max(chances)
     heat = lesion_map(reading.places, array[:2].mean(0).clip(0), inside)
     assert heat.max() == pytest.approx(1.0, abs=1e-6) and heat[~inside].max() == 0
