@@ -10,9 +10,10 @@ fifteen; and the exam holds a cancer if any of the places is one:
 
 So labels of whole exams are enough to learn which places are cancers (multiple-instance learning). What they teach least is where
 a faint cancer lies, one that enhances like a benign lesion: nothing there is suspicious, and any odd patch of tissue wins. So some
-more judges are not shown the curve. They cannot tell cancers from benign lesions well, but lesions from tissue, and have a say in
-which place comes first; the exam's score is that of those who see all. Arrays as in
-``localisation``: (phases, LR, AP, SI) and (LR, AP, SI) on a model's grid, ``affine`` index → RAS mm.
+more judges are not shown the numbers of the curve. They tell cancers from benign lesions less well, but lesions from tissue, and
+have a say in a place's probability and so in which comes first; the p_i of the exam's score are those of the judges who see all.
+
+Arrays as in ``localisation``: (phases, LR, AP, SI) and (LR, AP, SI) on a model's grid, ``affine`` index → RAS mm.
 """
 
 from __future__ import annotations
@@ -39,7 +40,6 @@ SAME_MM = 6.0  # proposals of two kinds that come to one place
 FARTHEST = 2.5
 NOISE = 0.3
 _DARK = 0.1  # of the exam's scale, lest the darkest tissue stand out most
-HIDDEN = CURVE  # what blind judges are not shown
 FORGOTTEN = 0.1  # of the training exams are not told how long they lasted: files without times are read as well
 SCALE_PERCENTILE = 99.0  # of the mean enhancement inside the mask, as in ``preprocessing``
 
@@ -49,8 +49,8 @@ class CandidateSettings:
     """phases: of the model's input. grid_mm: voxel size that places are proposed and described at; a finer input is averaged to it.
 
     hidden: units of a judge's first layer. judges: how many there are, whose logits are averaged. blind: how many more are not shown
-    the curve. count: places taken from each kind of proposal. separation_mm: between the places of a kind. mix: (a, b, c) of the
-    exam's logit a·network + b·candidates + c.
+    the numbers of the curve. count: places taken from each kind of proposal. separation_mm: between the places of a kind.
+    mix: (a, b, c) of the exam's logit a·network + b·candidates + c.
     """
 
     phases: int = 6
@@ -169,12 +169,12 @@ def _heats(around: Surroundings) -> tuple[np.ndarray, ...]:
     def mean(values: np.ndarray, width: int) -> np.ndarray:
         return ndimage.uniform_filter(values, width)
 
-    signal, fall, background = mean(around.signal, 3), mean(around.fall, 3), mean(around.signal, 13)
+    fall, background = mean(around.fall, 3), around.background
     return (
-        signal,
-        signal * np.maximum(fall, 0.0),
-        np.maximum(signal - mean(around.signal, 9), 0.0),  # small ones among much background
-        np.maximum(mean(around.signal, 5) - background, 0.0) / (background + _DARK),  # weak ones in quiet tissue
+        around.smooth,
+        around.smooth * np.maximum(fall, 0.0),
+        np.maximum(around.smooth - mean(around.signal, 9), 0.0),  # small ones among much background
+        np.maximum(around.excess, 0.0) / (background + _DARK),  # weak ones in quiet tissue
         np.maximum(mean(around.array[0], 3) - 0.5 * mean(around.array[-1], 3), 0.0),  # those that are bright at first
     )
 
@@ -196,10 +196,10 @@ def _apart(one: Peak, other: Peak) -> float:
 
 
 class CandidateNetwork(nn.Module):
-    """Measures (n, len(names(phases))) → logits (n,), float32, that a place is a cancer: the mean of several judges'.
+    """Measures (n, len(names(phases))) → logits (n,), float32, that a place is a cancer: the mean of several judges' who see all.
 
     Judges that differ by their random numbers alone agree on what is like the training exams, and less on what is not. The last of
-    them, ``settings.blind``, are not shown the curve (``HIDDEN``).
+    them, ``settings.blind``, are not shown the group ``CURVE``.
     """
 
     def __init__(self, settings: CandidateSettings = CandidateSettings()):
@@ -221,8 +221,8 @@ class CandidateNetwork(nn.Module):
             for _ in range(settings.judges + settings.blind)
         )
         # 1 where a judge sees a number, 0 where not; it follows from the settings and is no weight
-        curve = [float(group_of(name) != HIDDEN) for name in names(settings.phases)]
-        seen = [[1.0] * (2 * told + 1)] * settings.judges + [[*curve, *curve, 1.0]] * settings.blind
+        visible = [float(group_of(name) != CURVE) for name in names(settings.phases)]
+        seen = [[1.0] * (2 * told + 1)] * settings.judges + [[*visible, *visible, 1.0]] * settings.blind
         self.shown = torch.tensor(seen, device="cpu")
         for judge in self.judges:
             nn.init.constant_(judge[-1].bias, -2.0)  # most places are no cancer
@@ -246,8 +246,8 @@ class CandidateNetwork(nn.Module):
     def _judged(self, seen: list[torch.Tensor], context: torch.Tensor) -> torch.Tensor:
         """(judges, n) logits of what each judge sees, both in standard deviations."""
         beside = context.expand(len(seen[0]), -1)
-        told = zip(self.judges, seen, self.shown)
-        return torch.stack([judge(torch.cat([own, beside], dim=1) * shown)[:, 0] for judge, own, shown in told])
+        views = zip(self.judges, seen, self.shown)
+        return torch.stack([judge(torch.cat([own, beside], dim=1) * shown)[:, 0] for judge, own, shown in views])
 
     def standard(self, values: torch.Tensor) -> torch.Tensor:
         """In standard deviations from the mean of the training exams, at most ``FARTHEST``; the mean for what is not known.

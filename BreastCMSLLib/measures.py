@@ -18,7 +18,7 @@ from .geometry import apply_affine, extent
 from .localisation import Component, early, nipples, signal_of
 
 SHELLS_MM = (0.0, 4.5, 9.0, 13.5, 18.0, 24.0)  # borders of the shells about a place
-HIGH_MM, OUTER_MM = 9.0, 13.5  # shells whose high values, and whose curve, are told
+HIGH_MM, OUTER_MM = 9.0, 13.5  # from where on shells tell their high values, and all else in the window its curve
 STANDS_MM = ((4.5, 9.0, 18.0), (9.0, 13.5, 24.0))  # radius of a ball, and borders of the shell that it is held against
 LAYERS_MM = (0.0, 2.3, 4.5, 6.7, 100.0)  # borders of the layers of its body, from the surface inwards
 BRIGHTEST = (1, 4, 8, 16)  # numbers of voxels whose means are taken
@@ -73,7 +73,7 @@ def names(phases: int) -> tuple[str, ...]:
         *(f"signal at {shell}" for shell in shells),
         *(f"wash-out at {shell}" for shell in shells),
         *(f"spread at {shell}" for shell in shells),
-        *(f"95th percentile at {shell}" for shell in shells[2:]),
+        *(f"95th percentile at {shell}" for shell, low in zip(shells, SHELLS_MM) if low >= HIGH_MM),
         *(f"surroundings at phase {n + 1}" for n in range(phases)),
         *(f"stands out {when} from {low:g}-{high:g} mm" for _, low, high in STANDS_MM for when in ("early", "on average", "at last")),
         "share of the exam that is brighter",
@@ -129,7 +129,8 @@ def group_of(name: str) -> str:
 class Surroundings:
     """What the places of an exam share. signal: early enhancement; gradient: its steepness per mm; middle: index i of the midline.
 
-    smooth: means of the signal over 3 voxels; excess: means over 5 less those over 13. ranked: both of them inside the mask, rising.
+    smooth, background: means of the signal over 3 and 13 voxels; excess: over 5, less the background. average: of all phases.
+    ranked: smooth and excess inside the mask, rising.
     """
 
     array: np.ndarray
@@ -144,7 +145,9 @@ class Surroundings:
     skin: Skin
     middle: float
     smooth: np.ndarray
+    background: np.ndarray
     excess: np.ndarray
+    average: np.ndarray
     ranked: tuple[np.ndarray, np.ndarray]
 
     @classmethod
@@ -161,14 +164,15 @@ class Surroundings:
         middle = float(apply_affine(np.linalg.inv(affine), tips)[:, 0].mean())
         wash_out = float(fall[inside].sum() / max(float(values.sum()), 1e-6))
         placed = np.asarray(affine, dtype=np.float64)
-        smooth = ndimage.uniform_filter(signal, 3)
-        excess = ndimage.uniform_filter(signal, 5) - ndimage.uniform_filter(signal, 13)
-        ranked = (np.sort(smooth[inside]), np.sort(excess[inside]))
-        skin = Skin.of(inside, affine)
-        return cls(array, inside, placed, signal, fall, gradient, levels, wash_out, tips, skin, middle, smooth, excess, ranked)
+        smooth, background = ndimage.uniform_filter(signal, 3), ndimage.uniform_filter(signal, 13)
+        excess = ndimage.uniform_filter(signal, 5) - background
+        return cls(
+            array, inside, placed, signal, fall, gradient, levels, wash_out, tips, Skin.of(inside, affine), middle,
+            smooth, background, excess, array.mean(axis=0), (np.sort(smooth[inside]), np.sort(excess[inside])),
+        )  # fmt: skip
 
     def brighter(self, index: Sequence[int]) -> list[float]:
-        """Shares of the exam that are brighter than a voxel, and that stand out more (log10)."""
+        """Shares of the exam that are as bright as a voxel or brighter, and that stand out as much (log10)."""
         maps = zip(self.ranked, (self.smooth, self.excess))
         return [float(np.log10(1 - np.searchsorted(ranked, values[tuple(index)]) / len(ranked) + 1e-4)) for ranked, values in maps]
 
@@ -182,6 +186,7 @@ class _Place:
     """
 
     array: np.ndarray
+    average: np.ndarray
     signal: np.ndarray
     fall: np.ndarray
     gradient: np.ndarray
@@ -214,8 +219,8 @@ class _Place:
         depth[box] = ndimage.distance_transform_edt(np.pad(body[box], 1), sampling=spacing)[1:-1, 1:-1, 1:-1]
         curve = array[:, region].mean(axis=1)
         return cls(
-            array, signal, around.fall[window], around.gradient[window], allowed, spacing, distance, region, body, border, depth,
-            curve, max(float(curve.max()), _LEAST),
+            array, around.average[window], signal, around.fall[window], around.gradient[window], allowed, spacing, distance,
+            region, body, border, depth, curve, max(float(curve.max()), _LEAST),
         )  # fmt: skip
 
 
@@ -356,7 +361,7 @@ def _about(place: _Place, around: Surroundings, index: Sequence[int], part: Comp
 
 
 def _shells(place: _Place) -> list[float]:
-    """Mean, wash-out, spread and high values of the shells about a place, and the curve of what lies in the outer ones."""
+    """Mean, wash-out, spread and high values of the shells about a place, and the curve of what lies farther out."""
     means, washed, spreads, highs = [], [], [], []
     for low, high in zip(SHELLS_MM, SHELLS_MM[1:]):
         there = place.allowed & (place.distance >= low) & (place.distance < high)
@@ -375,11 +380,10 @@ def _shells(place: _Place) -> list[float]:
 def _stands(place: _Place) -> list[float]:
     """How far a ball stands out from a shell about it, in the shell's spreads; a bright place among others is ordinary."""
     found = []
-    average = place.array.mean(axis=0)
     for radius, low, high in STANDS_MM:
         ball = place.allowed & (place.distance < radius)
         shell = place.allowed & (place.distance >= low) & (place.distance < high)
-        for values in (place.signal, average, place.array[-1]):
+        for values in (place.signal, place.average, place.array[-1]):
             own, others = values[ball], values[shell]
             known = own.size and others.size
             found.append(float(np.clip((own.mean() - others.mean()) / (others.std() + _QUIET), -9, 9)) if known else 0.0)

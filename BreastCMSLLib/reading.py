@@ -31,9 +31,9 @@ Place = tuple[Peak, localisation.Component | None]
 class Reading:
     """prediction: of the network that reads the whole exam. logit, probability: the exam's, calibrated, from both readings.
 
-    places: most suspicious first, each with the probability that it is a cancer (as the second reading gives it: only the
-    exam's is calibrated), at the centre of the bright region there (None where nothing stands out); None when the model has
-    no second reading.
+    places: most suspicious first, each with the probability that it is a cancer (as the second reading gives it: only the exam's is
+    calibrated, and is not made of these, see ``candidates``), at the centre of the bright region there (None where nothing stands
+    out); None when the model has no second reading.
     """
 
     prediction: Prediction

@@ -78,7 +78,7 @@ def load_bundle(path: str | os.PathLike | None = None) -> Bundle:
     try:
         settings = _dataclass(NetworkSettings, card["architecture"])
         contract_values = dict(card["input"])
-        contract_values["mask"] = _dataclass(MaskSettings, contract_values.get("mask", {}))
+        contract_values["mask"] = _dataclass(MaskSettings, contract_values.get("mask", {}), whole=True)
         contract = _dataclass(InputContract, contract_values)
         _check_ranges(settings, contract)
         with_candidates = None if card.get("candidates") is None else _dataclass(CandidateSettings, card["candidates"])
@@ -301,12 +301,17 @@ def _read_card(path: Path) -> dict[str, Any]:
     return card
 
 
-def _dataclass(kind, values: dict[str, Any]):
-    """A frozen settings object from JSON: unknown names are refused, lists become tuples."""
+def _dataclass(kind, values: dict[str, Any], whole: bool = False):
+    """A frozen settings object from JSON: unknown names are refused, lists become tuples.
+
+    whole: so are missing ones; what a model was trained without would change what it sees.
+    """
     if not isinstance(values, dict):
         raise TypeError(f"{kind.__name__} is not an object")
     known = {f.name for f in fields(kind)}
     unknown = set(values) - known
     if unknown:
         raise ValueError(f"unknown setting {one_line(sorted(unknown)[0], 40)}")
+    if whole and (missing := known - set(values)):
+        raise ValueError(f"made before the setting {sorted(missing)[0]}")
     return kind(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})

@@ -3,7 +3,7 @@
     python -m training.places simulated:large --output PLACES --spacing 2.2
     python training/train_candidates.py RUN --more PLACES
 
-Exams are made or read, preprocessed as everywhere, described and forgotten: 7 kB an exam, where its voxels take 5 MB. A folder
+Exams are made or read, preprocessed as everywhere, described and forgotten: 11 kB an exam, where its voxels take 5 MB. A folder
 holds ``places.json`` (input contract, settings, source) and parts of ``PART`` exams, ``part-0000.npz`` and so on, each written whole.
 The same command goes on where it stopped; several computers can each make some of the parts (``--parts 0 12``).
 """

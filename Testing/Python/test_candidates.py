@@ -12,7 +12,7 @@ from BreastCMSLLib.candidates import CandidateNetwork, CandidateSettings, Propos
 from BreastCMSLLib.errors import InputError, ModelError
 from BreastCMSLLib.geometry import apply_affine
 from BreastCMSLLib.inference import Predictor
-from BreastCMSLLib.measures import CURVE, GROUPS, group_of, names
+from BreastCMSLLib.measures import CURVE, GROUPS, Surroundings, describe, group_of, names
 from BreastCMSLLib.network import BreastNet, NetworkSettings
 from BreastCMSLLib.preprocessing import InputContract, ModelInput
 from BreastCMSLLib.reading import NEARLY, lesion_map, read
@@ -102,6 +102,32 @@ def test_measures_say_what_a_place_looks_like():
     assert washes["signal at 0-4.5 mm"] > 3 * washes["signal at 13.5-18 mm"]
     assert np.isfinite(found.measures).all()
     assert {group_of(name) for name in told} == set(GROUPS)
+
+
+def test_measures_say_how_far_a_place_stands_out_from_what_lies_about_it():
+    """One lesion in quiet tissue, in tissue that varies, and in tissue that enhances later than it: only the number meant answers."""
+    index, centre = (15, 11, 10), (66, 48.4, 44)
+    late = np.linspace(0.2, 1.2, 6)
+
+    def told(noise, background):
+        array, inside, affine = breast([(centre, 9, WASHOUT)])
+        array += (np.random.default_rng(1).normal(0, noise, (1, *SHAPE)) * inside).astype(np.float32)
+        far = np.linalg.norm((np.stack(np.indices(SHAPE), -1) - index) * 4.4, axis=-1) > 13.5
+        array[:, far & inside] += background[:, None].astype(np.float32)
+        around = Surroundings.of(array, inside, affine)
+        return dict(zip(names(6), describe(around, index, apply_affine(affine, np.array(index)), None, 0.0).tolist()))
+
+    quiet, varied, later = told(0.0, np.zeros(6)), told(0.5, np.zeros(6)), told(0.0, late)
+    assert quiet["stands out early from 9-18 mm"] > 8 and 3 < varied["stands out on average from 9-18 mm"] < 7
+    assert quiet["share of the exam that is brighter"] < -2 and quiet["share of the exam that stands out more"] < -2
+    for shell in ("9-13.5 mm", "13.5-18 mm", "18-24 mm"):
+        assert varied[f"spread at {shell}"] > 3 * quiet[f"spread at {shell}"]
+        high = (varied[f"95th percentile at {shell}"] - varied[f"signal at {shell}"]) / varied[f"spread at {shell}"]
+        assert high == pytest.approx(1.64, abs=0.6)
+    curve = np.array([later[f"surroundings at phase {n + 1}"] for n in range(6)])
+    assert np.allclose(curve, (0.3 + late) / 1.5, atol=0.02)
+    both = told(0.5, late)
+    assert both["stands out at last from 13.5-24 mm"] < both["stands out early from 13.5-24 mm"] - 1 < 8
 
 
 def test_reasons_are_what_the_logit_owes_each_group():
