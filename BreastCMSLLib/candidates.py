@@ -19,6 +19,7 @@ Arrays as in ``localisation``: (phases, LR, AP, SI) and (LR, AP, SI) on a model'
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -131,7 +132,7 @@ def _sums(values: np.ndarray, factor: int) -> np.ndarray:
 
 
 def propose(array: np.ndarray, inside: np.ndarray, affine: np.ndarray, minutes: float | None, settings: CandidateSettings) -> Proposals:
-    """The places of an exam that a second look is worth: the strongest by each kind of ``_heats``.
+    """The places of an exam that a second look is worth: the strongest by each of ``_HEATS``.
 
     minutes: ``preprocessing.minutes_of`` the exam. An empty mask gives no places. Raises InputError for a grid that does not
     divide ``settings.grid_mm``.
@@ -146,37 +147,40 @@ def propose(array: np.ndarray, inside: np.ndarray, affine: np.ndarray, minutes: 
         # averaging takes the height off the brightest voxels: scaled anew, inputs of any voxel size give the same numbers
         x = x / np.float32(max(float(np.percentile(x.mean(axis=0)[inside], SCALE_PERCENTILE)), 1e-3))
         around = Surroundings.of(x, inside, affine)
-        snapped: dict[tuple[int, int, int], list[tuple[Peak, localisation.Component | None]]] = {}  # kinds of heat often share a summit
-        for heat in _heats(around):
-            peaks = localisation.candidates(
-                normalise(heat, inside), inside, affine, count=settings.count, separation_mm=settings.separation_mm
-            )
+        kinds = for_each(lambda heat: _summits(heat(around), around, settings), _HEATS)
+        tops = {peak.index: peak for peaks in reversed(kinds) for peak in peaks}  # kinds of heat often share a summit
+        snapped = dict(zip(tops, for_each(lambda peak: _snapped(peak, around), list(tops.values()))))
+        for peaks in kinds:
             for rank, peak in enumerate(peaks):
-                if peak.index not in snapped:
-                    snapped[peak.index] = _snapped(peak, around)
                 for moved, part in snapped[peak.index]:
                     if all(_apart(moved, other) >= SAME_MM for other, _, _ in found):
                         found.append((moved, part, rank))
-    measures = np.zeros((len(found), len(names(len(x)))), dtype=np.float32)
-    for n, (peak, part, rank) in enumerate(found):
-        measures[n] = describe(around, peak.index, peak.ras_mm, part, rank / settings.count)
+
+    def told(place: tuple[Peak, localisation.Component | None, int]) -> np.ndarray:
+        peak, part, rank = place
+        return describe(around, peak.index, peak.ras_mm, part, rank / settings.count)
+
+    measures = np.array(for_each(told, found), dtype=np.float32).reshape(len(found), len(names(len(x))))
     return Proposals([p for p, _, _ in found], [c for _, c, _ in found], measures, affine, minutes)
 
 
-def _heats(around: Surroundings) -> tuple[np.ndarray, ...]:
-    """Maps whose summits are proposed, each for cancers that the ones before it miss."""
+def _mean(values: np.ndarray, width: int) -> np.ndarray:
+    return ndimage.uniform_filter(values, width)
 
-    def mean(values: np.ndarray, width: int) -> np.ndarray:
-        return ndimage.uniform_filter(values, width)
 
-    fall, background = mean(around.fall, 3), around.background
-    return (
-        around.smooth,
-        around.smooth * np.maximum(fall, 0.0),
-        np.maximum(around.smooth - mean(around.signal, 9), 0.0),  # small ones among much background
-        np.maximum(around.excess, 0.0) / (background + _DARK),  # weak ones in quiet tissue
-        np.maximum(mean(around.array[0], 3) - 0.5 * mean(around.array[-1], 3), 0.0),  # those that are bright at first
-    )
+# Maps whose summits are proposed, each for cancers that the ones before it miss
+_HEATS: tuple[Callable[[Surroundings], np.ndarray], ...] = (
+    lambda around: around.smooth,
+    lambda around: around.smooth * np.maximum(_mean(around.fall, 3), 0.0),
+    lambda around: np.maximum(around.smooth - _mean(around.signal, 9), 0.0),  # small ones among much background
+    lambda around: np.maximum(around.excess, 0.0) / (around.background + _DARK),  # weak ones in quiet tissue
+    lambda around: np.maximum(_mean(around.array[0], 3) - 0.5 * _mean(around.array[-1], 3), 0.0),  # those that are bright at first
+)
+
+
+def _summits(heat: np.ndarray, around: Surroundings, settings: CandidateSettings) -> list[Peak]:
+    shown = normalise(heat, around.inside)
+    return localisation.candidates(shown, around.inside, around.affine, count=settings.count, separation_mm=settings.separation_mm)
 
 
 def _snapped(peak: Peak, around: Surroundings) -> list[tuple[Peak, localisation.Component | None]]:

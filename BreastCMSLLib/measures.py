@@ -16,6 +16,7 @@ from scipy import ndimage
 from .findings import Skin
 from .geometry import apply_affine, extent
 from .localisation import Component, early, nipples, signal_of
+from .threads import for_each
 
 SHELLS_MM = (0.0, 4.5, 9.0, 13.5, 18.0, 24.0)  # borders of the shells about a place
 HIGH_MM, OUTER_MM = 9.0, 13.5  # from where on shells tell their high values, and all else in the window its curve
@@ -164,8 +165,8 @@ class Surroundings:
         middle = float(apply_affine(np.linalg.inv(affine), tips)[:, 0].mean())
         wash_out = float(fall[inside].sum() / max(float(values.sum()), 1e-6))
         placed = np.asarray(affine, dtype=np.float64)
-        smooth, background = ndimage.uniform_filter(signal, 3), ndimage.uniform_filter(signal, 13)
-        excess = ndimage.uniform_filter(signal, 5) - background
+        smooth, excess, background = for_each(lambda width: ndimage.uniform_filter(signal, width), (3, 5, 13))
+        excess -= background
         return cls(
             array, inside, placed, signal, fall, gradient, levels, wash_out, tips, Skin.of(inside, affine), middle,
             smooth, background, excess, array.mean(axis=0), (np.sort(smooth[inside]), np.sort(excess[inside])),

@@ -12,25 +12,22 @@ from typing import TypeVar
 
 import torch
 
-Piece = TypeVar("Piece")
+Piece, Result = TypeVar("Piece"), TypeVar("Result")
 
 
-def for_each(work: Callable[[Piece], None], pieces: Sequence[Piece]) -> None:
-    """Call ``work`` with every piece, in any order, several at a time; raises what the first of them in order raised.
+def for_each(work: Callable[[Piece], Result], pieces: Sequence[Piece]) -> list[Result]:
+    """What ``work`` returns of every piece, called in any order, several at a time; raises what the first of them in order raised.
 
     PyTorch's number of threads (``torch.set_num_threads``) is how many, and is 1 for the whole process meanwhile.
     """
     count = min(torch.get_num_threads(), len(pieces))
     if count <= 1:
-        for piece in pieces:
-            work(piece)
-        return
+        return [work(piece) for piece in pieces]
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
         with ThreadPoolExecutor(count) as pool:
-            for _ in pool.map(work, pieces):
-                pass
+            return list(pool.map(work, pieces))
     finally:
         torch.set_num_threads(before)
 
