@@ -211,7 +211,7 @@ def several(wanted: Callable[[dict], bool], malignant: bool = True, count: int =
 
 
 def against_the_wall() -> Iterator[Try]:
-    """Exams whose only lesion a mask of half the resolution leaves out."""
+    """Exams, given as subtractions alone, whose only lesion a mask of half the resolution leaves out."""
     from BreastCMSLLib.preprocessing import InputContract, preprocess
 
     def deep(facts: dict) -> bool:
@@ -219,7 +219,7 @@ def against_the_wall() -> Iterator[Try]:
 
     contract, tried = InputContract(size=(170, 110, 64), spacing_mm=2.2), 0
     for seed in seeds(deep, first=FIRST_SEED + 50):  # none of the first fifty
-        found = simulated(seed, with_t1=False)
+        found = subtractions_alone(simulated(seed, with_t1=False))
         tried += 1
         if is_outside(preprocess(found.exam, contract), found.lesions[0][0]) or tried == 60:
             yield found
@@ -266,9 +266,11 @@ CASES = [
     Case(
         "chest_wall",
         "The breast mask ends in front of the lesion",
-        "The mask keeps heart and vessels out by ending at the chest wall. A lesion that lies against the wall can be cut in part or as "
-        "a whole; the network never sees what is outside. The dashed line is the mask.",
-        "Look behind the dashed line yourself, above all where a T1 without fat saturation was missing. Such a lesion gets no marker.",
+        "The mask keeps heart and vessels out by ending at the chest wall. In subtractions without another volume the wall is not seen, "
+        "and an ordinary one is taken; a lesion that lies against hers can be cut in part or as a whole, and the network never sees what "
+        "is outside. The dashed line is the mask.",
+        "Give the T1 or the volume before contrast as well, in which the wall is found. Look behind the dashed line yourself: a lesion "
+        "there gets no marker.",
         against_the_wall,
         cut_off,
     ),
