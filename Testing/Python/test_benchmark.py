@@ -266,8 +266,8 @@ def test_a_piece_that_fails_is_told_and_the_threads_come_back():
 
 
 def test_probability_and_peak_are_the_same_in_every_precision(simulated, small_model):
-    """The whole analysis of a simulated exam: probability and first peak with the shipped model, probability with a random one of
-    the paper's architecture, whose maps are flat.
+    """The whole analysis of a simulated exam: probability and first peak with the shipped model (of places that are as high to 3 %,
+    which bfloat16 cannot tell apart, either), probability with a random one of the paper's architecture, whose maps are flat.
     """
     for card, name in ((None, "LESION"), (None, "COAM"), (None, "CAM"), (small_model, "COAM")):
         bundle = load_bundle(card)
@@ -277,10 +277,12 @@ def test_probability_and_peak_are_the_same_in_every_precision(simulated, small_m
             if predictor.precision != precision:
                 pytest.skip(f"this processor has no {precision} convolutions")
             result = analyze(simulated, predictor, map_name=name).result
-            found[precision] = result["probability"], np.array(result["peaks"][0]["ras_mm"])
-        (p, a), (q, b) = found.values()
+            found[precision] = result["probability"], result["peaks"]
+        (p, exact), (q, rounded) = found.values()
         assert abs(p - q) <= 0.02, bundle.name
-        assert card or np.linalg.norm(a - b) <= bundle.contract.spacing_mm, name
+        first = np.array(rounded[0]["ras_mm"])
+        same = [peak for peak in exact if np.linalg.norm(first - peak["ras_mm"]) <= bundle.contract.spacing_mm]
+        assert card or (same and same[0]["value"] >= 0.97 * exact[0]["value"]), name
 
 
 def test_loading_a_model_does_not_load_what_only_compiling_needs():
