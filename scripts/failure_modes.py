@@ -295,9 +295,11 @@ CASES = [
     ),
     Case(
         "vessel",
-        "Vessel, nipple or skin instead of a lesion",
-        "Vessels and the nipple enhance fast and strongly. In a quiet breast they can be what stands out most.",
-        "Follow the marked place through the slices: a vessel goes on, the nipple lies at the skin (the panel shows the depth below it).",
+        "Vessel, muscle, nipple or skin instead of a lesion",
+        "Vessels and the nipple enhance fast and strongly, and the mask's edge can take in a stripe of muscle. In a quiet breast they "
+        "can be what stands out most.",
+        "Follow the marked place through the slices: a vessel goes on, muscle follows the chest wall, the nipple lies at the skin (the "
+        "panel shows the depth below it).",
         several(lambda f: f["background"] < 0.8 and f["density"] < 0.1 and f["lesions"] == 1, malignant=False),
         lambda outcome: outcome.distance() > FAR_MM,
     ),

@@ -7,7 +7,7 @@ from scipy import ndimage
 from BreastCMSLLib import chest_wall
 from BreastCMSLLib.exam import Phase, make_exam
 from BreastCMSLLib.geometry import Volume, apply_affine, resample
-from BreastCMSLLib.masking import MaskSettings, breast_mask
+from BreastCMSLLib.masking import MaskSettings, _posterior_limit, breast_mask
 from BreastCMSLLib.preprocessing import InputContract, canonical_grid, preprocess
 from training.simulation import anatomy
 from training.simulation.exam import simulate
@@ -34,16 +34,8 @@ def chest(wall, tissues, muscle_mm=12.0):
 
 
 def ordinary():
-    s = MaskSettings()
-    front = np.full((SHAPE[0], SHAPE[2]), SKIN)
-    return chest_wall.ordinary(
-        front,
-        MIDDLE,
-        SPACING,
-        sternum_depth_mm=s.sternum_depth_mm,
-        half_width_mm=s.chest_half_width_mm,
-        depth_mm=s.chest_depth_mm,
-    )
+    """(i, k) the limit of an exam that shows no wall."""
+    return _posterior_limit(None, np.full((SHAPE[0], SHAPE[2]), SKIN), MIDDLE, SPACING, MaskSettings())
 
 
 SHAPES = [(12, 130, 110), (16, 145, 95), (20, 128, 90), (10, 160, 90), (18, 150, 120)]
