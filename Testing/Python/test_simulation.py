@@ -277,7 +277,7 @@ def test_cohorts_are_frozen_and_regenerate_identically():
 
 def test_cohorts_have_the_sizes_they_name_and_share_no_seed():
     sizes = {"smoke": (24, 8, 8), "small": (3000, 500, 1000), "medium": (2000, 300, 600), "large": (12000, 500, 1000)}
-    sizes |= {"fresh": (0, 500, 2000), "full": (400, 80, 160), "paper": (1204, 165, 346)}
+    sizes |= {"fresh": (0, 500, 2000), "confirm": (0, 500, 2000), "full": (400, 80, 160), "paper": (1204, 165, 346)}
     assert sizes.keys() == COHORTS.keys()
     used: set[int] = {DEMO_SEED, 9_000_002}
     for name, counts in sizes.items():
@@ -287,7 +287,7 @@ def test_cohorts_have_the_sizes_they_name_and_share_no_seed():
         assert len(seeds) == len(rows) == len({r.patient for r in rows}) and not used & seeds
         assert max(seeds) < FIRST_SEED or min(seeds) >= FIRST_SEED + 1_000_000, "the oracle's"
         used |= seeds
-        voxel = {"small": 4.4, "smoke": 4.4, "medium": 2.2, "large": 2.2, "fresh": 2.2, "full": None, "paper": None}[name]
+        voxel = {"small": 4.4, "smoke": 4.4, "medium": 2.2, "large": 2.2, "fresh": 2.2, "confirm": 2.2, "full": None, "paper": None}[name]
         assert {r.voxel_mm for r in rows} == {voxel} and all(r.patient == r.exam == f"sim-{r.seed}" for r in rows)
         labels = np.array([r.label for r in rows])
         assert abs(auc(labels, [r.seed for r in rows]) - 0.5) < 3 * np.sqrt(1 / 3 / len(rows))  # no run of one label
@@ -299,5 +299,5 @@ def test_a_row_of_a_cohort_is_the_exam_of_its_seed():
     row = cohort("smoke")[0]
     direct = simulate(row.seed, bool(row.label), voxel_mm=row.voxel_mm).exam
     assert load_exam(row).exam_id == direct.exam_id
-    with pytest.raises(InputError, match='"huge".*smoke, small, medium, full, large, fresh, paper'):
+    with pytest.raises(InputError, match='"huge".*smoke, small, medium, full, large, fresh, confirm, paper'):
         cohort("huge")

@@ -47,6 +47,7 @@ COHORTS = {
     "full": Cohort(50_000_000, None, (("train", 200, 200), ("validate", 40, 40), ("test", 80, 80))),
     "large": Cohort(60_000_000, 2.2, (("train", 6000, 6000), ("validate", 250, 250), ("test", 500, 500))),
     "fresh": Cohort(80_000_000, 2.2, (("validate", 250, 250), ("test", 1000, 1000))),
+    "confirm": Cohort(90_000_000, 2.2, (("validate", 250, 250), ("test", 1000, 1000))),
     "paper": Cohort(40_000_000, None, (("train", 797, 407), ("validate", 109, 56), ("test", 231, 115))),
 }
 
