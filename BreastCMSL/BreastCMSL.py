@@ -556,6 +556,26 @@ class BreastCMSLLogic(ScriptedLoadableModuleLogic, VTKObservationMixin):
                 composite.SetForegroundOpacity(opacity if visible else 0.0)
 
     @staticmethod
+    def lookOf(heatmap):
+        """How a map is drawn now, by the names of the parameter node; what the scene does not tell is left out."""
+        look = {}
+        display = heatmap.GetDisplayNode()
+        if display is not None and display.GetApplyThreshold():
+            look["overlayThreshold"] = min(max(display.GetLowerThreshold(), 0.0), 1.0)
+        for composite in slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode"):
+            if composite.GetForegroundVolumeID() == heatmap.GetID():
+                opacity = composite.GetForegroundOpacity()
+                look["overlayVisible"] = opacity > 0
+                if opacity > 0:
+                    look["overlayOpacity"] = min(opacity, 1.0)
+                break
+        for index in range(heatmap.GetNumberOfDisplayNodes()):
+            legend = heatmap.GetNthDisplayNode(index)
+            if legend is not None and legend.IsA("vtkMRMLColorLegendDisplayNode"):
+                look["legendVisible"] = bool(legend.GetVisibility())
+        return look
+
+    @staticmethod
     def jumpTo(ras):
         """Move all slice views to a point (RAS mm)."""
         slicer.vtkMRMLSliceNode.JumpAllSlices(slicer.mrmlScene, *(float(v) for v in ras), slicer.vtkMRMLSliceNode.CenteredJumpSlice)

@@ -112,10 +112,10 @@ def main(arguments: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         show.error("Stopped; nothing was written.")
         return 130
-    except MemoryError:
-        show.error("There is not enough memory for this exam; close other programs and try again.")
-        return 1
     except Exception as error:  # the last line of defence: a user never sees a traceback unless asked for
+        if isinstance(error, MemoryError) or "DefaultCPUAllocator" in str(error):  # PyTorch's own has no class
+            show.error("There is not enough memory for this exam; close other programs and try again.")
+            return 1
         if options.debug:
             raise
         show.error(_sentence(f"Unforeseen {type(error).__name__}: {error}; run again with breastcmsl --debug analyze … and report it."))
@@ -248,7 +248,8 @@ def prepare_output(folder: Path, *, scene: bool) -> None:
     if os.path.isfile(folder):
         raise OutputError(f"The output {folder} is a file; name a folder.")
     parent = folder.absolute()
-    while not os.path.exists(parent):  # unlike Path.exists, says False where a folder may not be looked into
+    # unlike Path.exists, os.path.exists says False where a folder may not be looked into; a drive that is not there has no parent
+    while not os.path.exists(parent) and parent != parent.parent:
         parent = parent.parent
     if not parent.is_dir() or not os.access(parent, os.W_OK):
         raise OutputError(f"The output folder {folder} cannot be written; choose a folder of your own.")
@@ -264,15 +265,15 @@ def prepare_output(folder: Path, *, scene: bool) -> None:
 
 
 def summary(result: dict[str, Any], paths: list[Path]) -> str:
-    from .report import percent, size_text
+    from .report import breast_text, percent, size_text
 
     peak = result["peaks"][0]
     place = ", ".join(f"{c:.1f}" for c in peak["ras_mm"])
     verdict = "suspicious" if result["malignant"] else "not suspicious"
     if result["map_meaningful"]:
-        where = f"finding in the {peak['side']} breast at RAS ({place}) mm{', ' * bool(size_text(peak))}{size_text(peak)}"
+        where = f"finding in the {breast_text(peak)} at RAS ({place}) mm{', ' * bool(size_text(peak))}{size_text(peak)}"
     else:
-        where = f"the map points into the {peak['side']} breast at RAS ({place}) mm (not meaningful at this score)"
+        where = f"the map points into the {breast_text(peak)} at RAS ({place}) mm (not meaningful at this score)"
     lines = [
         f"Probability of malignancy {percent(result['probability'])} (threshold {percent(result['threshold'])}): {verdict}; {where}.",
         f"Model {result['model']['name']}, trained on {result['model']['training_data']}. Research use only.",

@@ -14,9 +14,12 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from .errors import InputError
-from .geometry import Volume, check_affine
+from .geometry import Volume, check_affine, extent_mm
 
 MIN_PHASES, MAX_PHASES = 2, 12
+BOTH_BREASTS_MM = 230.0  # an exam that is less wide holds one
+MIN_T1_SHARE = 0.95  # of where the breasts lie, for a T1 to outline them: what it does not show would be left out of the mask
+MAX_FIELD_MM = 1000.0
 
 
 @dataclass(frozen=True)
@@ -292,6 +295,8 @@ def _check_volume(phase: Phase) -> None:
     if array.dtype == bool or np.issubdtype(array.dtype, np.complexfloating) or not np.issubdtype(array.dtype, np.number):
         raise InputError(f"{phase.name}: its voxels are of type {array.dtype}, not grey values; choose the image, not a segmentation.")
     check_affine(phase.volume.affine, phase.name)
+    if (widest := max(extent_mm(array.shape, phase.volume.affine))) > MAX_FIELD_MM:
+        raise InputError(f"{phase.name} measures {widest:.0f} mm, more than a scanner's field; check the voxel spacing in its header.")
     low, high = array.min(), array.max()
     if not (np.isfinite(low) and np.isfinite(high)):
         raise InputError(f"{phase.name} contains NaN or infinite voxels; export it again from the scanner or PACS.")

@@ -7,6 +7,7 @@ arrays from SimpleITK or ``slicer.util`` are indexed ``[k, j, i]``; the conversi
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +16,7 @@ from .errors import InputError
 
 LPS_FROM_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 _SQUARE = 1e-3  # largest cosine between two axes of a regular grid
+_AIR_MM = (15.0, None, 5.0)  # across, from front to back (its half), from head to foot; see breasts_covered
 
 
 @dataclass(frozen=True)
@@ -99,6 +101,36 @@ def closest_canonical_axes(affine: np.ndarray) -> tuple[list[int], list[bool]]:
         if score > best_score + 1e-9:
             best, best_score = order, score
     return list(best), [bool(direction[row, axis] < 0) for row, axis in enumerate(best)]
+
+
+def extent_mm(shape: Sequence[int], affine: np.ndarray) -> tuple[float, float, float]:
+    """How far a grid reaches across (LR), from front to back (AP) and from head to foot (SI), in mm, along its own axes."""
+    axes, _ = closest_canonical_axes(affine)
+    spacing = np.linalg.norm(np.asarray(affine)[:3, :3], axis=0)
+    return tuple(float(spacing[axis] * shape[axis]) for axis in axes)
+
+
+def breasts_covered(shape: Sequence[int], affine: np.ndarray, other_shape: Sequence[int], other_affine: np.ndarray) -> float:
+    """Share, 0 to 1, of where the breasts lie in a breast MRI that another grid reaches.
+
+    shape, affine: of the MRI's grid (index → RAS mm); where they lie: its front half, but for ``_AIR_MM`` at the sides and at both ends.
+    A T1 may well be narrower than the dynamic volumes, and need not reach to the back.
+    """
+    axes, flips = closest_canonical_axes(affine)
+    spacing = np.linalg.norm(np.asarray(affine)[:3, :3], axis=0)
+    ranges = [np.zeros(1)] * 3
+    for role, (axis, flip) in enumerate(zip(axes, flips)):
+        last = shape[axis] - 1
+        low, high = 0.0, float(last)
+        if _AIR_MM[role] is None:
+            low, high = (low, last / 2) if flip else (last / 2, high)
+        else:
+            low = min(_AIR_MM[role] / spacing[axis], last / 2)
+            high = last - low
+        ranges[axis] = np.linspace(low, high, 21)
+    points = np.stack(np.meshgrid(*ranges, indexing="ij"), axis=-1).reshape(-1, 3)
+    index = apply_affine(np.linalg.inv(other_affine), apply_affine(affine, points))
+    return float(np.mean(((index >= -0.5) & (index <= np.array(other_shape) - 0.5)).all(axis=1)))
 
 
 def to_sitk(volume: Volume):

@@ -28,8 +28,8 @@ def choose_device(wanted: str = "auto") -> tuple[torch.device, str]:
     """A device that has just run a small kernel, and why it was chosen. wanted: "auto", "cpu", "cuda", "cuda:1", "mps"."""
     if wanted in ("auto", "cuda") or wanted.startswith("cuda"):
         if torch.cuda.is_available():
-            device = torch.device("cuda" if wanted == "auto" else wanted)
             try:
+                device = torch.device("cuda" if wanted == "auto" else wanted)
                 torch.nn.functional.conv3d(torch.ones(1, 1, 4, 4, 4, device=device), torch.ones(1, 1, 3, 3, 3, device=device)).sum().item()
                 return device, f"GPU {torch.cuda.get_device_name(device)}"
             except (RuntimeError, AssertionError) as error:

@@ -12,9 +12,9 @@ import numpy as np
 
 from . import __version__
 from .attention import Peak
-from .exam import Exam
+from .exam import BOTH_BREASTS_MM, Exam
 from .findings import Skin, outline_places, region_curve, side
-from .geometry import Volume, resample
+from .geometry import Volume, extent_mm, resample
 from .inference import Predictor, Preparing
 from .kinetics import curve_at
 from .localisation import early, signal_of
@@ -99,7 +99,8 @@ def analyze(
     with watch.stage("findings"):
         kinetics = curve_at(exam, peaks[0].ras_mm)
         skin = Skin.of(made.inside, made.affine, bundle.contract.mask.skin_mm)
-        listed = [_peak_record(peak, made, skin) for peak in peaks]
+        both = extent_mm(exam.grid.shape, exam.grid.affine)[0] >= BOTH_BREASTS_MM  # else there is no sternum to be left or right of
+        listed = [_peak_record(peak, made, skin, both) for peak in peaks]
         outlines = _outline(exam, made, listed) if malignant else None
         reasons = unlike.result()
     result = {
@@ -153,12 +154,12 @@ def _on_exam(heat: np.ndarray, made: ModelInput, exam: Exam) -> Volume:
     return placed
 
 
-def _peak_record(peak: Peak, made: ModelInput, skin: Skin) -> dict[str, Any]:
+def _peak_record(peak: Peak, made: ModelInput, skin: Skin, both: bool) -> dict[str, Any]:
     record = {
         "ras_mm": [round(c, 3) for c in peak.ras_mm],
         "map_ras_mm": [round(c, 3) for c in peak.map_ras_mm],
         "value": round(peak.value, 4),
-        "side": side(made.affine, peak.ras_mm, made.middle),
+        "side": side(made.affine, peak.ras_mm, made.middle) if both else "",
         "depth_mm": round(skin.depth(peak.ras_mm), 1),
     }
     if peak.probability is not None:

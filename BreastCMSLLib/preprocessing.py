@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from .errors import InputError
-from .exam import Exam
-from .geometry import Volume, closest_canonical_axes, resample
+from .exam import MIN_T1_SHARE, Exam
+from .geometry import Volume, breasts_covered, closest_canonical_axes, resample
 from .masking import BreastMask, MaskSettings, breast_mask
 
 PLAUSIBLE_ML = (150, 8000)  # both breasts with the tissue in front of the chest wall
@@ -237,10 +237,14 @@ def _scale(stack: np.ndarray, factor: float, clip: tuple[float, float], weights:
 def _mask_image(exam: Exam, size: tuple[int, int, int], affine: np.ndarray, warnings: list[str]) -> tuple[Volume, str]:
     """The volume whose edges show the breasts, on the canonical grid, and what it is."""
     if exam.t1 is not None:
-        image = resample(exam.t1.volume, size, affine)
-        if float((image.array > 0).mean()) > 0.05:
-            return image, "t1"
-        warnings.append(f"{exam.t1.name} does not cover the dynamic phases, so it was not used for the breast mask.")
+        share = breasts_covered(size, affine, exam.t1.volume.shape, exam.t1.volume.affine)
+        if share >= MIN_T1_SHARE:
+            image = resample(exam.t1.volume, size, affine)
+            if float((image.array > 0).mean()) > 0.05:
+                return image, "t1"
+            share = 0.0
+        shown = f"{exam.t1.name} shows {100 * share:.0f} % of where the breasts lie in the dynamic volumes"
+        warnings.append(f"{shown}, so it was not used for the breast mask.")
     if exam.pre is not None:
         if exam.t1 is None:
             warnings.append("No non-fat-saturated T1 was given: the breast mask was made from the pre-contrast phase.")

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .exam import Exam
-from .geometry import closest_canonical_axes, resample
+from .exam import BOTH_BREASTS_MM, Exam
+from .geometry import extent_mm, resample
 from .input_check import displacement_mm, glance
 from .localisation import mean_of
 from .preprocessing import PLAUSIBLE_ML, ModelInput
@@ -56,7 +56,8 @@ def out_of_range(exam: Exam, made: ModelInput) -> list[Reason]:
     affine = made.affine.copy()
     affine[:3, :3] *= step
     size = spacing * step
-    reasons += _breasts(made, inside, size, made.middle / step[0])
+    if all(reason.code != "one breast" for reason in reasons):
+        reasons += _breasts(made, inside, size, made.middle / step[0])
     mean = mean_of(made.array)
     if _coherence(mean, made.inside, spacing, exam) < MIN_COHERENCE:
         reasons.append(
@@ -86,8 +87,15 @@ def _acquisition(exam: Exam) -> list[Reason]:
                 f"The voxels measure up to {spacing.max():.1f} mm, more than {MAX_SPACING_MM:g} mm: small lesions cannot be seen.",
             )
         )
-    axes, _ = closest_canonical_axes(exam.grid.affine)
-    height = float(spacing[axes[2]] * exam.grid.shape[axes[2]])
+    across, _, height = extent_mm(exam.grid.shape, exam.grid.affine)
+    if across < BOTH_BREASTS_MM:
+        reasons.append(
+            Reason(
+                "one breast",
+                f"The exam is {across:.0f} mm wide, too little for both breasts, of which the model knows exams; on which side a place "
+                "lies is not told.",
+            )
+        )
     if height > MAX_EXTENT_MM:
         reasons.append(
             Reason(

@@ -236,6 +236,11 @@ def place_text(ras_mm: Iterable[float], digits: int = 0) -> str:
     return ", ".join(f"{letters[value < 0]} {abs(value):.{digits}f}" for letters, value in zip(("RL", "AP", "SI"), ras_mm)) + " mm"
 
 
+def breast_text(record: Mapping) -> str:
+    """In which breast a peak or finding lies: "left breast"; "breast" in an exam of one."""
+    return f"{record.get('side') or ''} breast".strip()
+
+
 def size_text(record: Mapping) -> str:
     """Size of a peak's or finding's outline: "24 mm, 3.6 ml"; "" where it has none."""
     if record.get("size_mm") is None:
@@ -270,14 +275,14 @@ def finding_text(result: Mapping) -> str:
     depth = "" if finding.get("depth_mm") is None else f"{float(finding['depth_mm']):.0f} mm below the skin"
     kind = (finding.get("kinetics") or {}).get("type")
     mean = f"mean curve {kind}" if kind else ""
-    return ", ".join(filter(None, (f"{finding['side']} breast", size_text(finding), depth, mean)))
+    return ", ".join(filter(None, (breast_text(finding), size_text(finding), depth, mean)))
 
 
 def _finding(result: Mapping) -> str:
     finding = result.get("finding")
     if not finding:
         return ""
-    pairs = [("Where", f"{finding['side']} breast, {place_text(finding['ras_mm'])}")]
+    pairs = [("Where", f"{breast_text(finding)}, {place_text(finding['ras_mm'])}")]
     if finding.get("probability") is not None:
         pairs.append(("Probability here", percent(finding["probability"])))
     if finding.get("depth_mm") is not None:

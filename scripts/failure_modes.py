@@ -278,7 +278,7 @@ CASES = [
         "background",
         "Strong background enhancement",
         "Normal glandular tissue that enhances strongly can outshine a cancer, in the map as to the eye. The model was trained with it, "
-        "and still misses cancers there most often.",
+        "and still misses cancers in it.",
         "Take a marker inside patchy enhancement of both breasts for what it is. Where the clinic allows, the exam is better repeated in "
         "the second week of the cycle.",
         several(lambda f: f["background"] > 1.9 and f["lesions"] == 1 and f["density"] > 0.12),
@@ -287,15 +287,15 @@ CASES = [
     Case(
         "tiny",
         "A tiny cancer",
-        "One cell of the network's map measures several millimetres: a focus below about 9 mm fills a part of one cell and "
-        "weighs little against everything else that enhances.",
+        "A focus below about 9 mm is a few voxels of the 2.2 mm at which places are judged, and half of a cell (17.6 mm) of the network's "
+        "map: it weighs little against everything else that enhances.",
         "A score below the threshold excludes no small cancer. Read the subtraction itself.",
         several(lambda f: f["lesions"] == 1 and f["first_mm"] < 4.4),
         lambda outcome: outcome.distance() > FAR_MM or not outcome.analysis.result["malignant"],
     ),
     Case(
         "vessel",
-        "Vessel, muscle, nipple or skin instead of a lesion",
+        "Muscle, a vessel, the nipple or skin instead of a lesion",
         "Vessels and the nipple enhance fast and strongly, and the mask's edge can take in a stripe of muscle. In a quiet breast they "
         "can be what stands out most.",
         "Follow the marked place through the slices: a vessel goes on, muscle follows the chest wall, the nipple lies at the skin (the "
@@ -306,7 +306,8 @@ CASES = [
     Case(
         "benign",
         "A benign lesion that is called suspicious",
-        "Benign lesions enhance too, some of them as cancers do. At a threshold that finds most cancers, many of them are called.",
+        "Benign lesions enhance too, some of them as cancers do. At a threshold that finds most cancers, one in "
+        "four is called (at a scanner's voxel size, docs/training.md).",
         "The decision is a matter of the threshold, which stands in the report. It is no diagnosis.",
         several(lambda f: f["lesions"] == 1 and f["first_mm"] > 7, malignant=False, count=8),
         lambda outcome: outcome.analysis.result["malignant"] and outcome.distance() <= FAR_MM,
@@ -330,7 +331,8 @@ CASES = [
         "one_breast",
         "Only one breast",
         "The model knows both breasts in one acquisition, and compares them. After a mastectomy, or in an acquisition of one side, half of "
-        "what it knows is missing.",
+        "what it knows is missing, and the breast mask itself can fail: here it keeps a rim of skin, and the lesion lies outside it, where "
+        "nothing can mark it.",
         "Do not use the score. Both sides, where there are two acquisitions, cannot be joined by this program.",
         one(one_side),
     ),

@@ -353,6 +353,14 @@ def begin(folder: Path, entry: dict) -> int:
     return len(history)
 
 
+def end(folder: Path) -> None:
+    """Note that the reading that :func:`begin` noted came to its end, and leave the figures as they are."""
+    path = folder / "evaluation.json"
+    held = json.loads(path.read_text())
+    held["history"][-1]["finished"] = _now()
+    _write_json(path, held)
+
+
 def finish(folder: Path, result: dict) -> dict:
     """Write RUN/evaluation.json with the history that :func:`begin` began."""
     path = folder / "evaluation.json"

@@ -234,7 +234,8 @@ def what_is_there(exam: cache.CachedExam, ras_mm: Sequence[float], part: localis
 
 
 def read_rows(predictor: Predictor, paths: list[Path], folder: Path, key: str) -> list[dict]:
-    """Rows of the exams in the order given; those that DIR/rows.jsonl holds for the same key are not computed again."""
+    """Rows of the exams in the order given; those that DIR/rows.jsonl holds for the same key and the same cached exam are not computed
+    again."""
     from rich.progress import track
 
     path, known = folder / "rows.jsonl", {}
@@ -244,14 +245,14 @@ def read_rows(predictor: Predictor, paths: list[Path], folder: Path, key: str) -
                 row = json.loads(line)
             except ValueError:
                 continue  # the line at which an earlier run was broken off
-            if row.get("key") == key:
-                known[row["exam"]] = row
+            known[row.get("exam"), row.get("key")] = row
     rows = []
     with open(path, "a") as stream:
         for place in track(paths, "exams", disable=not sys.stderr.isatty()):
-            row = known.get(place.stem)
+            own = f"{key} {cache.read_meta(place).get('fingerprint', '')}"
+            row = known.get((place.stem, own))
             if row is None:
-                row = json.loads(json.dumps({"key": key, **judge(predictor, cache.load(place))}, default=float))
+                row = json.loads(json.dumps({"key": own, **judge(predictor, cache.load(place))}, default=float))
                 stream.write(json.dumps(row) + "\n")
                 stream.flush()
             rows.append(row)
@@ -352,8 +353,8 @@ def draw_worst(rows: list[dict], store: cache.Cache, method: str, path: Path, si
     from matplotlib.figure import Figure
 
     worst = sorted(rows, key=lambda row: -row["methods"][method]["mm"])[:count]
-    across = 4
-    figure = Figure(figsize=(4.6 * across, 2.5 * -(-len(worst) // across)), layout="constrained")
+    across = 3
+    figure = Figure(figsize=(4.8 * across, 0.6 + 1.95 * -(-len(worst) // across)), layout="constrained")
     axes = figure.subplots(-(-len(worst) // across), 2 * across, squeeze=False)
     for axis in axes.flat:
         axis.axis("off")
@@ -378,12 +379,14 @@ def draw_worst(rows: list[dict], store: cache.Cache, method: str, path: Path, si
                     axis.contour((exam.truth[::-1, :, k] == value).T, levels=[0.5], colors=colour, linewidths=1.0)
             if abs(points[0][2] - k) <= 0.5:
                 axis.plot(signal.shape[0] - 1 - points[0][0], points[0][1], "+", color="#ff2d2d", markersize=9, markeredgewidth=1.4)
-            axis.set_title(title, fontsize=7.5)
+            axis.set_title(title, fontsize=9)
     source = "simulated exams, research use only" if simulated else "research use only"
     figure.suptitle(
-        f"{method}: the {len(worst)} largest misses ({source}). Red: peak. Cyan: malignant, orange: benign lesion.", fontsize=10
+        f"{method}: the {len(worst)} exams with the largest distance ({source}).\n"
+        "Of each: the slice of the peak (red cross), and that of the cancer. Cyan: malignant, orange: benign lesion.",
+        fontsize=11,
     )
-    figure.savefig(path, dpi=90)
+    figure.savefig(path, dpi=100)
 
 
 def compare(
@@ -427,7 +430,8 @@ def compare(
         entry = {"started": _now(), "finished": None, "weights": weights, "sha256": draft.sha256, "command": command}
         evaluate.begin(folder, entry)
     output.mkdir(parents=True, exist_ok=True)
-    lines = read_rows(predictor, paths, output, f"{draft.sha256[:16]} {split} {predictor.precision} {_code()}")
+    mix = draft.candidates.settings.mix if draft.candidates is not None else ""
+    lines = read_rows(predictor, paths, output, f"{draft.sha256[:16]} {mix} {split} {predictor.precision} {_code()}")
     logits = np.array([line["logit"] for line in lines])
     reference = logits
     if split == "test":
@@ -460,6 +464,8 @@ def compare(
     cache.write_atomically(output / "localisation.json", json.dumps(result, indent=1, ensure_ascii=False) + "\n")
     cache.write_atomically(output / "localisation.md", markdown(_numbers(result)))
     draw_worst(lines, store, result["choice"]["best"], output / "worst20.png", result["simulated"])
+    if split == "test":
+        evaluate.end(folder)
     return result
 
 
@@ -486,7 +492,8 @@ def _numbers(value):
 
 def _code() -> str:
     """Digest of the code that decides what a row holds."""
-    sources = [Path(module.__file__) for module in (attention, candidates, findings, localisation, measures, reading)] + [Path(__file__)]
+    modules = (attention, candidates, findings, localisation, measures, reading, evaluate, finer, metrics)
+    sources = [Path(module.__file__) for module in modules] + [Path(__file__)]
     return hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()[:12]
 
 

@@ -21,6 +21,7 @@ class InputsPanel:
         self.ui, self._kinds, self._onChanged = ui, kinds, onChanged
         self._parameters, self._sources, self._check = None, [], None
         self._filling, self._asked, self._all = False, None, False
+        self._suggestedT1 = None  # ID of the T1 that the panel chose by itself
         self.table = PhaseTable(ui.phaseTable, self._onRows, self._onRole)
         self.checker = InputChecker(self._onCheck)
         ui.sourceComboBox.connect("activated(int)", self._onSource)
@@ -90,15 +91,21 @@ class InputsPanel:
 
     def _suggest(self):
         """As long as the user has chosen nothing: the likeliest exam of the scene, and its T1."""
-        from BreastCMSLLib.scene import sources
-
-        p, first = self._parameters, next(iter(self._sources), None)
-        items = first.items if first is not None else ()
+        first = next(iter(self._sources), None)
         if first is not None:
             self._choose(first)
-        t1 = sources.suggest_t1(slicer.mrmlScene, items) if first is not None else None
-        if t1 is not None and present(p.t1Volume) is None:
-            p.t1Volume = t1
+            self._suggestT1(first)
+
+    def _suggestT1(self, source):
+        """The T1 that goes with an exam; one that the user has chosen stays."""
+        from BreastCMSLLib.scene import sources
+
+        if self.t1 is not None and self.t1.GetID() != self._suggestedT1:
+            return
+        t1 = sources.suggest_t1(slicer.mrmlScene, source.items)
+        self._suggestedT1 = t1.GetID() if t1 is not None else None
+        if t1 is not self.t1:
+            self._parameters.t1Volume = t1
 
     def _choose(self, source):
         if source.kind == "volumes":
@@ -149,11 +156,7 @@ class InputsPanel:
         if index < len(self._sources):
             source = self._sources[index]
             self._choose(source)
-            from BreastCMSLLib.scene import sources
-
-            t1 = sources.suggest_t1(slicer.mrmlScene, source.items)
-            if t1 is not None and self.t1 is None:
-                self._parameters.t1Volume = t1
+            self._suggestT1(source)
         elif inputs.chosenSequence(self._parameters) is not None:
             inputs.setDynamicVolumes(self._parameters, [])
         self.refresh()

@@ -56,7 +56,21 @@ class ResultsPanel:
         records = results.find_records(slicer.mrmlScene)
         exam = self._parameters.resultExam if self._parameters.resultExam in records else next(reversed(records), "")
         self._listResults(records, exam)
-        self._show(records.get(exam), results.find_results(slicer.mrmlScene, exam) if exam else None)
+        nodes = results.find_results(slicer.mrmlScene, exam) if exam else None
+        self._adoptMap(nodes)
+        self._show(records.get(exam), nodes)
+
+    def _adoptMap(self, nodes):
+        """Let the overlay's controls act on a map of the results shown, with its looks as they are: those of a scene from elsewhere, or
+        what is left after a removal."""
+        maps = [] if nodes is None else [node for node in nodes.maps.values() if present(node) is not None]
+        if not maps or any(node is present(self._parameters.heatmapVolume) for node in maps):
+            return
+        heatmap = present(nodes.heatmap) or maps[0]
+        with slicer.util.NodeModify(self._parameters.parameterNode):
+            for name, value in self._logic.lookOf(heatmap).items():
+                setattr(self._parameters, name, value)
+            self._parameters.heatmapVolume = heatmap
 
     def showExam(self, examID, heatmap):
         """After an analysis: its results, with the strongest peak chosen."""

@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import InputError
-from ..exam import Exam, Phase, looks_pre_contrast, looks_subtracted, make_exam, order_phases
-from ..geometry import LPS_FROM_RAS, Volume, apply_affine, grid_distance
+from ..exam import MIN_T1_SHARE, Exam, Phase, looks_pre_contrast, looks_subtracted, make_exam, order_phases
+from ..geometry import LPS_FROM_RAS, Volume, apply_affine, breasts_covered, grid_distance
 from .clock import DAY, across_midnight
 from .detect import looks_derived, looks_other_contrast, looks_post_contrast, looks_t1, missing_pre, says_fat_saturation
 from .dicom_slices import Scan, Slice, load_pixels, scan, walk_files
@@ -540,10 +540,12 @@ def _choose_t1(
         if before is False:
             remarks.append(f"{stack.name} was left out: {why}.")
         else:
-            candidates.append((before is True, says_fat_saturation(stack.head.description) is False, int(np.prod(stack.shape)), stack))
+            whole = breasts_covered(reference.shape, reference.affine, stack.shape, stack.affine) >= MIN_T1_SHARE
+            unsaturated = says_fat_saturation(stack.head.description) is False
+            candidates.append((before is True, whole, unsaturated, int(np.prod(stack.shape)), stack))
     if not candidates:
         return None, remarks  # preprocessing says what the breasts were found on instead
-    sure, _, _, best = max(candidates, key=lambda c: c[:3])
+    sure, *_, best = max(candidates, key=lambda c: c[:4])
     if not sure:
         remarks.append(f"{best.name} was taken for the T1, though its headers do not tell that it is from before the contrast agent.")
     return best, remarks

@@ -54,7 +54,7 @@ def peak_pictures(
             break
         position = np.asarray(peak["ras_mm"], dtype=float)
         drawn = outlines if meaningful else None
-        where = f"{place_text(peak['ras_mm'])} ({peak.get('side', '')})"
+        where = place_text(peak["ras_mm"]) + (f" ({peak['side']})" if peak.get("side") else "")
         whole = _row(position, background, heatmap, window, limit, opacity, size, outlines=drawn, marked=meaningful)
         if not meaningful:
             if not first:

@@ -208,6 +208,11 @@ def _identifiers(nodes) -> dict:
     return identifiers
 
 
+def study_of(node) -> str:
+    """Study instance UID of a volume node by the DICOM database; "" when it is not known."""
+    return _database_tags(node).get(_STUDY_UID, "")
+
+
 def _database_tags(node) -> Mapping[str, str]:
     """A few tags of the node's first instance from the desktop's DICOM database; empty without one."""
     import slicer

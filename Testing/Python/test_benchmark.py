@@ -23,7 +23,7 @@ from BreastCMSLLib.preprocessing import InputContract, canonical_grid
 from BreastCMSLLib.weights import load_bundle, save_bundle
 from Testing.benchmark import baseline, exams, machine, table, topics
 from Testing.benchmark.__main__ import TOPICS, main, measure
-from Testing.benchmark.cost import GPU_TFLOPS, SCANS, cost, duration
+from Testing.benchmark.cost import EXAMS, GPU_TFLOPS, TRAINED, cost, duration
 from training.simulation.exam import simulate
 
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -136,11 +136,12 @@ def test_cost_follows_from_the_rows():
         {"name": "network, cpu, bfloat16", "ours_s": 1.0, "gflop": 700.0},
     ]
     prepare, train, read = cost(rows, cores=2)
-    assert prepare["laptop_h"] == pytest.approx(2 * SCANS / 3600) and prepare["gpu_h"] == pytest.approx(prepare["laptop_h"] / 8)
-    assert train["laptop_h"] == pytest.approx(80 * 6 * SCANS / 3600) and train["gpu_h"] == pytest.approx(80 * 2 / GPU_TFLOPS * SCANS / 3600)
-    assert read["gpu_h"] == pytest.approx(7 * SCANS / 3600 / 8)
+    assert prepare["laptop_h"] == pytest.approx(2 * EXAMS / 3600) and prepare["gpu_h"] == pytest.approx(prepare["laptop_h"] / 8)
+    assert train["laptop_h"] == pytest.approx(80 * 6 * TRAINED / 3600)
+    assert train["gpu_h"] == pytest.approx(80 * 2 / GPU_TFLOPS * TRAINED / 3600)
+    assert read["gpu_h"] == pytest.approx(7 * EXAMS / 3600 / 8)
     rows.append({"name": "training step, paper, cuda, bfloat16", "ours_s": 0.05})
-    assert cost(rows, cores=2)[1]["gpu_h"] == pytest.approx(80 * 0.05 * SCANS / 3600)
+    assert cost(rows, cores=2)[1]["gpu_h"] == pytest.approx(80 * 0.05 * TRAINED / 3600)
     assert cost(rows[1:], cores=2) == []
     assert [duration(h) for h in (0.5, 3, 96)] == ["30.0 min", "3.0 h", "4 days"]
 

@@ -348,3 +348,14 @@ def test_a_process_of_its_own_uses_freed_memory_again():
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=CHECKOUT)
     plain, kept = map(int, done.stdout.split())
     assert kept < 100, (plain, kept)  # of the 16,384 pages of an array of 64 MB
+
+
+def test_lack_of_memory_is_told_as_such_by_whomever(monkeypatch, tmp_path, capsys):
+    for error in (MemoryError(), RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory")):
+
+        def short(options, error=error):
+            raise error
+
+        monkeypatch.setattr(cli, "check_command", short)
+        assert cli.main(["check", str(tmp_path)]) == 1
+        assert "not enough memory" in capsys.readouterr().err

@@ -161,3 +161,10 @@ def test_number_of_phases():
     assert len(make_exam([phase(f"p {n}") for n in range(12)]).post) == 11
     with pytest.raises(InputError, match="kind"):
         make_exam([phase("pre"), phase("post")], kind="other")
+
+
+def test_a_field_wider_than_any_scanner_is_a_wrong_header():
+    array = np.random.default_rng(0).integers(0, 99, (40, 40, 20)).astype(np.int16)
+    volumes = [Phase(Volume(array + n, np.diag([30.0, 3.0, 3.0, 1.0])), f"d{n}", time_s=90.0 * n) for n in range(3)]
+    with pytest.raises(InputError, match="d0 measures 1200 mm.*voxel spacing"):
+        make_exam(volumes)

@@ -159,7 +159,22 @@ def test_t1_of_another_place(good):
     away = AFFINE.copy()
     away[2, 3] += 400
     t1 = phase(body(fat=230), "t1 nonfs", affine=away)
-    assert "covers 0 %" in find(check(*good, t1=t1, t1_sketch=sketch(t1)), "T1").text
+    assert "shows 0 %" in find(check(*good, t1=t1, t1_sketch=sketch(t1)), "T1").text
+
+
+def test_a_t1_of_a_part_of_the_exam_is_told(good):
+    for missing, level in ((1, GOOD), (9, FAIR)):
+        affine = AFFINE.copy()
+        affine[2, 3] += missing * 2.5
+        t1 = phase(body(fat=230)[:, :, missing:], "t1 nonfs", affine=affine)
+        found = find(check(*good, t1=t1, t1_sketch=sketch(t1)), "T1")
+        assert found.level == level, (missing, found)
+    assert "too little to outline" in found.text
+
+
+def test_a_slab_of_a_few_millimetres_is_checked():
+    thin = [phase(body(lesion=60.0 * n)[:, :, 20:24], f"d{n}", 80.0 * n, affine=AFFINE @ np.diag([1, 1, 0.3, 1])) for n in range(3)]
+    assert check(thin, [sketch(p) for p in thin]).findings
 
 
 def test_subtractions_and_their_offset():

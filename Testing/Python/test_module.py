@@ -317,6 +317,7 @@ def test_two_exams_one_after_the_other(panel, exam):
     assert composite.GetBackgroundVolumeID() == panel.logic.results(first).subtraction.GetID()
     panel.click(panel.ui.removeButton)
     assert panel.logic.results(first) is None and panel.logic.results(second) is not None
+    assert panel.heatmap() is panel.logic.results(second).heatmap, "what the overlay's controls act on"
     assert not panel.ui.resultComboBox.visible and "12 %" in panel.ui.resultLabel.text
 
 
@@ -333,6 +334,25 @@ def test_results_come_back_with_the_scene(panel, exam, tmp_path):
     panel.widget.enter()
     assert "93 %" in panel.ui.resultLabel.text and panel.ui.peaksTable.rowCount == 2
     assert panel.names() == ["dyn pre", "dyn 1st pass", "dyn 2nd pass"]
+
+
+def test_the_overlay_of_a_scene_from_elsewhere_obeys_the_panel(panel, exam):
+    """A scene that the command line wrote has results and no choices of the panel."""
+    import slicer
+
+    composite = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSliceCompositeNode")
+    panel.analyze()
+    heatmap = panel.heatmap()
+    panel.logic.getParameterNode().heatmapVolume = None
+    composite.SetForegroundOpacity(0.5)
+    heatmap.GetDisplayNode().SetThreshold(0.25, 1.0)
+    panel.widget.exit()
+    panel.widget.enter()
+    assert panel.heatmap() is heatmap
+    assert composite.GetForegroundOpacity() == pytest.approx(0.5) and panel.ui.opacitySlider.value == pytest.approx(0.5), "as it was"
+    assert heatmap.GetDisplayNode().GetLowerThreshold() == pytest.approx(0.25) == panel.ui.thresholdSlider.value
+    panel.ui.opacitySlider.value = 0.1
+    assert composite.GetForegroundOpacity() == pytest.approx(0.1)
 
 
 def test_undo_takes_the_results_away_in_one_step(panel, exam):

@@ -256,6 +256,31 @@ def test_t1_can_be_chosen_in_the_table_and_given_back(panel):
     assert not panel.ui.analyzeButton.enabled and "selected twice" in panel.ui.analyzeButton.toolTip
 
 
+def test_each_exam_gets_its_own_t1_unless_one_was_chosen(panel):
+    import numpy as np
+    from module_case import AFFINE
+
+    away = np.array(AFFINE, dtype=float)
+    away[2, 3] += 400
+    first = makeVolume("a t1 nonfs", 8)
+    makeExam(("a pre", "a 1st pass", "a 2nd pass"))
+    makeExam(("b pre", "b 1st pass"), affine=away)
+    panel.settle()
+    choose = panel.widget.inputs._onSource
+    assert panel.widget.inputs.t1 is first
+    choose(1)
+    assert panel.names() == ["b pre", "b 1st pass"] and panel.widget.inputs.t1 is None, "another exam's T1 would outline these breasts"
+    own = makeVolume("b t1 nonfs", 9, affine=away)
+    choose(1)
+    assert panel.widget.inputs.t1 is own
+    choose(0)
+    assert panel.widget.inputs.t1 is first
+    chosen = makeVolume("weighted", 10)
+    panel.ui.t1Selector.setCurrentNode(chosen)
+    choose(1)
+    assert panel.widget.inputs.t1 is chosen
+
+
 def test_choosing_subtraction_changes_all(panel, exam):
     panel.setRole(1, "subtraction")
     assert set(panel.roles()) == {"subtraction"} and panel.ui.kindComboBox.currentIndex == 2

@@ -8,7 +8,8 @@ from phantom import body_exam, oblique_affine, smoothing_network
 
 from BreastCMSLLib.attention import feature_affine
 from BreastCMSLLib.errors import InputError
-from BreastCMSLLib.geometry import apply_affine, closest_canonical_axes
+from BreastCMSLLib.exam import Phase, make_exam
+from BreastCMSLLib.geometry import Volume, apply_affine, closest_canonical_axes
 from BreastCMSLLib.inference import Predictor
 from BreastCMSLLib.kinetics import curve_at, describe
 from BreastCMSLLib.network import NetworkSettings
@@ -73,6 +74,16 @@ def analysed(predictor):
     return exam, analyze(exam, predictor, progress=lambda stage, fraction: stages.append((stage, fraction))), stages
 
 
+def test_an_exam_of_one_breast_has_no_side(predictor, analysed):
+    from BreastCMSLLib.cli import summary
+
+    exam = analysed[0]
+    half = [Phase(Volume(p.volume.array[110:], p.volume.affine), p.name, time_s=p.time_s) for p in (exam.pre, *exam.post)]
+    result = analyze(make_exam(half, kind="phases"), predictor).result
+    assert result["peaks"][0]["side"] == "" and "one breast" in {reason["code"] for reason in result["out_of_range"]}
+    assert " the breast at RAS" in summary(result, []) or " into the breast at RAS" in summary(result, [])
+
+
 def test_result_is_complete_and_json(analysed):
     exam, analysis, _ = analysed
     result = json.loads(json.dumps(analysis.result, allow_nan=False))
@@ -132,6 +143,8 @@ def test_unknown_map_and_device_are_named(analysed, predictor):
         analyze(analysed[0], predictor, map_name="GradCAM")
     with pytest.raises(InputError, match="device"):
         Predictor(predictor.bundle, "cuda:99")
+    with pytest.raises(InputError, match="device cuda:x cannot be used"):
+        Predictor(predictor.bundle, "cuda:x")
     with pytest.raises(InputError, match="device cuda:99 cannot be used"):  # before the work
         analyze(analysed[0], predictor.bundle, device="cuda:99", progress=lambda stage, _: pytest.fail(stage) if stage == "mask" else None)
 

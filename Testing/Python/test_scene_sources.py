@@ -12,6 +12,7 @@ from BreastCMSLLib.scene import results, sources  # noqa: E402
 from BreastCMSLLib.scene.reading import exam_from_items, phases_from_items  # noqa: E402
 
 AFFINE = np.diag([2.0, 2.0, 3.0, 1.0])
+OTHER_GRID = {"shape": (5, 6, 7), "affine": np.diag([3.5, 3.5, 5.0, 1.0])}
 
 
 def add(scene, name, shape=(8, 9, 10), affine=AFFINE, seed=0):
@@ -44,12 +45,23 @@ def test_subtractions_are_a_set_of_their_own(scene):
 def test_t1_is_suggested_only_when_it_suits(scene):
     dynamic = [(add(scene, "dyn pre"), None), (add(scene, "dyn 1"), None)]
     for name in ("t1 fatsat", "ax t1 +c", "T1 map", "t2 tse"):
-        add(scene, name, shape=(5, 6, 7))
+        add(scene, name, **OTHER_GRID)
     assert sources.suggest_t1(scene, dynamic) is None
-    plain = add(scene, "ax t1 tse", shape=(5, 6, 7))
+    add(scene, "t1 nonfs elsewhere", affine=AFFINE + np.outer([0, 0, 300, 0], [0, 0, 0, 1]))
+    assert sources.suggest_t1(scene, dynamic) is None, "it does not show the breasts"
+    plain = add(scene, "ax t1 tse", **OTHER_GRID)
     assert sources.suggest_t1(scene, dynamic) is plain
-    better = add(scene, "t1 nonfs", shape=(5, 6, 7))
+    better = add(scene, "t1 nonfs", **OTHER_GRID)
     assert sources.suggest_t1(scene, dynamic) is better
+    add(scene, "another t1 nonfs", **OTHER_GRID)
+    assert sources.suggest_t1(scene, dynamic) is None, "either may be another exam's"
+
+
+def test_of_two_t1s_that_of_the_same_study_is_suggested(scene, monkeypatch):
+    dynamic = [(add(scene, "dyn pre"), None), (add(scene, "dyn 1"), None)]
+    theirs, ours = (add(scene, name, **OTHER_GRID) for name in ("a t1 nonfs", "b t1"))
+    monkeypatch.setattr(sources, "study_of", lambda node: "2" if node is theirs else "1")
+    assert sources.suggest_t1(scene, dynamic) is ours
 
 
 def test_hidden_volumes_and_our_own_maps_are_not_offered(scene):

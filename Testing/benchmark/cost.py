@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-SCANS = 10_290  # the training exams of Luo et al. 2019
+# Luo et al. 2019, section 3: 10,290 scans are 1,715 exams of six subtractions; 1,204 of the exams are trained on
+EXAMS, TRAINED = 1_715, 1_204
 EPOCHS = 80  # of the recipe ``paper``
 NIGHT_H = 10.0
 # a data-centre GPU: rate of a training step of the recipe ``paper`` in bfloat16 as measured on an H200 (docs/benchmark.md), a fifth of its
@@ -19,11 +20,11 @@ BYTES = 12e6  # of a preprocessed exam in the cache: half precision, inside the 
 ASSUMED = (
     f"GPU: {GPU_TFLOPS:.0f} TFLOP/s in bfloat16, as an H200 reached in training; {GPU_CORES} cores like those measured (assumed)",
     f"cluster: {NODES} such machines, {100 * EFFICIENCY:.0f} % efficient together (assumed)",
-    f"training: {EPOCHS} epochs of the recipe `paper`, every exam once an epoch; validation not counted",
+    f"training: {EPOCHS} epochs of the recipe `paper`, every one of {TRAINED:,} exams once an epoch; validation not counted",
 )
 
 
-def cost(rows: Sequence[dict[str, Any]], cores: int, scans: int = SCANS) -> list[dict[str, Any]]:
+def cost(rows: Sequence[dict[str, Any]], cores: int) -> list[dict[str, Any]]:
     """Hours for each kind of work on the machine measured, with one GPU and on a cluster; [] when a row it needs is missing.
 
     rows: of ``benchmark.json``. cores: of the machine measured.
@@ -39,8 +40,8 @@ def cost(rows: Sequence[dict[str, Any]], cores: int, scans: int = SCANS) -> list
     gpu_step = measured_gpu["ours_s"] if measured_gpu else step["gflop"] / (1000 * GPU_TFLOPS)
     gpu_read = forward["gflop"] / (1000 * GPU_TFLOPS)
     faster = GPU_CORES / cores  # preprocessing runs exam by exam on all cores
-    hours = scans / 3600
-    prepare, train = made["ours_s"] * hours, EPOCHS * hours
+    hours = EXAMS / 3600
+    prepare, train = made["ours_s"] * hours, EPOCHS * TRAINED / 3600
     read = whole["ours_s"] * hours
     # on a GPU the cores prepare the next exams while the network reads: the slower of the two counts
     read_gpu = max((whole["ours_s"] - forward["ours_s"]) * hours / faster, gpu_read * hours)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from .cost import ASSUMED, SCANS, duration
+from .cost import ASSUMED, EXAMS, duration
 
 BEGIN, END = "<!-- made by python -m Testing.benchmark: begin -->", "<!-- made by python -m Testing.benchmark: end -->"
 HEAD = ("What", "ours", "baseline", "ratio", "peak MB", "× floor", "n", "goal", "note")
@@ -77,7 +77,7 @@ def markdown(report: dict[str, Any]) -> str:
     if report["cost"]:
         lines += [
             "",
-            f"### {SCANS:,} scans",
+            f"### {EXAMS:,} exams",
             "",
             f"| Work | this machine ({about['cores']} cores) | one GPU | cluster |",
             "|---|---|---|---|",
