@@ -100,11 +100,13 @@ class BreastCMSLParameterNode:
     """The user's choices, saved with the scene. The dynamic volumes are node references, see ``BreastCMSLDesktop.inputs``.
 
     inputsChosen: the user has touched the inputs, so nothing is suggested any more. resultExam: whose results are shown.
-    heatmapVolume: the map over the images. modelPath: a model's .json file, "" for the one that ships.
+    heatmapVolume: the map over the images. modelPath: a model's .json file, "" for the one that ships. suggestedT1: ID of the T1 that
+    the panel chose by itself.
     """
 
     volumeKind: VolumeKind = VolumeKind.AUTO
     t1Volume: slicer.vtkMRMLScalarVolumeNode
+    suggestedT1: str = ""
     inputsChosen: bool = False
     modelPath: str = ""
     device: Device = Device.AUTO
@@ -157,8 +159,10 @@ class BreastCMSLWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         scene = slicer.mrmlScene
         self.addObserver(scene, scene.StartCloseEvent, self.onSceneStartClose)
         self.addObserver(scene, scene.EndCloseEvent, self.onSceneEndClose)
-        for event in (scene.NodeAddedEvent, scene.NodeRemovedEvent, scene.EndImportEvent, scene.EndBatchProcessEvent):
+        for event in (scene.NodeAddedEvent, scene.NodeRemovedEvent, scene.EndBatchProcessEvent):
             self.addObserver(scene, event, self.onSceneNodesChanged)
+        for event in (scene.EndImportEvent, scene.EndUndoEvent, scene.EndRedoEvent):
+            self.addObserver(scene, event, self.onSceneReplaced)
 
         self.results.forget()
         self._showStatus("")
@@ -233,8 +237,16 @@ class BreastCMSLWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         scene = slicer.mrmlScene
         if self._parameterNode is None or scene.IsClosing() or scene.IsImporting() or scene.IsBatchProcessing():
             return
+        if scene.IsUndoing() or scene.IsRedoing():
+            return
         self.inputs.refresh()
         self.results.refresh()
+
+    def onSceneReplaced(self, caller, event):
+        """Something was imported, undone or redone: results may be there that no analysis of this panel made."""
+        if self._parameterNode is not None and not slicer.mrmlScene.IsClosing():
+            self.inputs.refresh()
+            self.results.refresh(adopt=True)
 
     # Analysis
 
@@ -569,11 +581,7 @@ class BreastCMSLLogic(ScriptedLoadableModuleLogic, VTKObservationMixin):
                 if opacity > 0:
                     look["overlayOpacity"] = min(opacity, 1.0)
                 break
-        for index in range(heatmap.GetNumberOfDisplayNodes()):
-            legend = heatmap.GetNthDisplayNode(index)
-            if legend is not None and legend.IsA("vtkMRMLColorLegendDisplayNode"):
-                look["legendVisible"] = bool(legend.GetVisibility())
-        return look
+        return look  # not the legend: where it is hidden, that may be because the map is
 
     @staticmethod
     def jumpTo(ras):

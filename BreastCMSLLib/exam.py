@@ -18,7 +18,9 @@ from .geometry import Volume, check_affine, extent_mm
 
 MIN_PHASES, MAX_PHASES = 2, 12
 BOTH_BREASTS_MM = 230.0  # an exam that is less wide holds one
-MIN_T1_SHARE = 0.95  # of where the breasts lie, for a T1 to outline them: what it does not show would be left out of the mask
+# of where the breasts lie, for a T1 to outline them: what it does not show is left out of the mask. Subtractions outline them worse, so
+# that less of a T1 is better than none
+MIN_T1_SHARE, LEAST_T1_SHARE = 0.98, 0.9
 MAX_FIELD_MM = 1000.0
 
 

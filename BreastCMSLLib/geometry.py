@@ -16,7 +16,7 @@ from .errors import InputError
 
 LPS_FROM_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 _SQUARE = 1e-3  # largest cosine between two axes of a regular grid
-_AIR_MM = (15.0, None, 5.0)  # across, from front to back (its half), from head to foot; see breasts_covered
+_AIR_MM = (15.0, 20.0, 5.0)  # at either side, in front, at either end; see breasts_covered
 
 
 @dataclass(frozen=True)
@@ -113,21 +113,19 @@ def extent_mm(shape: Sequence[int], affine: np.ndarray) -> tuple[float, float, f
 def breasts_covered(shape: Sequence[int], affine: np.ndarray, other_shape: Sequence[int], other_affine: np.ndarray) -> float:
     """Share, 0 to 1, of where the breasts lie in a breast MRI that another grid reaches.
 
-    shape, affine: of the MRI's grid (index → RAS mm); where they lie: its front half, but for ``_AIR_MM`` at the sides and at both ends.
-    A T1 may well be narrower than the dynamic volumes, and need not reach to the back.
+    shape, affine: of the MRI's grid (index → RAS mm); where they lie: its front half, but for ``_AIR_MM``. A T1 may well be narrower
+    than the dynamic volumes, and need not reach to the back.
     """
     axes, flips = closest_canonical_axes(affine)
     spacing = np.linalg.norm(np.asarray(affine)[:3, :3], axis=0)
     ranges = [np.zeros(1)] * 3
     for role, (axis, flip) in enumerate(zip(axes, flips)):
-        last = shape[axis] - 1
-        low, high = 0.0, float(last)
-        if _AIR_MM[role] is None:
-            low, high = (low, last / 2) if flip else (last / 2, high)
-        else:
-            low = min(_AIR_MM[role] / spacing[axis], last / 2)
-            high = last - low
-        ranges[axis] = np.linspace(low, high, 21)
+        middle = (shape[axis] - 1) / 2
+        reach = max(shape[axis] / 2 - _AIR_MM[role] / spacing[axis], 0.5)
+        low, high = middle - reach, middle + reach
+        if role == 1:  # the front half; an axis that is flipped runs from front to back
+            low, high = (low, middle) if flip else (middle, high)
+        ranges[axis] = low + (np.arange(40) + 0.5) / 40 * (high - low)
     points = np.stack(np.meshgrid(*ranges, indexing="ij"), axis=-1).reshape(-1, 3)
     index = apply_affine(np.linalg.inv(other_affine), apply_affine(affine, points))
     return float(np.mean(((index >= -0.5) & (index <= np.array(other_shape) - 0.5)).all(axis=1)))

@@ -16,6 +16,7 @@ import numpy as np
 from .errors import BreastCMSLError
 from .exam import (
     BOTH_BREASTS_MM,
+    LEAST_T1_SHARE,
     MAX_PHASES,
     MIN_PHASES,
     MIN_T1_SHARE,
@@ -306,8 +307,10 @@ def _t1(t1: Phase | None, one: Sketch | None, sketches: Sequence[Sketch], kind: 
     if sketches:
         share = breasts_covered(sketches[0].shape, sketches[0].affine, one.shape, one.affine)
         if share < MIN_T1_SHARE:
-            text = f"{t1.name} shows {100 * share:.0f} % of where the breasts lie in the dynamic volumes, too little to outline them; "
-            return [Finding(FAIR, "T1", text + "choose the whole T1 of this exam, or none.")]
+            text = f"{t1.name} shows {100 * share:.0f} % of where the breasts lie in the dynamic volumes"
+            if kind == "subtractions" and share >= LEAST_T1_SHARE:
+                return [Finding(FAIR, "T1", f"{text}; what it does not show is left out.")]
+            return [Finding(FAIR, "T1", f"{text}, too little to outline them; choose the whole T1 of this exam, or none.")]
     said, seen = says_fat_saturation(t1.name), fat_brightness(one)
     if said is True or (said is None and seen is not None and seen < _FAT_DARK):
         return [Finding(FAIR, "T1", f"{t1.name} seems to be fat-saturated; the outline works best on a T1 without fat saturation.")]

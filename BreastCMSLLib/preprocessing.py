@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from .errors import InputError
-from .exam import MIN_T1_SHARE, Exam
+from .exam import LEAST_T1_SHARE, MIN_T1_SHARE, Exam
 from .geometry import Volume, breasts_covered, closest_canonical_axes, resample
 from .masking import BreastMask, MaskSettings, breast_mask
 
@@ -238,13 +238,16 @@ def _mask_image(exam: Exam, size: tuple[int, int, int], affine: np.ndarray, warn
     """The volume whose edges show the breasts, on the canonical grid, and what it is."""
     if exam.t1 is not None:
         share = breasts_covered(size, affine, exam.t1.volume.shape, exam.t1.volume.affine)
-        if share >= MIN_T1_SHARE:
+        shown = f"{exam.t1.name} shows {100 * share:.0f} % of where the breasts lie in the dynamic volumes"
+        if share >= (MIN_T1_SHARE if exam.pre is not None else LEAST_T1_SHARE):
             image = resample(exam.t1.volume, size, affine)
             if float((image.array > 0).mean()) > 0.05:
+                if share < MIN_T1_SHARE:
+                    warnings.append(f"{shown}; what it does not show was left out.")
                 return image, "t1"
-            share = 0.0
-        shown = f"{exam.t1.name} shows {100 * share:.0f} % of where the breasts lie in the dynamic volumes"
-        warnings.append(f"{shown}, so it was not used for the breast mask.")
+            shown = f"{exam.t1.name} shows no breasts where the dynamic volumes do"
+        instead = "pre-contrast phase" if exam.pre is not None else "subtractions"
+        warnings.append(f"{shown}, so the breast mask was made from the {instead} instead.")
     if exam.pre is not None:
         if exam.t1 is None:
             warnings.append("No non-fat-saturated T1 was given: the breast mask was made from the pre-contrast phase.")

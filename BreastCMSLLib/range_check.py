@@ -56,8 +56,10 @@ def out_of_range(exam: Exam, made: ModelInput) -> list[Reason]:
     affine = made.affine.copy()
     affine[:3, :3] *= step
     size = spacing * step
-    if all(reason.code != "one breast" for reason in reasons):
-        reasons += _breasts(made, inside, size, made.middle / step[0])
+    if any(reason.code == "one breast" for reason in reasons):
+        reasons += _volume(made, "a breast", 0.5)
+    else:
+        reasons += _volume(made, "a pair of breasts") + _breasts(inside, size, made.middle / step[0])
     mean = mean_of(made.array)
     if _coherence(mean, made.inside, spacing, exam) < MIN_COHERENCE:
         reasons.append(
@@ -67,7 +69,7 @@ def out_of_range(exam: Exam, made: ModelInput) -> list[Reason]:
         )
     elif not motion and _darkens(made.array[(slice(None), *coarse)][:, inside]):  # motion darkens as much as it brightens
         reasons.append(Reason("order", "The breasts get darker instead of brighter: is the volume before contrast the first one?"))
-    if not reasons and (volume := _implant_ml(exam, mean[coarse], inside, affine, size)) > IMPLANT_ML:
+    if not reasons and (volume := _implant_ml(exam, made, mean[coarse], inside, affine, size)) > IMPLANT_ML:
         reasons.append(
             Reason(
                 "implant",
@@ -92,8 +94,8 @@ def _acquisition(exam: Exam) -> list[Reason]:
         reasons.append(
             Reason(
                 "one breast",
-                f"The exam is {across:.0f} mm wide, too little for both breasts, of which the model knows exams; on which side a place "
-                "lies is not told.",
+                f"The exam is {across:.0f} mm wide, too little for both breasts, which the model knows: is it of one breast, or of another "
+                "part of the body?",
             )
         )
     if height > MAX_EXTENT_MM:
@@ -138,15 +140,20 @@ def _motion(exam: Exam) -> list[Reason]:
     ]
 
 
-def _breasts(made: ModelInput, inside: np.ndarray, size: np.ndarray, middle: float) -> list[Reason]:
-    """Two breasts of plausible size, with a valley over the sternum between them."""
+def _volume(made: ModelInput, what: str, share: float = 1.0) -> list[Reason]:
+    low, high = PLAUSIBLE_ML
+    if share * low <= made.mask_volume_ml <= share * high:
+        return []
+    return [Reason("mask volume", f"The breast region found measures {made.mask_volume_ml:.0f} ml, as {what} does not.")]
+
+
+def _breasts(inside: np.ndarray, size: np.ndarray, middle: float) -> list[Reason]:
+    """Two breasts, with a valley over the sternum between them."""
     reasons = []
     columns = np.arange(inside.shape[0])
     voxel_ml = float(np.prod(size)) / 1000.0
     sides = {"left": inside[columns < middle].sum() * voxel_ml, "right": inside[columns > middle].sum() * voxel_ml}
     small, large = sorted(sides, key=sides.get)
-    if not PLAUSIBLE_ML[0] <= made.mask_volume_ml <= PLAUSIBLE_ML[1]:
-        reasons.append(Reason("mask volume", f"The breast region found measures {made.mask_volume_ml:.0f} ml, as no pair of breasts does."))
     if sides[small] < MIN_SIDE_ML or sides[small] < MIN_SIDE_SHARE * sides[large]:
         reasons.append(
             Reason(
@@ -220,13 +227,13 @@ def _coherence(mean: np.ndarray, inside: np.ndarray, spacing: np.ndarray, exam: 
     return float(np.mean(found)) if found else 1.0
 
 
-def _implant_ml(exam: Exam, mean: np.ndarray, inside: np.ndarray, affine: np.ndarray, size: np.ndarray) -> float:
+def _implant_ml(exam: Exam, made: ModelInput, mean: np.ndarray, inside: np.ndarray, affine: np.ndarray, size: np.ndarray) -> float:
     """Millilitres of the largest compact part of the breasts that has one grey value, unlike the fat under the skin, and does
-    not enhance. 0 without a T1 or a pre-contrast phase to look at.
+    not enhance. 0 without a T1 that made the mask, or a pre-contrast phase, to look at.
     """
     from scipy import ndimage
 
-    image = exam.t1 or exam.pre
+    image = exam.t1 if made.mask_source == "t1" else exam.pre
     if image is None:
         return 0.0
     values = resample(image.volume, inside.shape, affine).array

@@ -21,7 +21,7 @@ class InputsPanel:
         self.ui, self._kinds, self._onChanged = ui, kinds, onChanged
         self._parameters, self._sources, self._check = None, [], None
         self._filling, self._asked, self._all = False, None, False
-        self._suggestedT1 = None  # ID of the T1 that the panel chose by itself
+        self._suggestedFor = None  # items of the exam whose T1 was suggested
         self.table = PhaseTable(ui.phaseTable, self._onRows, self._onRole)
         self.checker = InputChecker(self._onCheck)
         ui.sourceComboBox.connect("activated(int)", self._onSource)
@@ -100,12 +100,14 @@ class InputsPanel:
         """The T1 that goes with an exam; one that the user has chosen stays."""
         from BreastCMSLLib.scene import sources
 
-        if self.t1 is not None and self.t1.GetID() != self._suggestedT1:
+        p = self._parameters
+        if self.t1 is not None and self.t1.GetID() != p.suggestedT1:
             return
-        t1 = sources.suggest_t1(slicer.mrmlScene, source.items)
-        self._suggestedT1 = t1.GetID() if t1 is not None else None
+        again, self._suggestedFor = self._suggestedFor == source.items, source.items
+        t1 = sources.suggest_t1(slicer.mrmlScene, source.items, self.t1 if again else None)
+        p.suggestedT1 = t1.GetID() if t1 is not None else ""
         if t1 is not self.t1:
-            self._parameters.t1Volume = t1
+            p.t1Volume = t1
 
     def _choose(self, source):
         if source.kind == "volumes":

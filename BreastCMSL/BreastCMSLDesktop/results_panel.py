@@ -38,7 +38,7 @@ class ResultsPanel:
     def setParameterNode(self, parameters):
         self._parameters = parameters
         if parameters is not None:
-            self.refresh()
+            self.refresh(adopt=True)
 
     def cleanup(self):
         if self._reports is not None:
@@ -47,8 +47,11 @@ class ResultsPanel:
 
     # Showing
 
-    def refresh(self):
-        """Show the results the parameter node names, or else the scene's latest; nothing when there are none."""
+    def refresh(self, adopt=False):
+        """Show the results the parameter node names, or else the scene's latest; nothing when there are none.
+
+        adopt: they may be there without an analysis of this panel, so that the overlay's controls are to take their looks over.
+        """
         from BreastCMSLLib.scene import results
 
         if self._parameters is None:
@@ -57,18 +60,19 @@ class ResultsPanel:
         exam = self._parameters.resultExam if self._parameters.resultExam in records else next(reversed(records), "")
         self._listResults(records, exam)
         nodes = results.find_results(slicer.mrmlScene, exam) if exam else None
-        self._adoptMap(nodes)
+        if adopt and nodes is not None:
+            self._adoptMap(records.get(exam), nodes)
         self._show(records.get(exam), nodes)
 
-    def _adoptMap(self, nodes):
-        """Let the overlay's controls act on a map of the results shown, with its looks as they are: those of a scene from elsewhere, or
-        what is left after a removal."""
-        maps = [] if nodes is None else [node for node in nodes.maps.values() if present(node) is not None]
+    def _adoptMap(self, result, nodes):
+        """Let the overlay's controls act on a map of the results shown, with its looks as they are."""
+        maps = [node for node in nodes.maps.values() if present(node) is not None]
         if not maps or any(node is present(self._parameters.heatmapVolume) for node in maps):
             return
         heatmap = present(nodes.heatmap) or maps[0]
         with slicer.util.NodeModify(self._parameters.parameterNode):
-            for name, value in self._logic.lookOf(heatmap).items():
+            look = {"overlayVisible": bool(result.get("map_meaningful", True)), **self._logic.lookOf(heatmap)}
+            for name, value in look.items():
                 setattr(self._parameters, name, value)
             self._parameters.heatmapVolume = heatmap
 
@@ -300,7 +304,7 @@ class ResultsPanel:
     def _onRemove(self, checked=False):
         if self.result is not None:
             self._logic.removeResults(self.result["exam_id"])
-            self.refresh()
+            self.refresh(adopt=True)
             self._onStatus(_("The results were removed; the exam itself is untouched."), False)
 
 

@@ -154,9 +154,25 @@ def _frame(node, index: int, copy: bool) -> Phase:
     stored = holder.GetNthDataNode(index)
     if stored is None or not stored.IsA("vtkMRMLScalarVolumeNode"):
         raise InputError(f"{facts.name} is not a scalar volume; choose a sequence of images.")
+    return replace(facts, volume=_volume_of_image(stored, facts.name, item_affine(node, index), copy))
+
+
+def item_image(node, index: int | None):
+    """The node that holds the voxels of a volume node, or of a frame of a sequence or multivolume; None when there is none."""
+    holder = _holder(node)
+    stored = holder.GetNthDataNode(index) if holder.IsA("vtkMRMLSequenceNode") else holder
+    return stored if stored is not None and getattr(stored, "GetImageData", lambda: None)() is not None else None
+
+
+def item_affine(node, index: int | None) -> np.ndarray:
+    """Voxel → world RAS mm of what :func:`item_image` gives. Raises InputError under a bending transform."""
+    holder = _holder(node)
+    stored = item_image(node, index)
+    if not holder.IsA("vtkMRMLSequenceNode"):
+        return local_to_world(holder) @ ijk_to_ras(stored)
     proxy = node.GetProxyNode(holder) if node is not holder else None
     to_world = local_to_world(proxy) if proxy is not None else np.eye(4)  # stored volumes have no parent, the one on show may
-    return replace(facts, volume=_volume_of_image(stored, facts.name, to_world @ ijk_to_ras(stored), copy))
+    return to_world @ ijk_to_ras(stored)
 
 
 def _sequence_time(sequence, index: int) -> float | None:

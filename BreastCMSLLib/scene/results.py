@@ -306,7 +306,8 @@ def result_rows(result: dict) -> list[tuple[str, str]]:
     for place, peak in enumerate(result["peaks"], 1):
         ras = ", ".join(f"{value:.1f}" for value in peak["ras_mm"])
         rows.append((f"Peak {place} RAS (mm)", ras))
-        rows.append((f"Peak {place} side", str(peak.get("side", ""))))
+        if peak.get("side"):
+            rows.append((f"Peak {place} side", str(peak["side"])))
         if peak.get("probability") is not None:
             rows.append((f"Peak {place} probability", chance(peak["probability"])))
         rows.append((f"Peak {place} value", f"{float(peak['value']):.3f}"))

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ..errors import InputError
-from ..exam import MAX_PHASES, MIN_T1_SHARE, looks_subtracted, order_phases
+from ..exam import LEAST_T1_SHARE, MAX_PHASES, looks_subtracted, order_phases
 from ..geometry import breasts_covered
 from ..readers.clock import across_midnight
 from ..readers.detect import (
@@ -18,7 +18,7 @@ from ..readers.detect import (
     looks_t1,
     says_fat_saturation,
 )
-from .reading import frame_count, item_facts, study_of
+from .reading import frame_count, item_affine, item_facts, item_image, study_of
 from .results import EXAM_ID
 from .transforms import ijk_to_ras, local_to_world
 
@@ -67,17 +67,18 @@ def in_time_order(items) -> tuple[tuple, ...]:
     return tuple(next(item for fact, item in zip(facts, items) if fact is one) for one in ordered)
 
 
-def suggest_t1(scene, items):
+def suggest_t1(scene, items, current=None):
     """The volume whose name says T1 without fat saturation, before contrast, and that shows the breasts of ``items``; else None.
 
     ``items`` are excluded, and so is a volume of another study, as far as the DICOM database tells. Of several the one of the same
-    study comes first, then the one whose name says that fat is not saturated; None where two are equal: either may be another exam's.
+    study comes first, then the one whose name says that fat is not saturated; where two are equal ``current`` if it is one of
+    them, else None: either may be another exam's.
     """
     taken = {node.GetID() for node, index in items if index is None}
     rest = [n for n in volume_candidates(scene) if n.GetID() not in taken and looks_t1(n.GetName()) and not looks_derived(n.GetName())]
     rest = [node for node in rest if says_fat_saturation(node.GetName()) is not True and not looks_post_contrast(node.GetName())]
     rest = [node for node in rest if _shows_breasts(node, items)]
-    study = next((found for node, index in items if index is None and (found := study_of(node))), None)
+    study = next((found for item in items if (image := item_image(*item)) is not None and (found := study_of(image))), None)
     ranks = {}
     for node in rest:
         own = study_of(node)
@@ -85,19 +86,18 @@ def suggest_t1(scene, items):
             continue
         ranks.setdefault((not (study and own), says_fat_saturation(node.GetName()) is None), []).append(node)
     best = ranks[min(ranks)] if ranks else []
-    return best[0] if len(best) == 1 else None
+    return best[0] if len(best) == 1 else next((node for node in best if node is current), None)
 
 
 def _shows_breasts(t1, items) -> bool:
     """Whether a volume reaches as far as the dynamic volumes; yes where they cannot be compared."""
-    nodes = [node for node, index in items if index is None]
-    if not nodes or t1.GetImageData() is None or nodes[0].GetImageData() is None:
+    if not items or (image := item_image(*items[0])) is None or t1.GetImageData() is None:
         return True
     try:
-        other, own = (local_to_world(node) @ ijk_to_ras(node) for node in (nodes[0], t1))
+        other, own = item_affine(*items[0]), item_affine(t1, None)
     except InputError:
         return True  # under a bending transform: the analysis says so
-    return breasts_covered(nodes[0].GetImageData().GetDimensions(), other, t1.GetImageData().GetDimensions(), own) >= MIN_T1_SHARE
+    return breasts_covered(image.GetImageData().GetDimensions(), other, t1.GetImageData().GetDimensions(), own) >= LEAST_T1_SHARE
 
 
 def _sequences(scene) -> list[Source]:

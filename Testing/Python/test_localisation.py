@@ -400,6 +400,10 @@ def test_a_broken_off_comparison_goes_on(compared, monkeypatch):
         return [line.rsplit("|", 2)[0] for line in text.splitlines() if line.count("|") == 10]
 
     assert places((top / "out" / "localisation.md").read_text()) == places(before)
+    known = cache.read_meta
+    monkeypatch.setattr(cache, "read_meta", lambda path: {**known(path), "fingerprint": "other" if path.stem == read[0] else ""})
+    localize.compare(run, top / "out", precision="float32")
+    assert read[2:] == read[:1], "an exam that was made anew is read anew"
 
 
 def test_test_exams_need_a_choice_made_on_validation_and_are_counted(compared, tmp_path, monkeypatch, capsys):
@@ -409,7 +413,8 @@ def test_test_exams_need_a_choice_made_on_validation_and_are_counted(compared, t
     assert "--choice" in capsys.readouterr().err and not (run / "evaluation.json").exists()
     found = localize.compare(run, tmp_path / "test", split="test", choice=top / "out", precision="float32")
     assert found["choice"] == json.loads((top / "out" / "localisation.json").read_text())["choice"] and found["split"] == "test"
-    assert json.loads((run / "evaluation.json").read_text())["evaluations"] == 1
+    held = json.loads((run / "evaluation.json").read_text())
+    assert held["evaluations"] == 1 and held["history"][-1]["finished"], "a reading that came to its end"
     assert localize.main([str(run), "--split", "test", "--choice", str(tmp_path / "test"), "--output", str(tmp_path / "no")]) == 2
 
 

@@ -355,6 +355,34 @@ def test_the_overlay_of_a_scene_from_elsewhere_obeys_the_panel(panel, exam):
     assert composite.GetForegroundOpacity() == pytest.approx(0.1)
 
 
+def test_a_map_hidden_for_its_low_score_hides_no_later_legend(panel, exam):
+    import slicer
+
+    panel.analyze("benign")
+    panel.widget.exit()
+    panel.widget.enter()
+    legend = slicer.modules.colors.logic().GetColorLegendDisplayNode(panel.heatmap())
+    assert not panel.ui.overlayCheckBox.checked and not legend.GetVisibility()
+    panel.tick(*makeExam(("second pre", "second post 1", "second post 2")))
+    panel.analyze()
+    assert panel.ui.legendCheckBox.checked and slicer.modules.colors.logic().GetColorLegendDisplayNode(panel.heatmap()).GetVisibility()
+
+
+def test_undo_of_a_second_analysis_leaves_the_overlay_to_the_panel(panel, exam):
+    panel.scene.SetUndoOn()
+    try:
+        panel.analyze()
+        panel.ui.thresholdSlider.value = 0.7
+        panel.analyze("benign")
+        panel.scene.Undo()
+        panel.settle()
+        assert "93 %" in panel.ui.resultLabel.text and panel.heatmap() is not None
+        panel.ui.thresholdSlider.value = 0.3
+        assert panel.heatmap().GetDisplayNode().GetLowerThreshold() == pytest.approx(0.3)
+    finally:
+        panel.scene.SetUndoOff()
+
+
 def test_undo_takes_the_results_away_in_one_step(panel, exam):
     panel.scene.SetUndoOn()
     try:

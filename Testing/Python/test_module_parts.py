@@ -258,6 +258,7 @@ def test_t1_can_be_chosen_in_the_table_and_given_back(panel):
 
 def test_each_exam_gets_its_own_t1_unless_one_was_chosen(panel):
     import numpy as np
+    import slicer
     from module_case import AFFINE
 
     away = np.array(AFFINE, dtype=float)
@@ -273,8 +274,14 @@ def test_each_exam_gets_its_own_t1_unless_one_was_chosen(panel):
     own = makeVolume("b t1 nonfs", 9, affine=away)
     choose(1)
     assert panel.widget.inputs.t1 is own
+    panel.widget.exit()
+    panel.widget.enter()
     choose(0)
+    assert panel.widget.inputs.t1 is first, "the panel remembers that it chose the other by itself"
+    second = makeVolume("a t1 nonfs sagittal", 12)
+    panel.settle()
     assert panel.widget.inputs.t1 is first
+    slicer.mrmlScene.RemoveNode(second)
     chosen = makeVolume("weighted", 10)
     panel.ui.t1Selector.setCurrentNode(chosen)
     choose(1)

@@ -57,6 +57,19 @@ def test_t1_is_suggested_only_when_it_suits(scene):
     assert sources.suggest_t1(scene, dynamic) is None, "either may be another exam's"
 
 
+def test_a_sequence_gets_no_t1_from_elsewhere(scene):
+    sequence = scene.AddNewNodeByClass("vtkMRMLSequenceNode", "Dynamic")
+    for n in range(3):
+        frame = add(scene, "frame", seed=n)
+        sequence.SetDataNodeAtValue(frame, str(n))
+        scene.RemoveNode(frame)
+    items = [(sequence, n) for n in range(3)]
+    add(scene, "t1 nonfs elsewhere", affine=AFFINE + np.outer([0, 0, 300, 0], [0, 0, 0, 1]))
+    assert sources.suggest_t1(scene, items) is None
+    here = add(scene, "t1 nonfs", **OTHER_GRID)
+    assert sources.suggest_t1(scene, items) is here
+
+
 def test_of_two_t1s_that_of_the_same_study_is_suggested(scene, monkeypatch):
     dynamic = [(add(scene, "dyn pre"), None), (add(scene, "dyn 1"), None)]
     theirs, ours = (add(scene, name, **OTHER_GRID) for name in ("a t1 nonfs", "b t1"))
