@@ -16,7 +16,7 @@ from .errors import InputError
 
 LPS_FROM_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 _SQUARE = 1e-3  # largest cosine between two axes of a regular grid
-_AIR_MM = (15.0, 20.0, 5.0)  # at either side, in front, at either end; see breasts_covered
+_AIR_MM = (20.0, 20.0, 5.0)  # at either side, in front, at either end; see breasts_covered
 
 
 @dataclass(frozen=True)
