@@ -344,7 +344,8 @@ def test_the_overlay_of_a_scene_from_elsewhere_obeys_the_panel(panel, exam):
     panel.analyze()
     heatmap = panel.heatmap()
     panel.logic.getParameterNode().heatmapVolume = None
-    composite.SetForegroundOpacity(0.5)
+    for each in slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode"):  # other tests' views are there, too
+        each.SetForegroundOpacity(0.5)
     heatmap.GetDisplayNode().SetThreshold(0.25, 1.0)
     panel.widget.exit()
     panel.widget.enter()
