@@ -18,9 +18,7 @@ from .geometry import Volume, check_affine, extent_mm
 
 MIN_PHASES, MAX_PHASES = 2, 12
 BOTH_BREASTS_MM = 230.0  # an exam that is less wide holds one
-# of where the breasts lie, for a T1 to outline them: what it does not show is left out of the mask. Subtractions outline them worse, so
-# that less of a T1 is better than none
-MIN_T1_SHARE, LEAST_T1_SHARE = 0.98, 0.9
+WHOLE_T1, LEAST_T1 = 0.98, 0.9  # share of where the breasts lie that a T1 shows, see t1_share_needed
 MAX_FIELD_MM = 1000.0
 
 
@@ -92,6 +90,14 @@ class Exam:
         names = series or [p.source or p.name for p in (*((self.pre,) if self.pre else ()), *self.post)]
         digest = hashlib.sha256(repr((sorted(names), self.grid.shape, np.round(self.grid.affine, 3).tolist())).encode())
         return digest.hexdigest()[:16]
+
+
+def t1_share_needed(subtractions: bool) -> float:
+    """Share of where the breasts lie (``geometry.breasts_covered``) that a T1 must show to outline them.
+
+    What it does not show is left out of the mask. Subtractions alone outline them worse, so that there a little less is accepted.
+    """
+    return LEAST_T1 if subtractions else WHOLE_T1
 
 
 def one_line(text: object, limit: int = 300) -> str:

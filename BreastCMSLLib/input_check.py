@@ -16,16 +16,16 @@ import numpy as np
 from .errors import BreastCMSLError
 from .exam import (
     BOTH_BREASTS_MM,
-    LEAST_T1_SHARE,
     MAX_PHASES,
     MIN_PHASES,
-    MIN_T1_SHARE,
+    WHOLE_T1,
     Exam,
     Phase,
     _check_volume,
     _guess_kind,
     looks_pre_contrast,
     subtraction_offset,
+    t1_share_needed,
 )
 from .geometry import breasts_covered, closest_canonical_axes, extent_mm, grid_distance
 from .readers.detect import looks_other_contrast, looks_post_contrast, says_fat_saturation
@@ -306,9 +306,9 @@ def _t1(t1: Phase | None, one: Sketch | None, sketches: Sequence[Sketch], kind: 
         return [Finding(GOOD, "T1", "No T1 is chosen: the breasts are outlined on the volume before contrast.")]
     if sketches:
         share = breasts_covered(sketches[0].shape, sketches[0].affine, one.shape, one.affine)
-        if share < MIN_T1_SHARE:
+        if share < WHOLE_T1:
             text = f"{t1.name} shows {100 * share:.0f} % of where the breasts lie in the dynamic volumes"
-            if kind == "subtractions" and share >= LEAST_T1_SHARE:
+            if share >= t1_share_needed(kind == "subtractions"):
                 return [Finding(FAIR, "T1", f"{text}; what it does not show is left out.")]
             return [Finding(FAIR, "T1", f"{text}, too little to outline them; choose the whole T1 of this exam, or none.")]
     said, seen = says_fat_saturation(t1.name), fat_brightness(one)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from .errors import InputError
-from .exam import LEAST_T1_SHARE, MIN_T1_SHARE, Exam
+from .exam import WHOLE_T1, Exam, t1_share_needed
 from .geometry import Volume, breasts_covered, closest_canonical_axes, resample
 from .masking import BreastMask, MaskSettings, breast_mask
 
@@ -239,10 +239,10 @@ def _mask_image(exam: Exam, size: tuple[int, int, int], affine: np.ndarray, warn
     if exam.t1 is not None:
         share = breasts_covered(size, affine, exam.t1.volume.shape, exam.t1.volume.affine)
         shown = f"{exam.t1.name} shows {100 * share:.0f} % of where the breasts lie in the dynamic volumes"
-        if share >= (MIN_T1_SHARE if exam.pre is not None else LEAST_T1_SHARE):
+        if share >= t1_share_needed(exam.pre is None):
             image = resample(exam.t1.volume, size, affine)
             if float((image.array > 0).mean()) > 0.05:
-                if share < MIN_T1_SHARE:
+                if share < WHOLE_T1:
                     warnings.append(f"{shown}; what it does not show was left out.")
                 return image, "t1"
             shown = f"{exam.t1.name} shows no breasts where the dynamic volumes do"

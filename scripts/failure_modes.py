@@ -306,8 +306,7 @@ CASES = [
     Case(
         "benign",
         "A benign lesion that is called suspicious",
-        "Benign lesions enhance too, some of them as cancers do. At a threshold that finds most cancers, one in "
-        "four or five is called.",
+        "Benign lesions enhance too, some of them as cancers do. At a threshold that finds most cancers, one in four or five is called.",
         "The decision is a matter of the threshold, which stands in the report. It is no diagnosis.",
         several(lambda f: f["lesions"] == 1 and f["first_mm"] > 7, malignant=False, count=8),
         lambda outcome: outcome.analysis.result["malignant"] and outcome.distance() <= FAR_MM,

@@ -21,7 +21,7 @@ class InputsPanel:
         self.ui, self._kinds, self._onChanged = ui, kinds, onChanged
         self._parameters, self._sources, self._check = None, [], None
         self._filling, self._asked, self._all = False, None, False
-        self._suggestedFor = None  # items of the exam whose T1 was suggested
+        self._suggestedFor = None  # IDs of the exam whose T1 was suggested: nodes would be kept from being freed
         self.table = PhaseTable(ui.phaseTable, self._onRows, self._onRole)
         self.checker = InputChecker(self._onCheck)
         ui.sourceComboBox.connect("activated(int)", self._onSource)
@@ -60,7 +60,7 @@ class InputsPanel:
     def forget(self):
         """The scene is closed."""
         self.checker.forget()
-        self._check, self._asked, self._sources = None, None, []
+        self._check, self._asked, self._sources, self._suggestedFor = None, None, [], None
         self.table.show([], "phases")
         self._showSources([])
         self._showCheck(None)
@@ -103,7 +103,8 @@ class InputsPanel:
         p = self._parameters
         if self.t1 is not None and self.t1.GetID() != p.suggestedT1:
             return
-        again, self._suggestedFor = self._suggestedFor == source.items, source.items
+        items = tuple((node.GetID(), index) for node, index in source.items)
+        again, self._suggestedFor = self._suggestedFor == items, items
         t1 = sources.suggest_t1(slicer.mrmlScene, source.items, self.t1 if again else None)
         p.suggestedT1 = t1.GetID() if t1 is not None else ""
         if t1 is not self.t1:

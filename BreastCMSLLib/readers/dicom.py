@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import InputError
-from ..exam import LEAST_T1_SHARE, Exam, Phase, looks_pre_contrast, looks_subtracted, make_exam, order_phases
+from ..exam import WHOLE_T1, Exam, Phase, looks_pre_contrast, looks_subtracted, make_exam, order_phases
 from ..geometry import LPS_FROM_RAS, Volume, apply_affine, breasts_covered, grid_distance
 from .clock import DAY, across_midnight
 from .detect import looks_derived, looks_other_contrast, looks_post_contrast, looks_t1, missing_pre, says_fat_saturation
@@ -540,7 +540,7 @@ def _choose_t1(
         if before is False:
             remarks.append(f"{stack.name} was left out: {why}.")
         else:
-            whole = breasts_covered(reference.shape, reference.affine, stack.shape, stack.affine) >= LEAST_T1_SHARE
+            whole = breasts_covered(reference.shape, reference.affine, stack.shape, stack.affine) >= WHOLE_T1
             unsaturated = says_fat_saturation(stack.head.description) is False
             candidates.append((before is True, whole, unsaturated, int(np.prod(stack.shape)), stack))
     if not candidates:

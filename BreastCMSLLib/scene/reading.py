@@ -161,15 +161,15 @@ def item_image(node, index: int | None):
     """The node that holds the voxels of a volume node, or of a frame of a sequence or multivolume; None when there is none."""
     holder = _holder(node)
     stored = holder.GetNthDataNode(index) if holder.IsA("vtkMRMLSequenceNode") else holder
-    return stored if stored is not None and getattr(stored, "GetImageData", lambda: None)() is not None else None
+    return stored if stored is not None and stored.IsA("vtkMRMLVolumeNode") and stored.GetImageData() is not None else None
 
 
 def item_affine(node, index: int | None) -> np.ndarray:
-    """Voxel → world RAS mm of what :func:`item_image` gives. Raises InputError under a bending transform."""
+    """Voxel → world RAS mm of a volume node, or of a frame. Raises InputError under a bending transform."""
     holder = _holder(node)
-    stored = item_image(node, index)
     if not holder.IsA("vtkMRMLSequenceNode"):
-        return local_to_world(holder) @ ijk_to_ras(stored)
+        return local_to_world(holder) @ ijk_to_ras(holder)
+    stored = holder.GetNthDataNode(index)
     proxy = node.GetProxyNode(holder) if node is not holder else None
     to_world = local_to_world(proxy) if proxy is not None else np.eye(4)  # stored volumes have no parent, the one on show may
     return to_world @ ijk_to_ras(stored)

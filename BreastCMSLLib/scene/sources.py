@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ..errors import InputError
-from ..exam import LEAST_T1_SHARE, MAX_PHASES, looks_subtracted, order_phases
+from ..exam import MAX_PHASES, WHOLE_T1, looks_subtracted, order_phases, t1_share_needed
 from ..geometry import breasts_covered
 from ..readers.clock import across_midnight
 from ..readers.detect import (
@@ -71,33 +71,35 @@ def suggest_t1(scene, items, current=None):
     """The volume whose name says T1 without fat saturation, before contrast, and that shows the breasts of ``items``; else None.
 
     ``items`` are excluded, and so is a volume of another study, as far as the DICOM database tells. Of several the one of the same
-    study comes first, then the one whose name says that fat is not saturated; where two are equal ``current`` if it is one of
-    them, else None: either may be another exam's.
+    study comes first, then one that shows all of the breasts, then the one whose name says that fat is not saturated; where two are
+    equal ``current`` if it is one of them, else None: either may be another exam's.
     """
     taken = {node.GetID() for node, index in items if index is None}
     rest = [n for n in volume_candidates(scene) if n.GetID() not in taken and looks_t1(n.GetName()) and not looks_derived(n.GetName())]
     rest = [node for node in rest if says_fat_saturation(node.GetName()) is not True and not looks_post_contrast(node.GetName())]
-    rest = [node for node in rest if _shows_breasts(node, items)]
+    needed = t1_share_needed(all(looks_subtracted(item_facts(*item).name) for item in items))
+    shares = {node: _share_shown(node, items) for node in rest}
     study = next((found for item in items if (image := item_image(*item)) is not None and (found := study_of(image))), None)
     ranks = {}
-    for node in rest:
+    for node, share in shares.items():
         own = study_of(node)
-        if study and own and own != study:
+        if share < needed or (study and own and own != study):
             continue
-        ranks.setdefault((not (study and own), says_fat_saturation(node.GetName()) is None), []).append(node)
+        rank = (not (study and own), share < WHOLE_T1, says_fat_saturation(node.GetName()) is None)
+        ranks.setdefault(rank, []).append(node)
     best = ranks[min(ranks)] if ranks else []
     return best[0] if len(best) == 1 else next((node for node in best if node is current), None)
 
 
-def _shows_breasts(t1, items) -> bool:
-    """Whether a volume reaches as far as the dynamic volumes; yes where they cannot be compared."""
+def _share_shown(t1, items) -> float:
+    """Share of where the breasts lie in the dynamic volumes that a volume shows; 1 where they cannot be compared."""
     if not items or (image := item_image(*items[0])) is None or t1.GetImageData() is None:
-        return True
+        return 1.0
     try:
         other, own = item_affine(*items[0]), item_affine(t1, None)
     except InputError:
-        return True  # under a bending transform: the analysis says so
-    return breasts_covered(image.GetImageData().GetDimensions(), other, t1.GetImageData().GetDimensions(), own) >= LEAST_T1_SHARE
+        return 1.0  # under a bending transform: the analysis says so
+    return breasts_covered(image.GetImageData().GetDimensions(), other, t1.GetImageData().GetDimensions(), own)
 
 
 def _sequences(scene) -> list[Source]:

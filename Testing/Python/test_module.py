@@ -360,6 +360,7 @@ def test_a_map_hidden_for_its_low_score_hides_no_later_legend(panel, exam):
     import slicer
 
     panel.analyze("benign")
+    panel.logic.getParameterNode().heatmapVolume = None  # as in a scene from elsewhere
     panel.widget.exit()
     panel.widget.enter()
     legend = slicer.modules.colors.logic().GetColorLegendDisplayNode(panel.heatmap())

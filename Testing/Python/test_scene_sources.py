@@ -7,6 +7,7 @@ import pytest
 
 pytest.importorskip("slicer_core", reason="slicer-core is not installed")
 
+from BreastCMSLLib.errors import InputError  # noqa: E402
 from BreastCMSLLib.geometry import Volume  # noqa: E402
 from BreastCMSLLib.scene import results, sources  # noqa: E402
 from BreastCMSLLib.scene.reading import exam_from_items, phases_from_items  # noqa: E402
@@ -55,6 +56,25 @@ def test_t1_is_suggested_only_when_it_suits(scene):
     assert sources.suggest_t1(scene, dynamic) is better
     add(scene, "another t1 nonfs", **OTHER_GRID)
     assert sources.suggest_t1(scene, dynamic) is None, "either may be another exam's"
+
+
+def test_a_t1_that_would_not_be_used_is_not_suggested(scene):
+    dynamic = [(add(scene, "dyn pre", shape=(60, 50, 40)), None), (add(scene, "dyn 1", shape=(60, 50, 40)), None)]
+    subtractions = [(add(scene, f"sub {n}", shape=(60, 50, 40)), None) for n in (1, 2)]
+    short = add(scene, "t1 nonfs", shape=(60, 50, 35))
+    assert sources.suggest_t1(scene, dynamic) is None and sources.suggest_t1(scene, subtractions) is short
+    whole = add(scene, "t1 tse", shape=(60, 50, 40))
+    assert sources.suggest_t1(scene, dynamic) is whole and sources.suggest_t1(scene, subtractions) is whole
+
+
+def test_a_frame_without_voxels_is_named(scene):
+    sequence = scene.AddNewNodeByClass("vtkMRMLSequenceNode", "Dynamic")
+    for n in range(3):
+        frame = add(scene, "frame", seed=n) if n else scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "empty")
+        sequence.SetDataNodeAtValue(frame, str(n))
+        scene.RemoveNode(frame)
+    with pytest.raises(InputError, match="no voxels in memory"):
+        phases_from_items([(sequence, n) for n in range(3)])
 
 
 def test_a_sequence_gets_no_t1_from_elsewhere(scene):
