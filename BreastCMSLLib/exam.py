@@ -92,6 +92,11 @@ class Exam:
         return digest.hexdigest()[:16]
 
 
+def wide_enough_for_both(shape: Sequence[int], affine: np.ndarray) -> bool:
+    """Whether a grid (index → RAS mm) is wide enough for both breasts."""
+    return extent_mm(shape, affine)[0] >= BOTH_BREASTS_MM
+
+
 def t1_share_needed(subtractions: bool) -> float:
     """Share of where the breasts lie (``geometry.breasts_covered``) that a T1 must show to outline them.
 

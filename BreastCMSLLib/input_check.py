@@ -15,7 +15,6 @@ import numpy as np
 
 from .errors import BreastCMSLError
 from .exam import (
-    BOTH_BREASTS_MM,
     MAX_PHASES,
     MIN_PHASES,
     WHOLE_T1,
@@ -26,6 +25,7 @@ from .exam import (
     looks_pre_contrast,
     subtraction_offset,
     t1_share_needed,
+    wide_enough_for_both,
 )
 from .geometry import breasts_covered, closest_canonical_axes, extent_mm, grid_distance
 from .readers.detect import looks_other_contrast, looks_post_contrast, says_fat_saturation
@@ -223,7 +223,7 @@ def _spacing(one: Sketch) -> list[Finding]:
 
 def _coverage(one: Sketch) -> list[Finding]:
     across = extent_mm(one.shape, one.affine)[0]
-    if across < BOTH_BREASTS_MM:
+    if not wide_enough_for_both(one.shape, one.affine):
         return [Finding(FAIR, "Coverage", f"The images are {across:.0f} mm wide: the method expects both breasts in one acquisition.")]
     return [Finding(GOOD, "Coverage", f"{across:.0f} mm wide, enough for both breasts.")]
 

@@ -12,9 +12,9 @@ import numpy as np
 
 from . import __version__
 from .attention import Peak
-from .exam import BOTH_BREASTS_MM, Exam
+from .exam import Exam, wide_enough_for_both
 from .findings import Skin, outline_places, region_curve, side
-from .geometry import Volume, extent_mm, resample
+from .geometry import Volume, resample
 from .inference import Predictor, Preparing
 from .kinetics import curve_at
 from .localisation import early, signal_of
@@ -99,7 +99,7 @@ def analyze(
     with watch.stage("findings"):
         kinetics = curve_at(exam, peaks[0].ras_mm)
         skin = Skin.of(made.inside, made.affine, bundle.contract.mask.skin_mm)
-        both = extent_mm(exam.grid.shape, exam.grid.affine)[0] >= BOTH_BREASTS_MM  # else there is no sternum to be left or right of
+        both = wide_enough_for_both(exam.grid.shape, exam.grid.affine)  # else there is no sternum to be left or right of
         listed = [_peak_record(peak, made, skin, both) for peak in peaks]
         outlines = _outline(exam, made, listed) if malignant else None
         reasons = unlike.result()

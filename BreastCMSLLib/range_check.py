@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .exam import BOTH_BREASTS_MM, Exam
+from .exam import Exam, wide_enough_for_both
 from .geometry import extent_mm, resample
 from .input_check import displacement_mm, glance
 from .localisation import mean_of
@@ -57,9 +57,9 @@ def out_of_range(exam: Exam, made: ModelInput) -> list[Reason]:
     affine[:3, :3] *= step
     size = spacing * step
     if any(reason.code == "one breast" for reason in reasons):
-        reasons += _volume(made, "a breast", 0.5)
+        reasons += _volume(made, "breast", 0.5)
     else:
-        reasons += _volume(made, "a pair of breasts") + _breasts(inside, size, made.middle / step[0])
+        reasons += _volume(made, "pair of breasts") + _breasts(inside, size, made.middle / step[0])
     mean = mean_of(made.array)
     if _coherence(mean, made.inside, spacing, exam) < MIN_COHERENCE:
         reasons.append(
@@ -90,7 +90,7 @@ def _acquisition(exam: Exam) -> list[Reason]:
             )
         )
     across, _, height = extent_mm(exam.grid.shape, exam.grid.affine)
-    if across < BOTH_BREASTS_MM:
+    if not wide_enough_for_both(exam.grid.shape, exam.grid.affine):
         reasons.append(
             Reason(
                 "one breast",
@@ -144,7 +144,7 @@ def _volume(made: ModelInput, what: str, share: float = 1.0) -> list[Reason]:
     low, high = PLAUSIBLE_ML
     if share * low <= made.mask_volume_ml <= share * high:
         return []
-    return [Reason("mask volume", f"The breast region found measures {made.mask_volume_ml:.0f} ml, as {what} does not.")]
+    return [Reason("mask volume", f"The breast region found measures {made.mask_volume_ml:.0f} ml, as no {what} does.")]
 
 
 def _breasts(inside: np.ndarray, size: np.ndarray, middle: float) -> list[Reason]:
