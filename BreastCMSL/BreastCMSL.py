@@ -35,7 +35,7 @@ if str(libraryRoot()) not in sys.path:
 
 from BreastCMSLDesktop import analysis, dependencies, inputs  # noqa: E402
 
-from BreastCMSLLib.errors import BreastCMSLError, Cancelled, InputError  # noqa: E402
+from BreastCMSLLib.core.errors import BreastCMSLError, Cancelled, InputError  # noqa: E402
 
 HOMEPAGE = "https://github.com/BreastCMSL/BreastCMSL"
 
@@ -505,7 +505,7 @@ class BreastCMSLLogic(ScriptedLoadableModuleLogic, VTKObservationMixin):
 
     def writeReport(self, path, examID):
         """Write the one-page HTML report of an exam's results in the scene; returns the path. Raises BreastCMSLError."""
-        from BreastCMSLLib.report import write_report
+        from BreastCMSLLib.results.report import write_report
         from BreastCMSLLib.scene import results
         from BreastCMSLLib.scene.pictures import peak_pictures
         from BreastCMSLLib.scene.reading import volume_from_node

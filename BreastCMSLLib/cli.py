@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from . import __version__
-from .errors import BreastCMSLError, OutputError
-from .stages import STAGES, Stopwatch, overall_progress
+from .core.errors import BreastCMSLError, OutputError
+from .core.stages import STAGES, Stopwatch, overall_progress
 
 
 def parser() -> argparse.ArgumentParser:
@@ -171,7 +171,7 @@ def analyze_command(options: argparse.Namespace, show: Reporter) -> None:
     from concurrent.futures import ThreadPoolExecutor
 
     if options.parent is not None:
-        from .parent_watch import end_with_parent
+        from .core.parent_watch import end_with_parent
 
         end_with_parent(options.parent)
     prepare_output(options.output, scene=not options.no_scene)
@@ -185,9 +185,9 @@ def analyze_command(options: argparse.Namespace, show: Reporter) -> None:
         show.progress("model", 0.0)
         with watch.stage("model"):
             bundle = loading.result()
-    from .kinetics import add_curves
-    from .output import write_results
+    from .findings.kinetics import add_curves
     from .pipeline import analyze
+    from .results.files import write_results
 
     analysis = analyze(exam, bundle, **asked, progress=show.progress, stopwatch=watch)
     add_curves(exam, analysis.result)
@@ -198,7 +198,7 @@ def analyze_command(options: argparse.Namespace, show: Reporter) -> None:
 
 def analyze_options(options: argparse.Namespace) -> tuple[str | Path | None, dict[str, Any]]:
     """The model's file (None: the shipped one), and what ``pipeline.analyze`` is asked, from the command line or its request."""
-    from .errors import InputError
+    from .core.errors import InputError
 
     if options.request is not None:
         from .readers.request import read_options
@@ -234,8 +234,8 @@ def load_model(model: str | Path | None):
     if first:
         gc.disable()  # importing makes objects by the million, and hardly any rubbish to look for among them
     try:
-        from . import output  # noqa: F401
-        from .weights import load_bundle
+        from .models.bundle import load_bundle
+        from .results import files as output  # noqa: F401
     finally:
         if first:
             gc.freeze()
@@ -256,7 +256,7 @@ def prepare_output(folder: Path, *, scene: bool) -> None:
     if scene:
         from importlib.util import find_spec
 
-        from .errors import DependencyError
+        from .core.errors import DependencyError
 
         if find_spec("slicer") is None:
             raise DependencyError(
@@ -265,7 +265,7 @@ def prepare_output(folder: Path, *, scene: bool) -> None:
 
 
 def summary(result: dict[str, Any], paths: list[Path]) -> str:
-    from .report import breast_text, percent, size_text
+    from .results.report import breast_text, percent, size_text
 
     peak = result["peaks"][0]
     place = ", ".join(f"{c:.1f}" for c in peak["ras_mm"])
@@ -285,7 +285,7 @@ def summary(result: dict[str, Any], paths: list[Path]) -> str:
 
 def check_command(options: argparse.Namespace) -> int:
     """Print what is fine and what is not about an exam; 2 when it cannot be analysed."""
-    from .input_check import BAD, FAIR, GOOD, check_exam
+    from .checks.input_check import BAD, FAIR, GOOD, check_exam
     from .readers import read
 
     findings = check_exam(read(options.input, t1=options.t1, kind=options.kind, times_s=options.times)).findings
@@ -298,7 +298,7 @@ def check_command(options: argparse.Namespace) -> int:
 
 
 def model_command(options: argparse.Namespace) -> int:
-    from .weights import load_bundle
+    from .models.bundle import load_bundle
 
     bundle = load_bundle(options.path)
     if options.action == "verify":

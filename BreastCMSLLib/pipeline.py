@@ -11,18 +11,19 @@ from typing import Any
 import numpy as np
 
 from . import __version__
-from .attention import Peak
-from .exam import Exam, wide_enough_for_both
-from .findings import Skin, outline_places, region_curve, side
-from .geometry import Volume, resample
-from .inference import Predictor, Preparing
-from .kinetics import curve_at
-from .localisation import early, signal_of
-from .preprocessing import ModelInput, preprocess
-from .range_check import out_of_range
-from .reading import check_map, default_map, heat_of, map_names, places_of, read
-from .stages import Stopwatch
-from .weights import Bundle, load_bundle
+from .candidates.peaks import Peak
+from .checks.range_check import out_of_range
+from .core.geometry import Volume, resample
+from .core.stages import Stopwatch
+from .exam.exam import Exam, wide_enough_for_both
+from .findings.kinetics import curve_at
+from .findings.outline import outline_places, region_curve
+from .models.bundle import Bundle, load_bundle
+from .models.inference import Predictor, Preparing
+from .preprocessing.enhancement import early, signal_of
+from .preprocessing.landmarks import Skin, side
+from .preprocessing.model_input import ModelInput, preprocess
+from .scoring import check_map, default_map, heat_of, map_names, places_of, read
 
 SCHEMA_VERSION = 1
 MAP_THRESHOLD = 0.4

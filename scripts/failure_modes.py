@@ -19,9 +19,9 @@ import numpy as np
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from BreastCMSLLib.errors import BreastCMSLError  # noqa: E402
-from BreastCMSLLib.exam import Exam, Phase, make_exam  # noqa: E402
-from BreastCMSLLib.geometry import Volume, apply_affine, resample  # noqa: E402
+from BreastCMSLLib.core.errors import BreastCMSLError  # noqa: E402
+from BreastCMSLLib.core.geometry import Volume, apply_affine, resample  # noqa: E402
+from BreastCMSLLib.exam.exam import Exam, Phase, make_exam  # noqa: E402
 
 PAGE = ROOT / "docs" / "failure_modes.md"
 PICTURES = ROOT / "docs" / "images" / "failure_modes"
@@ -212,7 +212,7 @@ def several(wanted: Callable[[dict], bool], malignant: bool = True, count: int =
 
 def against_the_wall() -> Iterator[Try]:
     """Exams, given as subtractions alone, whose only lesion a mask of half the resolution leaves out."""
-    from BreastCMSLLib.preprocessing import InputContract, preprocess
+    from BreastCMSLLib.preprocessing.model_input import InputContract, preprocess
 
     def deep(facts: dict) -> bool:
         return facts["lesions"] == 1 and facts["first_mm"] > 3.5 and facts["depth_mm"] > 50
@@ -366,7 +366,7 @@ CASES = [
 
 def run(case: Case, predictor) -> tuple[Outcome, bool, int]:
     """The first outcome that shows the failure (else the last), whether it does, and how many exams were analysed."""
-    from BreastCMSLLib.input_check import GOOD, check_exam
+    from BreastCMSLLib.checks.input_check import GOOD, check_exam
     from BreastCMSLLib.pipeline import analyze
 
     outcome, count = None, 0
@@ -504,8 +504,8 @@ def main() -> int:
         "--only", nargs="+", metavar="CASE", help=f"draw only these, and print their text: {', '.join(c.slug for c in CASES)}"
     )
     options = parser.parse_args()
-    from BreastCMSLLib.inference import Predictor
-    from BreastCMSLLib.weights import load_bundle
+    from BreastCMSLLib.models.bundle import load_bundle
+    from BreastCMSLLib.models.inference import Predictor
 
     predictor = Predictor(load_bundle(options.model), "cpu")
     PICTURES.mkdir(parents=True, exist_ok=True)

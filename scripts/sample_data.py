@@ -58,8 +58,8 @@ def write_files(exam, folder: Path) -> list[tuple[Path, str, str]]:
     """(file, node name, Slicer's file type) of the dynamic sequence and the T1."""
     import numpy as np
 
-    from BreastCMSLLib.geometry import Volume
-    from BreastCMSLLib.output import write_volume
+    from BreastCMSLLib.core.geometry import Volume
+    from BreastCMSLLib.results.files import write_volume
     from BreastCMSLLib.scene import embedded, results
 
     scene = embedded.start()
@@ -87,7 +87,7 @@ def thumbnail(exam, path: Path, size: int = 256) -> None:
     """A maximum projection of the second subtraction, as the Sample Data module shows it."""
     import numpy as np
 
-    from BreastCMSLLib.geometry import closest_canonical_axes
+    from BreastCMSLLib.core.geometry import closest_canonical_axes
     from BreastCMSLLib.scene.views import write_png
 
     volume = exam.subtraction(min(1, len(exam.post) - 1))

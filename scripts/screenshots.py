@@ -289,7 +289,7 @@ def curve(studio: Studio, size):
     from BreastCMSLDesktop.curve_picture import curvePixmap
     from BreastCMSLDesktop.results_panel import meanValues
 
-    from BreastCMSLLib.kinetics import curve_points, peak_curve
+    from BreastCMSLLib.findings.kinetics import curve_points, peak_curve
     from BreastCMSLLib.scene.results import curve_title
 
     shown = studio.widget.results.result

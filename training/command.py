@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable
 from functools import wraps
 
-from BreastCMSLLib.errors import BreastCMSLError
+from BreastCMSLLib.core.errors import BreastCMSLError
 
 
 def ends_in_a_sentence(main: Callable[..., int | None]) -> Callable[..., int]:

@@ -18,11 +18,11 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from BreastCMSLLib.errors import InputError  # noqa: E402
-from training import card, metrics  # noqa: E402
-from training.cache import write_atomically  # noqa: E402
+from BreastCMSLLib.core.errors import InputError  # noqa: E402
 from training.command import ends_in_a_sentence  # noqa: E402
+from training.data.cache import write_atomically  # noqa: E402
 from training.evaluate import column, read_evaluation, read_predictions, tidy  # noqa: E402
+from training.evaluation import card, metrics  # noqa: E402
 
 # settings that do not make another method: where, from which seed, on what machine, and what follows from the objective
 NOT_METHOD = {
@@ -151,7 +151,7 @@ def _places(method: Method, protocol: str, name: str) -> dict:
 
 def _pull(method: Method) -> dict:
     """Range of cos θ of the first seed's validation exams, and how the losses of eq. 3 and 4 would pull at them."""
-    from training.figures import angles_of
+    from training.evaluation.figures import angles_of
 
     held = angles_of(method.folders[0], split="validate")
     if not len(held.labels):
@@ -164,7 +164,7 @@ def _exams_interval(method: Method, key: str) -> tuple[float, float]:
     """Interval of a mean over these very seeds, by resampling patients (DeLong for the AUC)."""
     labels, patients = column(method.rows[0], "label"), column(method.rows[0], "patient")
     if key == "auc":
-        from training.figures import Curve, auc_text
+        from training.evaluation.figures import Curve, auc_text
 
         return auc_text(Curve(method.name, method.scores(), labels, patients))[1]
     called = method.called()
@@ -363,7 +363,7 @@ def _signed(found: dict) -> str:
 
 def draw(folders: Sequence[Path], output: Path) -> list[Path]:
     """ROC curves of the methods, and angles of the first seed of each."""
-    from training import figures
+    from training.evaluation import figures
 
     methods = group(folders)
     note = figures.note_of(folders[0])

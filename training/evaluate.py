@@ -26,19 +26,22 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from BreastCMSLLib import attention, reading  # noqa: E402
-from BreastCMSLLib.errors import InputError  # noqa: E402
-from BreastCMSLLib.geometry import apply_affine  # noqa: E402
-from BreastCMSLLib.inference import Prediction, Predictor  # noqa: E402
-from BreastCMSLLib.localisation import early, signal_of  # noqa: E402
-from BreastCMSLLib.losses import cosine  # noqa: E402
-from BreastCMSLLib.network import BreastNet, NetworkSettings  # noqa: E402
-from BreastCMSLLib.reading import LESION_MAP, Reading  # noqa: E402
-from BreastCMSLLib.weights import DEFAULT_MODEL, load_bundle, save_bundle  # noqa: E402
-from training import cache, calibration, metrics  # noqa: E402
+from BreastCMSLLib import scoring as reading  # noqa: E402
+from BreastCMSLLib.candidates import peaks  # noqa: E402
+from BreastCMSLLib.core.errors import InputError  # noqa: E402
+from BreastCMSLLib.core.geometry import apply_affine  # noqa: E402
+from BreastCMSLLib.models.bundle import DEFAULT_MODEL, load_bundle, save_bundle  # noqa: E402
+from BreastCMSLLib.models.inference import Prediction, Predictor  # noqa: E402
+from BreastCMSLLib.network import attention  # noqa: E402
+from BreastCMSLLib.network.losses import cosine  # noqa: E402
+from BreastCMSLLib.network.resnet import BreastNet, NetworkSettings  # noqa: E402
+from BreastCMSLLib.preprocessing.enhancement import early, signal_of  # noqa: E402
+from BreastCMSLLib.scoring import LESION_MAP, Reading  # noqa: E402
 from training.command import ends_in_a_sentence  # noqa: E402
+from training.data import cache  # noqa: E402
+from training.evaluation import calibration, metrics  # noqa: E402
 from training.prepare import one_core  # noqa: E402
-from training.runs import Run, load_run, read_rows  # noqa: E402
+from training.runs.folder import Run, load_run, read_rows  # noqa: E402
 
 NULL_MAP = "NORM"  # length of each cell's feature vector: what any map of the same features has to beat
 INTERVALS = (
@@ -96,7 +99,7 @@ def heat_of(name: str, answer: Answer, settings: NetworkSettings) -> np.ndarray:
     inside, affine = answer.exam.inside, np.array(answer.exam.meta["affine"])
     if name == NULL_MAP:
         cells = attention.feature_norm(answer.prediction.features)
-        return attention.normalise(attention.upsample(cells, affine, settings.total_stride, inside.shape), inside)
+        return peaks.normalise(attention.upsample(cells, affine, settings.total_stride, inside.shape), inside)
     array = answer.exam.array
     return reading.heat_of(name, answer.reading, settings, signal_of(array, early(len(array))), inside, affine)
 
@@ -106,7 +109,7 @@ def peak_of(name: str, answer: Answer, settings: NetworkSettings) -> tuple[float
     if name == LESION_MAP and answer.reading.places:
         return answer.reading.places[0][0].ras_mm
     affine = np.array(answer.exam.meta["affine"])
-    return attention.find_peaks(heat_of(name, answer, settings), answer.exam.inside, affine, count=1)[0].ras_mm
+    return peaks.find_peaks(heat_of(name, answer, settings), answer.exam.inside, affine, count=1)[0].ras_mm
 
 
 def miss(exam: cache.CachedExam, ras_mm: Sequence[float]) -> tuple[float, bool]:
@@ -558,11 +561,11 @@ def main(arguments: list[str] | None = None) -> int:
         precision=o.precision,
         workers=o.workers,
     )
-    from training import card
+    from training.evaluation import card
 
     print(card.console(result))
     if not o.no_figures:
-        from training import figures
+        from training.evaluation import figures
 
         figures.draw_run(o.run, o.run / "figures", o.cache)
         for path in card.write_card(o.run):

@@ -9,7 +9,7 @@ from copy import deepcopy
 
 import torch
 
-from BreastCMSLLib.network import BreastNet
+from BreastCMSLLib.network.resnet import BreastNet
 
 
 def undecimated(network: BreastNet) -> tuple[BreastNet, int]:

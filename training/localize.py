@@ -23,14 +23,26 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from BreastCMSLLib import attention, candidates, findings, localisation, measures, reading  # noqa: E402
-from BreastCMSLLib.errors import InputError  # noqa: E402
-from BreastCMSLLib.geometry import apply_affine  # noqa: E402
-from BreastCMSLLib.inference import Prediction, Predictor  # noqa: E402
+from BreastCMSLLib import scoring as reading  # noqa: E402
+from BreastCMSLLib.candidates import classifier as candidates  # noqa: E402
+from BreastCMSLLib.candidates import features as measures
+from BreastCMSLLib.candidates import peaks  # noqa: E402
+from BreastCMSLLib.candidates import regions as localisation
+from BreastCMSLLib.core.errors import InputError  # noqa: E402
+from BreastCMSLLib.core.geometry import apply_affine  # noqa: E402
+from BreastCMSLLib.findings import outline as findings  # noqa: E402
+from BreastCMSLLib.models.inference import Prediction, Predictor  # noqa: E402
+from BreastCMSLLib.network import attention  # noqa: E402
 from BreastCMSLLib.pipeline import MAP_THRESHOLD  # noqa: E402
-from BreastCMSLLib.reading import LESION_MAP, lesion_map, read  # noqa: E402
-from training import cache, calibration, evaluate, finer, metrics  # noqa: E402
+from BreastCMSLLib.preprocessing import (
+    enhancement,  # noqa: E402
+    landmarks,  # noqa: E402
+)
+from BreastCMSLLib.scoring import LESION_MAP, lesion_map, read  # noqa: E402
+from training import evaluate, finer  # noqa: E402
 from training.command import ends_in_a_sentence  # noqa: E402
+from training.data import cache  # noqa: E402
+from training.evaluation import calibration, metrics  # noqa: E402
 
 EARLY = slice(0, 2)  # the first third of the dynamic phases
 COUNT = 6  # candidates of a map, and as many are erased
@@ -101,16 +113,16 @@ def finer_maps(predictor: Predictor, prediction: Prediction, array, inside: np.n
     for name in DENSE:
         with clock.measure(f"{name}-dense"):
             cells = MAPS[name](features, prediction.cell_weight, settings.pooling)
-            heats[f"{name}-dense"] = attention.normalise(attention.upsample(cells, affine, stride, inside.shape), inside)
+            heats[f"{name}-dense"] = peaks.normalise(attention.upsample(cells, affine, stride, inside.shape), inside)
         clock.seconds[f"{name}-dense"] += clock.seconds["dense pass"]
     with clock.measure(LAYERS):
         each = [attention.upsample(attention.coam(f), affine, step, inside.shape) for f, step in finer.stage_features(network, x)]
-        heats[LAYERS] = attention.normalise(sum(attention.normalise(one, inside) for one in each), inside)
+        heats[LAYERS] = peaks.normalise(sum(peaks.normalise(one, inside) for one in each), inside)
     return heats
 
 
 def locate(predictor: Predictor, exam: cache.CachedExam) -> tuple[float, dict[str, dict]]:
-    """The exam's logit (of both readings, where the model has two), and by method: peak (attention.Peak), component, heat (0–1 map),
+    """The exam's logit (of both readings, where the model has two), and by method: peak (peaks.Peak), component, heat (0–1 map),
     seconds (processor, network included).
     """
     settings = predictor.bundle.network.settings
@@ -119,43 +131,43 @@ def locate(predictor: Predictor, exam: cache.CachedExam) -> tuple[float, dict[st
     with clock.measure("network"):
         prediction = predictor.predict(array)
     with clock.measure("signal"):
-        signal = localisation.signal_of(array, EARLY)
+        signal = enhancement.signal_of(array, EARLY)
     heats = {}
     for name, make in MAPS.items():
         with clock.measure(name):
             cells = make(prediction.features, prediction.cell_weight, settings.pooling)
-            heats[name] = attention.normalise(attention.upsample(cells, affine, stride, inside.shape), inside)
+            heats[name] = peaks.normalise(attention.upsample(cells, affine, stride, inside.shape), inside)
     with clock.measure("second pass"):
         features, moved = shifted_features(predictor, array, affine, stride)
     for name in SHIFTED:
         with clock.measure(f"{name}-shifted"):
             cells = MAPS[name](features, prediction.cell_weight, settings.pooling)
-            again = attention.normalise(attention.place_cells(cells, moved, inside.shape, affine), inside)
-            heats[f"{name}-shifted"] = attention.normalise(heats[name] + again, inside)
+            again = peaks.normalise(attention.place_cells(cells, moved, inside.shape, affine), inside)
+            heats[f"{name}-shifted"] = peaks.normalise(heats[name] + again, inside)
         clock.seconds[f"{name}-shifted"] += clock.seconds["second pass"] + clock.seconds[name]
     heats |= finer_maps(predictor, prediction, array, inside, affine, clock)
     for name in FUSED:
         with clock.measure(f"{name}×{SIGNAL}"):
-            heats[f"{name}×{SIGNAL}"] = attention.normalise(heats[name] * signal, inside)
+            heats[f"{name}×{SIGNAL}"] = peaks.normalise(heats[name] * signal, inside)
         clock.seconds[f"{name}×{SIGNAL}"] += clock.seconds[name]
     with clock.measure(SIGNAL):
-        heats[SIGNAL] = attention.normalise(signal, inside)
+        heats[SIGNAL] = peaks.normalise(signal, inside)
 
     with clock.measure("nipples"):
-        tips = localisation.nipples(inside, affine)
+        tips = landmarks.nipples(inside, affine)
     found, ranked = {}, {}
     for name, heat in heats.items():
         with clock.measure(f"{name} peaks"):
-            peaks = localisation.candidates(heat, inside, affine, count=COUNT)
+            maxima = localisation.candidates(heat, inside, affine, count=COUNT)
         reach = FUSED_SNAP_MM if name.endswith(SIGNAL) else localisation.SNAP_MM
         with clock.measure(f"{name} snap"):
-            snapped = localisation.snap(peaks, signal, inside, affine, search_mm=reach)
+            snapped = localisation.snap(maxima, signal, inside, affine, search_mm=reach)
         with clock.measure(f"{name} sort"):
             sorted_by = {"+snap": snapped, "+snap-vessels": localisation.solid(snapped)}
             sorted_by["+snap-vessels-nipples"] = localisation.solid(snapped, tips)
         plain = clock.seconds[name] + clock.seconds[f"{name} peaks"] + (0.0 if name == SIGNAL else clock.seconds["network"])
         refined = plain + sum(clock.seconds[part] for part in (f"{name} snap", f"{name} sort", "signal", "nipples"))
-        found[name] = {"peak": peaks[0], "component": None, "heat": heat, "seconds": plain}
+        found[name] = {"peak": maxima[0], "component": None, "heat": heat, "seconds": plain}
         for step, pairs in sorted_by.items():
             found[name + step] = {"peak": pairs[0][0], "component": pairs[0][1], "heat": heat, "seconds": refined}
             ranked[name + step] = pairs
@@ -189,7 +201,7 @@ def judge(predictor: Predictor, exam: cache.CachedExam) -> dict:
     """One line of rows.jsonl: by method the miss in mm, whether the peak is inside, Dice of map and outline, and what was hit."""
     affine = np.array(exam.meta["affine"])
     logit, found = locate(predictor, exam)
-    signal = localisation.signal_of(exam.array, EARLY)
+    signal = enhancement.signal_of(exam.array, EARLY)
     truth = None if exam.truth is None or not (exam.truth == 2).any() else exam.truth == 2
     maps, outlines, lines = {}, {}, {}
     for name, result in found.items():
@@ -221,7 +233,7 @@ def what_is_there(exam: cache.CachedExam, ras_mm: Sequence[float], part: localis
         reach = float(lesion.get("radius_mm") or FAR_MM) + 3.0
         if np.linalg.norm(np.subtract(ras_mm, lesion["ras_mm"])) <= reach:
             return "malignant lesion" if lesion["malignant"] else "benign lesion"
-    if localisation.is_nipple(localisation.Peak(tuple(ras_mm), 1.0, (0, 0, 0)), localisation.nipples(exam.inside, affine)):
+    if localisation.is_nipple(peaks.Peak(tuple(ras_mm), 1.0, (0, 0, 0)), landmarks.nipples(exam.inside, affine)):
         return "nipple by its place"
     if localisation.is_vessel(part):
         return "vessel by its shape"
@@ -361,7 +373,7 @@ def draw_worst(rows: list[dict], store: cache.Cache, method: str, path: Path, si
     for place, row in enumerate(worst):
         exam, line = cache.load(store.path(row["exam"])), row["methods"][method]
         affine = np.array(exam.meta["affine"])
-        signal = localisation.signal_of(exam.array, EARLY)
+        signal = enhancement.signal_of(exam.array, EARLY)
         top = float(np.percentile(signal[exam.inside], 99.7)) or 1.0
         lesions = evaluate.malignant_lesions(exam.meta)
         nearest = min(lesions, key=lambda lesion: np.linalg.norm(np.subtract(lesion["ras_mm"], line["ras_mm"])))
@@ -405,7 +417,7 @@ def compare(
     choice: the output folder of the comparison on validation exams, needed for the test exams: the best method is taken
     from there, and RUN/evaluation.json notes that the test exams were read. Raises InputError.
     """
-    from training.runs import load_run
+    from training.runs.folder import load_run
 
     chosen = None
     if split == "test":

@@ -22,12 +22,12 @@ from pathlib import Path
 
 import numpy as np
 
-from BreastCMSLLib.candidates import CandidateSettings, propose
-from BreastCMSLLib.errors import InputError
-from BreastCMSLLib.preprocessing import InputContract, preprocess
-from training import cache
+from BreastCMSLLib.candidates.classifier import CandidateSettings, propose
+from BreastCMSLLib.core.errors import InputError
+from BreastCMSLLib.preprocessing.model_input import InputContract, preprocess
 from training.command import ends_in_a_sentence
-from training.manifest import Row, load_exam, truth
+from training.data import cache
+from training.data.manifest import Row, load_exam, truth
 from training.prepare import one_core, rows_of
 
 PART = 500

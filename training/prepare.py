@@ -21,12 +21,12 @@ from pathlib import Path
 
 import numpy as np
 
-from BreastCMSLLib.errors import BreastCMSLError, InputError
-from BreastCMSLLib.geometry import Volume, resample
-from BreastCMSLLib.preprocessing import InputContract, preprocess
-from training import cache
+from BreastCMSLLib.core.errors import BreastCMSLError, InputError
+from BreastCMSLLib.core.geometry import Volume, resample
+from BreastCMSLLib.preprocessing.model_input import InputContract, preprocess
 from training.command import ends_in_a_sentence
-from training.manifest import Row, load_exam, read_manifest, truth
+from training.data import cache
+from training.data.manifest import Row, load_exam, read_manifest, truth
 
 
 def rows_of(source: str) -> list[Row]:

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
-from BreastCMSLLib.losses import MARGIN
-from BreastCMSLLib.network import NetworkSettings
+from BreastCMSLLib.network.losses import MARGIN
+from BreastCMSLLib.network.resnet import NetworkSettings
 
 
 @dataclass(frozen=True)

@@ -21,16 +21,16 @@ from accelerate import Accelerator
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from BreastCMSLLib.errors import InputError  # noqa: E402
-from BreastCMSLLib.losses import cosine_margin_loss, sigmoid_loss  # noqa: E402
-from BreastCMSLLib.network import BreastNet  # noqa: E402
-from training import runs  # noqa: E402
+from BreastCMSLLib.core.errors import InputError  # noqa: E402
+from BreastCMSLLib.network.losses import cosine_margin_loss, sigmoid_loss  # noqa: E402
+from BreastCMSLLib.network.resnet import BreastNet  # noqa: E402
 from training.command import ends_in_a_sentence  # noqa: E402
-from training.data import loaders, open_cohort  # noqa: E402
-from training.log import Log  # noqa: E402
-from training.metrics import auc  # noqa: E402
+from training.data.exams import loaders, open_cohort  # noqa: E402
+from training.evaluation.metrics import auc  # noqa: E402
+from training.methods.start import pick_precision, starting_network, synchronise_norms  # noqa: E402
 from training.recipes import Config, parse  # noqa: E402
-from training.start import pick_precision, starting_network, synchronise_norms  # noqa: E402
+from training.runs import folder as runs  # noqa: E402
+from training.runs.log import Log  # noqa: E402
 
 
 def objective(logits: torch.Tensor, labels: torch.Tensor, config: Config, epoch: int) -> torch.Tensor:

@@ -28,13 +28,22 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from BreastCMSLLib.candidates import FORGOTTEN, CandidateNetwork, CandidateSettings, context_of, propose, together  # noqa: E402
-from BreastCMSLLib.errors import InputError  # noqa: E402
-from BreastCMSLLib.losses import sigmoid_loss  # noqa: E402
-from training import cache, places, runs  # noqa: E402
+from BreastCMSLLib.candidates.classifier import (
+    FORGOTTEN,
+    CandidateNetwork,
+    CandidateSettings,
+    context_of,
+    propose,
+    together,
+)  # noqa: E402
+from BreastCMSLLib.core.errors import InputError  # noqa: E402
+from BreastCMSLLib.network.losses import sigmoid_loss  # noqa: E402
+from training import places  # noqa: E402
 from training.command import ends_in_a_sentence  # noqa: E402
-from training.metrics import auc  # noqa: E402
+from training.data import cache  # noqa: E402
+from training.evaluation.metrics import auc  # noqa: E402
 from training.places import Places  # noqa: E402
+from training.runs import folder as runs  # noqa: E402
 
 LEAST_SPREAD = 0.1  # of the logarithm of the exams' minutes
 UNTOLD = 1e6  # a spread so wide that every length is the mean

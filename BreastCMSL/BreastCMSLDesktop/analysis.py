@@ -14,7 +14,7 @@ import slicer
 from slicer.i18n import tr as _
 from slicer.util import VTKObservationMixin
 
-from BreastCMSLLib.errors import BreastCMSLError
+from BreastCMSLLib.core.errors import BreastCMSLError
 
 from .child_process import ChildProcess, processAlive, pythonExecutable
 from .common import describe, present
@@ -148,7 +148,7 @@ class AnalysisRun(VTKObservationMixin):
     def _write(self, phase, name):
         import SimpleITK as sitk
 
-        from BreastCMSLLib.geometry import to_sitk
+        from BreastCMSLLib.core.geometry import to_sitk
 
         path = self._folder / f"{name}.nrrd"
         sitk.WriteImage(to_sitk(phase.volume), str(path), False)
@@ -249,7 +249,7 @@ class AnalysisRun(VTKObservationMixin):
         """A generator: reads what the child left, file by file, and last writes it into the scene, all at once."""
         import SimpleITK as sitk
 
-        from BreastCMSLLib.geometry import from_sitk
+        from BreastCMSLLib.core.geometry import from_sitk
 
         yield _("Taking over the results")
         output = self._folder / "output"

@@ -38,7 +38,7 @@ def present(node):
 
 def describe(error):
     """The sentence a user sees; unexpected failures also go to the log with their traceback."""
-    from BreastCMSLLib.errors import BreastCMSLError
+    from BreastCMSLLib.core.errors import BreastCMSLError
 
     if isinstance(error, BreastCMSLError):
         return str(error)

@@ -11,7 +11,7 @@ def curvePixmap(points, unit, width=360, height=150, title="", mean=None):
 
     mean: values of the mean curve of the outline, drawn beside it; or None.
     """
-    from BreastCMSLLib.report import CURVE_COLOURS, axis_ticks, drawn_places
+    from BreastCMSLLib.results.report import CURVE_COLOURS, axis_ticks, drawn_places
 
     times, values, axis = points
     if not times:

@@ -9,7 +9,7 @@ import qt
 import slicer
 from slicer.i18n import tr as _
 
-from BreastCMSLLib.errors import DependencyError
+from BreastCMSLLib.core.errors import DependencyError
 
 from .common import libraryRoot, waitCursor
 

@@ -59,8 +59,8 @@ class InputChecker:
 
     def _sketch(self, item):
         """Look at one volume unless that was done; True when there was work."""
-        from BreastCMSLLib.errors import BreastCMSLError
-        from BreastCMSLLib.input_check import Sketch, sketch
+        from BreastCMSLLib.checks.input_check import Sketch, sketch
+        from BreastCMSLLib.core.errors import BreastCMSLError
         from BreastCMSLLib.scene.reading import item_facts, phases_from_items
 
         key, state = self._key(item), self._state(item)
@@ -76,7 +76,7 @@ class InputChecker:
     def _check(self, items, times, t1, kind):
         from dataclasses import replace
 
-        from BreastCMSLLib.input_check import check
+        from BreastCMSLLib.checks.input_check import check
         from BreastCMSLLib.scene.reading import item_facts
 
         facts = [replace(item_facts(*item), time_s=None if times is None else times[n]) for n, item in enumerate(items)]

@@ -63,7 +63,7 @@ def chosenSequence(parameterNode):
 
 def phaseRows(parameterNode):
     """What the phase table shows: the frames of the chosen sequence; or the chosen volumes in order, then the other ones."""
-    from BreastCMSLLib.errors import InputError
+    from BreastCMSLLib.core.errors import InputError
     from BreastCMSLLib.scene.reading import frame_count
     from BreastCMSLLib.scene.sources import volume_candidates
 
@@ -121,7 +121,7 @@ def times(rows):
 
 def problem(rows, t1=None):
     """Why these rows cannot be analysed, as one sentence; empty when they can. Looks at no voxel."""
-    from BreastCMSLLib.exam import MAX_PHASES, MIN_PHASES
+    from BreastCMSLLib.exam.exam import MAX_PHASES, MIN_PHASES
 
     used = [row for row in rows if row.use]
     if not used:

@@ -135,7 +135,7 @@ class InputsPanel:
 
     def _kind(self, rows):
         """What the used volumes are taken for: as the user said, else as the check found, else by their names."""
-        from BreastCMSLLib.exam import looks_pre_contrast, looks_subtracted
+        from BreastCMSLLib.exam.phase_order import looks_pre_contrast, looks_subtracted
 
         kind = self._parameters.volumeKind.value
         if kind != "auto":

@@ -7,8 +7,8 @@ from pathlib import Path
 import qt
 from slicer.i18n import tr as _
 
-from BreastCMSLLib.errors import ModelError
-from BreastCMSLLib.model_cards import evidence_lines, evidence_short, read_card, shipped_cards, verify
+from BreastCMSLLib.core.errors import ModelError
+from BreastCMSLLib.models.cards import evidence_lines, evidence_short, read_card, shipped_cards, verify
 
 from .common import libraryRoot, setSetting, setting, signalsBlocked
 

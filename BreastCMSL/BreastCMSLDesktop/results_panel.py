@@ -92,7 +92,7 @@ class ResultsPanel:
         self._show(None, None)
 
     def _listResults(self, records, exam):
-        from BreastCMSLLib.report import percent
+        from BreastCMSLLib.results.report import percent
 
         self._listed = list(records)
         box = self.ui.resultComboBox
@@ -105,7 +105,7 @@ class ResultsPanel:
         box.visible = len(self._listed) > 1
 
     def _show(self, result, nodes):
-        from BreastCMSLLib.map_titles import note_of, title_of
+        from BreastCMSLLib.results.wording import note_of, title_of
         from BreastCMSLLib.scene.results import outline_shown
 
         same = result is not None and result == self.result
@@ -149,7 +149,7 @@ class ResultsPanel:
             self._showCurve(0)
 
     def _fillPeaks(self, result):
-        from BreastCMSLLib.report import moved_text, percent, place_text, size_text
+        from BreastCMSLLib.results.report import moved_text, percent, place_text, size_text
 
         peaks = result["peaks"]
         scored = bool(peaks) and all(peak.get("probability") is not None for peak in peaks)
@@ -191,7 +191,7 @@ class ResultsPanel:
         table.visible = bool(peaks)
 
     def _showCurve(self, place):
-        from BreastCMSLLib.kinetics import curve_points, peak_curve
+        from BreastCMSLLib.findings.kinetics import curve_points, peak_curve
 
         curve = peak_curve(self.result, place) if self.result is not None else None
         pixmap = curvePixmap(curve_points(curve), curve.get("unit") or "a.u.", mean=meanValues(self.result, place)) if curve else None
@@ -249,7 +249,7 @@ class ResultsPanel:
 
     def _describeMap(self):
         """What the chosen map shows, on hover."""
-        from BreastCMSLLib.map_titles import note_of
+        from BreastCMSLLib.results.wording import note_of
 
         names = list(self.nodes.maps) if self.nodes is not None else []
         index = self.ui.mapComboBox.currentIndex
@@ -263,7 +263,7 @@ class ResultsPanel:
             slicer.modules.plots.logic().ShowChartInLayout(self.nodes.chart)
 
     def _onOutline(self, checked=False):
-        from BreastCMSLLib.report import size_text
+        from BreastCMSLLib.results.report import size_text
         from BreastCMSLLib.scene import results
 
         if self.result is None or self.nodes is None or present(self.nodes.outline) is None:
@@ -310,7 +310,7 @@ class ResultsPanel:
 
 def resultHtml(result):
     """The score, what it means at the model's threshold, and whether the map may be read."""
-    from BreastCMSLLib.report import finding_text, percent, reasons_text
+    from BreastCMSLLib.results.report import finding_text, percent, reasons_text
 
     colour = "#c62828" if result["malignant"] else "#2e7d32"
     verdict = _("suspicious") if result["malignant"] else _("not suspicious")
@@ -334,7 +334,7 @@ def resultHtml(result):
 
 
 def resultTip(result):
-    from BreastCMSLLib.model_cards import evidence_lines
+    from BreastCMSLLib.models.cards import evidence_lines
 
     model = result.get("model") or {}
     lines = [f"{_('Model')} {model.get('name', '')}, SHA-256 {str(model.get('sha256', ''))[:16]}…", *evidence_lines(model.get("evidence"))]
@@ -344,7 +344,7 @@ def resultTip(result):
 
 def curveText(curve, place):
     """Type, wash-in and wash-out in one line."""
-    from BreastCMSLLib.report import curve_facts
+    from BreastCMSLLib.results.report import curve_facts
 
     kind = curve.get("type") or _("type unknown")
     return _("Peak {number}, brightest 4 mm: {facts}").format(number=place + 1, facts=", ".join([kind, *curve_facts(curve)]))
@@ -352,7 +352,7 @@ def curveText(curve, place):
 
 def meanValues(result, place):
     """Values of the mean curve of the finding's outline, to draw beside the first peak's; None where there is none."""
-    from BreastCMSLLib.kinetics import curve_points, peak_curve
+    from BreastCMSLLib.findings.kinetics import curve_points, peak_curve
 
     mean = (result.get("finding") or {}).get("kinetics") if place == 0 else None
     own = peak_curve(result, place)

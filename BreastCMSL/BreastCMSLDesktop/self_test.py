@@ -347,7 +347,7 @@ def case_scene_closed_while_running(panel):
 
 def case_scripts_need_no_panel(panel):
     import BreastCMSL
-    from BreastCMSLLib.errors import InputError
+    from BreastCMSLLib.core.errors import InputError
 
     volumes = makeExam()
     logic = BreastCMSL.BreastCMSLLogic()

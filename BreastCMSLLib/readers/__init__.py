@@ -9,8 +9,9 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from ..errors import InputError
-from ..exam import Exam, Phase, one_line
+from ..core.errors import InputError
+from ..core.text import one_line
+from ..exam.exam import Exam, Phase
 
 __all__ = ["read", "read_t1"]
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from ..errors import InputError
-from ..exam import looks_pre_contrast
+from ..core.errors import InputError
+from ..exam.phase_order import looks_pre_contrast
 
 
 def _words(pattern: str) -> re.Pattern[str]:

@@ -13,11 +13,19 @@ from pathlib import Path
 
 import numpy as np
 
-from ..errors import InputError
-from ..exam import WHOLE_T1, Exam, Phase, looks_pre_contrast, looks_subtracted, make_exam, order_phases
-from ..geometry import LPS_FROM_RAS, Volume, apply_affine, breasts_covered, grid_distance
+from ..core.errors import InputError
+from ..core.geometry import LPS_FROM_RAS, Volume, apply_affine, breasts_covered, grid_distance
+from ..exam.exam import WHOLE_T1, Exam, Phase, make_exam
+from ..exam.phase_order import looks_pre_contrast, looks_subtracted, order_phases
 from .clock import DAY, across_midnight
-from .detect import looks_derived, looks_other_contrast, looks_post_contrast, looks_t1, missing_pre, says_fat_saturation
+from .detect import (
+    looks_derived,
+    looks_other_contrast,
+    looks_post_contrast,
+    looks_t1,
+    missing_pre,
+    says_fat_saturation,
+)
 from .dicom_slices import Scan, Slice, load_pixels, scan, walk_files
 
 _MIN_SLICES = 4

@@ -16,8 +16,8 @@ from pathlib import Path
 
 import numpy as np
 
-from ..errors import InputError
-from ..exam import one_line
+from ..core.errors import InputError
+from ..core.text import one_line
 from .clock import seconds_of_day
 
 MR_CLASSES = {

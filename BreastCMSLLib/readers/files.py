@@ -14,9 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import InputError
-from ..exam import Exam, Phase, looks_subtracted, make_exam
-from ..geometry import Volume, from_sitk
+from ..core.errors import InputError
+from ..core.geometry import Volume, from_sitk
+from ..exam.exam import Exam, Phase, make_exam
+from ..exam.phase_order import looks_subtracted
 from .detect import (
     looks_derived,
     looks_other_contrast,

@@ -20,8 +20,8 @@ from pathlib import Path
 
 import numpy as np
 
-from ..errors import InputError
-from ..exam import one_line
+from ..core.errors import InputError
+from ..core.text import one_line
 
 MAX_HEADER_BYTES = 1 << 20
 MAX_BYTES = 4 << 30  # of voxels in one file; a 4-D exam of 12 phases of 512×512×200 16-bit voxels has 1.3 GB

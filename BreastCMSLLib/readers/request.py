@@ -8,8 +8,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ..errors import InputError
-from ..exam import Exam, Phase, make_exam, one_line
+from ..core.errors import InputError
+from ..core.text import one_line
+from ..exam.exam import Exam, Phase, make_exam
 from . import one_sentence
 from .files import read_volume_file, several
 

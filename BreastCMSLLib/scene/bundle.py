@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..errors import InputError, OutputError
+from ..core.errors import InputError, OutputError
 from .embedded import SCENE_VERSION, is_embedded, start, working_folder_kept
 from .results import ResultNodes
 from .views import view_scale

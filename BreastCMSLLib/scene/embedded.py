@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 
-from ..errors import DependencyError
+from ..core.errors import DependencyError
 
 SCENE_VERSION = "Slicer 5.10.0 0"  # what saved scenes say they were made by: the oldest desktop we promise they open in
 

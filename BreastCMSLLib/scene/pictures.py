@@ -10,9 +10,9 @@ from collections.abc import Mapping
 import numpy as np
 from scipy import ndimage
 
-from ..geometry import Volume, apply_affine
-from ..map_titles import title_of
-from ..report import place_text
+from ..core.geometry import Volume, apply_affine
+from ..results.report import place_text
+from ..results.wording import title_of
 from .colors import heat_ramp
 from .results import NOT_MEANINGFUL, grey_window
 from .views import _DIM, _EDGES, _NORMAL, _TEXT, ORIENTATIONS, _draw, encode_png

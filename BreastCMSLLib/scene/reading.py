@@ -8,9 +8,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from ..errors import InputError
-from ..exam import Exam, Phase, make_exam
-from ..geometry import Volume
+from ..core.errors import InputError
+from ..core.geometry import Volume
+from ..exam.exam import Exam, Phase, make_exam
 from ..readers.clock import across_midnight, seconds_of_day
 from .transforms import ijk_to_ras, local_to_world
 

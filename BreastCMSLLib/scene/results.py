@@ -14,11 +14,19 @@ from weakref import WeakSet
 
 import numpy as np
 
-from ..errors import InputError, OutputError
-from ..geometry import Volume, apply_affine, check_affine
-from ..kinetics import curve_points, peak_curve
-from ..map_titles import title_of
-from ..report import chance, curve_facts, finding_text, moved_text, outline_names, percent, size_text
+from ..core.errors import InputError, OutputError
+from ..core.geometry import Volume, apply_affine, check_affine
+from ..findings.kinetics import curve_points, peak_curve
+from ..results.report import (
+    chance,
+    curve_facts,
+    finding_text,
+    moved_text,
+    outline_names,
+    percent,
+    size_text,
+)
+from ..results.wording import title_of
 from .colors import fill_heat_table
 from .transforms import from_vtk, ijk_to_ras, local_to_world, to_vtk
 
@@ -335,7 +343,7 @@ def scene_transaction(scene) -> Iterator[None]:
     The block must add first and remove last: a removal that succeeded is not brought back. Expected errors pass
     through; others become OutputError.
     """
-    from ..errors import BreastCMSLError
+    from ..core.errors import BreastCMSLError
 
     if scene.GetUndoFlag():
         scene.SaveStateForUndo()

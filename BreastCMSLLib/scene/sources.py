@@ -6,9 +6,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ..errors import InputError
-from ..exam import MAX_PHASES, WHOLE_T1, looks_subtracted, order_phases, t1_share_needed
-from ..geometry import breasts_covered
+from ..core.errors import InputError
+from ..core.geometry import breasts_covered
+from ..exam.exam import MAX_PHASES, WHOLE_T1, t1_share_needed
+from ..exam.phase_order import looks_subtracted, order_phases
 from ..readers.clock import across_midnight
 from ..readers.detect import (
     looks_derived,

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..errors import DependencyError, OutputError
+from ..core.errors import DependencyError, OutputError
 from .embedded import import_slicer
 from .results import HEADLINE, ResultNodes
 

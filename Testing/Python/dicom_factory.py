@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from BreastCMSLLib.exam import Phase
-from BreastCMSLLib.geometry import Volume
+from BreastCMSLLib.core.geometry import Volume
+from BreastCMSLLib.exam.exam import Phase
 from training.simulation.dicom_export import write_dicom
 
 SHAPE = (14, 12, 10)

@@ -3,9 +3,9 @@
 import numpy as np
 import torch
 
-from BreastCMSLLib.exam import Exam, Phase, make_exam
-from BreastCMSLLib.geometry import Volume, apply_affine
-from BreastCMSLLib.network import BasicBlock, BreastNet, NetworkSettings
+from BreastCMSLLib.core.geometry import Volume, apply_affine
+from BreastCMSLLib.exam.exam import Exam, Phase, make_exam
+from BreastCMSLLib.network.resnet import BasicBlock, BreastNet, NetworkSettings
 
 
 def rotation(rng: np.random.Generator, largest_deg: float) -> np.ndarray:

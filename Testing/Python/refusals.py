@@ -2,7 +2,7 @@
 
 import pytest
 
-from BreastCMSLLib.errors import InputError, OutputError
+from BreastCMSLLib.core.errors import InputError, OutputError
 
 
 def refuse(call, *parts: str) -> str:

@@ -6,7 +6,7 @@ import copy
 
 import numpy as np
 
-from BreastCMSLLib.geometry import Volume, apply_affine
+from BreastCMSLLib.core.geometry import Volume, apply_affine
 
 SHAPE = (48, 40, 30)
 PEAK_IJK = (17, 14, 11)

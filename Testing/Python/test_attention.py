@@ -7,10 +7,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from phantom import oblique_affine, smoothing_network
 
-from BreastCMSLLib.attention import attention_map, cam, coam, feature_affine, find_peaks, normalise, upsample
-from BreastCMSLLib.errors import InputError
-from BreastCMSLLib.geometry import Volume, apply_affine, resample
-from BreastCMSLLib.network import BreastNet, NetworkSettings
+from BreastCMSLLib.candidates.peaks import find_peaks, normalise
+from BreastCMSLLib.core.errors import InputError
+from BreastCMSLLib.core.geometry import Volume, apply_affine, resample
+from BreastCMSLLib.network.attention import attention_map, cam, coam, feature_affine, upsample
+from BreastCMSLLib.network.resnet import BreastNet, NetworkSettings
 
 
 @settings(max_examples=30, deadline=None)

@@ -14,13 +14,15 @@ import SimpleITK as sitk
 import torch
 from scipy import ndimage
 
-from BreastCMSLLib import frangi, masking, threads
-from BreastCMSLLib.attention import coam
-from BreastCMSLLib.geometry import Volume, from_sitk, resample, set_sitk_geometry, to_sitk
-from BreastCMSLLib.inference import Predictor
+from BreastCMSLLib.core import threads
+from BreastCMSLLib.core.geometry import Volume, from_sitk, resample, set_sitk_geometry, to_sitk
+from BreastCMSLLib.models.bundle import load_bundle, save_bundle
+from BreastCMSLLib.models.inference import Predictor
+from BreastCMSLLib.network.attention import coam
 from BreastCMSLLib.pipeline import analyze
-from BreastCMSLLib.preprocessing import InputContract, canonical_grid
-from BreastCMSLLib.weights import load_bundle, save_bundle
+from BreastCMSLLib.preprocessing import breast_mask as masking
+from BreastCMSLLib.preprocessing import frangi
+from BreastCMSLLib.preprocessing.model_input import InputContract, canonical_grid
 from Testing.benchmark import baseline, exams, machine, table, topics
 from Testing.benchmark.__main__ import TOPICS, main, measure
 from Testing.benchmark.cost import EXAMS, GPU_TFLOPS, TRAINED, cost, duration
@@ -149,7 +151,7 @@ def test_cost_follows_from_the_rows():
 def test_operations_are_counted_as_the_formula_has_them():
     chosen = exams.settings(False)
     with torch.device("meta"):
-        from BreastCMSLLib.network import BreastNet
+        from BreastCMSLLib.network.resnet import BreastNet
 
         hollow = BreastNet(chosen)
     stem = 2 * 7**3 * 6 * 64 * 170 * 110 * 64

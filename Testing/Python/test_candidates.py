@@ -7,18 +7,30 @@ import numpy as np
 import pytest
 import torch
 
-from BreastCMSLLib import localisation, reading
-from BreastCMSLLib.candidates import CandidateNetwork, CandidateSettings, Proposals, coarsen, context_of, exam_logit, propose, together
-from BreastCMSLLib.errors import InputError, ModelError
-from BreastCMSLLib.geometry import apply_affine
-from BreastCMSLLib.inference import Predictor
-from BreastCMSLLib.measures import CURVE, GROUPS, Surroundings, describe, group_of, names
-from BreastCMSLLib.network import BreastNet, NetworkSettings
-from BreastCMSLLib.preprocessing import InputContract, ModelInput
-from BreastCMSLLib.reading import NEARLY, lesion_map, read
-from BreastCMSLLib.weights import load_bundle, save_bundle
-from training import cache, evaluate, runs, train, train_candidates
+from BreastCMSLLib import scoring as reading
+from BreastCMSLLib.candidates import regions as localisation
+from BreastCMSLLib.candidates.classifier import (
+    CandidateNetwork,
+    CandidateSettings,
+    Proposals,
+    coarsen,
+    context_of,
+    exam_logit,
+    propose,
+    together,
+)
+from BreastCMSLLib.candidates.features import CURVE, GROUPS, Surroundings, describe, group_of, names
+from BreastCMSLLib.core.errors import InputError, ModelError
+from BreastCMSLLib.core.geometry import apply_affine
+from BreastCMSLLib.models.bundle import load_bundle, save_bundle
+from BreastCMSLLib.models.inference import Predictor
+from BreastCMSLLib.network.resnet import BreastNet, NetworkSettings
+from BreastCMSLLib.preprocessing.model_input import InputContract, ModelInput
+from BreastCMSLLib.scoring import NEARLY, lesion_map, read
+from training import evaluate, train, train_candidates
+from training.data import cache
 from training.recipes import Config
+from training.runs import folder as runs
 
 SHAPE = (40, 28, 20)
 MINUTES = 6.0

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from BreastCMSLLib import chest_wall
-from BreastCMSLLib.exam import Phase, make_exam
-from BreastCMSLLib.geometry import Volume, apply_affine, resample
-from BreastCMSLLib.masking import MaskSettings, _posterior_limit, breast_mask
-from BreastCMSLLib.preprocessing import InputContract, canonical_grid, preprocess
+from BreastCMSLLib.core.geometry import Volume, apply_affine, resample
+from BreastCMSLLib.exam.exam import Phase, make_exam
+from BreastCMSLLib.preprocessing import chest_wall
+from BreastCMSLLib.preprocessing.breast_mask import MaskSettings, _posterior_limit, breast_mask
+from BreastCMSLLib.preprocessing.model_input import InputContract, canonical_grid, preprocess
 from training.simulation import anatomy
 from training.simulation.exam import simulate
 

@@ -13,9 +13,10 @@ import SimpleITK as sitk
 from conftest import CHECKOUT
 from phantom import body_exam
 
-from BreastCMSLLib import cli, weights
-from BreastCMSLLib.geometry import Volume, from_sitk, to_sitk
-from BreastCMSLLib.localisation import SNAP_MM
+from BreastCMSLLib import cli
+from BreastCMSLLib.candidates.regions import SNAP_MM
+from BreastCMSLLib.core.geometry import Volume, from_sitk, to_sitk
+from BreastCMSLLib.models import bundle as weights
 from training.simulation import simulate
 from training.simulation.dicom_export import write_dicom
 

@@ -13,11 +13,11 @@ import SimpleITK as sitk
 from dicom_factory import SHAPE, affine, dynamics, edit, phase, t1, write_study
 from refusals import refuse
 
-from BreastCMSLLib.errors import DependencyError
-from BreastCMSLLib.geometry import Volume, apply_affine, to_sitk
+from BreastCMSLLib.core.errors import DependencyError
+from BreastCMSLLib.core.geometry import Volume, apply_affine, to_sitk
+from training.data.manifest import load_exam, read_manifest, truth
 from training.datasets import COLLECTIONS, __main__, breast_diagnosis, find, make_manifest
 from training.datasets.common import label_of, read_table
-from training.manifest import load_exam, read_manifest, truth
 
 GRID = affine((0, 0, 0), spacing=(1.5, 1.25, 2.0), origin=(-20.0, 15.0, 40.0), flips=(True, True, False))
 UNSET = np.diag([-1.0, -1.0, 1.0, 1.0])  # what a NIfTI file without geometry reads as

@@ -9,13 +9,15 @@ import numpy as np
 import pytest
 import torch
 
-from BreastCMSLLib.attention import MAPS
-from BreastCMSLLib.errors import InputError
-from BreastCMSLLib.network import BreastNet, NetworkSettings
-from BreastCMSLLib.preprocessing import InputContract, ModelInput
-from BreastCMSLLib.weights import load_bundle
-from training import cache, calibration, card, compare, evaluate, figures, metrics
-from training.runs import read_rows, save_weights, write_rows
+from BreastCMSLLib.core.errors import InputError
+from BreastCMSLLib.models.bundle import load_bundle
+from BreastCMSLLib.network.attention import MAPS
+from BreastCMSLLib.network.resnet import BreastNet, NetworkSettings
+from BreastCMSLLib.preprocessing.model_input import InputContract, ModelInput
+from training import compare, evaluate
+from training.data import cache
+from training.evaluation import calibration, card, figures, metrics
+from training.runs.folder import read_rows, save_weights, write_rows
 
 SIZE = (24, 20, 16)
 CONTRACT = InputContract(size=SIZE, spacing_mm=4.4)

@@ -7,9 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from BreastCMSLLib.errors import InputError
-from BreastCMSLLib.exam import Phase, make_exam, name_rank, order_phases, subtraction_offset
-from BreastCMSLLib.geometry import Volume
+from BreastCMSLLib.core.errors import InputError
+from BreastCMSLLib.core.geometry import Volume
+from BreastCMSLLib.exam.exam import Phase, make_exam
+from BreastCMSLLib.exam.phase_order import name_rank, order_phases
+from BreastCMSLLib.exam.subtraction_offset import subtraction_offset
 
 GRID = np.diag([1.0, 1.0, 2.0, 1.0])
 SHAPE = (24, 24, 16)

@@ -15,9 +15,9 @@ from conftest import CHECKOUT
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from BreastCMSLLib import output
-from BreastCMSLLib.errors import InputError, ModelError, OutputError
+from BreastCMSLLib.core.errors import InputError, ModelError, OutputError
 from BreastCMSLLib.readers.headers import check_file
+from BreastCMSLLib.results import files as output
 from Testing.faults import __main__ as faults
 from Testing.faults import generators, independent, judge  # noqa: F401  (independent registers its generators)
 from Testing.faults.bases import prepare
@@ -321,9 +321,9 @@ def test_a_bundle_is_replaced_whole(tmp_path, monkeypatch):
     """Saving over a bundle is cut off before each of its file operations: the old bundle loads, or the new one."""
     from phantom import smoothing_network
 
-    from BreastCMSLLib import weights
-    from BreastCMSLLib.network import NetworkSettings
-    from BreastCMSLLib.preprocessing import InputContract
+    from BreastCMSLLib.models import bundle as weights
+    from BreastCMSLLib.network.resnet import NetworkSettings
+    from BreastCMSLLib.preprocessing.model_input import InputContract
 
     class Killed(BaseException):
         pass
@@ -360,7 +360,7 @@ def test_a_bundle_is_replaced_whole(tmp_path, monkeypatch):
 
 
 def test_settings_that_would_fill_the_memory_are_refused(bases, tmp_path):
-    from BreastCMSLLib.weights import load_bundle
+    from BreastCMSLLib.models.bundle import load_bundle
 
     for group, name, value in (("architecture", "width", 10**9), ("architecture", "blocks", [10**6, 1]), ("input", "size", [10**5] * 3)):
         (tmp_path / name).mkdir()

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from BreastCMSLLib.network import BreastNet, NetworkSettings
+from BreastCMSLLib.network.resnet import BreastNet, NetworkSettings
 from training.finer import stage_features, undecimated
 
 SETTINGS = {"channels": 3, "width": 4, "blocks": (1, 2, 1), "stem_kernel": 3, "stem_stride": 1, "stem_pool": True}

@@ -11,15 +11,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from phantom import body_exam, smoothing_network
 
-from BreastCMSLLib.attention import MAPS, attention_map, feature_affine
-from BreastCMSLLib.exam import make_exam
-from BreastCMSLLib.geometry import Volume, apply_affine
-from BreastCMSLLib.inference import Predictor
-from BreastCMSLLib.masking import MaskSettings
-from BreastCMSLLib.network import HEADS, ORDERS, POOLINGS, BreastNet, NetworkSettings
+from BreastCMSLLib.core.geometry import Volume, apply_affine
+from BreastCMSLLib.exam.exam import make_exam
+from BreastCMSLLib.models.bundle import load_bundle, save_bundle
+from BreastCMSLLib.models.inference import Predictor
+from BreastCMSLLib.network.attention import MAPS, attention_map, feature_affine
+from BreastCMSLLib.network.resnet import HEADS, ORDERS, POOLINGS, BreastNet, NetworkSettings
 from BreastCMSLLib.pipeline import analyze
-from BreastCMSLLib.preprocessing import InputContract, preprocess
-from BreastCMSLLib.weights import load_bundle, save_bundle
+from BreastCMSLLib.preprocessing.breast_mask import MaskSettings
+from BreastCMSLLib.preprocessing.model_input import InputContract, preprocess
 
 CONTRACT = InputContract(size=(88, 60, 44), spacing_mm=4.0, phases=3, mask=MaskSettings(sigmas_mm=(4.0,), min_edge_ml=5.0))
 EXAMS = int(os.environ.get("BREASTCMSL_FUZZ_EXAMS", "20"))  # and a quarter as many under parent transforms
@@ -208,7 +208,7 @@ def test_devices_and_precisions_agree(device, precision, probability, map_value)
 
 
 def settings_of(head: str, order: str, pooling: str, centred: bool) -> NetworkSettings | None:
-    from BreastCMSLLib.errors import ModelError
+    from BreastCMSLLib.core.errors import ModelError
 
     try:
         return NetworkSettings(

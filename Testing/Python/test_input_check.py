@@ -7,10 +7,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from BreastCMSLLib import input_check
-from BreastCMSLLib.exam import Phase
-from BreastCMSLLib.geometry import Volume
-from BreastCMSLLib.input_check import BAD, FAIR, GOOD, check, displacement_mm, fat_brightness, sketch
+from BreastCMSLLib.checks import input_check
+from BreastCMSLLib.checks.input_check import BAD, FAIR, GOOD, check, displacement_mm, fat_brightness, sketch
+from BreastCMSLLib.core.geometry import Volume
+from BreastCMSLLib.exam.exam import Phase
 
 AFFINE = np.array([[-2.0, 0, 0, 160], [0, -2.0, 0, 100], [0, 0, 2.5, -70], [0, 0, 0, 1.0]])
 SHAPE = (160, 110, 56)
@@ -216,7 +216,7 @@ def test_command_line(tmp_path, capsys, good):
     import json
 
     from BreastCMSLLib.cli import main
-    from BreastCMSLLib.output import write_volume
+    from BreastCMSLLib.results.files import write_volume
 
     files = []
     for n, p in enumerate(good[0]):

@@ -8,25 +8,39 @@ import torch
 from phantom import body_exam, oblique_affine
 from test_evaluation import make_cache, make_run
 
-from BreastCMSLLib import findings, localisation
-from BreastCMSLLib.attention import Peak, cam, coam, coam_by_cam, feature_affine, feature_norm, place_cells, upsample, weighted_coam
-from BreastCMSLLib.errors import InputError
-from BreastCMSLLib.geometry import Volume, apply_affine
-from BreastCMSLLib.localisation import (
+from BreastCMSLLib.candidates import regions as localisation
+from BreastCMSLLib.candidates.peaks import Peak
+from BreastCMSLLib.candidates.regions import (
     candidates,
     component,
     erased_logits,
     find_lesions,
     is_vessel,
-    nipples,
     rerank,
-    signal_of,
     snap,
     soft_ball,
     solid,
 )
-from BreastCMSLLib.network import BreastNet, NetworkSettings
-from training import cache, localize, metrics
+from BreastCMSLLib.core.errors import InputError
+from BreastCMSLLib.core.geometry import Volume, apply_affine
+from BreastCMSLLib.findings import outline as findings
+from BreastCMSLLib.network.attention import (
+    cam,
+    coam,
+    coam_by_cam,
+    feature_affine,
+    feature_norm,
+    place_cells,
+    upsample,
+    weighted_coam,
+)
+from BreastCMSLLib.network.resnet import BreastNet, NetworkSettings
+from BreastCMSLLib.preprocessing import landmarks
+from BreastCMSLLib.preprocessing.enhancement import signal_of
+from BreastCMSLLib.preprocessing.landmarks import nipples
+from training import localize
+from training.data import cache
+from training.evaluation import metrics
 
 GRID = np.diag([2.0, 2.0, 2.0, 1.0])
 
@@ -117,7 +131,7 @@ def test_empty_mask_and_dead_map_are_said_plainly():
     with pytest.raises(InputError, match="mask is empty"):
         candidates(np.zeros(shape), np.zeros(shape, bool), GRID)
     with pytest.raises(InputError, match="mask is empty"):
-        findings.Skin.of(np.zeros(shape, bool), GRID)
+        landmarks.Skin.of(np.zeros(shape, bool), GRID)
     inside = np.zeros(shape, bool)
     inside[3:9, 3:9, 3:9] = True
     found = candidates(np.zeros(shape, np.float32), inside, GRID)  # features that are all zero
@@ -310,18 +324,18 @@ def test_depth_is_the_shortest_way_to_the_skin():
     middle = np.array([59.0, 4.0, 59.0])
     places = places_of(shape, GRID)
     inside = (np.linalg.norm(places - middle, axis=-1) <= radius) & (places[..., 1] >= 4)
-    assert findings.Skin.of(inside, GRID).depth(middle + [0, 30.0, 0]) == pytest.approx(20.0, abs=2.0)
-    assert findings.Skin.of(inside, GRID).depth(middle + [30.0, 20.0, 0]) == pytest.approx(radius - np.hypot(30, 20), abs=2.0)
-    assert findings.Skin.of(inside, GRID).depth(middle + [0, 1.0, 0]) > 40.0, "the back of the mask is no skin"
-    assert findings.Skin.of(inside, GRID).depth(middle + [0, 60.0, 0]) == 0.0
-    deeper = findings.Skin.of(inside, GRID, skin_mm=4.4).depth(middle + [0, 30.0, 0])
+    assert landmarks.Skin.of(inside, GRID).depth(middle + [0, 30.0, 0]) == pytest.approx(20.0, abs=2.0)
+    assert landmarks.Skin.of(inside, GRID).depth(middle + [30.0, 20.0, 0]) == pytest.approx(radius - np.hypot(30, 20), abs=2.0)
+    assert landmarks.Skin.of(inside, GRID).depth(middle + [0, 1.0, 0]) > 40.0, "the back of the mask is no skin"
+    assert landmarks.Skin.of(inside, GRID).depth(middle + [0, 60.0, 0]) == 0.0
+    deeper = landmarks.Skin.of(inside, GRID, skin_mm=4.4).depth(middle + [0, 30.0, 0])
     assert deeper == pytest.approx(24.4, abs=2.0)
 
 
 def test_side_is_the_patients():
     affine = oblique_affine(np.random.default_rng(0), (1.1, 1.1, 1.1))
-    assert findings.side(affine, apply_affine(affine, np.array([30.0, 5, 5])), 20.0) == "right"
-    assert findings.side(affine, apply_affine(affine, np.array([10.0, 5, 5])), 20.0) == "left"
+    assert landmarks.side(affine, apply_affine(affine, np.array([30.0, 5, 5])), 20.0) == "right"
+    assert landmarks.side(affine, apply_affine(affine, np.array([10.0, 5, 5])), 20.0) == "left"
 
 
 # --- maps ---

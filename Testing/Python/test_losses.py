@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from BreastCMSLLib.losses import cosine, cosine_margin_loss, sigmoid_loss
+from BreastCMSLLib.network.losses import cosine, cosine_margin_loss, sigmoid_loss
 
 
 def reference(features, weight, labels, scale, margin):

@@ -12,9 +12,18 @@ import SimpleITK as sitk
 from dicom_factory import SHAPE, affine, dynamics, edit, phase, t1, write_study
 from refusals import refuse
 
-from BreastCMSLLib.geometry import Volume, apply_affine, to_sitk
-from training import manifest
-from training.manifest import Lesion, Row, box_lesion, load_exam, read_manifest, split_by_patient, truth, write_manifest
+from BreastCMSLLib.core.geometry import Volume, apply_affine, to_sitk
+from training.data import manifest
+from training.data.manifest import (
+    Lesion,
+    Row,
+    box_lesion,
+    load_exam,
+    read_manifest,
+    split_by_patient,
+    truth,
+    write_manifest,
+)
 
 GRID = affine((12, -8, 25), flips=(True, False, False))
 

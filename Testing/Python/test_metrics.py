@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from training import calibration, metrics
+from training.evaluation import calibration, metrics
 
 
 def drawn(seed, count=200, shift=0.8, ties=False, share=0.6):
@@ -315,7 +315,7 @@ def test_the_pull_of_a_loss_is_its_gradient():
     """Against autograd of the loss; inside the margin every exam pulls alike."""
     import torch
 
-    from BreastCMSLLib.losses import cosine_margin_loss
+    from BreastCMSLLib.network.losses import cosine_margin_loss
 
     rng = np.random.default_rng(5)
     cosine, labels = rng.uniform(-0.3, 0.3, 40), rng.integers(0, 2, 40)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from module_case import ROOT, dependencies, makeExam, makeSequence, makeVolume
 
-from BreastCMSLLib.errors import DependencyError
+from BreastCMSLLib.core.errors import DependencyError
 
 # Packages
 
@@ -189,7 +189,7 @@ def test_a_damaged_model_is_refused_with_one_sentence(panel, own_model, damage):
 
 
 def test_cards_of_other_versions_are_read_as_far_as_they_can_be():
-    from BreastCMSLLib.model_cards import evidence_lines, evidence_short
+    from BreastCMSLLib.models.cards import evidence_lines, evidence_short
 
     old = {
         "classification": {"auc": 0.79},
@@ -394,10 +394,10 @@ def kept_library():
 
 
 def test_reload_takes_the_library_along(panel, kept_library):
-    import BreastCMSLLib.errors as before
+    import BreastCMSLLib.core.errors as before
 
     panel.widget.onReload()
-    import BreastCMSLLib.errors as after
+    import BreastCMSLLib.core.errors as after
 
     assert after is not before and sys.modules["BreastCMSL"].InputError is after.InputError
     assert sys.modules["BreastCMSLDesktop.analysis"].BreastCMSLError is after.BreastCMSLError

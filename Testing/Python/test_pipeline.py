@@ -6,17 +6,17 @@ import numpy as np
 import pytest
 from phantom import body_exam, oblique_affine, smoothing_network
 
-from BreastCMSLLib.attention import feature_affine
-from BreastCMSLLib.errors import InputError
-from BreastCMSLLib.exam import Phase, make_exam
-from BreastCMSLLib.geometry import Volume, apply_affine, closest_canonical_axes
-from BreastCMSLLib.inference import Predictor
-from BreastCMSLLib.kinetics import curve_at, describe
-from BreastCMSLLib.network import NetworkSettings
+from BreastCMSLLib.core.errors import InputError
+from BreastCMSLLib.core.geometry import Volume, apply_affine, closest_canonical_axes
+from BreastCMSLLib.core.stages import STAGES, overall_progress
+from BreastCMSLLib.exam.exam import Phase, make_exam
+from BreastCMSLLib.findings.kinetics import curve_at, describe
+from BreastCMSLLib.models.bundle import load_bundle, save_bundle
+from BreastCMSLLib.models.inference import Predictor
+from BreastCMSLLib.network.attention import feature_affine
+from BreastCMSLLib.network.resnet import NetworkSettings
 from BreastCMSLLib.pipeline import analyze
-from BreastCMSLLib.preprocessing import InputContract, preprocess
-from BreastCMSLLib.stages import STAGES, overall_progress
-from BreastCMSLLib.weights import load_bundle, save_bundle
+from BreastCMSLLib.preprocessing.model_input import InputContract, preprocess
 
 
 @pytest.fixture(scope="module")

@@ -6,12 +6,14 @@ import numpy as np
 import pytest
 import torch
 
-from BreastCMSLLib import candidates
-from BreastCMSLLib.candidates import CandidateSettings, propose
-from BreastCMSLLib.errors import InputError
-from training import cache, places, runs, train_candidates
-from training.manifest import read_manifest, write_manifest
+from BreastCMSLLib.candidates import classifier as candidates
+from BreastCMSLLib.candidates.classifier import CandidateSettings, propose
+from BreastCMSLLib.core.errors import InputError
+from training import places, train_candidates
+from training.data import cache
+from training.data.manifest import read_manifest, write_manifest
 from training.prepare import make, rows_of
+from training.runs import folder as runs
 
 SMOKE = "simulated:smoke"
 SETTINGS = CandidateSettings(grid_mm=4.4, count=4)

@@ -9,12 +9,26 @@ from hypothesis import strategies as st
 from phantom import body_exam, oblique_affine
 from scipy import ndimage
 
-from BreastCMSLLib.errors import InputError
-from BreastCMSLLib.exam import Phase, make_exam
-from BreastCMSLLib.frangi import ridgeness
-from BreastCMSLLib.geometry import Volume, apply_affine, closest_canonical_axes, from_sitk, grid_distance, resample, to_sitk
-from BreastCMSLLib.masking import MaskSettings
-from BreastCMSLLib.preprocessing import InputContract, canonical_grid, minutes_of, phase_weights, preprocess
+from BreastCMSLLib.core.errors import InputError
+from BreastCMSLLib.core.geometry import (
+    Volume,
+    apply_affine,
+    closest_canonical_axes,
+    from_sitk,
+    grid_distance,
+    resample,
+    to_sitk,
+)
+from BreastCMSLLib.exam.exam import Phase, make_exam
+from BreastCMSLLib.preprocessing.breast_mask import MaskSettings
+from BreastCMSLLib.preprocessing.frangi import ridgeness
+from BreastCMSLLib.preprocessing.model_input import (
+    InputContract,
+    canonical_grid,
+    minutes_of,
+    phase_weights,
+    preprocess,
+)
 
 AXIAL = np.array([[-1.2, 0, 0, 170.0], [0, -1.2, 0, 130.0], [0, 0, 1.5, -100.0], [0, 0, 0, 1]])
 SHAPE = (280, 220, 120)

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from phantom import body_exam
 
-from BreastCMSLLib.errors import InputError
-from BreastCMSLLib.exam import Phase, make_exam
-from BreastCMSLLib.geometry import Volume
-from BreastCMSLLib.preprocessing import InputContract, preprocess
-from BreastCMSLLib.range_check import out_of_range
+from BreastCMSLLib.checks.range_check import out_of_range
+from BreastCMSLLib.core.errors import InputError
+from BreastCMSLLib.core.geometry import Volume
+from BreastCMSLLib.exam.exam import Phase, make_exam
+from BreastCMSLLib.preprocessing.model_input import InputContract, preprocess
 
 AXIAL = np.array([[-2.0, 0, 0, 165.0], [0, -2.0, 0, 120.0], [0, 0, 2.5, -88.0], [0, 0, 0, 1]])
 SHAPE = (165, 120, 70)

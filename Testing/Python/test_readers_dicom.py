@@ -14,9 +14,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from BreastCMSLLib import readers
-from BreastCMSLLib.errors import InputError
-from BreastCMSLLib.exam import subtraction_offset
-from BreastCMSLLib.geometry import apply_affine
+from BreastCMSLLib.core.errors import InputError
+from BreastCMSLLib.core.geometry import apply_affine
+from BreastCMSLLib.exam.subtraction_offset import subtraction_offset
 
 
 def refuse(folder, *parts: str, **options) -> str:
@@ -489,7 +489,7 @@ def test_a_corrupted_header_never_escapes_as_another_error(tmp_path_factory, pos
 def test_duke(duke_folder: Path):
     import SimpleITK as sitk
 
-    from BreastCMSLLib.geometry import from_sitk
+    from BreastCMSLLib.core.geometry import from_sitk
 
     exam = readers.read(duke_folder)
     assert names(exam) == ["ax dyn pre", "ax dyn 1st pass", "ax dyn 2nd pass", "ax dyn 3rd pass", "ax dyn 4th pass"]

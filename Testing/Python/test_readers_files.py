@@ -14,8 +14,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from BreastCMSLLib import readers
-from BreastCMSLLib.errors import InputError
-from BreastCMSLLib.geometry import from_sitk, to_sitk
+from BreastCMSLLib.core.errors import InputError
+from BreastCMSLLib.core.geometry import from_sitk, to_sitk
 from BreastCMSLLib.readers.detect import looks_post_contrast, looks_t1, says_fat_saturation
 from BreastCMSLLib.readers.files import read_volume_file
 from BreastCMSLLib.readers.request import read_request

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from BreastCMSLLib import cli
-from BreastCMSLLib.geometry import apply_affine
-from BreastCMSLLib.output import FILES
+from BreastCMSLLib.core.geometry import apply_affine
+from BreastCMSLLib.results.files import FILES
 
 # Duke-Breast-Cancer-MRI case 153: the radiologists' box in slices sorted by z, half-open voxel ranges (columns, rows, slices)
 DUKE_BOX = np.array([[89, 124], [46, 82], [60, 78]], dtype=float)
@@ -56,7 +56,7 @@ def test_mimbcd_subtractions_lose_their_offset(mimbcd):
 
 def test_mimbcd_mask_holds_both_breasts_and_not_the_heart(mimbcd_files):
     """Places read off the images (RAS mm): inside each breast, and in the heart and great vessels."""
-    from BreastCMSLLib.preprocessing import preprocess
+    from BreastCMSLLib.preprocessing.model_input import preprocess
     from BreastCMSLLib.readers import read
 
     made = preprocess(read(list(mimbcd_files.values())))

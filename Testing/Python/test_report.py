@@ -8,8 +8,8 @@ from html.parser import HTMLParser
 import pytest
 from scene_case import case
 
-from BreastCMSLLib.errors import OutputError
-from BreastCMSLLib.report import kinetic_curve_svg, report_html, write_report
+from BreastCMSLLib.core.errors import OutputError
+from BreastCMSLLib.results.report import kinetic_curve_svg, report_html, write_report
 
 VOID = {"meta", "img", "br", "line", "rect", "circle", "polyline"}
 
@@ -154,7 +154,7 @@ def test_the_first_two_pictures_stand_before_the_table_and_the_rest_on_the_secon
 
 
 def test_reasons_are_told_for_and_against_and_small_ones_left_out():
-    from BreastCMSLLib.report import reasons_text
+    from BreastCMSLLib.results.report import reasons_text
 
     record = {"reasons": {"curve and wash-out": 2.1, "size and shape": -0.8, "brightness": 0.6, "position": 0.4}}
     assert reasons_text(record) == "for it: curve and wash-out, brightness; against it: size and shape"

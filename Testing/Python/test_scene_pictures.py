@@ -8,7 +8,7 @@ from scene_case import case, flipped_oblique_affine
 
 pytest.importorskip("slicer_core", reason="slicer-core is not installed")
 
-from BreastCMSLLib.geometry import Volume  # noqa: E402
+from BreastCMSLLib.core.geometry import Volume  # noqa: E402
 from BreastCMSLLib.scene import pictures  # noqa: E402
 
 

@@ -8,8 +8,8 @@ from scene_case import SHAPE, flipped_oblique_affine
 
 pytest.importorskip("slicer_core", reason="slicer-core is not installed")
 
-from BreastCMSLLib.errors import InputError  # noqa: E402
-from BreastCMSLLib.geometry import Volume  # noqa: E402
+from BreastCMSLLib.core.errors import InputError  # noqa: E402
+from BreastCMSLLib.core.geometry import Volume  # noqa: E402
 from BreastCMSLLib.scene import results  # noqa: E402
 from BreastCMSLLib.scene.reading import exam_from_nodes, exam_from_sequence, volume_from_node  # noqa: E402
 from BreastCMSLLib.scene.transforms import to_vtk  # noqa: E402

@@ -10,8 +10,8 @@ from scene_case import EXAM_ID, PEAK_IJK, case, flipped_oblique_affine
 
 pytest.importorskip("slicer_core", reason="slicer-core is not installed")
 
-from BreastCMSLLib.errors import InputError, OutputError  # noqa: E402
-from BreastCMSLLib.geometry import Volume, apply_affine, from_sitk  # noqa: E402
+from BreastCMSLLib.core.errors import InputError, OutputError  # noqa: E402
+from BreastCMSLLib.core.geometry import Volume, apply_affine, from_sitk  # noqa: E402
 from BreastCMSLLib.scene import bundle, embedded, results  # noqa: E402
 from BreastCMSLLib.scene.colors import heat_ramp  # noqa: E402
 from BreastCMSLLib.scene.transforms import from_vtk, ijk_to_ras, to_vtk  # noqa: E402
@@ -420,7 +420,7 @@ def test_the_segmentation_file_opens_as_a_segmentation(scene, tmp_path):
     import SimpleITK as sitk
     import slicer
 
-    from BreastCMSLLib.output import write_outlines
+    from BreastCMSLLib.results.files import write_outlines
 
     _, heatmap, result, labels = outlined_case(flipped_oblique_affine(5, right_handed=True))
     path = tmp_path / "outline.seg.nrrd"

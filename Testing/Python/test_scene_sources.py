@@ -7,8 +7,8 @@ import pytest
 
 pytest.importorskip("slicer_core", reason="slicer-core is not installed")
 
-from BreastCMSLLib.errors import InputError  # noqa: E402
-from BreastCMSLLib.geometry import Volume  # noqa: E402
+from BreastCMSLLib.core.errors import InputError  # noqa: E402
+from BreastCMSLLib.core.geometry import Volume  # noqa: E402
 from BreastCMSLLib.scene import results, sources  # noqa: E402
 from BreastCMSLLib.scene.reading import exam_from_items, phases_from_items  # noqa: E402
 

@@ -10,8 +10,8 @@ from scene_case import PEAK_IJK, case, flipped_oblique_affine
 
 pytest.importorskip("slicer_core", reason="slicer-core is not installed")
 
-from BreastCMSLLib.errors import DependencyError, OutputError  # noqa: E402
-from BreastCMSLLib.geometry import Volume, apply_affine  # noqa: E402
+from BreastCMSLLib.core.errors import DependencyError, OutputError  # noqa: E402
+from BreastCMSLLib.core.geometry import Volume, apply_affine  # noqa: E402
 from BreastCMSLLib.scene import results, views  # noqa: E402
 
 SIZE = (300, 320)

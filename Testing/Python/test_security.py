@@ -17,11 +17,11 @@ from conftest import CHECKOUT
 from dicom_factory import edit
 from phantom import body_exam, smoothing_network
 
-from BreastCMSLLib.geometry import to_sitk
-from BreastCMSLLib.network import NetworkSettings
-from BreastCMSLLib.preprocessing import InputContract
-from BreastCMSLLib.report import report_html
-from BreastCMSLLib.weights import save_bundle
+from BreastCMSLLib.core.geometry import to_sitk
+from BreastCMSLLib.models.bundle import save_bundle
+from BreastCMSLLib.network.resnet import NetworkSettings
+from BreastCMSLLib.preprocessing.model_input import InputContract
+from BreastCMSLLib.results.report import report_html
 from training.simulation.dicom_export import write_dicom
 
 SHIPPED = [p for folder in ("BreastCMSL", "BreastCMSLLib", "training", "scripts") for p in sorted((CHECKOUT / folder).rglob("*.py"))]
@@ -296,7 +296,8 @@ def test_temporary_folders_are_private(model, tmp_path, monkeypatch):
     """While results are being made, nobody else may look into them; afterwards they have the usual permissions."""
     if os.name != "posix":
         pytest.skip("permissions are those of POSIX")
-    from BreastCMSLLib import cli, output
+    from BreastCMSLLib import cli
+    from BreastCMSLLib.results import files as output
 
     for n, phase in enumerate([(e := body_exam(np.diag([-8.0, -8.0, 8.0, 1.0]), (42, 32, 22), (-78, 20, 0))).pre, *e.post][:3]):
         sitk.WriteImage(to_sitk(phase.volume), str(tmp_path / f"phase_{n}.nrrd"))

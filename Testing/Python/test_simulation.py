@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 import torch
 
-from BreastCMSLLib.errors import InputError
-from BreastCMSLLib.geometry import apply_affine
-from training.manifest import load_exam
-from training.metrics import auc, auc_interval
+from BreastCMSLLib.core.errors import InputError
+from BreastCMSLLib.core.geometry import apply_affine
+from training.data.manifest import load_exam
+from training.evaluation.metrics import auc, auc_interval
 from training.simulation import anatomy, kinetics, lesions, simulate
 from training.simulation.anatomy import TISSUES, Grid
 from training.simulation.cohorts import COHORTS, FOLDER, cohort, text

@@ -11,14 +11,17 @@ import numpy as np
 import pytest
 import torch
 
-from BreastCMSLLib.errors import InputError, ModelError
-from BreastCMSLLib.network import POOLINGS, BreastNet, NetworkSettings
-from BreastCMSLLib.preprocessing import ModelInput
-from training import cache, data, prepare, runs, train
-from training.data import EpochSampler, Exams
-from training.log import Log
+from BreastCMSLLib.core.errors import InputError, ModelError
+from BreastCMSLLib.network.resnet import POOLINGS, BreastNet, NetworkSettings
+from BreastCMSLLib.preprocessing.model_input import ModelInput
+from training import prepare, train
+from training.data import cache
+from training.data import exams as data
+from training.data.exams import EpochSampler, Exams
+from training.methods.transfer import to_spacing
 from training.recipes import RECIPES, Config, parse
-from training.transfer import to_spacing
+from training.runs import folder as runs
+from training.runs.log import Log
 
 ROOT = Path(__file__).resolve().parents[2]
 TINY = NetworkSettings(width=4, blocks=(1, 1), strides=(1, 2), stem_kernel=1, stem_stride=1, pooling="power")

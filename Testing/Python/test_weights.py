@@ -6,11 +6,11 @@ import pytest
 import torch
 from phantom import smoothing_network
 
-from BreastCMSLLib import weights
-from BreastCMSLLib.errors import ModelError
-from BreastCMSLLib.inference import Predictor
-from BreastCMSLLib.network import BreastNet, NetworkSettings
-from BreastCMSLLib.preprocessing import InputContract
+from BreastCMSLLib.core.errors import ModelError
+from BreastCMSLLib.models import bundle as weights
+from BreastCMSLLib.models.inference import Predictor
+from BreastCMSLLib.network.resnet import BreastNet, NetworkSettings
+from BreastCMSLLib.preprocessing.model_input import InputContract
 
 
 @pytest.fixture
@@ -108,7 +108,7 @@ def test_half_precision_answers_like_float32():
 
 def test_wrong_half_precision_falls_back(card, monkeypatch):
     """A library that computes bfloat16 wrongly is noticed at load and not used."""
-    monkeypatch.setattr("BreastCMSLLib.inference._fast_precision", lambda device: torch.bfloat16)
+    monkeypatch.setattr("BreastCMSLLib.models.inference._fast_precision", lambda device: torch.bfloat16)
     honest = BreastNet.feature_map
 
     def broken(self, x):

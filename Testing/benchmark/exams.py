@@ -11,14 +11,14 @@ SEED = 12345  # six post-contrast phases, as in Luo et al. 2019
 
 def contract(quick: bool):
     """The paper's input, 340×220×128 at 1.1 mm, or a sixteenth of its length each way."""
-    from training.cache import contract_at
+    from training.data.cache import contract_at
 
     return contract_at(4.4 if quick else 1.1)
 
 
 def settings(quick: bool):
     """ResNet34 of full width with the strides of He et al. (``paper`` in docs/training.md), or a tiny one."""
-    from BreastCMSLLib.network import NetworkSettings
+    from BreastCMSLLib.network.resnet import NetworkSettings
 
     return NetworkSettings(width=4 if quick else 64, stem_stride=2, stem_pool=True, strides=(1, 2, 2, 2))
 
@@ -27,7 +27,7 @@ def random_network(chosen):
     """A network of random weights in which every layer does something: blocks do not start as the identity."""
     import torch
 
-    from BreastCMSLLib.network import BasicBlock, BreastNet
+    from BreastCMSLLib.network.resnet import BasicBlock, BreastNet
 
     torch.manual_seed(SEED)
     network = BreastNet(chosen).eval()
@@ -48,9 +48,9 @@ def prepare(options: dict[str, Any]) -> list[dict[str, Any]]:
     full-width model for the paper's input; paper-2.2.json, paper-4.4.json: the same for coarser ones; small.json: the
     shipped architecture at 4.4 mm.
     """
-    from BreastCMSLLib.network import NetworkSettings
-    from BreastCMSLLib.weights import save_bundle
-    from training.cache import contract_at
+    from BreastCMSLLib.models.bundle import save_bundle
+    from BreastCMSLLib.network.resnet import NetworkSettings
+    from training.data.cache import contract_at
 
     from .measure import row
 
@@ -78,7 +78,7 @@ def prepare(options: dict[str, Any]) -> list[dict[str, Any]]:
 def _exam(folder: Path, voxel: float, row) -> dict[str, Any]:
     import SimpleITK as sitk
 
-    from BreastCMSLLib.geometry import to_sitk
+    from BreastCMSLLib.core.geometry import to_sitk
     from training.simulation.exam import simulate
 
     start = time.perf_counter()

@@ -43,9 +43,10 @@ def mask(options: Options) -> Rows:
     """The breast mask of the exam's T1, beside the slice loop; its overlap with that of the reference filter."""
     import numpy as np
 
-    from BreastCMSLLib import frangi, masking
-    from BreastCMSLLib.geometry import Volume, resample
-    from BreastCMSLLib.preprocessing import canonical_grid
+    from BreastCMSLLib.core.geometry import Volume, resample
+    from BreastCMSLLib.preprocessing import breast_mask as masking
+    from BreastCMSLLib.preprocessing import frangi
+    from BreastCMSLLib.preprocessing.model_input import canonical_grid
 
     from . import baseline
 
@@ -90,7 +91,7 @@ def coam(options: Options) -> Rows:
     import numpy as np
     import torch
 
-    from BreastCMSLLib.attention import coam as ours
+    from BreastCMSLLib.network.attention import coam as ours
 
     from . import baseline
 
@@ -127,7 +128,7 @@ def flops(network, size: tuple[int, ...]) -> int:
         nonlocal total
         total += 2 * layer.weight[0].numel() * out.numel()
 
-    from BreastCMSLLib.network import BreastNet
+    from BreastCMSLLib.network.resnet import BreastNet
 
     with torch.device("meta"):
         hollow = BreastNet(network.settings).eval()
@@ -143,8 +144,8 @@ def network(options: Options) -> Rows:
     import torch
 
     from BreastCMSLLib.cli import keep_freed_memory
-    from BreastCMSLLib.inference import Predictor
-    from BreastCMSLLib.weights import load_bundle
+    from BreastCMSLLib.models.bundle import load_bundle
+    from BreastCMSLLib.models.inference import Predictor
 
     from . import baseline
 
@@ -198,8 +199,8 @@ def _on_gpu(predictor, batch, options: Options) -> dict[str, Any]:
     """Frangi's filter, network and COAM of one exam on a GPU."""
     import torch
 
-    from BreastCMSLLib.attention import coam as coam_of
-    from BreastCMSLLib.frangi import ridges
+    from BreastCMSLLib.network.attention import coam as coam_of
+    from BreastCMSLLib.preprocessing.frangi import ridges
 
     stack = torch.rand(163, 258, 303, device="cuda")
 
@@ -218,9 +219,9 @@ def precision(options: Options) -> Rows:
     """Probability and strongest peak of the exam in each precision."""
     import numpy as np
 
-    from BreastCMSLLib.inference import Predictor
+    from BreastCMSLLib.models.bundle import load_bundle
+    from BreastCMSLLib.models.inference import Predictor
     from BreastCMSLLib.pipeline import analyze
-    from BreastCMSLLib.weights import load_bundle
 
     exam = _exam(Path(options["folder"], "exam"))
     bundle = load_bundle(Path(options["folder"], "paper.json"))
@@ -270,8 +271,8 @@ def model_load(options: Options) -> Rows:
     import torch  # noqa: F401
 
     imported = time.perf_counter() - start
-    from BreastCMSLLib.inference import Predictor
-    from BreastCMSLLib.weights import load_bundle
+    from BreastCMSLLib.models.bundle import load_bundle
+    from BreastCMSLLib.models.inference import Predictor
 
     out = [row("import of PyTorch", imported, n=1)]
     for name, path in (("shipped model", None), ("full-width ResNet34", Path(options["folder"], "paper.json"))):
@@ -293,9 +294,9 @@ def training(options: Options) -> Rows:
     """One training step by width and precision; reading and augmenting against computing; simulation and preprocessing."""
     import torch
 
-    from BreastCMSLLib.network import NetworkSettings
-    from training.cache import contract_at
-    from training.data import Exams
+    from BreastCMSLLib.network.resnet import NetworkSettings
+    from training.data.cache import contract_at
+    from training.data.exams import Exams
     from training.prepare import prepare
     from training.recipes import small_cpu
 
@@ -347,7 +348,7 @@ def _simulation(device: str, quick: bool) -> dict[str, Any]:
 
 
 def _preprocessing(options: Options) -> dict[str, Any]:
-    from BreastCMSLLib.preprocessing import preprocess
+    from BreastCMSLLib.preprocessing.model_input import preprocess
 
     exam, contract = _exam(Path(options["folder"], "exam")), exams.contract(options["quick"])
     repeats = 2 if options["quick"] else 3
@@ -359,8 +360,8 @@ def _step(name: str, settings, size, batch: int, device: str, dtype, rate: float
     """Forward, backward and update, per exam, with autocast as ``training/train.py`` has it."""
     import torch
 
-    from BreastCMSLLib.losses import sigmoid_loss
-    from BreastCMSLLib.network import BreastNet
+    from BreastCMSLLib.network.losses import sigmoid_loss
+    from BreastCMSLLib.network.resnet import BreastNet
 
     torch.backends.cudnn.benchmark = True  # as in training/train.py
     network = BreastNet(settings).train().to(device, memory_format=torch.channels_last_3d)
@@ -398,9 +399,9 @@ def _step(name: str, settings, size, batch: int, device: str, dtype, rate: float
 
 def many(options: Options) -> Rows:
     """One exam after another in one process: time and memory must not grow."""
-    from BreastCMSLLib.inference import Predictor
+    from BreastCMSLLib.models.bundle import load_bundle
+    from BreastCMSLLib.models.inference import Predictor
     from BreastCMSLLib.pipeline import analyze
-    from BreastCMSLLib.weights import load_bundle
     from training.simulation.exam import simulate
 
     count = 12 if options["quick"] else 200

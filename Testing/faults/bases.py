@@ -50,7 +50,7 @@ def make(folder: Path, real: bool = True) -> None:
     sys.path.insert(0, str(CHECKOUT / "Testing" / "Python"))
     from dicom_factory import affine, dynamics, t1, write_enhanced, write_study
 
-    from BreastCMSLLib.geometry import to_sitk
+    from BreastCMSLLib.core.geometry import to_sitk
 
     grid = affine((7, -5, 11), flips=(True, False, False))
     phases = dynamics(3, shape=(12, 11, 10), grid=grid)
@@ -104,9 +104,9 @@ def _recoded(folder: Path) -> None:
 def make_bundle(folder: Path) -> None:
     import torch
 
-    from BreastCMSLLib.network import BreastNet, NetworkSettings
-    from BreastCMSLLib.preprocessing import InputContract
-    from BreastCMSLLib.weights import save_bundle
+    from BreastCMSLLib.models.bundle import save_bundle
+    from BreastCMSLLib.network.resnet import BreastNet, NetworkSettings
+    from BreastCMSLLib.preprocessing.model_input import InputContract
 
     torch.manual_seed(0)
     network = BreastNet(NetworkSettings(width=1, blocks=(1, 1), strides=(1, 2)))

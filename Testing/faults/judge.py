@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from BreastCMSLLib.errors import BreastCMSLError
+from BreastCMSLLib.core.errors import BreastCMSLError
 
 from .generators import GENERATORS, NEVER, SAME, Case
 
@@ -86,11 +86,11 @@ def read(case: Case):
 
         return read_request(case.paths[0])
     if case.kind == "bundle":
-        from BreastCMSLLib.weights import load_bundle
+        from BreastCMSLLib.models.bundle import load_bundle
 
         return load_bundle(case.paths[0])
     if case.kind == "manifest":
-        from training.manifest import load_exam, read_manifest
+        from training.data.manifest import load_exam, read_manifest
 
         rows = read_manifest(case.paths[0])
         return [load_exam(row) for row in rows]
@@ -183,7 +183,7 @@ def _judge_bundle(bundle) -> tuple[str, str]:
     """A bundle that was loaded must answer with a number."""
     import torch
 
-    from BreastCMSLLib.preprocessing import InputContract
+    from BreastCMSLLib.preprocessing.model_input import InputContract
 
     contract = bundle.contract
     if not isinstance(contract, InputContract) or not 0 < bundle.threshold < 1 or not 0 < bundle.temperature < 1e6:

@@ -109,10 +109,7 @@ def load_libraries() -> None:
     import slicer.util  # noqa: F401
     import torch
 
-    import BreastCMSLLib.pipeline
-    import BreastCMSLLib.readers
-    import BreastCMSLLib.scene.embedded
-    import BreastCMSLLib.weights  # noqa: F401
+    import BreastCMSLLib.models.bundle  # noqa: F401
 
     torch.set_num_threads(1)
 
@@ -164,7 +161,7 @@ def make_exams(folder: Path) -> None:
     import SimpleITK as sitk
     from phantom import body_exam
 
-    from BreastCMSLLib.geometry import to_sitk
+    from BreastCMSLLib.core.geometry import to_sitk
 
     for seed, name in enumerate("ab"):
         (folder / name).mkdir(parents=True)

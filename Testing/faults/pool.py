@@ -108,7 +108,7 @@ def _serve(pipe, bases: Path, scratch: Path, with_torch: bool) -> None:
     if with_torch:
         import torch
 
-        from BreastCMSLLib import weights  # noqa: F401
+        from BreastCMSLLib.models import bundle as weights  # noqa: F401
 
         torch.set_num_threads(1)
         torch.nn.functional.conv3d(torch.ones(1, 1, 8, 8, 8), torch.ones(1, 1, 3, 3, 3))  # its kernels claim memory at first use

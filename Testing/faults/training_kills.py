@@ -45,7 +45,8 @@ class Ground:
 
     def train(self, name: str, record: Path | None = None) -> int:
         """Status of ``training/train.py`` for the run ``name`` with a cache of its own. record: where to note the checkpoints."""
-        from training import runs, train
+        from training import train
+        from training.runs import folder as runs
 
         os.chdir(CHECKOUT)
         out = self.folder / name

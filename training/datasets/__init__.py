@@ -12,8 +12,8 @@ from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 
-from BreastCMSLLib.errors import InputError
-from training.manifest import Row, split_by_patient, write_manifest
+from BreastCMSLLib.core.errors import InputError
+from training.data.manifest import Row, split_by_patient, write_manifest
 
 from .common import Found
 

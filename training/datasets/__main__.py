@@ -7,7 +7,7 @@ import sys
 from collections import Counter
 from pathlib import Path
 
-from BreastCMSLLib.errors import BreastCMSLError
+from BreastCMSLLib.core.errors import BreastCMSLError
 
 from . import COLLECTIONS, make_manifest
 from .common import Found

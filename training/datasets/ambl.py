@@ -9,10 +9,23 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from BreastCMSLLib.errors import BreastCMSLError, InputError
-from training.manifest import Row
+from BreastCMSLLib.core.errors import BreastCMSLError, InputError
+from training.data.manifest import Row
 
-from .common import Found, Series, dynamics, each, folders_named, label_of, number_at_end, read_table, safe, series_of, studies, table_file
+from .common import (
+    Found,
+    Series,
+    dynamics,
+    each,
+    folders_named,
+    label_of,
+    number_at_end,
+    read_table,
+    safe,
+    series_of,
+    studies,
+    table_file,
+)
 
 LABELS = {"1": 1, "0": 0}  # tumour, benign
 MISSING = ("", "-1")  # of the six columns, those of lesions that the patient does not have

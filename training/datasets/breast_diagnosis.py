@@ -8,8 +8,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from BreastCMSLLib.errors import InputError
-from training.manifest import Row
+from BreastCMSLLib.core.errors import InputError
+from training.data.manifest import Row
 
 from .common import Found, each, folders_named, number_at_end, read_table, safe, table_file, usable_study
 

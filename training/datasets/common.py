@@ -13,8 +13,8 @@ from typing import TypeVar
 
 import numpy as np
 
-from BreastCMSLLib.errors import BreastCMSLError, DependencyError, InputError
-from training.manifest import Row
+from BreastCMSLLib.core.errors import BreastCMSLError, DependencyError, InputError
+from training.data.manifest import Row
 
 Item = TypeVar("Item")
 

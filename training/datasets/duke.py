@@ -10,8 +10,8 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from BreastCMSLLib.errors import InputError
-from training.manifest import Box, Lesion, Row, box_lesion, ras_box
+from BreastCMSLLib.core.errors import InputError
+from training.data.manifest import Box, Lesion, Row, box_lesion, ras_box
 
 from .common import Found, each, folders_named, number_at_end, read_table, safe, table_file, usable_study
 

@@ -5,10 +5,20 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from BreastCMSLLib.errors import BreastCMSLError, InputError
-from training.manifest import Row
+from BreastCMSLLib.core.errors import BreastCMSLError, InputError
+from training.data.manifest import Row
 
-from .common import Found, dynamics, each, folders_named, label_of, number_at_end, read_table, safe, table_file
+from .common import (
+    Found,
+    dynamics,
+    each,
+    folders_named,
+    label_of,
+    number_at_end,
+    read_table,
+    safe,
+    table_file,
+)
 
 LABELS = {"0": None, "1": 1, "2": 0}  # negative, malignancy, benign: not the order of other collections
 SPLITS = {"0": "train", "1": "test"}

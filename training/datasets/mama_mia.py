@@ -8,8 +8,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from BreastCMSLLib.errors import InputError
-from training.manifest import Lesion, Row
+from BreastCMSLLib.core.errors import InputError
+from training.data.manifest import Lesion, Row
 
 from .common import Found, check_phases, each, folders_named, read_table, safe, table_file
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from training.manifest import Row
+    from training.data.manifest import Row
 
 FOLDER = Path(__file__).with_name("cohorts")
 
@@ -54,8 +54,8 @@ COHORTS = {
 
 def cohort(name: str) -> list[Row]:
     """The exams of a named cohort, with label and split. Raises InputError for an unknown name."""
-    from BreastCMSLLib.errors import InputError
-    from training.manifest import read_manifest
+    from BreastCMSLLib.core.errors import InputError
+    from training.data.manifest import read_manifest
 
     if name not in COHORTS:
         raise InputError(f'There is no simulated cohort "{name}"; choose one of {", ".join(COHORTS)}.')

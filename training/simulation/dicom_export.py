@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from BreastCMSLLib.errors import OutputError
-from BreastCMSLLib.exam import Phase
-from BreastCMSLLib.geometry import LPS_FROM_RAS, check_affine
+from BreastCMSLLib.core.errors import OutputError
+from BreastCMSLLib.core.geometry import LPS_FROM_RAS, check_affine
+from BreastCMSLLib.exam.exam import Phase
 
 _START_S = 9 * 3600  # the first phase is acquired at nine o'clock
 

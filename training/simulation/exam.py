@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from BreastCMSLLib.exam import Exam, Phase, make_exam
-from BreastCMSLLib.geometry import Volume
+from BreastCMSLLib.core.geometry import Volume
+from BreastCMSLLib.exam.exam import Exam, Phase, make_exam
 
 from . import anatomy, kinetics, lesions
 from .anatomy import Anatomy, Grid

@@ -19,7 +19,7 @@ EARLY_S, CHANGE = 180.0, 0.10  # peak within 3 min; ±10 % divides washout, plat
 def curves(made) -> list[dict[str, float]]:
     """Enhancement of every lesion of a simulated exam, from its mean signal: early (relative), change from the early peak to the
     last phase (relative to the peak, negative in washout), and ratio of early to late enhancement. The exam's first lesion first."""
-    from BreastCMSLLib.geometry import apply_affine
+    from BreastCMSLLib.core.geometry import apply_affine
 
     grid, truth = made.exam.grid, made.truth
     voxels = np.argwhere(truth > 0)
@@ -58,7 +58,7 @@ def measure(count: int, voxel_mm: float | None, workers: int = 1, first_seed: in
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
-    from training.metrics import auc, auc_interval
+    from training.evaluation.metrics import auc, auc_interval
 
     make = partial(_one, voxel_mm=voxel_mm, first_seed=first_seed)
     if workers > 1:

@@ -18,8 +18,8 @@ from pathlib import Path
 
 import numpy as np
 
-from BreastCMSLLib.errors import BreastCMSLError, OutputError
-from BreastCMSLLib.exam import Exam
+from BreastCMSLLib.core.errors import BreastCMSLError, OutputError
+from BreastCMSLLib.exam.exam import Exam
 
 SPACING_MM = 1.25
 WIDTH_MM, HEIGHT_MM = 350, 260
@@ -31,8 +31,8 @@ def strongest(exam: Exam) -> np.ndarray:
     """RAS mm of the strongest enhancement inside the breasts, averaged over a few voxels so that no vessel wins."""
     from scipy import ndimage
 
-    from BreastCMSLLib.geometry import apply_affine
-    from BreastCMSLLib.preprocessing import preprocess
+    from BreastCMSLLib.core.geometry import apply_affine
+    from BreastCMSLLib.preprocessing.model_input import preprocess
 
     made = preprocess(exam)
     smooth = np.where(made.inside, ndimage.gaussian_filter(made.array[0], 3.0 / np.linalg.norm(made.affine[:3, 0])), -np.inf)
@@ -42,8 +42,8 @@ def strongest(exam: Exam) -> np.ndarray:
 def panels(exam: Exam, centre_ras_mm: Sequence[float]) -> tuple[list[np.ndarray | None], tuple[float, float]]:
     """The five pictures of a row (float in 0–1, rows × columns, None where the exam has no such image), and the place of the
     centre in them (column, row)."""
-    from BreastCMSLLib.geometry import apply_affine, resample
-    from BreastCMSLLib.preprocessing import canonical_grid
+    from BreastCMSLLib.core.geometry import apply_affine, resample
+    from BreastCMSLLib.preprocessing.model_input import canonical_grid
 
     size, affine = canonical_grid(exam.grid, SPACING_MM)
     i, j, k = np.clip(np.round(apply_affine(np.linalg.inv(affine), np.array(centre_ras_mm, dtype=float))), 0, np.array(size) - 1).astype(

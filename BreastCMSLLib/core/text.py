@@ -1,0 +1,9 @@
+"""Text from files and libraries, made fit for a message."""
+
+from __future__ import annotations
+
+
+def one_line(text: object, limit: int = 300) -> str:
+    """Text from a file or library on one line, without control characters, for use inside a message."""
+    clean = " ".join("".join(c if c.isprintable() else " " for c in str(text)).split())
+    return clean if len(clean) <= limit else clean[: limit - 1] + "…"
