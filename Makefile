@@ -28,13 +28,13 @@ endif
 
 help:
 	@echo "make demo       make a simulated breast MRI exam and analyse it; results in demo/result"
-	@echo "make test       check the style and run all tests"
+	@echo "make test       check style and imports, and run all tests"
 	@echo "make train-smoke  simulate, preprocess, train, evaluate and export a tiny model: the whole path in about a minute"
 	@echo "make faults     10,000 bad inputs and 200 kills; counts in faults.json (about an hour)"
 	@echo "make soak       500 analyses in one process and 100 through the module: does anything grow? (half an hour)"
 	@echo "make benchmark  how fast each part is, beside the usual stack; table and benchmark.json (ten minutes)"
 	@echo "make screenshots  renew the pictures in Resources/Screenshots"
-	@echo "make lint       check the style only"
+	@echo "make lint       check style and imports only"
 	@echo "make setup      only set up the virtual environment in $(VENV)"
 	@echo "make clean      remove what demo, tests and builds left behind"
 	@echo "make distclean  also remove $(VENV)"
@@ -57,7 +57,7 @@ $(STAMP): pyproject.toml constraints.txt | system
 
 demo: $(STAMP)
 	rm -rf demo/exam demo/result
-	$(BIN)/python -m training.simulation.demo --output demo/exam
+	$(BIN)/python training/simulate.py demo --output demo/exam
 	$(BIN)/breastcmsl analyze demo/exam --output demo/result
 	@echo
 	@echo "The simulated exam (DICOM) is in $(CURDIR)/demo/exam, the results in $(CURDIR)/demo/result:"
@@ -81,6 +81,7 @@ soak: $(STAMP)
 benchmark: $(STAMP)
 	$(BIN)/python -m pip install --disable-pip-version-check --no-build-isolation -c constraints.txt \
 		$(if $(TORCH_INDEX),--extra-index-url "$(TORCH_INDEX)") -e ".[benchmark]"
+	QT_QPA_PLATFORM=offscreen $(BIN)/python -m pytest -m benchmark
 	$(BIN)/python -m Testing.benchmark --output benchmark.json
 
 screenshots: demo
@@ -88,9 +89,10 @@ screenshots: demo
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
+	PYTHONPATH=BreastCMSL $(BIN)/lint-imports --no-cache --no-logo
 
 test: lint
-	QT_QPA_PLATFORM=offscreen MPLBACKEND=Agg $(BIN)/python -m pytest $(PYTEST_ARGS)
+	QT_QPA_PLATFORM=offscreen MPLBACKEND=Agg $(BIN)/python -m pytest -m "not benchmark" $(PYTEST_ARGS)
 
 clean:
 	rm -rf demo build dist *.egg-info .pytest_cache .ruff_cache .hypothesis

@@ -1,8 +1,8 @@
-"""The command line: ``breastcmsl analyze INPUT… --output OUT``, ``breastcmsl check INPUT…`` and ``breastcmsl model``.
+"""The command line: ``breastcmsl analyze INPUT… --output OUT``, ``breastcmsl check INPUT…`` and ``breastcmsl
+model``.
 
-Exit status 0: done. 2: the input, model or output cannot be used (one sentence says why). 1: anything unforeseen, or nobody
-reads the output any more.
-The desktop module runs the same command with ``--request`` in a child process and reads its progress as JSON lines.
+The desktop module runs ``analyze`` with ``--request`` in a child process and reads its progress as JSON
+lines.
 """
 
 from __future__ import annotations
@@ -13,52 +13,137 @@ import errno
 import json
 import os
 import sys
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, TextIO
 
 from . import __version__
-from .core.errors import BreastCMSLError, OutputError
+from .core.errors import BreastCMSLError, DependencyError, InputError, OutputError
 from .core.stages import STAGES, Stopwatch, overall_progress
+
+EXAMPLES = """\
+examples:
+  breastcmsl check DICOM_FOLDER
+  breastcmsl analyze DICOM_FOLDER --output OUT
+  breastcmsl analyze pre.nii.gz post1.nii.gz post2.nii.gz --times 0 90 180 --output OUT
+  breastcmsl analyze sub1.nrrd sub2.nrrd sub3.nrrd --kind subtractions --t1 t1.nrrd --output OUT
+  breastcmsl model show
+
+exit status:
+  0    done
+  1    unforeseen error, or nobody reads the output any more
+  2    the input, model or output cannot be used; one sentence says why
+  130  interrupted
+"""
+
+
+# ---------------------------------------------------------------- arguments
 
 
 def parser() -> argparse.ArgumentParser:
-    top = argparse.ArgumentParser(prog="breastcmsl", description="Breast DCE-MRI analysis. Research use only: not for clinical decisions.")
+    """The arguments of all commands."""
+    top = argparse.ArgumentParser(
+        prog="breastcmsl",
+        description="Breast DCE-MRI analysis. Research use only: not for clinical decisions.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     top.add_argument("--version", action="version", version=f"breastcmsl {__version__}")
     top.add_argument("--debug", action="store_true", help="show the whole traceback of an unforeseen error")
-    commands = top.add_subparsers(dest="command", required=True)
-    analyze = commands.add_parser("analyze", help="analyse one exam", description="Analyse one breast DCE-MRI exam.")
-    analyze.add_argument("input", nargs="*", type=Path, help="a DICOM folder, or the exam's NRRD, NIfTI or MHA volumes")
-    analyze.add_argument("--output", type=Path, required=True, help="folder for the scene, heatmap, result, report and picture")
-    analyze.add_argument("--t1", type=Path, help="non-fat-saturated T1 volume, for the breast mask")
-    analyze.add_argument("--kind", choices=("auto", "phases", "subtractions"), default="auto", help="what the volumes are")
-    analyze.add_argument(
-        "--times", type=float, nargs="+", metavar="S", help="acquisition time of each volume in seconds, in the order given"
-    )
-    analyze.add_argument("--model", type=Path, help="a model bundle's .json file (default: the shipped model)")
-    analyze.add_argument("--map", help="map: LESION, COAMxCAM, COAM or CAM (default: the model's best)")
-    analyze.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps")
-    analyze.add_argument("--no-scene", action="store_true", help="only heatmap.nrrd and result.json: no scene, pictures or report")
-    analyze.add_argument("--request", type=Path, help=argparse.SUPPRESS)
-    analyze.add_argument("--parent", type=int, metavar="PID", help=argparse.SUPPRESS)  # end when this process is gone
-    analyze.add_argument("--progress", choices=("text", "json", "none"), default="text", help="how progress is shown")
-    check = commands.add_parser(
-        "check", help="what is fine and what is not about an exam", description="Look at an exam without analysing it."
-    )
-    check.add_argument("input", nargs="+", type=Path, help="a DICOM folder, or the exam's NRRD, NIfTI or MHA volumes")
-    check.add_argument("--t1", type=Path, help="non-fat-saturated T1 volume")
-    check.add_argument("--kind", choices=("auto", "phases", "subtractions"), default="auto", help="what the volumes are")
-    check.add_argument("--times", type=float, nargs="+", metavar="S", help="acquisition time of each volume in seconds")
-    check.add_argument("--json", action="store_true", help="print the findings as JSON")
-    model = commands.add_parser("model", help="show or verify a model bundle").add_subparsers(dest="action", required=True)
-    for action, text in (("show", "print a bundle's card"), ("verify", "check a bundle's files")):
-        command = model.add_parser(action, help=text)
-        command.add_argument("path", nargs="?", type=Path, help="the bundle's .json file (default: the shipped model)")
+    top.set_defaults(run=lambda options, reporter: top.print_help())
+    commands = top.add_subparsers(title="commands")
+    _add_analyze(commands)
+    _add_check(commands)
+    _add_model(commands)
     return top
 
 
+def _add_command(commands, run, name: str, text: str, **more) -> argparse.ArgumentParser:
+    command = commands.add_parser(
+        name,
+        help=text,
+        description=f"{text[0].upper()}{text[1:]}.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        **more,
+    )
+    command.set_defaults(run=run)
+    return command
+
+
+def _add_exam(command: argparse.ArgumentParser, count: str) -> None:
+    """Which exam: the same for every command that reads one."""
+    command.add_argument(
+        "input", nargs=count, type=Path, help="a DICOM folder, or the exam's NRRD, NIfTI or MHA volumes"
+    )
+    command.add_argument("--t1", type=Path, help="non-fat-saturated T1 volume, for the breast mask")
+    command.add_argument(
+        "--kind", choices=("auto", "phases", "subtractions"), default="auto", help="what the volumes are"
+    )
+    command.add_argument(
+        "--times",
+        type=float,
+        nargs="+",
+        metavar="S",
+        help="time of each volume in seconds, in the order given",
+    )
+
+
+def _add_analyze(commands) -> None:
+    command = _add_command(commands, analyze_command, "analyze", "analyse one exam", aliases=["analyse"])
+    _add_exam(command, "*")
+    command.add_argument(
+        "--output", type=Path, required=True, help="folder for scene, heatmap, result, report and picture"
+    )
+    command.add_argument(
+        "--overwrite",
+        action="store_true",
+        help="replace the results of another exam (the same exam's always are)",
+    )
+    command.add_argument(
+        "--model", type=Path, help="a model bundle's .json file (default: the shipped model)"
+    )
+    command.add_argument("--map", help="LESION, COAMxCAM, COAM or CAM (default: the model's best)")
+    command.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps")
+    command.add_argument(
+        "--no-scene", action="store_true", help="heatmap and result only: no scene, pictures, report"
+    )
+    command.add_argument(
+        "--progress", choices=("text", "json", "none"), default="text", help="how progress is shown"
+    )
+    command.add_argument("--request", type=Path, help=argparse.SUPPRESS)  # from the desktop
+    command.add_argument(
+        "--parent", type=int, metavar="PID", help=argparse.SUPPRESS
+    )  # end when this process is gone
+
+
+def _add_check(commands) -> None:
+    command = _add_command(commands, check_command, "check", "look at an exam without analysing it")
+    _add_exam(command, "+")
+    command.add_argument("--json", action="store_true", help="print the findings as JSON")
+
+
+def _add_model(commands) -> None:
+    command = commands.add_parser("model", help="show or verify a model bundle")
+    command.set_defaults(run=lambda options, reporter: command.print_help())
+    actions = command.add_subparsers(title="actions")
+    show = _add_command(actions, show_model_command, "show", "print a bundle's card")
+    verify = _add_command(actions, verify_model_command, "verify", "check a bundle's files")
+    for action in (show, verify):
+        action.add_argument(
+            "path", nargs="?", type=Path, help="the bundle's .json file (default: the shipped model)"
+        )
+    show.add_argument("--json", action="store_true", help="print the card's JSON")
+
+
+# ---------------------------------------------------------------- the process
+
+
 def run() -> None:
-    """:func:`main` as a process of its own, which ends once all is said: Python would first take PyTorch apart, for 0.3 s."""
+    """:func:`main` as a process of its own, which ends once all is said: Python would first take PyTorch
+    apart, for 0.3 s.
+    """
     status: int = 1  # of what main does not catch
 
     def end() -> None:
@@ -72,15 +157,17 @@ def run() -> None:
         os._exit(code)
 
     keep_freed_memory()
-    atexit.register(end)  # the first to be registered is the last to be called: threads have ended, temporary files are gone
+    atexit.register(end)  # the first to be registered is the last to be called: temporary files are gone
     try:
         status = main()
-    except SystemExit as asked:  # argparse: help, or arguments that make no sense
-        status = asked.code if isinstance(asked.code, int) else int(asked.code is not None)
+    except SystemExit as request:  # argparse: help, or arguments that make no sense
+        status = request.code if isinstance(request.code, int) else int(request.code is not None)
 
 
 def keep_freed_memory() -> None:
-    """Have glibc hand freed arrays out again instead of giving them back to the system, which takes 0.2 s to provide as many new pages."""
+    """Have glibc hand freed arrays out again instead of giving them back to the system, which takes 0.2 s to
+    provide new pages.
+    """
     if not sys.platform.startswith("linux"):
         return
     import ctypes
@@ -95,69 +182,87 @@ def keep_freed_memory() -> None:
 
 
 def main(arguments: list[str] | None = None) -> int:
+    """Run one command.
+
+    Parameters
+    ----------
+    arguments : list of str, optional
+        Those of the process by default.
+
+    Returns
+    -------
+    int
+        The exit status, as ``EXAMPLES`` lists them. Nothing is raised but by ``--debug`` and argparse.
+    """
     options = parser().parse_args(arguments)
-    show = Reporter(getattr(options, "progress", "text"))
+    reporter = Reporter(getattr(options, "progress", "text"))
     try:
-        if options.command == "model":
-            return model_command(options)
-        if options.command == "check":
-            return check_command(options)
-        analyze_command(options, show)
-        return 0
+        return options.run(options, reporter) or 0
     except BreastCMSLError as error:
-        show.error(_sentence(str(error)))
+        reporter.error(_sentence(str(error)))
         return 2
     except BrokenPipeError:
         return 1
     except KeyboardInterrupt:
-        show.error("Stopped; nothing was written.")
+        reporter.error("Stopped; nothing was written.")
         return 130
     except Exception as error:  # the last line of defence: a user never sees a traceback unless asked for
-        if isinstance(error, MemoryError) or "DefaultCPUAllocator" in str(error):  # PyTorch's own has no class
-            show.error("There is not enough memory for this exam; close other programs and try again.")
+        if isinstance(error, MemoryError) or "DefaultCPUAllocator" in str(
+            error
+        ):  # PyTorch's own has no class
+            reporter.error("There is not enough memory for this exam; close other programs and try again.")
             return 1
         if options.debug:
             raise
-        show.error(_sentence(f"Unforeseen {type(error).__name__}: {error}; run again with breastcmsl --debug analyze … and report it."))
+        advice = "run again with breastcmsl --debug analyze … and report it"
+        reporter.error(_sentence(f"Unforeseen {type(error).__name__}: {error}; {advice}."))
         return 1
 
 
 class Reporter:
-    """Progress and errors for people (stderr) or for the desktop module (JSON lines on stdout)."""
+    """Progress and errors for people (stderr) or for the desktop module (JSON lines on stdout).
+
+    Parameters
+    ----------
+    style : str
+        "text", "json" or "none".
+    """
 
     def __init__(self, style: str):
         self.style = style
-        self.last = ""
+        self.stage = ""
 
     def progress(self, stage: str, fraction: float) -> None:
+        """Say how far the analysis is: a stage of ``core.stages.STAGES``, and the fraction done of it."""
+        share = overall_progress(stage, fraction)
         if self.style == "json":
-            self._line(
-                {"event": "progress", "stage": stage, "fraction": round(overall_progress(stage, fraction), 4), "text": STAGES[stage]}
+            say_json(
+                {"event": "progress", "stage": stage, "fraction": round(share, 4), "text": STAGES[stage]}
             )
-        elif self.style == "text" and stage != self.last:
-            say(f"{100 * overall_progress(stage, fraction):3.0f} %  {STAGES[stage]}", sys.stderr)
-        self.last = stage
+        elif self.style == "text" and stage != self.stage:
+            say(f"{100 * share:3.0f} %  {STAGES[stage]}", sys.stderr)
+        self.stage = stage
 
-    def done(self, event: dict[str, Any], text: str) -> None:
+    def done(self, event: Mapping[str, Any], text: str) -> None:
+        """Say what was written."""
         if self.style == "json":
-            self._line({"event": "done", **event})
+            say_json({"event": "done", **event})
         else:
             say(text)
 
     def error(self, message: str) -> None:
+        """Say why there is no result; a reader who has left changes nothing."""
         with suppress(BrokenPipeError):
             if self.style == "json":
-                self._line({"event": "error", "message": message})
+                say_json({"event": "error", "message": message})
         with suppress(BrokenPipeError):
             say(f"breastcmsl: {message}", sys.stderr)
 
-    @staticmethod
-    def _line(event: dict[str, Any]) -> None:
-        say(json.dumps(event))
-
 
 def say(text: str, stream: TextIO | None = None, end: str = "\n") -> None:
-    """Print at once. Raises BrokenPipeError when nobody reads any more, which Windows may call an invalid argument."""
+    """Print at once. Raises BrokenPipeError when nobody reads any more, which Windows may call an invalid
+    argument.
+    """
     try:
         print(text, end=end, file=stream, flush=True)
     except OSError as error:
@@ -166,64 +271,157 @@ def say(text: str, stream: TextIO | None = None, end: str = "\n") -> None:
         raise
 
 
-def analyze_command(options: argparse.Namespace, show: Reporter) -> None:
-    """Read, analyse and write one exam; the output folder changes only once everything is made."""
+def say_json(event: Mapping[str, Any]) -> None:
+    """Print one JSON object on one line."""
+    say(json.dumps(event))
+
+
+def _sentence(text: str) -> str:
+    """One line, whatever a library put into its message."""
+    return " ".join(text.split())
+
+
+# ---------------------------------------------------------------- analyze
+
+
+def analyze_command(options: argparse.Namespace, reporter: Reporter) -> None:
+    """Read, analyse and write one exam; the output folder changes only once everything is there."""
     from concurrent.futures import ThreadPoolExecutor
 
     if options.parent is not None:
         from .core.parent_watch import end_with_parent
 
         end_with_parent(options.parent)
-    prepare_output(options.output, scene=not options.no_scene)
-    show.progress("read", 0.0)  # before anything heavy is imported
-    model, asked = analyze_options(options)
+    check_output(options.output, scene=not options.no_scene)
+    reporter.progress("read", 0.0)  # before anything heavy is imported
+    model, settings = analysis_options(options)
+    check_model(model, settings)
     watch = Stopwatch()
-    with ThreadPoolExecutor(1) as beside:  # PyTorch and the model are loaded while the exam is read
-        loading = beside.submit(load_model, model)
+    with ThreadPoolExecutor(1) as pool:  # PyTorch and the model are loaded while the exam is read
+        loading = pool.submit(load_model, model)
         with watch.stage("read"):
             exam = read_exam(options)
-        show.progress("model", 0.0)
+        earlier = check_earlier_results(options.output, exam.exam_id, overwrite=options.overwrite)
+        reporter.progress("model", 0.0)
         with watch.stage("model"):
             bundle = loading.result()
     from .findings.kinetics import add_curves
     from .pipeline import analyze
     from .results.files import write_results
+    from .results.wording import summary_lines
+    from .scene.package import write_scene
 
-    analysis = analyze(exam, bundle, **asked, progress=show.progress, stopwatch=watch)
+    analysis = analyze(exam, bundle, **settings, progress=reporter.progress, stopwatch=watch)
     add_curves(exam, analysis.result)
-    paths = write_results(exam, analysis, options.output, scene=not options.no_scene, progress=show.progress, stopwatch=watch)
-    event = {path.name.partition(".")[0]: str(path) for path in paths}
-    show.done(event, summary(analysis.result, paths))
+    paths = write_results(
+        exam,
+        analysis,
+        options.output,
+        write_scene=None if options.no_scene else write_scene,
+        progress=reporter.progress,
+        stopwatch=watch,
+    )
+    lines = [*summary_lines(analysis.result), *([f"Note: {earlier}"] if earlier else []), *map(str, paths)]
+    reporter.done({path.name.partition(".")[0]: str(path) for path in paths}, "\n".join(lines))
 
 
-def analyze_options(options: argparse.Namespace) -> tuple[str | Path | None, dict[str, Any]]:
-    """The model's file (None: the shipped one), and what ``pipeline.analyze`` is asked, from the command line or its request."""
-    from .core.errors import InputError
+def check_output(folder: Path, *, scene: bool) -> None:
+    """Find out before the work whether results can be written and shown. Creates nothing.
 
-    if options.request is not None:
-        from .readers.request import read_options
+    Raises
+    ------
+    OutputError
+        The folder cannot be written.
+    DependencyError
+        The scene needs what is not installed.
+    """
+    if os.path.isfile(folder):
+        raise OutputError(f"The output {folder} is a file; name a folder.")
+    parent = folder.absolute()
+    # unlike Path.exists, os.path.exists says False where a folder may not be looked into; an absent drive has
+    # no parent
+    while not os.path.exists(parent) and parent != parent.parent:
+        parent = parent.parent
+    if not parent.is_dir() or not os.access(parent, os.W_OK):
+        raise OutputError(f"The output folder {folder} cannot be written; choose a folder of your own.")
+    if scene:
+        from importlib.util import find_spec
 
-        asked = read_options(options.request)
-        known = {"device": asked.get("device", "auto"), "all_maps": asked.get("all_maps") is True}
-        return asked.get("model"), {**known, **_map_asked(asked.get("map"))}
-    if not options.input:
-        raise InputError("No exam was given; name a DICOM folder or the exam's volumes.")
-    return options.model, {"device": options.device, **_map_asked(options.map)}
+        if find_spec("slicer") is None:
+            raise DependencyError(
+                "The scene needs slicer-core, which is not installed; "
+                "run pip install breastcmsl[slicer], or add --no-scene."
+            )
 
 
-def _map_asked(name: str | None) -> dict[str, str]:
-    return {} if name is None else {"map_name": name}
+def analysis_options(options: argparse.Namespace) -> tuple[str | Path | None, dict[str, Any]]:
+    """The model's file (None: the shipped one), and the options of ``pipeline.analyze``, from the arguments
+    or the request.
+    """
+    if options.request is None:
+        if not options.input:
+            raise InputError("No exam was given; name a DICOM folder or the exam's volumes.")
+        return options.model, {"device": options.device, "map_name": options.map}
+    from .readers.request import read_options
+
+    request = read_options(options.request)
+    settings = {"device": request.get("device") or "auto", "map_name": request.get("map")}
+    return request.get("model"), {**settings, "all_maps": request.get("all_maps") is True}
+
+
+def check_model(model: str | Path | None, settings: Mapping[str, Any]) -> None:
+    """Find out before the exam is read whether there is such a model, map and device. Raises ModelError or
+    InputError.
+    """
+    from .models.cards import default_model, read_card
+    from .models.maps import check_map
+
+    card = read_card(default_model() if model is None else model)
+    if settings["map_name"] is not None:
+        check_map(settings["map_name"], card)
+    if settings["device"] not in ("auto", "cpu"):
+        from .models.inference import choose_device
+
+        choose_device(settings["device"])
 
 
 def read_exam(options: argparse.Namespace):
     """The exam that a request file or the command line names."""
-    if options.request is not None:
+    if getattr(options, "request", None) is not None:
         from .readers.request import read_request
 
         return read_request(options.request)[0]
     from .readers import read
 
     return read(options.input, t1=options.t1, kind=options.kind, times_s=options.times)
+
+
+def check_earlier_results(folder: Path, exam_id: str, *, overwrite: bool) -> str:
+    """What becomes of results that are in the output folder already.
+
+    Returns
+    -------
+    str
+        A sentence for the user, "" when there are none.
+
+    Raises
+    ------
+    OutputError
+        They are another exam's, and were not to be replaced.
+    """
+    try:
+        earlier = json.loads((folder / "result.json").read_text(encoding="utf-8"))["exam_id"]
+    except FileNotFoundError:
+        return ""
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        earlier = None  # damaged: nobody can say whose they are
+    if earlier == exam_id:
+        return f"The earlier results of this exam in {folder} were replaced."
+    if not overwrite:
+        raise OutputError(
+            f"{folder} holds the results of another exam; choose another folder, or add --overwrite."
+        )
+    return f"The results of another exam in {folder} were replaced."
 
 
 def load_model(model: str | Path | None):
@@ -234,8 +432,9 @@ def load_model(model: str | Path | None):
     if first:
         gc.disable()  # importing makes objects by the million, and hardly any rubbish to look for among them
     try:
+        from . import pipeline  # noqa: F401
         from .models.bundle import load_bundle
-        from .results import files as output  # noqa: F401
+        from .results import files  # noqa: F401
     finally:
         if first:
             gc.freeze()
@@ -243,71 +442,38 @@ def load_model(model: str | Path | None):
     return load_bundle(model)
 
 
-def prepare_output(folder: Path, *, scene: bool) -> None:
-    """Find out before the work whether results can be written and shown. Creates nothing."""
-    if os.path.isfile(folder):
-        raise OutputError(f"The output {folder} is a file; name a folder.")
-    parent = folder.absolute()
-    # unlike Path.exists, os.path.exists says False where a folder may not be looked into; a drive that is not there has no parent
-    while not os.path.exists(parent) and parent != parent.parent:
-        parent = parent.parent
-    if not parent.is_dir() or not os.access(parent, os.W_OK):
-        raise OutputError(f"The output folder {folder} cannot be written; choose a folder of your own.")
-    if scene:
-        from importlib.util import find_spec
-
-        from .core.errors import DependencyError
-
-        if find_spec("slicer") is None:
-            raise DependencyError(
-                "The scene needs slicer-core, which is not installed; run pip install breastcmsl[slicer], or add --no-scene."
-            )
+# ---------------------------------------------------------------- check, model
 
 
-def summary(result: dict[str, Any], paths: list[Path]) -> str:
-    from .results.report import breast_text, percent, size_text
-
-    peak = result["peaks"][0]
-    place = ", ".join(f"{c:.1f}" for c in peak["ras_mm"])
-    verdict = "suspicious" if result["malignant"] else "not suspicious"
-    if result["map_meaningful"]:
-        where = f"finding in the {breast_text(peak)} at RAS ({place}) mm{', ' * bool(size_text(peak))}{size_text(peak)}"
-    else:
-        where = f"the map points into the {breast_text(peak)} at RAS ({place}) mm (not meaningful at this score)"
-    lines = [
-        f"Probability of malignancy {percent(result['probability'])} (threshold {percent(result['threshold'])}): {verdict}; {where}.",
-        f"Model {result['model']['name']}, trained on {result['model']['training_data']}. Research use only.",
-        *(f"Note: {warning}" for warning in result["warnings"]),
-        *(str(path) for path in paths),
-    ]
-    return "\n".join(lines)
-
-
-def check_command(options: argparse.Namespace) -> int:
+def check_command(options: argparse.Namespace, reporter: Reporter) -> int:
     """Print what is fine and what is not about an exam; 2 when it cannot be analysed."""
     from .checks.input_check import BAD, FAIR, GOOD, check_exam
-    from .readers import read
 
-    findings = check_exam(read(options.input, t1=options.t1, kind=options.kind, times_s=options.times)).findings
+    findings = check_exam(read_exam(options)).findings
     if options.json:
         say(json.dumps([vars(finding) for finding in findings], indent=1, ensure_ascii=False))
     else:
+        marks = {GOOD: "ok  ", FAIR: "note", BAD: "STOP"}
         for finding in findings:
-            say(f"{ {GOOD: 'ok  ', FAIR: 'note', BAD: 'STOP'}[finding.level] }  {finding.topic}: {finding.text}")
+            say(f"{marks[finding.level]}  {finding.topic}: {finding.text}")
     return 2 if any(finding.level == BAD for finding in findings) else 0
 
 
-def model_command(options: argparse.Namespace) -> int:
+def show_model_command(options: argparse.Namespace, reporter: Reporter) -> None:
+    """Print what a bundle is, what it was made from and how it was tested."""
+    from .models.bundle import load_bundle
+    from .results.wording import model_lines
+
+    bundle = load_bundle(options.path)
+    say(
+        bundle.path.read_text(encoding="utf-8") if options.json else "\n".join(model_lines(bundle)) + "\n",
+        end="",
+    )
+
+
+def verify_model_command(options: argparse.Namespace, reporter: Reporter) -> None:
+    """Say that a bundle's weights are those of its card; they are not loaded otherwise."""
     from .models.bundle import load_bundle
 
     bundle = load_bundle(options.path)
-    if options.action == "verify":
-        say(f"{bundle.path}: the weights are those of the card (SHA-256 {bundle.sha256}).")
-    else:
-        say(bundle.path.read_text(encoding="utf-8"), end="")
-    return 0
-
-
-def _sentence(text: str) -> str:
-    """One line, whatever a library put into its message."""
-    return " ".join(text.split())
+    say(f"{bundle.path}: the weights are those of the card (SHA-256 {bundle.sha256}).")

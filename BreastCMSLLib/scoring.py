@@ -1,6 +1,9 @@
-"""Both readings of one exam: the network's of the whole, and that of every candidate place; the score and the places they give.
+"""The score of one exam, from its network and its candidates, and the saliency maps and candidates that
+explain it.
 
-Slicer, the command line and evaluation read exams here and nowhere else.
+Slicer, the command line and evaluation score exams here and nowhere else. Arrays lie on the model's grid:
+``array`` (phases, LR, AP, SI), ``inside`` (boolean breast mask) and ``early`` (mean early enhancement), both
+(LR, AP, SI); ``affine`` takes a voxel index to RAS mm.
 """
 
 from __future__ import annotations
@@ -11,143 +14,230 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy import ndimage
 
-from .candidates import regions as localisation
-from .candidates.classifier import SNAP_MM, exam_logit, propose
-from .candidates.peaks import Peak, normalise
-from .core.errors import InputError
-from .models.bundle import Bundle
+from .candidates.candidate import Candidate
+from .candidates.classifier import CandidateClassifier, exam_logit
+from .candidates.from_map import candidates_from_map
+from .candidates.peaks import COUNT, normalise
+from .candidates.proposals import SNAP_MM, ExamCandidates, propose_candidates
+from .candidates.regions import FAR_MM, snap
+from .core.geometry import apply_affine
 from .models.inference import Prediction, Predictor
-from .network.attention import DEFAULT_MAP, MAPS, attention_map, upsample
+from .models.maps import LESION_MAP
+from .network.attention import attention_map, upsample
 from .network.resnet import NetworkSettings
-from .preprocessing import enhancement
+from .preprocessing.enhancement import early_phases, mean_enhancement
 
-LESION_MAP = "LESION"  # the map of the second reading
 EDGE = 2  # voxels over which a region's edge may fall off
-NEARLY = 0.95  # of the highest probability: between places this close the larger comes first, as a reader names the index lesion
-LEAST_CHANCE = 0.02  # places less probable are not listed, unless they come first
-LEAST_HEIGHT = 0.1  # nor are places where a map of the network is lower than this
-Place = tuple[Peak, localisation.Component | None]
+NEARLY = 0.95  # of the highest probability: between candidates this close the larger is the index lesion
+LEAST_PROBABILITY = 0.02  # candidates below are not listed, unless they come first
+LEAST_HEIGHT = 0.1  # nor those where their map is lower than this
 
 
 @dataclass(frozen=True)
-class Reading:
-    """prediction: of the network that reads the whole exam. logit, probability: the exam's, calibrated, from both readings.
+class ExamScore:
+    """What a model says of one exam.
 
-    places: most suspicious first, each with the probability that it is a cancer (as the second reading gives it: only the exam's is
-    calibrated, and is not made of these, see ``candidates``), at the centre of the bright region there (None where nothing stands
-    out); None when the model has no second reading.
+    Parameters
+    ----------
+    prediction : Prediction
+        Of the network that reads the whole exam.
+    logit, probability : float
+        The exam's, from network and candidates, calibrated.
+    candidates : list of Candidate or None
+        Most suspicious first, each at the centre of its bright region. Their probabilities are the candidate
+        classifier's own: only the exam's is calibrated. None when the model has no candidate classifier.
     """
 
     prediction: Prediction
     logit: float
     probability: float
-    places: list[Place] | None
+    candidates: list[Candidate] | None
 
 
-def read(
+def score_exam(
     predictor: Predictor,
     array: np.ndarray,
     inside: np.ndarray,
     affine: np.ndarray,
-    minutes: float | None,
-    signal: np.ndarray | None = None,
-) -> Reading:
-    """Read a preprocessed exam: array (phases, LR, AP, SI), inside (LR, AP, SI) boolean, affine index → RAS mm.
+    duration_min: float | None,
+    early: np.ndarray | None = None,
+) -> ExamScore:
+    """Score a preprocessed exam.
 
-    minutes: ``preprocessing.minutes_of`` the exam. signal: the early enhancement on the same grid, if it is known already.
-    Raises InputError.
+    Parameters
+    ----------
+    predictor : Predictor
+    array, inside, affine
+        As in the module's docstring.
+    duration_min : float or None
+        From the first phase after contrast to the last; None where not known.
+    early : ndarray, optional
+        Where it is known already.
+
+    Returns
+    -------
+    ExamScore
+
+    Raises
+    ------
+    InputError
+        The network's answer is not a number, or the grid is not the model's.
     """
     bundle = predictor.bundle
     prediction = predictor.predict(array)
     if bundle.candidates is None:
-        return Reading(prediction, prediction.logit, prediction.probability, None)
-    proposals = propose(array, inside, affine, minutes, bundle.candidates.settings)
-    logits, of_places = bundle.candidates.logits(proposals)
-    logit = exam_logit(prediction.logit * bundle.temperature, logits, bundle.candidates.settings) / bundle.temperature
-    chances = 1.0 / (1.0 + np.exp(-of_places))
-    highest = max(float(chances.max(initial=0.0)), 1e-6)
-    order = _order(chances, [0.0 if part is None else part.volume_ml for part in proposals.parts])
+        return ExamScore(prediction, prediction.logit, prediction.probability, None)
+    proposed = propose_candidates(array, inside, affine, duration_min, bundle.candidates.settings)
+    of_exam, of_candidates = bundle.candidates.logits(proposed.features, duration_min)
+    mixed = exam_logit(prediction.logit * bundle.temperature, of_exam, bundle.candidates.settings)
+    logit = mixed / bundle.temperature
+    ranked = _rank_candidates(proposed, 1.0 / (1.0 + np.exp(-of_candidates)), bundle.candidates, affine)
+    if early is None:
+        early = mean_enhancement(array, early_phases(len(array)))
+    # to the model's own grid, which is finer than the candidates'
+    snapped = snap(ranked, early, inside, affine, search_mm=SNAP_MM, within_mm=FAR_MM)
+    candidates = [replace(candidate, map_ras_mm=candidate.ras_mm) for candidate in snapped]
+    return ExamScore(prediction, logit, float(1.0 / (1.0 + np.exp(-logit))), candidates)
+
+
+def _rank_candidates(
+    proposed: ExamCandidates, probabilities: np.ndarray, classifier: CandidateClassifier, affine: np.ndarray
+) -> list[Candidate]:
+    """Candidates on the model's grid with their estimates, most suspicious first.
+
+    Those that would neither be listed nor seen on the map are left out.
+    """
+    to_index = np.linalg.inv(affine)
+    highest = max(float(probabilities.max(initial=0.0)), 1e-6)
     ranked = []
-    for rank, n in enumerate(order):
-        value = min(float(chances[n]) / highest / NEARLY, 1.0)
-        if rank >= localisation.COUNT and value < LEAST_HEIGHT:
-            continue  # neither listed nor seen on the map
-        why = bundle.candidates.reasons(proposals, n) if rank < localisation.COUNT else {}
-        estimate = {"value": value, "probability": float(chances[n]), "reasons": tuple(why.items())}
-        ranked.append(replace(proposals.peaks[n], **estimate))
-    if signal is None:
-        signal = enhancement.signal_of(array, enhancement.early(len(array)))
-    places = [
-        (replace(peak, map_ras_mm=peak.ras_mm), part)  # this reading's map is drawn about its places
-        for peak, part in localisation.snap(ranked, signal, inside, affine, search_mm=SNAP_MM, within_mm=localisation.FAR_MM)
-    ]
-    return Reading(prediction, logit, float(1.0 / (1.0 + np.exp(-logit))), places)
+    for rank, number in enumerate(_order(probabilities, proposed.candidates)):
+        value = min(float(probabilities[number]) / highest / NEARLY, 1.0)
+        if rank >= COUNT and value < LEAST_HEIGHT:
+            continue
+        reasons = classifier.reasons(proposed.features, proposed.duration_min, number) if rank < COUNT else {}
+        candidate = proposed.candidates[number]
+        ranked.append(
+            replace(
+                candidate,
+                index=tuple(int(n) for n in np.round(apply_affine(to_index, candidate.ras_mm))),
+                region=None,
+                value=value,
+                probability=float(probabilities[number]),
+                reasons=tuple(reasons.items()),
+            )
+        )
+    return ranked
 
 
-def _order(chances: np.ndarray, volumes_ml: Sequence[float]) -> list[int]:
-    """Places by probability, but the largest of those within ``NEARLY`` of the highest first."""
-    order = [int(n) for n in np.argsort(-chances, kind="stable")]
-    close = [n for n in order if chances[n] >= NEARLY * chances[order[0]]]
+def _order(probabilities: np.ndarray, candidates: Sequence[Candidate]) -> list[int]:
+    """Candidates by probability, but the largest of those within ``NEARLY`` of the highest first."""
+    order = [int(n) for n in np.argsort(-probabilities, kind="stable")]
+    close = [n for n in order if probabilities[n] >= NEARLY * probabilities[order[0]]]
+    volumes_ml = [0.0 if candidate.region is None else candidate.region.volume_ml for candidate in candidates]
     first = max(close, key=lambda n: volumes_ml[n], default=None)
     return order if first is None else [first, *(n for n in order if n != first)]
 
 
-def lesion_map(places: Sequence[Place], signal: np.ndarray, inside: np.ndarray) -> np.ndarray:
-    """Float32 map on the model's grid, 0–1: each place's bright region, as high as its probability relative to the highest.
+def lesion_map(candidates: Sequence[Candidate], early: np.ndarray, inside: np.ndarray) -> np.ndarray:
+    """Each candidate's bright region, as high as its probability relative to the highest.
 
-    Beyond a region's edge the height falls off with the signal, from half of the region's height to its background.
+    Beyond a region's edge the height falls off with the enhancement, from half of the region's height to its
+    background.
+
+    Parameters
+    ----------
+    candidates : sequence of Candidate
+    early : ndarray, shape (LR, AP, SI)
+    inside : ndarray of bool, shape (LR, AP, SI)
+
+    Returns
+    -------
+    ndarray of float32, shape (LR, AP, SI)
+        0 to 1.
     """
-    heat = np.zeros(inside.shape, dtype=np.float32)
-    for peak, part in places:
-        if part is None:
-            window = tuple(slice(max(n - 1, 0), n + 2) for n in peak.index)
-            heat[window] = np.maximum(heat[window], peak.value * inside[window])
+    saliency = np.zeros(inside.shape, dtype=np.float32)
+    for candidate in candidates:
+        region = candidate.region
+        if region is None:
+            window = tuple(slice(max(n - 1, 0), n + 2) for n in candidate.index)
+            saliency[window] = np.maximum(saliency[window], candidate.value * inside[window])
             continue
-        window = tuple(slice(max(a - EDGE, 0), a + n + EDGE) for a, n in zip(part.start, part.inside.shape))
-        region = np.zeros(heat[window].shape, dtype=bool)
-        region[tuple(slice(a - s.start, a - s.start + n) for a, s, n in zip(part.start, window, part.inside.shape))] = part.inside
-        region = ndimage.binary_fill_holes(region)  # a dark centre belongs to the lesion
-        near = ndimage.binary_dilation(region, iterations=EDGE) & inside[window]
-        height = np.clip(2.0 * (signal[window] - part.background) / max(part.peak - part.background, 1e-6), 0.0, 1.0)
-        height[region] = 1.0
-        heat[window] = np.maximum(heat[window], peak.value * height * near)
-    return heat
+        ends = [(start, start + count) for start, count in zip(region.start, region.inside.shape)]
+        window = tuple(slice(max(low - EDGE, 0), high + EDGE) for low, high in ends)
+        # the region on a window that is wider by its edge; a dark centre belongs to the lesion
+        filled = np.zeros(saliency[window].shape, dtype=bool)
+        filled[tuple(slice(low - s.start, high - s.start) for (low, high), s in zip(ends, window))] = (
+            region.inside
+        )
+        filled = ndimage.binary_fill_holes(filled)
+        near = ndimage.binary_dilation(filled, iterations=EDGE) & inside[window]
+        # 1 in the region, falling off with the enhancement beyond it
+        height = 2.0 * (early[window] - region.background) / max(region.peak - region.background, 1e-6)
+        height = np.clip(height, 0.0, 1.0)
+        height[filled] = 1.0
+        saliency[window] = np.maximum(saliency[window], candidate.value * height * near)
+    return saliency
 
 
-# --- maps by name, and the places they point at ---
-
-
-def map_names(bundle: Bundle) -> tuple[str, ...]:
-    """The maps that a model can make, its default first."""
-    return (LESION_MAP, *MAPS) if bundle.candidates is not None else tuple(MAPS)
-
-
-def default_map(bundle: Bundle) -> str:
-    return LESION_MAP if bundle.candidates is not None else DEFAULT_MAP
-
-
-def check_map(name: str, bundle: Bundle) -> None:
-    """Raise InputError when the model makes no map of that name."""
-    if name not in map_names(bundle):
-        raise InputError(f"The model {bundle.name} makes no map called {name!r}; choose one of {', '.join(map_names(bundle))}.")
-
-
-def heat_of(
-    name: str, reading: Reading, settings: NetworkSettings, signal: np.ndarray, inside: np.ndarray, affine: np.ndarray
+def saliency_map(
+    name: str,
+    score: ExamScore,
+    settings: NetworkSettings,
+    early: np.ndarray,
+    inside: np.ndarray,
+    affine: np.ndarray,
 ) -> np.ndarray:
-    """The named map on the model's grid: float32, 0–1 inside the breast mask, 0 outside."""
+    """The named map on the model's grid.
+
+    Parameters
+    ----------
+    name : str
+        One of :func:`models.maps.map_names`.
+    score : ExamScore
+    settings : NetworkSettings
+        Of the network that made the score's features.
+    early, inside, affine
+        As in the module's docstring.
+
+    Returns
+    -------
+    ndarray of float32, shape (LR, AP, SI)
+        0 to 1 inside the breast mask, 0 outside.
+    """
     if name == LESION_MAP:
-        return lesion_map(reading.places, signal, inside)
-    cells = attention_map(name, reading.prediction.features, reading.prediction.cell_weight, settings.pooling)
+        return lesion_map(score.candidates, early, inside)
+    cells = attention_map(name, score.prediction.features, score.prediction.cell_weight, settings.pooling)
     return normalise(upsample(cells, affine, settings.total_stride, inside.shape), inside)
 
 
-def places_of(name: str, heat: np.ndarray, reading: Reading, signal: np.ndarray, inside: np.ndarray, affine: np.ndarray) -> list[Peak]:
-    """The places to show for a named map, most suspicious first, at least one: those of the second reading with their
-    probabilities, or the peaks of the network's map.
+def candidates_of_map(
+    name: str,
+    saliency: np.ndarray,
+    score: ExamScore,
+    early: np.ndarray,
+    inside: np.ndarray,
+    affine: np.ndarray,
+) -> list[Candidate]:
+    """The candidates to show beside a named map, most suspicious first, at least one.
+
+    Of the lesion map those of the candidate classifier with their probabilities, of a network's map those it
+    points at.
+
+    Parameters
+    ----------
+    name : str
+    saliency : ndarray, shape (LR, AP, SI)
+        :func:`saliency_map` of that name.
+    score : ExamScore
+    early, inside, affine
+        As in the module's docstring.
+
+    Returns
+    -------
+    list of Candidate
     """
-    if name == LESION_MAP and reading.places:
-        peaks = [peak for peak, _ in reading.places[: localisation.COUNT]]
-        return [peak for n, peak in enumerate(peaks) if n == 0 or peak.probability >= LEAST_CHANCE]
-    peaks = [peak for peak, _ in localisation.find_places(name, heat, signal, inside, affine)]
-    return [peak for n, peak in enumerate(peaks) if n == 0 or peak.value >= LEAST_HEIGHT]
+    if name == LESION_MAP and score.candidates:
+        listed = score.candidates[:COUNT]
+        return [c for n, c in enumerate(listed) if n == 0 or c.probability >= LEAST_PROBABILITY]
+    listed = candidates_from_map(name, saliency, early, inside, affine)
+    return [c for n, c in enumerate(listed) if n == 0 or c.value >= LEAST_HEIGHT]

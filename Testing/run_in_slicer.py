@@ -1,7 +1,8 @@
 """Runs the module's self-test in a real Slicer and writes what happened to a file; see Testing/README.md.
 
-``Slicer --testing --no-splash --no-main-window --additional-module-paths BreastCMSL --python-script Testing/run_in_slicer.py``
-with the environment variable BREASTCMSL_TEST_REPORT naming the file. Slicer ends with status 1 when a case failed.
+``Slicer --testing --no-splash --no-main-window --additional-module-paths BreastCMSL --python-script
+Testing/run_in_slicer.py`` with the environment variable BREASTCMSL_TEST_REPORT naming the file. Slicer ends
+with status 1 when a case failed.
 """
 
 import json
@@ -15,7 +16,12 @@ from pathlib import Path
 def main():
     import slicer
 
-    report = {"slicer": slicer.app.applicationVersion, "python": sys.version.split()[0], "platform": sys.platform, "cases": {}}
+    report = {
+        "slicer": slicer.app.applicationVersion,
+        "python": sys.version.split()[0],
+        "platform": sys.platform,
+        "cases": {},
+    }
     for name, case in everything():
         start = time.monotonic()
         slicer.mrmlScene.Clear()
@@ -42,8 +48,9 @@ def everything():
     yield "logic is found by name", lambda: slicer.util.getModuleLogic("BreastCMSL").getParameterNode()
     from BreastCMSLDesktop import self_test
 
+    makeWidget = sys.modules["BreastCMSL"].BreastCMSLWidget
     for name, case in self_test.cases():
-        yield name, lambda case=case: self_test.run(case)
+        yield name, lambda case=case: self_test.run(case, makeWidget)
 
 
 def import_time():

@@ -1,6 +1,7 @@
 """Reads what ``run_in_slicer.py`` wrote; status 1 unless every case of the self-test ran and passed.
 
-A check of its own, because a launcher may lose Slicer's exit status, and a Slicer that crashed writes nothing at all.
+A check of its own, because a launcher may lose Slicer's exit status, and a Slicer that crashed writes nothing
+at all.
 """
 
 import ast
@@ -14,7 +15,11 @@ SELF_TEST = Path(__file__).resolve().parents[1] / "BreastCMSL" / "BreastCMSLDesk
 def expected():
     """The names of the self-test's cases, read from its source: Slicer is not needed for this."""
     tree = ast.parse(SELF_TEST.read_text(encoding="utf-8"))
-    return {node.name.removeprefix("case_") for node in tree.body if isinstance(node, ast.FunctionDef) and node.name.startswith("case_")}
+    return {
+        node.name.removeprefix("case_")
+        for node in tree.body
+        if isinstance(node, ast.FunctionDef) and node.name.startswith("case_")
+    }
 
 
 def main(path):

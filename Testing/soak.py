@@ -1,13 +1,15 @@
-"""``python -m Testing.soak --output soak.json``: 500 analyses in one process and 100 through the module; does anything grow?
+"""``python -m Testing.soak --output soak.json``: 500 analyses in one process and 100 through the module; does
+anything grow?
 
-Each analysis is whole: reading, mask, network, map, scene, pictures, report, files. Exams and model are small, because what
-leaks does so by the analysis, not by the voxel. Counted after each tenth analysis: memory, open files, threads, child processes,
-entries of the temporary folder, MRML nodes, Python objects. Through the module means the panel on the Qt stand-ins of
-``Testing/standins`` with a child process for each analysis: every fifth is the real one, the others ``self_test_child.py``.
+Each analysis is whole: reading, mask, network, map, scene, pictures, report, files. Exams and model are
+small, because what leaks does so by the analysis, not by the voxel. Counted after each tenth analysis:
+memory, open files, threads, child processes, entries of the temporary folder, MRML nodes, Python objects.
+Through the module means the panel on the Qt stand-ins of ``Testing/standins`` with a child process for each
+analysis: every fifth is the real one, the others ``self_test_child.py``.
 
-Flat means: of files, threads, children, temporary entries and nodes the least in the last third is not above the most in the
-first third after the 20th analysis, and memory grows by less than ``MAX_MB`` an analysis (slope of a straight line through the
-samples).
+Flat means: of files, threads, children, temporary entries and nodes the least in the last third is not above
+the most in the first third after the 20th analysis, and memory grows by less than ``MAX_MB`` an analysis
+(slope of a straight line through the samples).
 """
 
 from __future__ import annotations
@@ -35,7 +37,9 @@ def sample(done: int, temporary: Path) -> dict:
     gc.collect()
     slicer = sys.modules.get("slicer")
     scene = getattr(slicer, "mrmlScene", None)
-    status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines() if ":" in line)
+    status = dict(
+        line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines() if ":" in line
+    )
     return {
         "after": done,
         "rss_mb": round(int(status["VmRSS"].split()[0]) / 1024, 1),
@@ -50,7 +54,7 @@ def sample(done: int, temporary: Path) -> dict:
 
 def children() -> list[int]:
     """Processes that this one has started and that are still there, ended ones that nobody collected too."""
-    found = []
+    pids = []
     for entry in os.listdir("/proc"):
         if entry.isdigit():
             try:
@@ -58,19 +62,32 @@ def children() -> list[int]:
             except OSError:
                 continue
             if int(fields[1]) == os.getpid():
-                found.append(int(entry))
-    return found
+                pids.append(int(entry))
+    return pids
 
 
 def judged(samples: list[dict], seconds: float) -> dict:
-    """The samples at the start, after ``WARM`` and at the end, the slope of memory between the latter, and whether all is flat."""
+    """Judge the samples from ``WARM`` on.
+
+    Returns
+    -------
+    dict
+        Samples at the start, after ``WARM`` and at the end; slope of memory between the latter; what grew.
+    """
     import numpy as np
 
     later = [s for s in samples if s["after"] >= min(WARM, samples[-1]["after"] // 2)]
-    slope = float(np.polyfit([s["after"] for s in later], [s["rss_mb"] for s in later], 1)[0]) if len(later) > 2 else float("nan")
-    # what is there depends on the last exam (a suspicious one has more nodes): the least at the end against the most at the start
+    slope = (
+        float(np.polyfit([s["after"] for s in later], [s["rss_mb"] for s in later], 1)[0])
+        if len(later) > 2
+        else float("nan")
+    )
+    # what is there depends on the last exam (a suspicious one has more nodes): the least at the end against
+    # the most at the start
     third = max(1, len(later) // 3)
-    grown = [name for name in COUNTED if min(s[name] for s in later[-third:]) > max(s[name] for s in later[:third])]
+    grown = [
+        name for name in COUNTED if min(s[name] for s in later[-third:]) > max(s[name] for s in later[:third])
+    ]
     if not slope < MAX_MB:
         grown.insert(0, "rss_mb")
     return {
@@ -94,10 +111,11 @@ def in_one_process(count: int, folder: Path, temporary: Path) -> dict:
 
     kills.make_exams(folder / "exams")
     model = small_model(folder)
-    common = ["--output", str(folder / "out"), "--model", str(model), "--device", "cpu", "--progress", "none"]
+    common = ["--output", str(folder / "out"), "--overwrite", "--model", str(model), "--device", "cpu"]
     samples, begin = [sample(0, temporary)], time.monotonic()
     for number in range(1, count + 1):
-        status = cli.main(["analyze", str(folder / "exams" / "ab"[number % 2]), *common])
+        exam = str(folder / "exams" / "ab"[number % 2])
+        status = cli.main(["analyze", exam, *common, "--progress", "none"])
         if status:
             raise RuntimeError(f"analysis {number} ended with {status}")
         if number % EVERY == 0 or number == count:
@@ -107,7 +125,7 @@ def in_one_process(count: int, folder: Path, temporary: Path) -> dict:
 
 
 def through_the_module(count: int, folder: Path, temporary: Path) -> dict:
-    """``count`` analyses of the panel: two exams in turn, each analysed again and again, results removed now and then."""
+    """``count`` analyses of the panel: two exams in turn, again and again; results removed now and then."""
     from Testing.faults.module_kills import Ground
 
     ground = Ground(small_model(folder))
@@ -144,8 +162,8 @@ def small_model(folder: Path) -> Path:
     return folder / "bundle" / "small.json"
 
 
-def say(part: str, found: dict, begin: float) -> None:
-    print(f"{part}: {json.dumps(found)} {time.monotonic() - begin:.0f} s", file=sys.stderr, flush=True)
+def say(part: str, counts: dict, begin: float) -> None:
+    print(f"{part}: {json.dumps(counts)} {time.monotonic() - begin:.0f} s", file=sys.stderr, flush=True)
 
 
 def run(part: str, count: int) -> dict:
@@ -159,19 +177,33 @@ def run(part: str, count: int) -> dict:
             "QT_QPA_PLATFORM": "offscreen",
             "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1"),
         }
-        command = [sys.executable, "-m", "Testing.soak", "--part", part, "--count", str(count), "--output", str(report)]
-        done = subprocess.run(command, cwd=CHECKOUT, env=environment, stdout=subprocess.DEVNULL)  # each analysis prints its result
+        command = [
+            sys.executable,
+            "-m",
+            "Testing.soak",
+            "--part",
+            part,
+            "--count",
+            str(count),
+            "--output",
+            str(report),
+        ]
+        done = subprocess.run(
+            command, cwd=CHECKOUT, env=environment, stdout=subprocess.DEVNULL
+        )  # each analysis prints its result
         if done.returncode:
             return {"analyses": 0, "flat": False, "grown": [f"it ended with {done.returncode}"]}
         # PyTorch keeps one cache folder for each user, whoever loads it
         left = [path.name for path in temporary.iterdir() if not path.name.startswith("torchinductor_")]
-        found = json.loads(report.read_text())
-        return {**found, "left_after_the_end": left, "flat": found["flat"] and not left}
+        part_report = json.loads(report.read_text())
+        return {**part_report, "left_after_the_end": left, "flat": part_report["flat"] and not left}
 
 
 def main(arguments: list[str] | None = None) -> int:
     layout = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser(prog="python -m Testing.soak", description=__doc__, formatter_class=layout)
+    parser = argparse.ArgumentParser(
+        prog="python -m Testing.soak", description=__doc__, formatter_class=layout
+    )
     parser.add_argument("--analyses", type=int, default=500, help="in one process")
     parser.add_argument("--module", type=int, default=100, help="analyses through the module")
     parser.add_argument("--output", type=Path, default=Path("soak.json"))
@@ -185,11 +217,16 @@ def main(arguments: list[str] | None = None) -> int:
             report = PARTS[options.part](options.count, Path(folder), temporary)
         options.output.write_text(json.dumps(report))
         return 0
-    whole = {part: run(part, count) for part, count in zip(PARTS, (options.analyses, options.module)) if count}
+    whole = {
+        part: run(part, count) for part, count in zip(PARTS, (options.analyses, options.module)) if count
+    }
     options.output.write_text(json.dumps(whole, indent=1) + "\n")
-    for part, found in whole.items():
-        print(f"{part}: {found['analyses']} analyses, {found.get('mb_per_analysis')} MB each, grown: {found['grown'] or 'nothing'}")
-    return 0 if all(found["flat"] for found in whole.values()) else 1
+    for part, part_report in whole.items():
+        print(
+            f"{part}: {part_report['analyses']} analyses, {part_report.get('mb_per_analysis')} MB each, "
+            f"grown: {part_report['grown'] or 'nothing'}"
+        )
+    return 0 if all(part_report["flat"] for part_report in whole.values()) else 1
 
 
 if __name__ == "__main__":

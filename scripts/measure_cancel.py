@@ -1,8 +1,10 @@
-"""How long *Cancel* takes: ``python scripts/measure_cancel.py EXAM`` presses it in each stage of real analyses and prints a table.
+"""How long *Cancel* takes: ``python scripts/measure_cancel.py EXAM`` presses it in each stage of real
+analyses and prints a table.
 
-EXAM: a DICOM folder or volume files, as ``breastcmsl analyze`` reads them. Runs the module on the stand-ins of Testing/standins with
-real child processes. Measured is the time from the click until the panel is ready again, and until no process of the analysis is
-left. The longest time that the panel did not answer during one whole analysis is printed too.
+EXAM: a DICOM folder or volume files, as ``breastcmsl analyze`` reads them. Runs the module on the stand-ins
+of Testing/standins with real child processes. Measured is the time from the click until the panel is ready
+again, and until no process of the analysis is left. The longest time that the panel did not answer during one
+whole analysis is printed too.
 """
 
 from __future__ import annotations
@@ -17,7 +19,8 @@ ROOT = Path(__file__).resolve().parents[1]
 os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
 sys.path[:0] = [str(ROOT), str(ROOT / "Testing" / "standins"), str(ROOT / "scripts")]
 
-STAGES = ("Handing over", "Starting", "read", "model", "mask", "resample", "network", "map", "Taking over", "Showing")
+STAGES = ("Handing over", "Starting", "read", "model", "mask", "resample", "network", "map")
+STAGES += ("Taking over", "Showing")
 
 
 def press_in(studio, stage: str) -> tuple[float, float]:
@@ -56,7 +59,7 @@ def press_in(studio, stage: str) -> tuple[float, float]:
 
 
 def longest_wait(studio) -> tuple[float, str]:
-    """Seconds of the longest pause between two turns of the event loop in a whole analysis, and what the panel said then."""
+    """Longest pause (s) between two turns of the event loop in an analysis, and what the panel said."""
     waits, last = [(0.0, "")], time.perf_counter()
     studio.ui.analyzeButton.click()
     while studio.logic.running:
@@ -80,7 +83,7 @@ def main() -> None:
     print(f"load of the machine {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
     for stage in STAGES:
         ready, gone = press_in(studio, stage)
-        print(f"{stage:14s} panel ready after {ready:5.2f} s, no process left after {gone:5.2f} s", flush=True)
+        print(f"{stage:14s} panel ready after {ready:.2f} s, no process left after {gone:.2f} s", flush=True)
     seconds, said = longest_wait(studio)
     print(f"longest wait of the panel {seconds:.2f} s, after: {said}")
     studio.widget.cleanup()

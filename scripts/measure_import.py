@@ -1,7 +1,8 @@
-"""How much the module adds to Slicer's start: ``python scripts/measure_import.py`` prints milliseconds and what is imported.
+"""How much the module adds to Slicer's start: ``python scripts/measure_import.py`` prints milliseconds and
+what is imported.
 
-Run inside Slicer (``Slicer --no-main-window --python-script scripts/measure_import.py``) or outside it, on the stand-ins.
-Ends with status 1 when the median is above the limit or something heavy is imported.
+Run inside Slicer (``Slicer --no-main-window --python-script scripts/measure_import.py``) or outside it, on
+the stand-ins. Ends with status 1 when the median is above the limit or something heavy is imported.
 """
 
 from __future__ import annotations
@@ -30,7 +31,8 @@ python = importlib.util.module_from_spec(spec)
 sys.modules["BreastCMSL"] = python
 spec.loader.exec_module(python)
 added = set(sys.modules) - before
-line = ["RESULT", 1000 * (time.process_time() - start), ",".join(n for n in {heavy!r} if n in added) or "-", len(added)]
+loaded = ",".join(n for n in {heavy!r} if n in added) or "-"
+line = ["RESULT", 1000 * (time.process_time() - start), loaded, len(added)]
 print(*line)
 """
 
@@ -47,7 +49,8 @@ def main(runs: int = 5) -> int:
             line = " ".join(str(part) for part in space["line"])
         else:
             environment = {**os.environ, "QT_QPA_PLATFORM": "offscreen"}
-            done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=False)
+            command = [sys.executable, "-c", code]
+            done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
             line = next((line for line in done.stdout.splitlines() if line.startswith("RESULT")), None)
             if line is None:
                 print(done.stdout + done.stderr, file=sys.stderr)
@@ -56,7 +59,8 @@ def main(runs: int = 5) -> int:
         times.append(float(milliseconds))
         heavy |= set(names.split(",")) - {"-"}
     median = statistics.median(times)
-    print(f"The module adds {median:.0f} ms of processor time (median of {len(times)}, limit {LIMIT_MS}) and {count} Python modules.")
+    of = f"median of {len(times)}, limit {LIMIT_MS}"
+    print(f"The module adds {median:.0f} ms of processor time ({of}) and {count} Python modules.")
     print("Heavy packages imported: " + (", ".join(sorted(heavy)) or "none"))
     return 1 if heavy or median > LIMIT_MS else 0
 

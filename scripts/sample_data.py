@@ -1,7 +1,8 @@
 """Make the simulated exam of Slicer's Sample Data module: ``python scripts/sample_data.py --output FOLDER``.
 
-Writes the exam as a sequence with its times and a T1 volume, a thumbnail, and ``BreastCMSL/Resources/sample_data.json``
-with their SHA-256. The files then go, by hand, into the project's release named in ``BreastCMSLDesktop/sample_data.py``.
+Writes the exam as a sequence with its times and a T1 volume, a thumbnail, and
+``BreastCMSL/Resources/sample_data.json`` with their SHA-256. The files then go, by hand, into the project's
+release named in ``BreastCMSLDesktop/sample_data.py``.
 """
 
 from __future__ import annotations
@@ -60,7 +61,7 @@ def write_files(exam, folder: Path) -> list[tuple[Path, str, str]]:
 
     from BreastCMSLLib.core.geometry import Volume
     from BreastCMSLLib.results.files import write_volume
-    from BreastCMSLLib.scene import embedded, results
+    from BreastCMSLLib.scene import embedded, volumes
 
     scene = embedded.start()
     sequence = scene.AddNewNodeByClass("vtkMRMLSequenceNode", f"{NAME} dynamic")
@@ -68,7 +69,7 @@ def write_files(exam, folder: Path) -> list[tuple[Path, str, str]]:
     sequence.SetIndexUnit("s")
     for phase, time in zip([exam.pre, *exam.post], [0.0, *exam.times_s]):
         array = np.clip(np.round(phase.volume.array), 0, 32767).astype(np.int16)
-        node = results.add_volume(scene, Volume(array, phase.volume.affine), phase.name)
+        node = volumes.add_volume(scene, Volume(array, phase.volume.affine), phase.name)
         sequence.SetDataNodeAtValue(node, f"{float(time):.1f}")
         scene.RemoveNode(node)
     sequence.AddDefaultStorageNode()
@@ -88,17 +89,17 @@ def thumbnail(exam, path: Path, size: int = 256) -> None:
     import numpy as np
 
     from BreastCMSLLib.core.geometry import closest_canonical_axes
-    from BreastCMSLLib.scene.views import write_png
+    from BreastCMSLLib.scene.drawing import write_png
 
     volume = exam.subtraction(min(1, len(exam.post) - 1))
     axes, flips = closest_canonical_axes(volume.affine)
-    array = volume.array.transpose(axes)[tuple(slice(None, None, -1) if flip else slice(None) for flip in flips)]
+    forward = tuple(slice(None, None, -1) if flip else slice(None) for flip in flips)
+    array = volume.array.transpose(axes)[forward]
     picture = array.max(axis=2)[::-1, ::-1].T  # patient's right on the left, front up
     low, high = np.percentile(picture, (5, 99.7))
-    rows = np.clip((np.arange(size) + 0.5) * max(picture.shape) / size - (max(picture.shape) - picture.shape[0]) / 2, -1, picture.shape[0])
-    columns = np.clip(
-        (np.arange(size) + 0.5) * max(picture.shape) / size - (max(picture.shape) - picture.shape[1]) / 2, -1, picture.shape[1]
-    )
+    edge = max(picture.shape)
+    steps = (np.arange(size) + 0.5) * edge / size
+    rows, columns = (np.clip(steps - (edge - n) / 2, -1, n) for n in picture.shape)
     grey = np.zeros((size, size))
     inside = np.ix_((rows >= 0) & (rows < picture.shape[0]), (columns >= 0) & (columns < picture.shape[1]))
     kept_rows = rows[(rows >= 0) & (rows < picture.shape[0])].astype(int)

@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
-"""Make sure the system libraries that no Python package brings are there: OpenGL/EGL for headless views, and Qt's own needs.
+"""Make sure that the system's libraries are there: OpenGL/EGL for headless views, and Qt's own needs.
 
-Each library is looked for by loading it, and EGL by starting it, so any driver that works is good enough. On Debian and
-Ubuntu the missing ones are installed when that needs no password; otherwise one message says what to type. Nothing is
-checked on macOS and Windows, where the packages are complete. Standard library only: it runs before anything is installed.
+Each library is looked for by loading it, and EGL by starting it, so any driver that works is good enough. On
+Debian and Ubuntu the missing ones are installed when that needs no password; otherwise one message says what
+to type. Nothing is checked on macOS and Windows, where the packages are complete. Standard library only: it
+runs before anything is installed.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-# library → Debian package: what the wheels of VTK (loaded on the first rendering) and of Qt (linked) expect of the system
+# library → Debian package: what the wheels of VTK (loaded on the first rendering) and of Qt (linked) expect
+# of the system
 LIBRARIES = {
     "libEGL.so.1": "libegl1",
     "libGL.so.1": "libgl1",
@@ -61,8 +63,9 @@ def start_egl() -> bool:
         return ctypes.CFUNCTYPE(result, *arguments)(address) if address else None
 
     displays = []
-    platform_display = function(b"eglGetPlatformDisplayEXT", ctypes.c_void_p, ctypes.c_uint, ctypes.c_void_p, ctypes.c_void_p)
-    query_devices = function(b"eglQueryDevicesEXT", ctypes.c_uint, ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p)
+    pointer = ctypes.c_void_p
+    platform_display = function(b"eglGetPlatformDisplayEXT", pointer, ctypes.c_uint, pointer, pointer)
+    query_devices = function(b"eglQueryDevicesEXT", ctypes.c_uint, ctypes.c_int, pointer, pointer)
     if platform_display:
         if query_devices:
             devices, count = (ctypes.c_void_p * 16)(), ctypes.c_int(0)
@@ -75,8 +78,9 @@ def start_egl() -> bool:
 
 def egl_works() -> bool:
     """:func:`start_egl` in a process of its own, because a broken driver can crash the one that loads it."""
+    command = [sys.executable, __file__, "--start-egl"]
     try:
-        return subprocess.run([sys.executable, __file__, "--start-egl"], capture_output=True, timeout=60).returncode == 0
+        return subprocess.run(command, capture_output=True, timeout=60).returncode == 0
     except subprocess.TimeoutExpired:
         return False
 
@@ -95,7 +99,7 @@ def missing(venv: Path) -> tuple[list[str], set[str]]:
 
 
 def administrator() -> list[str] | None:
-    """The words to put before a command that needs root: none, ``sudo -n``, or None when there is no way without a password."""
+    """Words before a command that needs root: none, ``sudo -n``; None when it would take a password."""
     if os.geteuid() == 0:
         return []
     if shutil.which("sudo") and subprocess.run(["sudo", "-n", "true"], capture_output=True).returncode == 0:
@@ -105,7 +109,8 @@ def administrator() -> list[str] | None:
 
 def install(packages: set[str], prefix: list[str]) -> bool:
     """Install Debian packages without asking; True when apt-get says it did."""
-    environment = [*prefix, "env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "-qq", "-o", "DPkg::Lock::Timeout=120"]
+    environment = [*prefix, "env", "DEBIAN_FRONTEND=noninteractive"]
+    environment += ["apt-get", "-qq", "-o", "DPkg::Lock::Timeout=120"]
     command = [*environment, "install", "-y", "--no-install-recommends", *sorted(packages)]
     # the package lists of a fresh machine are empty or old: only then is the slower update needed
     if subprocess.run(command, capture_output=True, stdin=subprocess.DEVNULL).returncode == 0:
@@ -116,7 +121,9 @@ def install(packages: set[str], prefix: list[str]) -> bool:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--venv", type=Path, default=Path(".venv"), help="virtual environment that will be made or is there already")
+    parser.add_argument(
+        "--venv", type=Path, default=Path(".venv"), help="virtual environment, there or yet to be"
+    )
     parser.add_argument("--check", action="store_true", help="only say what is missing")
     parser.add_argument("--start-egl", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -137,13 +144,19 @@ def main() -> int:
             reason = "that needs an administrator's password"
         else:
             print(f"Installing system packages: {' '.join(sorted(packages))}", file=sys.stderr)
-            reason = "apt-get failed (see above)" if not install(packages, prefix) else "they still do not work after installing"
+            installed = install(packages, prefix)
+            reason = "they still do not work after installing" if installed else "apt-get failed (see above)"
             absent, packages = missing(arguments.venv)
             if not absent:
                 return 0
-    print(f"Missing on this system: {', '.join(absent)}. They were not installed: {reason}.", file=sys.stderr)
-    print(f"On Debian or Ubuntu run: sudo apt-get update && sudo apt-get install -y {' '.join(sorted(packages))}", file=sys.stderr)
-    print("On another Linux install the packages that hold these libraries. To go on without: make SYSTEM_CHECK=no ...", file=sys.stderr)
+    names = " ".join(sorted(packages))
+    for line in (
+        f"Missing on this system: {', '.join(absent)}. They were not installed: {reason}.",
+        f"On Debian or Ubuntu run: sudo apt-get update && sudo apt-get install -y {names}",
+        "On another Linux install the packages that hold these libraries.",
+        "To go on without: make SYSTEM_CHECK=no ...",
+    ):
+        print(line, file=sys.stderr)
     return 1
 
 

@@ -1,0 +1,1 @@
+"""Training, evaluation and simulation: what models are made and judged with."""

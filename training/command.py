@@ -1,7 +1,8 @@
-"""How the commands of this folder end."""
+"""What the commands of this folder share: how their help looks, and how they end."""
 
 from __future__ import annotations
 
+import argparse
 import sys
 from collections.abc import Callable
 from functools import wraps
@@ -9,8 +10,13 @@ from functools import wraps
 from BreastCMSLLib.core.errors import BreastCMSLError
 
 
+def parser_of(doc: str) -> argparse.ArgumentParser:
+    """A parser whose help begins with a module's docstring."""
+    return argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+
+
 def ends_in_a_sentence(main: Callable[..., int | None]) -> Callable[..., int]:
-    """A ``main`` whose exit status is 0, or 2 after one sentence on stderr where the user can mend what is wrong."""
+    """Let a ``main`` end with status 0, or 2 after one sentence where the user can mend it, or 130."""
 
     @wraps(main)
     def wrapped(arguments: list[str] | None = None) -> int:
@@ -19,5 +25,8 @@ def ends_in_a_sentence(main: Callable[..., int | None]) -> Callable[..., int]:
         except BreastCMSLError as error:
             print(error, file=sys.stderr)
             return 2
+        except KeyboardInterrupt:
+            print("Stopped.", file=sys.stderr)
+            return 130
 
     return wrapped

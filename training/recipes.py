@@ -1,12 +1,12 @@
-"""What a training run can be told, and the recipes: named starting points, each a function; every field can be overridden."""
+"""The settings of a training, and the recipes: named starting points, each a function."""
 
 from __future__ import annotations
 
-import sys
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from BreastCMSLLib.candidates.settings import CandidateSettings
 from BreastCMSLLib.network.losses import MARGIN
 from BreastCMSLLib.network.resnet import NetworkSettings
 
@@ -28,9 +28,7 @@ class Config:
     init: Path | None = None
     """Run to start from: its best weights, carried over to a finer grid where needed."""
     network: NetworkSettings = field(default_factory=NetworkSettings)
-    """Architecture; head and centring follow from the objective when the run starts from another."""
-    head: Literal["keep", "means"] = "keep"
-    """The w a cosine head starts from: that of --init, or the difference of the class means of its pooled features."""
+    """Architecture; the head follows from the objective, all else from the run that is started from."""
     margin: float = MARGIN
     margin_warmup: int = 0
     """Epochs over which the margin grows from 0."""
@@ -40,13 +38,9 @@ class Config:
     accumulation: int = 1
     """Parts that a step's exams are read in, to save memory."""
     rate: float = 2e-3
-    head_rate: float = 1.0
-    """Factor of the learning rate for w."""
     schedule: Literal["cosine", "plateau"] = "cosine"
     """One warm-up and a cosine, or divided by 10 when the training loss stagnates, as in the paper."""
     weight_decay: float = 0.02
-    clip: float = 5.0
-    """Largest norm of the gradient."""
     shift_mm: float = 13.2
     intensity: float = 0.25
     """Augmentation: random shifts, mirroring left-right and head-foot, scaling of the intensity."""
@@ -57,33 +51,77 @@ class Config:
     """Use only so many training exams (0: all), for learning curves."""
     workers: int = 0
     """Processes that read ahead."""
-    resident: bool = True
-    """Keep all exams in the GPU's memory where they fit, and read nothing ahead."""
     seed: int = 0
 
 
+@dataclass(frozen=True)
+class CandidateConfig:
+    """One training of a candidate classifier.
+
+    Parameters
+    ----------
+    epochs : int
+        Over all exams; the learning rate ends at 0.
+    batch : int
+        Exams a step.
+    rate : float
+        Largest learning rate.
+    weight_decay : float
+        Of AdamW.
+    limit : int
+        Use only so many of the run's training exams (0: all).
+    seed : int
+        Of weights, order, noise and dropout.
+    settings : CandidateSettings
+        How candidates are found and judged; phases, and a coarser grid, follow from the run.
+    """
+
+    epochs: int = 40
+    batch: int = 32
+    rate: float = 3e-3
+    weight_decay: float = 0.3
+    limit: int = 0
+    seed: int = 0
+    settings: CandidateSettings = field(default_factory=CandidateSettings)
+
+
 def smoke(output: Path) -> Config:
-    """The whole path on 40 small exams in about a minute: it shows that everything works, not that anything is learned."""
+    """The whole path on 40 small exams in about a minute; it works, but nothing is learned."""
     network = NetworkSettings(
-        width=8, blocks=(1, 1, 1, 1), stem_kernel=1, stem_stride=1, stem_pool=True, strides=(1, 2, 1, 1), pooling="power"
+        width=8,
+        blocks=(1, 1, 1, 1),
+        stem_kernel=1,
+        stem_stride=1,
+        stem_pool=True,
+        strides=(1, 2, 1, 1),
+        pooling="power",
     )
     return Config(output, cohort="simulated:smoke", spacing_mm=4.4, network=network, epochs=2, batch=4)
 
 
 def small_cpu(output: Path) -> Config:
     """What a laptop can learn in an hour: 3,000 exams at 4.4 mm."""
-    network = NetworkSettings(blocks=(2, 2, 2, 2), stem_kernel=1, stem_stride=1, stem_pool=True, strides=(1, 2, 1, 1), pooling="power")
+    network = NetworkSettings(
+        blocks=(2, 2, 2, 2),
+        stem_kernel=1,
+        stem_stride=1,
+        stem_pool=True,
+        strides=(1, 2, 1, 1),
+        pooling="power",
+    )
     return Config(output, cohort="simulated:small", spacing_mm=4.4, network=network)
 
 
 def gpu(output: Path) -> Config:
     """One GPU: the full input size, width 32, cells of 17.6 mm."""
     network = NetworkSettings(width=32, stem_pool=True, strides=(1, 2, 1, 1), pooling="power")
-    return Config(output, cohort="simulated:paper", network=network, epochs=40, batch=8, workers=8, patience=12)
+    return Config(
+        output, cohort="simulated:paper", network=network, epochs=40, batch=8, workers=8, patience=12
+    )
 
 
 def paper(output: Path) -> Config:
-    """Luo et al. 2019: ResNet34 of full width, average pooling, rate 1e-4 divided by 10 on a plateau; stem and strides of He et al."""
+    """Luo et al. 2019: full ResNet34, average pooling, 1e-4 divided by 10 on a plateau."""
     network = NetworkSettings(width=64, stem_stride=2, stem_pool=True, strides=(1, 2, 2, 2))
     return Config(
         output,
@@ -100,13 +138,3 @@ def paper(output: Path) -> Config:
 
 
 RECIPES = {"smoke": smoke, "small_cpu": small_cpu, "gpu": gpu, "paper": paper}
-
-
-def parse(arguments: list[str] | None = None) -> tuple[str, Config]:
-    """Name of the recipe, and the configuration, from ``RECIPE --output RUN [--field value …]``."""
-    import tyro
-
-    given = sys.argv[1:] if arguments is None else arguments
-    choices = {name: (recipe.__doc__, replace(recipe(Path()), output=tyro.MISSING)) for name, recipe in RECIPES.items()}
-    config = tyro.extras.overridable_config_cli(choices, args=given)
-    return next(word for word in given if word in RECIPES), config

@@ -1,5 +1,5 @@
 """What the Breast CMSL module needs of the Slicer desktop: Qt, child processes, installing packages.
 
-Slicer loads every Python file that lies beside ``BreastCMSL.py`` as a module of its own, so these lie one folder deeper.
+Slicer loads every Python file beside ``BreastCMSL.py`` as a module of its own; these lie one folder deeper.
 Everything else is in ``BreastCMSLLib``, which knows no Qt. Importing this package imports nothing.
 """

@@ -18,15 +18,15 @@ def pythonExecutable():
     """Slicer's Python; outside the desktop, the Python that runs this."""
     name = "PythonSlicer.exe" if os.name == "nt" else "PythonSlicer"
     home = str(getattr(slicer.app, "slicerHome", "") or "")
-    candidates = [os.path.join(home, "bin", name) if home else None, shutil.which("PythonSlicer"), sys.executable]
-    return next(path for path in candidates if path and os.path.isfile(path))
+    paths = [os.path.join(home, "bin", name) if home else None, shutil.which("PythonSlicer"), sys.executable]
+    return next(path for path in paths if path and os.path.isfile(path))
 
 
 class ChildProcess:
     """A child process whose output arrives line by line through Qt's event loop; no Python threads.
 
-    onLine(text) for each complete line of standard output, onFinished(exitCode, failure) exactly once, after the last
-    line; ``failure`` is a phrase when the process could not start or crashed, else empty.
+    onLine(text): each complete line of standard output. onFinished(exitCode, failure): exactly once, after
+    the last line; ``failure`` is a phrase when the process could not start or crashed, else empty.
     """
 
     GRACE_MS = 300
@@ -48,13 +48,13 @@ class ChildProcess:
         return self._errors.decode("utf-8", errors="replace")
 
     def start(self, command):
-        """command: list of program and arguments. The child finds BreastCMSLLib, and no other program's Python settings."""
+        """command: program and arguments. The child finds BreastCMSLLib."""
         environment = qt.QProcessEnvironment.systemEnvironment()
         paths = [str(libraryRoot()), *filter(None, [environment.value("PYTHONPATH")])]
         environment.insert("PYTHONPATH", os.pathsep.join(paths))
         environment.insert("PYTHONUNBUFFERED", "1")
         environment.insert("PYTHONIOENCODING", "utf-8")
-        environment.insert("PYTHONDONTWRITEBYTECODE", "1")  # the extension may be installed where nobody may write
+        environment.insert("PYTHONDONTWRITEBYTECODE", "1")  # nobody may write into some installations
         self._process.setProcessEnvironment(environment)
         self._process.start(command[0], command[1:])
 
@@ -80,7 +80,7 @@ class ChildProcess:
 
     def _killTree(self):
         if os.name == "nt" and self._ended:
-            return  # taskkill took the whole tree already, and the number may belong to another program by now
+            return  # taskkill took the whole tree; by now the number may belong to another program
         signalProcesses(self._tree, force=True)
 
     def _readOutput(self):
@@ -94,7 +94,8 @@ class ChildProcess:
             self._onLine(line.decode("utf-8", errors="replace"))
 
     def _readErrors(self):
-        self._errors = (self._errors + bytes(self._process.readAllStandardError().data()))[-self.ERROR_LIMIT :]
+        self._errors += bytes(self._process.readAllStandardError().data())
+        self._errors = self._errors[-self.ERROR_LIMIT :]
 
     def _failed(self, error):
         if error == qt.QProcess.FailedToStart:  # the one failure after which Qt does not also report the end
@@ -117,12 +118,12 @@ class ChildProcess:
 
 
 def processAlive(pid):
-    """True when a process of that number runs; on Windows always, as it cannot be asked without risk to it."""
+    """True when a process of that number runs; on Windows always: asking would put it at risk."""
     return os.name == "nt" or pid in _processTable()
 
 
 def processTree(pid):
-    """{pid: start time} of a process and all its descendants. PythonSlicer is a launcher: the work is in its child."""
+    """{pid: start time} of a process and all its descendants. PythonSlicer is only a launcher."""
     pid = int(pid)
     if pid <= 0 or os.name == "nt":
         return {pid: ""} if pid > 0 else {}
@@ -143,14 +144,15 @@ def _processTable():
         for entry in os.listdir("/proc"):
             if entry.isdigit():
                 try:
-                    fields = Path("/proc", entry, "stat").read_text(errors="replace").rpartition(")")[2].split()
+                    text = Path("/proc", entry, "stat").read_text(errors="replace")
                 except OSError:
                     continue  # ended meanwhile
+                fields = text.rpartition(")")[2].split()
                 if fields[0] != "Z":
                     table[int(entry)] = (int(fields[1]), fields[19])
         return table
-    listing = subprocess.run(["ps", "-A", "-o", "pid=,ppid=,lstart="], capture_output=True, text=True, check=False).stdout
-    for line in listing.splitlines():
+    command = ["ps", "-A", "-o", "pid=,ppid=,lstart="]
+    for line in subprocess.run(command, capture_output=True, text=True, check=False).stdout.splitlines():
         fields = line.split(None, 2)
         if len(fields) == 3:
             table[int(fields[0])] = (int(fields[1]), fields[2])
@@ -158,10 +160,11 @@ def _processTable():
 
 
 def signalProcesses(tree, force):
-    """End the processes of :func:`processTree`; one whose number was given to another process since is left alone."""
+    """End the processes of :func:`processTree`, unless their number belongs to another process by now."""
     if os.name == "nt":
         for pid in tree:
-            subprocess.run(["taskkill", "/PID", str(pid), "/T", "/F"], capture_output=True, check=False, creationflags=0x08000000)
+            command = ["taskkill", "/PID", str(pid), "/T", "/F"]
+            subprocess.run(command, capture_output=True, check=False, creationflags=0x08000000)  # no window
         return
     table = _processTable()
     for pid, start in tree.items():

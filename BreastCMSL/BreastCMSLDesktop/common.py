@@ -1,5 +1,6 @@
 """Small helpers that several parts of the module share."""
 
+import importlib
 import logging
 import sys
 from pathlib import Path
@@ -8,22 +9,23 @@ import qt
 import slicer
 from slicer.i18n import tr as _
 
+MODULE_FOLDER = Path(__file__).resolve().parents[1]
+RESOURCES = MODULE_FOLDER / "Resources"  # the module's own; the library's are in libraryRoot()
+
 
 def libraryRoot():
-    """The folder that holds ``BreastCMSLLib`` and ``Resources``: the module's own when installed, the one above in a checkout."""
-    here = Path(__file__).resolve().parent.parent
-    for folder in (here, here.parent):
+    """The folder of ``BreastCMSLLib`` and its ``Resources``: the module's, or one above in a checkout."""
+    for folder in (MODULE_FOLDER, MODULE_FOLDER.parent):
         if (folder / "BreastCMSLLib" / "__init__.py").is_file():
             return folder
     raise ImportError("BreastCMSLLib is not next to BreastCMSL.py; install the BreastCMSL extension again.")
 
 
 def reloadLibrary():
-    """Import every loaded part of the library and of this package again, so that changed source takes effect at once."""
-    import importlib
-
-    # starting slicer-core twice in one process is not possible, so what embeds it stays
-    names = [n for n in sys.modules if n.split(".")[0] in ("BreastCMSLLib", "BreastCMSLDesktop") and not n.endswith(".embedded")]
+    """Import all loaded parts of the library and of this package again, so that changes take effect."""
+    names = [name for name in sys.modules if name.split(".")[0] in ("BreastCMSLLib", "BreastCMSLDesktop")]
+    # slicer-core cannot be started twice in one process, so what embeds it stays
+    names = [name for name in names if not name.endswith(".embedded")]
     importlib.invalidate_caches()
     for name in names:
         del sys.modules[name]
@@ -43,11 +45,8 @@ def describe(error):
     if isinstance(error, BreastCMSLError):
         return str(error)
     logging.error("BreastCMSL: unexpected failure", exc_info=error)
-    return _("The analysis failed ({error}); the application log has the details.").format(error=f"{type(error).__name__}: {error}")
-
-
-def sideText(side):
-    return {"left": _("left"), "right": _("right")}.get(side, str(side or ""))
+    reason = f"{type(error).__name__}: {error}"
+    return _("The analysis failed ({error}); the application log has the details.").format(error=reason)
 
 
 def setting(key, default=""):
@@ -70,8 +69,18 @@ class waitCursor:
         slicer.app.restoreOverrideCursor()
 
 
+class renderingPaused:
+    """Views are drawn once, after all changes."""
+
+    def __enter__(self):
+        slicer.app.pauseRender()
+
+    def __exit__(self, *_exception):
+        slicer.app.resumeRender()
+
+
 class signalsBlocked:
-    """Changes a widget without telling anyone: the code that changes it knows already."""
+    """Widgets change without a signal: the code that changes them knows already."""
 
     def __init__(self, *widgets):
         self._widgets = widgets

@@ -4,82 +4,88 @@ import qt
 from slicer.i18n import tr as _
 
 _INK, _GRID = "#5b6570", "#d8dde3"
+_FONT, _TITLE = 11, 26  # height in pixels of letters, and of the strip for a title
 
 
-def curvePixmap(points, unit, width=360, height=150, title="", mean=None):
-    """A QPixmap of (horizontal values, enhancement, axis title), as ``kinetics.curve_points`` returns them; None when empty.
+def curvePixmap(result, peak, width=360, height=150, title="", scale=1):
+    """A QPixmap of the curve at a peak, the first one's with the mean of the outline; None without a curve.
 
-    mean: values of the mean curve of the outline, drawn beside it; or None.
+    peak: its number in the result, from 0. scale: enlarges letters and lines too.
     """
-    from BreastCMSLLib.results.report import CURVE_COLOURS, axis_ticks, drawn_places
+    from BreastCMSLLib.findings.kinetics import peak_curve
+    from BreastCMSLLib.results.curve_plot import curve_plot
 
-    times, values, axis = points
-    if not times:
+    curve = peak_curve(result, peak)
+    mean = (result.get("finding") or {}).get("kinetics") if peak == 0 else None
+    strip = _TITLE if title else 0
+    plot = curve_plot(curve, mean, width, height - strip) if curve else None
+    if plot is None:
         return None
-    places, broken = drawn_places(times, axis)
-    pixmap = qt.QPixmap(width, height)
+    pixmap = qt.QPixmap(width * scale, height * scale)
     pixmap.fill(qt.QColor("white"))
-    size = max(10, height // 30)
-    lines = [(mean, CURVE_COLOURS[1], _("mean of the outline"))] if mean else []
-    lines.append((values, CURVE_COLOURS[0], _("brightest 4 mm")))
-    left, right, bottom = 4 * size + 6, 2 * size, 3 * size + 8
-    top = size + (2 * size if title else 0) + (2 * size if mean else 0)
-    low, high = min(0.0, *values, *(mean or ())), max(0.0, *values, *(mean or ()))
-    high = high if high > low else low + 1.0
-    high += 0.08 * (high - low)
-    span = (places[-1] - places[0]) or 1.0
-
-    def x(place):
-        return int(left + (place - places[0]) / span * (width - left - right))
-
-    def y(value):
-        return int(top + (high - value) / (high - low) * (height - top - bottom))
-
     painter = qt.QPainter(pixmap)
     try:
         painter.setRenderHint(qt.QPainter.Antialiasing)
+        painter.scale(scale, scale)
         font = painter.font()
-        font.setPixelSize(size)
+        font.setPixelSize(_FONT)
         painter.setFont(font)
-        for value in axis_ticks(low, high):
-            painter.setPen(qt.QColor(_GRID))
-            painter.drawLine(left, y(value), width - right, y(value))
-            painter.setPen(qt.QColor(_INK))
-            painter.drawText(0, y(value) - size, left - 5, 2 * size, int(qt.Qt.AlignRight | qt.Qt.AlignVCenter), f"{value:g}")
         if title:
-            painter.drawText(0, size // 2, width, 2 * size, int(qt.Qt.AlignCenter), title)
-        last = -1000
-        for place, time in zip(places, times):
-            if x(place) - last >= 3 * size:  # labels must not run into each other
-                painter.drawText(x(place) - 3 * size, height - bottom + 3, 6 * size, size + 4, int(qt.Qt.AlignCenter), f"{time:.0f}")
-                last = x(place)
-        below = height - size - 8
-        painter.drawText(left, below, width - left - right, size + 6, int(qt.Qt.AlignCenter), f"{axis} · enhancement in {unit}")
-        for heights, colour, _text in lines:
-            for number in range(len(places) - 1):
-                painter.setPen(pen(colour, dashed=broken and number == 0))
-                painter.drawLine(x(places[number]), y(heights[number]), x(places[number + 1]), y(heights[number + 1]))
-            painter.setPen(pen(colour))
-            painter.setBrush(qt.QColor(colour))
-            for place, value in zip(places, heights):
-                painter.drawEllipse(x(place) - 3, y(value) - 3, 6, 6)
-        if mean:
-            step, above = (width - left // 2) // 2, top - size - size // 2
-            aligned = int(qt.Qt.AlignLeft | qt.Qt.AlignVCenter)
-            for number, (_heights, colour, text) in enumerate(reversed(lines)):
-                at = left // 2 + number * step
-                painter.setPen(pen(colour))
-                painter.drawLine(at, above, at + 2 * size, above)
-                painter.setPen(qt.QColor(_INK))
-                painter.drawText(at + 2 * size + 5, above - size, step - 3 * size, 2 * size, aligned, text)
+            painter.setPen(qt.QColor(_INK))
+            _write(painter, title, 0, 0, width, strip)
+            painter.translate(0, strip)
+        _drawAxes(painter, plot)
+        for line in plot.lines:
+            _drawLine(painter, line, plot.broken)
+        if len(plot.lines) > 1:
+            _drawKey(painter, plot)
     finally:
         painter.end()
     return pixmap
 
 
-def pen(colour, dashed=False):
-    made = qt.QPen(qt.QColor(colour))
-    made.setWidth(2)
+def _drawAxes(painter, plot):
+    right, foot = plot.width - plot.right, plot.height - plot.bottom
+    for y, label in plot.y_ticks:
+        painter.setPen(qt.QColor(_GRID))
+        painter.drawLine(plot.left, int(y), right, int(y))
+        painter.setPen(qt.QColor(_INK))
+        _write(painter, label, 0, int(y) - _FONT, plot.left - 5, 2 * _FONT, qt.Qt.AlignRight)
+    for x, label in plot.x_ticks:
+        _write(painter, label, int(x) - 30, foot + 2, 60, _FONT + 6)
+    text = _("{axis} · enhancement in {unit}").format(axis=plot.title, unit=plot.unit)
+    _write(painter, text, plot.left, plot.height - _FONT - 8, right - plot.left, _FONT + 6)
+
+
+def _drawLine(painter, line, broken):
+    points = [(int(x), int(y)) for x, y in line.points]
+    for number, (start, end) in enumerate(zip(points, points[1:])):
+        painter.setPen(_pen(line.colour, dashed=broken and number == 0))
+        painter.drawLine(*start, *end)
+    painter.setPen(_pen(line.colour))
+    painter.setBrush(qt.QColor(line.colour))
+    for x, y in points:
+        painter.drawEllipse(x - 3, y - 3, 6, 6)
+
+
+def _drawKey(painter, plot):
+    """What each line is, above the axes: that of the peak first."""
+    width, y = (plot.width - plot.left) // 2, plot.top // 2
+    for number, line in enumerate(reversed(plot.lines)):
+        x = plot.left // 2 + number * width
+        painter.setPen(_pen(line.colour))
+        painter.drawLine(x, y, x + 2 * _FONT, y)
+        painter.setPen(qt.QColor(_INK))
+        _write(painter, _(line.title), x + 2 * _FONT + 5, y - _FONT, width, 2 * _FONT, qt.Qt.AlignLeft)
+
+
+def _write(painter, text, x, y, width, height, align=qt.Qt.AlignHCenter):
+    painter.drawText(x, y, width, height, int(align | qt.Qt.AlignVCenter), text)
+
+
+def _pen(colour, dashed=False):
+    pen = qt.QPen(qt.QColor(colour))
+    pen.setWidth(2)
     if dashed:
-        made.setStyle(qt.Qt.DashLine)
-    return made
+        pen.setStyle(qt.Qt.DashLine)
+    return pen

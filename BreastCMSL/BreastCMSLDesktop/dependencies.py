@@ -1,8 +1,8 @@
-"""The Python packages the analysis needs: which are missing, and how they come, asked once and never at start-up."""
+"""The Python packages the analysis needs: which are missing, and how they come."""
 
-import importlib
 import importlib.util
 import logging
+import re
 from pathlib import Path
 
 import qt
@@ -13,8 +13,6 @@ from BreastCMSLLib.core.errors import DependencyError
 
 from .common import libraryRoot, waitCursor
 
-IMPORT_NAMES = {"scikit-image": "skimage"}
-
 
 def requirements():
     """The lines of Resources/requirements.txt."""
@@ -24,52 +22,71 @@ def requirements():
 
 def missingPackages():
     """Requirements that cannot be imported, "torch" among them. Imports nothing."""
-
-    def absent(requirement):
-        name = requirement
-        for separator in "<>=!~;[ ":
-            name = name.split(separator)[0]
-        return importlib.util.find_spec(IMPORT_NAMES.get(name, name.replace("-", "_"))) is None
-
     importlib.invalidate_caches()
-    return [requirement for requirement in ("torch", "SimpleITK", *requirements()) if absent(requirement)]
+    needed = ("torch", "SimpleITK", *requirements())
+    return [line for line in needed if importlib.util.find_spec(importName(line)) is None]
+
+
+def importName(requirement):
+    """ "safetensors" of "safetensors>=0.4"."""
+    return re.match(r"[\w.-]+", requirement).group().replace("-", "_")
 
 
 def ensureDependencies():
-    """Install what is missing, after asking once. Raises DependencyError with one sentence when something stays missing."""
+    """Install what is missing, after asking once. Raises DependencyError when something stays missing."""
     missing = missingPackages()
     if not missing:
         return
     names = ", ".join(missing)
     if slicer.util.mainWindow() is None or slicer.app.testingEnabled():
-        raise DependencyError(_("Not installed in this Python: {names}; install them with pip and try again.").format(names=names))
+        text = _("Not installed in this Python: {names}; install them with pip and try again.")
+        raise DependencyError(text.format(names=names))
     question = _(
         "The analysis needs Python packages that are not installed yet: {names}.\n\n"
         "Download and install them now? This is needed once, takes some minutes and up to a few GB.\n\n"
         "Without internet: Cancel, then Advanced → Install from folder."
     ).format(names=names)
     if not slicer.util.confirmOkCancelDisplay(question, windowTitle=_("Breast CMSL")):
-        raise DependencyError(_("Not installed: {names}; press Analyze again to install them.").format(names=names))
-    try:
-        with waitCursor():
-            if "torch" in missing:
-                installTorch()
-            installPackages([name for name in missing if name != "torch"])
-    except Exception as error:
-        logging.error("BreastCMSL: installation failed", exc_info=error)
-        raise DependencyError(
-            _(
-                "Installing {names} failed ({error}). Behind a proxy, set HTTPS_PROXY=http://host:port before starting Slicer; "
-                "without internet use Advanced → Install from folder."
-            ).format(names=names, error=firstLine(error))
-        ) from error
-    left = missingPackages()
-    if left:
-        raise DependencyError(_("Still not installed: {names}; restart Slicer and try again.").format(names=", ".join(left)))
+        text = _("Not installed: {names}; press Analyze again to install them.")
+        raise DependencyError(text.format(names=names))
+
+    def install():
+        if "torch" in missing:
+            installTorch()
+        installPackages([name for name in missing if name != "torch"])
+
+    failure = _(
+        "Installing {names} failed ({error}). Behind a proxy, set HTTPS_PROXY=http://host:port before "
+        "starting Slicer; without internet use Advanced → Install from folder."
+    )
+    _run(install, failure, names=names)
+
+
+def installFromFolder(folder):
+    """Install what is missing from a folder of wheels, without any network. Returns the names installed.
+
+    Raises DependencyError. The folder is filled on a computer with internet by ``pip download``.
+    """
+    missing = missingPackages()
+    if not missing:
+        return []
+    if not any(Path(folder).glob("*.whl")):
+        text = _(
+            "{folder} holds no .whl files; fill it on a computer with internet: "
+            "pip download --dest FOLDER {names}"
+        )
+        raise DependencyError(text.format(folder=folder, names=" ".join(missing)))
+    failure = _(
+        "{folder} does not hold all that {names} need, for this system and Python; "
+        "the application log names what is missing."
+    )
+    command = ["--no-index", "--find-links", str(folder), *missing]
+    _run(lambda: slicer.util.pip_install(command), failure, folder=folder, names=", ".join(missing))
+    return missing
 
 
 def installTorch():
-    """PyTorch as the PyTorch extension chooses it for this computer's GPU; without the extension, pip's default build."""
+    """PyTorch as the PyTorch extension chooses it for this computer's GPU; else pip's default build."""
     try:
         import PyTorchUtils
     except ImportError:
@@ -90,42 +107,25 @@ def installPackages(packages):
         pip_ensure(packages, requester="BreastCMSL", prompt_install=False)
 
 
-def installFromFolder(folder):
-    """Install what is missing from a folder of wheels, without any network. Returns the names installed.
-
-    Raises DependencyError with one sentence. The folder is made on a computer with internet by ``pip download``.
-    """
-    missing = missingPackages()
-    if not missing:
-        return []
-    folder = Path(folder)
-    if not any(folder.glob("*.whl")):
-        raise DependencyError(
-            _("{folder} holds no .whl files; fill it on a computer with internet: pip download --dest FOLDER {names}").format(
-                folder=folder, names=" ".join(missing)
-            )
-        )
-    try:
-        with waitCursor():
-            slicer.util.pip_install(["--no-index", "--find-links", str(folder), *missing])
-    except Exception as error:
-        logging.error("BreastCMSL: installation from a folder failed", exc_info=error)
-        raise DependencyError(
-            _(
-                "{folder} does not hold all that {names} need, for this system and Python; the application log names what is missing."
-            ).format(folder=folder, names=", ".join(missing))
-        ) from error
-    left = missingPackages()
-    if left:
-        raise DependencyError(_("Still not installed: {names}; restart Slicer and try again.").format(names=", ".join(left)))
-    return missing
-
-
 def chooseFolder(parent):
     """Ask for the folder of wheels; None when the user cancels."""
     return qt.QFileDialog.getExistingDirectory(parent, _("Folder with .whl files")) or None
 
 
-def firstLine(error):
+def _run(install, failure, **details):
+    """Run an installation. failure: the sentence when it fails, with fields for ``error`` and the details."""
+    try:
+        with waitCursor():
+            install()
+    except Exception as error:
+        logging.error("BreastCMSL: installation failed", exc_info=error)
+        raise DependencyError(failure.format(error=_firstLine(error), **details)) from error
+    left = missingPackages()
+    if left:
+        text = _("Still not installed: {names}; restart Slicer and try again.")
+        raise DependencyError(text.format(names=", ".join(left)))
+
+
+def _firstLine(error):
     lines = str(error).strip().splitlines()
     return lines[0][:160] if lines else type(error).__name__

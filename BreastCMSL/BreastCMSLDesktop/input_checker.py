@@ -1,4 +1,6 @@
-"""Runs the input check piece by piece while the user goes on choosing: one volume is looked at per turn of the event loop."""
+"""Runs the input check while the user goes on choosing: one volume is sketched per turn of the event loop."""
+
+from dataclasses import dataclass, replace
 
 import qt
 from slicer.i18n import tr as _
@@ -6,25 +8,48 @@ from slicer.i18n import tr as _
 from .common import describe, present
 
 
+@dataclass(frozen=True)
+class Inputs:
+    """What would be analysed. items: (node, frame index or None) in order. times: seconds of each."""
+
+    items: tuple
+    times: tuple | None
+    t1: object
+    kind: str
+
+    @property
+    def volumes(self):
+        return [*self.items, *([(self.t1, None)] if self.t1 is not None else [])]
+
+
 class InputChecker:
-    """``onCheck(check, problem)`` tells the result; what was looked at once is not looked at again while it is unchanged."""
+    """``onCheck(check, problem)`` is called with the check, or with None and why there is none.
+
+    A volume is sketched again only when it has changed.
+    """
 
     DELAY_MS = 150
 
     def __init__(self, onCheck):
         self._onCheck = onCheck
-        self._sketches, self._job, self._number = {}, None, 0
+        self._inputs, self._state, self._number = None, None, 0
+        self._sketches = {}  # key of a volume: (its state, its sketch)
 
-    def start(self, items, times, t1, kind):
-        """Check these inputs soon; a check still under way for others is dropped."""
-        self._number += 1
-        self._job = (self._number, list(items), times, t1, kind)
-        number = self._number
-        qt.QTimer.singleShot(self.DELAY_MS, lambda: self._next(number))
+    def start(self, inputs):
+        """Check these inputs soon, in place of others under way. False when nothing has changed."""
+        # IDs, not nodes, which would be kept from being freed
+        volumes = tuple((_key(item), _state(item)) for item in inputs.volumes)
+        state = (volumes, inputs.times, inputs.t1 is not None, inputs.kind)
+        if state == self._state:
+            return False
+        self.stop()
+        self._state, self._inputs = state, inputs
+        self._later(self.DELAY_MS)
+        return True
 
     def stop(self):
         self._number += 1
-        self._job = None
+        self._inputs = self._state = None
 
     def forget(self):
         """The scene was closed: keep nothing of it."""
@@ -33,74 +58,74 @@ class InputChecker:
 
     @property
     def busy(self):
-        return self._job is not None
+        return self._inputs is not None
 
-    def _next(self, number):
-        if self._job is None or number != self._job[0]:
-            return
-        _number, items, times, t1, kind = self._job
-        wanted = [*items, *([(t1, None)] if t1 is not None else [])]
-        if any(present(node) is None for node, _index in wanted):
+    def _later(self, milliseconds):
+        number = self._number
+        qt.QTimer.singleShot(milliseconds, lambda: self._next() if number == self._number else None)
+
+    def _next(self):
+        """Sketch the next volume; the check itself comes when all are sketched."""
+        inputs = self._inputs
+        if any(present(node) is None for node, _index in inputs.volumes):
             self.stop()  # what removed it starts another check
             return
         try:
-            for item in wanted:
-                if self._sketch(item):
-                    qt.QTimer.singleShot(0, lambda: self._next(number))
-                    return
-            check = self._check(items, times, t1, kind)
-        except Exception as error:  # a check must never be in the way of the analysis, which judges for itself
-            self.stop()
-            self._onCheck(None, _("The inputs could not be checked: {error}").format(error=describe(error)))
-            return
-        self.stop()
-        self._sketches = {key: value for key, value in self._sketches.items() if key in {self._key(item) for item in wanted}}
-        self._onCheck(check, "")
+            if any(self._sketch(item) for item in inputs.volumes):
+                self._later(0)
+                return
+            check, problem = self._check(inputs), ""
+        except Exception as error:  # it must never be in the way of the analysis, which checks for itself
+            check, problem = None, _("The inputs could not be checked: {error}").format(error=describe(error))
+        kept = {_key(item) for item in inputs.volumes}
+        self._sketches = {key: value for key, value in self._sketches.items() if key in kept}
+        self._inputs = None
+        self._onCheck(check, problem)
 
     def _sketch(self, item):
         """Look at one volume unless that was done; True when there was work."""
-        from BreastCMSLLib.checks.input_check import Sketch, sketch
+        from BreastCMSLLib.checks.sketch import Sketch, sketch
         from BreastCMSLLib.core.errors import BreastCMSLError
         from BreastCMSLLib.scene.reading import item_facts, phases_from_items
 
-        key, state = self._key(item), self._state(item)
+        key, state = _key(item), _state(item)
         if key in self._sketches and self._sketches[key][0] == state:
             return False
         try:
-            made = sketch(phases_from_items([item], copy=False)[0])
+            result = sketch(phases_from_items([item], copy=False)[0])
         except BreastCMSLError as error:
-            made = Sketch(item_facts(*item).name, str(error))
-        self._sketches[key] = (state, made)
+            result = Sketch(item_facts(*item).name, str(error))
+        self._sketches[key] = (state, result)
         return True
 
-    def _check(self, items, times, t1, kind):
-        from dataclasses import replace
-
+    def _check(self, inputs):
         from BreastCMSLLib.checks.input_check import check
         from BreastCMSLLib.scene.reading import item_facts
 
-        facts = [replace(item_facts(*item), time_s=None if times is None else times[n]) for n, item in enumerate(items)]
-        t1Facts = item_facts(t1) if t1 is not None else None
-        t1Sketch = self._sketches[self._key((t1, None))][1] if t1 is not None else None
-        return check(facts, [self._sketches[self._key(item)][1] for item in items], t1=t1Facts, t1_sketch=t1Sketch, kind=kind)
+        times = inputs.times or [None] * len(inputs.items)
+        facts = [replace(item_facts(*item), time_s=time) for item, time in zip(inputs.items, times)]
+        sketches = [self._sketches[_key(item)][1] for item in inputs.volumes]
+        t1 = {"t1": item_facts(inputs.t1), "t1_sketch": sketches.pop()} if inputs.t1 is not None else {}
+        return check(facts, sketches, kind=inputs.kind, **t1)
 
-    @staticmethod
-    def _key(item):
-        return (item[0].GetID(), item[1])
 
-    @staticmethod
-    def _state(item):
-        """What changes when the voxels or their place change."""
-        node, index = item
-        image = node.GetImageData() if node.IsA("vtkMRMLVolumeNode") else None
-        stored = node
-        if index is not None and not node.IsA("vtkMRMLVolumeNode"):
-            sequence = node.GetMasterSequenceNode() if node.IsA("vtkMRMLSequenceBrowserNode") else node
-            stored = sequence.GetNthDataNode(index)
-            image = stored.GetImageData() if stored is not None and stored.IsA("vtkMRMLVolumeNode") else None
-        parent = node.GetParentTransformNode() if node.IsA("vtkMRMLTransformableNode") else None
-        times = [n.GetMTime() for n in (image, parent) if n is not None]
-        bounds = [0.0] * 6
-        if stored is not None and stored.IsA("vtkMRMLVolumeNode"):
-            stored.GetRASBounds(bounds)
-        return (*times, *bounds, stored.GetName() if stored is not None else "")
+def _key(item):
+    return (item[0].GetID(), item[1])
+
+
+def _state(item):
+    """What changes when the voxels, their place or the name change."""
+    node, index = item
+    stored = node
+    if index is not None and not node.IsA("vtkMRMLVolumeNode"):
+        sequence = node.GetMasterSequenceNode() if node.IsA("vtkMRMLSequenceBrowserNode") else node
+        stored = sequence.GetNthDataNode(index)
+    if stored is None:
+        return ()
+    image, bounds = None, [0.0] * 6
+    if stored.IsA("vtkMRMLVolumeNode"):
+        image = stored.GetImageData()
+        stored.GetRASBounds(bounds)
+    parent = node.GetParentTransformNode() if node.IsA("vtkMRMLTransformableNode") else None
+    times = [changed.GetMTime() for changed in (image, parent) if changed is not None]
+    return (*times, *bounds, stored.GetName())

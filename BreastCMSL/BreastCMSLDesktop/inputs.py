@@ -1,8 +1,8 @@
-"""Which volumes the user has chosen, in which order and with which times; kept in the scene with the nodes themselves.
+"""Which volumes the user has chosen, in which order and with which times; kept in the scene with the nodes.
 
-Single volumes are n-th node references of role ``DYNAMIC_ROLE`` on the parameter node, in the order of analysis; a
-sequence or multivolume is the one reference of role ``SOURCE_ROLE``. MRML keeps references valid when nodes are removed,
-renamed or imported with new IDs. Times and the use of single frames are attributes of the nodes they belong to.
+Single volumes are node references of role ``DYNAMIC_ROLE`` on the parameter node, in the order of analysis; a
+sequence or multivolume is the one reference of role ``SOURCE_ROLE``. MRML keeps references valid when nodes
+are removed, renamed or imported with new IDs. Times and the use of frames are attributes of the nodes.
 """
 
 import json
@@ -19,7 +19,7 @@ FRAMES_ATTRIBUTE = "BreastCMSLInput.Frames"
 
 @dataclass(frozen=True)
 class PhaseRow:
-    """One line of the phase table. index: frame of a sequence or multivolume, or None. timeS: seconds, or None."""
+    """One line of the phase table. index: frame of a sequence or multivolume. timeS: seconds, or None."""
 
     node: object
     index: int | None
@@ -35,7 +35,9 @@ class PhaseRow:
 def dynamicVolumes(parameterNode):
     """The chosen single volumes that still exist, in order."""
     node = parameterNode.parameterNode
-    volumes = [node.GetNthNodeReference(DYNAMIC_ROLE, n) for n in range(node.GetNumberOfNodeReferences(DYNAMIC_ROLE))]
+    volumes = [
+        node.GetNthNodeReference(DYNAMIC_ROLE, n) for n in range(node.GetNumberOfNodeReferences(DYNAMIC_ROLE))
+    ]
     return [volume for volume in volumes if volume is not None]
 
 
@@ -62,7 +64,7 @@ def chosenSequence(parameterNode):
 
 
 def phaseRows(parameterNode):
-    """What the phase table shows: the frames of the chosen sequence; or the chosen volumes in order, then the other ones."""
+    """What the phase table shows: the chosen sequence's frames; or the chosen volumes, then the others."""
     from BreastCMSLLib.core.errors import InputError
     from BreastCMSLLib.scene.reading import frame_count
     from BreastCMSLLib.scene.sources import volume_candidates
@@ -77,33 +79,29 @@ def phaseRows(parameterNode):
     chosen = dynamicVolumes(parameterNode)
     ids = {node.GetID() for node in chosen}
     rows = [_volumeRow(node, True) for node in chosen]
-    rows += [_volumeRow(node, False) for node in volume_candidates(slicer.mrmlScene) if node.GetID() not in ids]
-    return _timesFromZero(rows)
+    others = [node for node in volume_candidates(slicer.mrmlScene) if node.GetID() not in ids]
+    return _timesFromZero([*rows, *(_volumeRow(node, False) for node in others)])
 
 
 def setPhaseRows(parameterNode, rows):
-    """Keep what the user made of the table: order, use, and times (of all rows, as soon as one was edited)."""
+    """Keep the table as the user changed it: order, use, and times (of all rows, once one was edited)."""
     shown = {row.item: row.timeS for row in phaseRows(parameterNode)}
     edited = any(row.item in shown and row.timeS != shown[row.item] for row in rows)
     sequence = chosenSequence(parameterNode)
     node = parameterNode.parameterNode
     with slicer.util.NodeModify(node):
         if sequence is not None:
-            known = _frames(sequence)
-            timed = edited or any("time_s" in entry for entry in known)
-            entries = [{"index": row.index, "use": row.use, **({"time_s": row.timeS} if timed else {})} for row in rows]
-            sequence.SetAttribute(FRAMES_ATTRIBUTE, json.dumps(entries))
-            node.Modified()
-            return
-        if edited:
-            for row in rows:  # unused ones too: one clock for all
-                row.node.SetAttribute(TIME_ATTRIBUTE, "" if row.timeS is None else repr(float(row.timeS)))
-        setDynamicVolumes(parameterNode, [row.node for row in rows if row.use])
+            _setFrames(sequence, rows, edited)
+        else:
+            if edited:
+                for row in rows:  # unused ones too: one clock for all
+                    row.node.SetAttribute(TIME_ATTRIBUTE, "" if row.timeS is None else repr(float(row.timeS)))
+            setDynamicVolumes(parameterNode, [row.node for row in rows if row.use])
         node.Modified()
 
 
 def forgetTimes(rows):
-    """Back to the times and the order that the data itself tells."""
+    """Back to the times and the order of the data itself."""
     for row in rows:
         row.node.SetAttribute(FRAMES_ATTRIBUTE if row.index is not None else TIME_ATTRIBUTE, None)
 
@@ -121,7 +119,7 @@ def times(rows):
 
 def problem(rows, t1=None):
     """Why these rows cannot be analysed, as one sentence; empty when they can. Looks at no voxel."""
-    from BreastCMSLLib.exam.exam import MAX_PHASES, MIN_PHASES
+    from BreastCMSLLib.exam import MAX_PHASES, MIN_PHASES
 
     used = [row for row in rows if row.use]
     if not used:
@@ -130,16 +128,18 @@ def problem(rows, t1=None):
         return _("Select at least {count} dynamic volumes.").format(count=MIN_PHASES)
     if len(used) > MAX_PHASES:
         return _("Select at most {count} dynamic volumes.").format(count=MAX_PHASES)
-    singles = [row.node for row in used if row.index is None]
-    for volume in (*singles, *((t1,) if t1 is not None else ())):
+    return _problemOfVolumes([row.node for row in used if row.index is None], t1)
+
+
+def _problemOfVolumes(volumes, t1):
+    for volume in (*volumes, *((t1,) if t1 is not None else ())):
         if volume.GetImageData() is None:
             return _("{name} holds no image; select another volume.").format(name=volume.GetName())
-    for volume in singles[1:]:
-        if volume.GetImageData().GetDimensions() != singles[0].GetImageData().GetDimensions():
-            return _("{name} and {first} differ in size; select volumes of one acquisition.").format(
-                name=volume.GetName(), first=singles[0].GetName()
-            )
-    if t1 is not None and t1 in singles:
+    for volume in volumes[1:]:
+        if volume.GetImageData().GetDimensions() != volumes[0].GetImageData().GetDimensions():
+            text = _("{name} and {first} differ in size; select volumes of one acquisition.")
+            return text.format(name=volume.GetName(), first=volumes[0].GetName())
+    if t1 is not None and t1 in volumes:
         return _("{name} is selected twice; the T1 must be a volume of its own.").format(name=t1.GetName())
     return ""
 
@@ -174,9 +174,19 @@ def _frameRows(sequence, count):
         if isinstance(index, int) and 0 <= index < count and index not in seen:
             seen.add(index)
             time = entry["time_s"] if "time_s" in entry else facts[index].time_s
-            rows.append(PhaseRow(sequence, index, facts[index].name, _seconds(time), bool(entry.get("use", True))))
-    rows += [PhaseRow(sequence, index, facts[index].name, facts[index].time_s, True) for index in range(count) if index not in seen]
-    return rows
+            use = bool(entry.get("use", True))
+            rows.append(PhaseRow(sequence, index, facts[index].name, _seconds(time), use))
+    new = [index for index in range(count) if index not in seen]
+    return rows + [PhaseRow(sequence, n, facts[n].name, facts[n].time_s, True) for n in new]
+
+
+def _setFrames(sequence, rows, edited):
+    """Keep order, use and edited times of a sequence's frames in its node."""
+    timed = edited or any("time_s" in entry for entry in _frames(sequence))
+    entries = [{"index": row.index, "use": row.use} for row in rows]
+    if timed:
+        entries = [{**entry, "time_s": row.timeS} for entry, row in zip(entries, rows)]
+    sequence.SetAttribute(FRAMES_ATTRIBUTE, json.dumps(entries))
 
 
 def _frames(sequence):
@@ -195,9 +205,9 @@ def _timesFromZero(rows):
     if not clock:
         return rows
     values = dict(zip((row.item for row in clock), across_midnight([row.timeS for row in clock])))
-    used = [values[row.item] for row in clock if row.use]
-    start = min(used) if used else min(values.values())
-    return [replace(row, timeS=round(values[row.item] - start, 1)) if row.item in values else row for row in rows]
+    start = min([values[row.item] for row in clock if row.use] or values.values())
+    seconds = {item: round(value - start, 1) for item, value in values.items()}
+    return [replace(row, timeS=seconds.get(row.item, row.timeS)) for row in rows]
 
 
 def _seconds(value):

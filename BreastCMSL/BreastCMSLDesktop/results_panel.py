@@ -1,35 +1,33 @@
-"""The "Result" and "Overlay" sections: the score, the peaks, the curve at the chosen peak, the maps, and what to do with them."""
+"""The "Result" section: the score, the peaks, the curve at the chosen peak, and what to do with them."""
 
+import os
 import shutil
 import tempfile
-from html import escape
 from pathlib import Path
 
 import qt
 import slicer
 from slicer.i18n import tr as _
 
-from .common import describe, present, sideText, signalsBlocked
+from . import views
+from .analysis import FOLDER_PREFIX
+from .common import describe, present, signalsBlocked
 from .curve_picture import curvePixmap
-
-_WIDTHS = (24, 82, 0, 42, 50, 50)  # of the table's columns in pixels; 0 takes the rest
-_DEPTH, _SIZE = 4, 5
+from .overlay_panel import OverlayPanel
+from .peaks_table import PeaksTable
+from .result_text import NO_FINDING, curveText, resultHtml, resultTip, warningsText
 
 
 class ResultsPanel:
-    """Shows the results of one exam, which the scene holds. ``onStatus(text, error)`` shows a sentence."""
+    """Shows the results of one exam, which the scene holds. onStatus(text, error=False): shows a sentence."""
 
     def __init__(self, ui, logic, onStatus):
         self.ui, self._logic, self._onStatus = ui, logic, onStatus
         self._parameters, self.result, self.nodes = None, None, None
-        self._listed, self._reports = [], None
-        ui.peaksTable.setColumnCount(len(_WIDTHS))
-        ui.peaksTable.verticalHeader().hide()
-        ui.peaksTable.verticalHeader().setDefaultSectionSize(22)
-        ui.peaksTable.connect("itemSelectionChanged()", self._onPeak)
-        ui.peaksTable.connect("cellClicked(int,int)", lambda row, column: self._onPeak())  # again on the same row
+        self._exams, self._reports = [], None
+        self.table = PeaksTable(ui.peaksTable, self._onPeak)
+        self.overlay = OverlayPanel(ui)
         ui.resultComboBox.connect("activated(int)", self._onResult)
-        ui.mapComboBox.connect("currentIndexChanged(int)", self._onMap)
         ui.plotButton.connect("clicked(bool)", self._onPlot)
         ui.outlineButton.connect("clicked(bool)", self._onOutline)
         ui.reportButton.connect("clicked(bool)", self._onReport)
@@ -37,8 +35,8 @@ class ResultsPanel:
 
     def setParameterNode(self, parameters):
         self._parameters = parameters
-        if parameters is not None:
-            self.refresh(adopt=True)
+        self.overlay.setParameterNode(parameters)
+        self.refresh(adopt=True)
 
     def cleanup(self):
         if self._reports is not None:
@@ -50,232 +48,149 @@ class ResultsPanel:
     def refresh(self, adopt=False):
         """Show the results the parameter node names, or else the scene's latest; nothing when there are none.
 
-        adopt: they may be there without an analysis of this panel, so that the overlay's controls are to take their looks over.
+        adopt: they may be none of this panel's; the overlay's controls then take over how they look.
         """
         from BreastCMSLLib.scene import results
 
         if self._parameters is None:
             return
         records = results.find_records(slicer.mrmlScene)
-        exam = self._parameters.resultExam if self._parameters.resultExam in records else next(reversed(records), "")
-        self._listResults(records, exam)
-        nodes = results.find_results(slicer.mrmlScene, exam) if exam else None
+        chosen = self._parameters.resultExam
+        exam = chosen if chosen in records else next(reversed(records), "")
+        self._listExams(records, exam)
+        result, nodes = records.get(exam), self._logic.results(exam) if exam else None
         if adopt and nodes is not None:
-            self._adoptMap(records.get(exam), nodes)
-        self._show(records.get(exam), nodes)
-
-    def _adoptMap(self, result, nodes):
-        """Let the overlay's controls act on a map of the results shown, with its looks as they are."""
-        maps = [node for node in nodes.maps.values() if present(node) is not None]
-        if not maps or any(node is present(self._parameters.heatmapVolume) for node in maps):
-            return
-        heatmap = present(nodes.heatmap) or maps[0]
-        with slicer.util.NodeModify(self._parameters.parameterNode):
-            look = {"overlayVisible": bool(result.get("map_meaningful", True)), **self._logic.lookOf(heatmap)}
-            for name, value in look.items():
-                setattr(self._parameters, name, value)
-            self._parameters.heatmapVolume = heatmap
+            self.overlay.adopt(result, nodes)
+        self._show(result, nodes)
 
     def showExam(self, examID, heatmap):
-        """After an analysis: its results, with the strongest peak chosen."""
+        """After an analysis: its results, with the first peak chosen."""
         self._parameters.resultExam = examID
         self._parameters.heatmapVolume = heatmap
         self.result = None
         self.refresh()
         if self.result is not None and self.result["peaks"]:
-            self.ui.peaksTable.setCurrentCell(0, 0)
+            self.table.choose(0)
             self._onPeak()
 
     def forget(self):
         """The scene is being closed."""
-        self._listed = []
+        self._exams = []
         self._show(None, None)
 
-    def _listResults(self, records, exam):
-        from BreastCMSLLib.results.report import percent
+    def _listExams(self, records, exam):
+        from BreastCMSLLib.results.wording import percent
 
-        self._listed = list(records)
+        self._exams = list(records)
         box = self.ui.resultComboBox
         with signalsBlocked(box):
             box.clear()
             for examID, result in records.items():
                 name = next((phase["name"] for phase in result.get("phases", [])), examID)
-                box.addItem(_("{name}: {probability}").format(name=name, probability=percent(result["probability"])))
-            box.setCurrentIndex(self._listed.index(exam) if exam in self._listed else -1)
-        box.visible = len(self._listed) > 1
+                box.addItem(f"{name}: {percent(result['probability'])}")
+            box.setCurrentIndex(self._exams.index(exam) if exam in self._exams else -1)
+        box.visible = len(self._exams) > 1
 
     def _show(self, result, nodes):
-        from BreastCMSLLib.results.wording import note_of, title_of
-        from BreastCMSLLib.scene.results import outline_shown
-
         same = result is not None and result == self.result
         self.result, self.nodes = result, nodes
-        self.ui.resultCollapsibleButton.visible = result is not None
-        self.ui.overlayCollapsibleButton.visible = result is not None
-        maps = dict(nodes.maps) if nodes is not None else {}
-        with signalsBlocked(self.ui.mapComboBox):
-            self.ui.mapComboBox.clear()
-            for number, name in enumerate(maps):
-                self.ui.mapComboBox.addItem(title_of(name))
-                self.ui.mapComboBox.setItemData(number, _tip(note_of(name)), qt.Qt.ToolTipRole)
-            current = present(self._parameters.heatmapVolume) if self._parameters is not None else None
-            self.ui.mapComboBox.setCurrentIndex(next((n for n, node in enumerate(maps.values()) if node is current), 0 if maps else -1))
-        self._describeMap()
-        self.ui.mapComboBox.enabled = len(maps) > 1
-        self.ui.overlayCollapsibleButton.enabled = bool(maps)
-        for button in (self.ui.plotButton, self.ui.outlineButton, self.ui.reportButton):
-            button.enabled = nodes is not None
-        self.ui.plotButton.enabled = nodes is not None and nodes.chart is not None
-        self.ui.outlineButton.enabled = nodes is not None and present(nodes.outline) is not None
-        self.ui.outlineButton.checked = self.ui.outlineButton.enabled and outline_shown(nodes, result)
-        self.ui.outlineButton.toolTip = (
-            _("Show the outline of the chosen peak in the views while pressed; it follows the choice")
-            if result is None or result.get("map_meaningful", True)
-            else _("At a score below the threshold the map marks no finding, so nothing is outlined")
-        )
-        if result is None:
-            self.ui.resultLabel.text = ""
-            self.ui.peaksTable.setRowCount(0)
-            self.ui.warningsLabel.visible = False
-        elif not same:
-            self.ui.resultLabel.text = resultHtml(result)
-            self.ui.resultLabel.toolTip = resultTip(result)
-            odd = [reason["text"] for reason in result.get("out_of_range") or ()]
-            warnings = [text for text in result.get("warnings") or () if text not in odd]
-            self.ui.warningsLabel.text = "\n".join(f"⚠ {warning}" for warning in warnings)
-            self.ui.warningsLabel.visible = bool(warnings)
-            self._fillPeaks(result)
+        for section in (self.ui.resultCollapsibleButton, self.ui.overlayCollapsibleButton):
+            section.visible = result is not None
+        self.overlay.show(nodes.maps if nodes is not None else {})
+        self._showButtons()
         if not same:
+            self._showScore()
+            self.table.show(result["peaks"] if result is not None else [])
             self._showCurve(0)
 
-    def _fillPeaks(self, result):
-        from BreastCMSLLib.results.report import moved_text, percent, place_text, size_text
+    def _showButtons(self):
+        from BreastCMSLLib.scene.outlines import outline_shown
 
-        peaks = result["peaks"]
-        scored = bool(peaks) and all(peak.get("probability") is not None for peak in peaks)
-        table = self.ui.peaksTable
-        table.setHorizontalHeaderLabels(
-            ["#", _("Probability") if scored else _("Map value"), _("Position (mm)"), _("Side"), _("Depth"), _("Size")]
-        )
-        with signalsBlocked(table):
-            table.setRowCount(len(peaks))
-            for row, peak in enumerate(peaks):
-                texts = [
-                    str(row + 1),
-                    percent(peak["probability"] if scored else peak["value"]),
-                    place_text(peak["ras_mm"]).removesuffix(" mm"),
-                    sideText(peak.get("side")),
-                    *("" if peak.get(key) is None else f"{float(peak[key]):.0f} mm" for key in ("depth_mm", "size_mm")),
-                ]
-                tip = [
-                    _("Peak {number}: click to move all views there").format(number=row + 1),
-                    place_text(peak["ras_mm"], 1),
-                    size_text(peak),
-                    moved_text(peak),
-                ]
-                for column, text in enumerate(texts):
-                    item = qt.QTableWidgetItem(text)
-                    item.setFlags(qt.Qt.ItemIsEnabled | qt.Qt.ItemIsSelectable)
-                    item.setToolTip("\n".join(filter(None, tip)))
-                    table.setItem(row, column, item)
-        header = table.horizontalHeader()
-        for column, width in enumerate(_WIDTHS):
-            header.setSectionResizeMode(column, qt.QHeaderView.Fixed if width else qt.QHeaderView.Stretch)
-            if width:
-                table.setColumnWidth(column, width)
-        for column, key in ((_DEPTH, "depth_mm"), (_SIZE, "size_mm")):
-            table.setColumnHidden(column, all(peak.get(key) is None for peak in peaks))
-        height = 22 * max(1, len(peaks)) + 32
-        table.setMinimumHeight(height)
-        table.setMaximumHeight(height)
-        table.visible = bool(peaks)
+        nodes, result, button = self.nodes, self.result, self.ui.outlineButton
+        self.ui.reportButton.enabled = nodes is not None
+        self.ui.plotButton.enabled = self._has("chart")
+        button.enabled = self._has("outline")
+        button.checked = button.enabled and outline_shown(nodes, result)
+        meaningful = result is None or result.get("map_meaningful", True)
+        button.toolTip = _("Show the outline of the chosen peak") if meaningful else NO_FINDING
 
-    def _showCurve(self, place):
-        from BreastCMSLLib.findings.kinetics import curve_points, peak_curve
+    def _showScore(self):
+        shown = self.result is not None
+        self.ui.resultLabel.text = resultHtml(self.result) if shown else ""
+        self.ui.resultLabel.toolTip = resultTip(self.result) if shown else ""
+        self.ui.warningsLabel.text = warningsText(self.result) if shown else ""
+        self.ui.warningsLabel.visible = bool(self.ui.warningsLabel.text)
 
-        curve = peak_curve(self.result, place) if self.result is not None else None
-        pixmap = curvePixmap(curve_points(curve), curve.get("unit") or "a.u.", mean=meanValues(self.result, place)) if curve else None
+    def _showCurve(self, peak):
+        from BreastCMSLLib.findings.kinetics import peak_curve
+
+        curve = peak_curve(self.result, peak) if self.result is not None else None
+        pixmap = curvePixmap(self.result, peak) if curve else None
         self.ui.curvePicture.visible = pixmap is not None
-        self.ui.curveLabel.visible = curve is not None
+        self.ui.curveLabel.visible = bool(curve)
         if pixmap is not None:
             self.ui.curvePicture.setPixmap(pixmap)
             self.ui.curvePicture.setMinimumHeight(pixmap.height())
         if curve:
-            self.ui.curveLabel.text = curveText(curve, place)
+            self.ui.curveLabel.text = curveText(curve, peak)
+
+    def _has(self, role):
+        """Whether the scene still holds a node of the results shown."""
+        return self.nodes is not None and present(getattr(self.nodes, role)) is not None
 
     # Choosing
 
     @property
     def peak(self):
         """Number of the chosen peak, from 0."""
-        return max(0, self.ui.peaksTable.currentRow())
+        return self.table.current
 
     def _onPeak(self):
-        from BreastCMSLLib.scene import results
+        from BreastCMSLLib.scene.curves import show_curve
+        from BreastCMSLLib.scene.outlines import show_outline
 
         if self.result is None or self.peak >= len(self.result["peaks"]):
             return
-        self._logic.jumpTo(self.result["peaks"][self.peak]["ras_mm"])
+        views.jumpTo(self.result["peaks"][self.peak]["ras_mm"])
         self._showCurve(self.peak)
-        if self.nodes is not None and present(self.nodes.chart) is not None and present(self.nodes.curve) is not None:
-            results.show_curve(self.nodes, self.result, self.peak)
-        if self.ui.outlineButton.checked and self.nodes is not None and present(self.nodes.outline) is not None:
-            results.show_outline(self.nodes, self.result, self.peak)
+        if self._has("chart") and self._has("curve"):
+            show_curve(self.nodes, self.result, self.peak)
+        if self.ui.outlineButton.checked and self._has("outline"):
+            show_outline(self.nodes, self.result, self.peak)
 
     def _onResult(self, index):
-        from BreastCMSLLib.scene import results
-
-        if self._parameters is None or not 0 <= index < len(self._listed):
+        if self._parameters is None or not 0 <= index < len(self._exams):
             return
-        found = results.find_results(slicer.mrmlScene, self._listed[index])
-        self._parameters.resultExam = self._listed[index]
-        if found is not None:
-            self._parameters.heatmapVolume = found.heatmap
-        self.refresh()
-        if found is not None:
-            self._logic.showInViews(found.heatmap, found.subtraction or self._logic.shownUnder(found.heatmap))
-            self.ui.peaksTable.setCurrentCell(0, 0)
-            self._onPeak()
-
-    def _onMap(self, index):
-        names = list(self.nodes.maps) if self.nodes is not None else []
-        if self._parameters is None or not 0 <= index < len(names):
-            return
-        node = present(self.nodes.maps[names[index]])
-        if node is not None:
-            self._logic.replaceForeground(present(self._parameters.heatmapVolume), node)
-            self._parameters.heatmapVolume = node
-        self._describeMap()
-
-    def _describeMap(self):
-        """What the chosen map shows, on hover."""
-        from BreastCMSLLib.results.wording import note_of
-
-        names = list(self.nodes.maps) if self.nodes is not None else []
-        index = self.ui.mapComboBox.currentIndex
-        note = note_of(names[index]) if 0 <= index < len(names) else ""
-        self.ui.mapComboBox.toolTip = _tip(note) if note else _("Which map lies over the images, of those the analysis made")
+        exam = self._exams[index]
+        nodes = self._logic.results(exam)
+        if nodes is None:
+            self._parameters.resultExam = exam
+            self.refresh()
+        else:
+            views.showInViews(nodes.heatmap, nodes.subtraction or views.shownUnder(nodes.heatmap))
+            self.showExam(exam, nodes.heatmap)
 
     # Buttons
 
     def _onPlot(self, checked=False):
-        if self.nodes is not None and present(self.nodes.chart) is not None:
+        if self._has("chart"):
             slicer.modules.plots.logic().ShowChartInLayout(self.nodes.chart)
 
     def _onOutline(self, checked=False):
-        from BreastCMSLLib.results.report import size_text
-        from BreastCMSLLib.scene import results
+        from BreastCMSLLib.results.wording import size_text
+        from BreastCMSLLib.scene.outlines import show_outline
 
-        if self.result is None or self.nodes is None or present(self.nodes.outline) is None:
+        if self.result is None or not self._has("outline"):
             return
-        shown = results.show_outline(self.nodes, self.result, self.peak if self.ui.outlineButton.checked else None)
-        if not self.ui.outlineButton.checked:
-            self._onStatus(_("The outline is hidden."), False)
+        wanted, number = self.ui.outlineButton.checked, self.peak + 1
+        shown = show_outline(self.nodes, self.result, self.peak if wanted else None)
+        if not wanted:
+            self._onStatus(_("The outline is hidden."))
         elif not shown:
-            self._onStatus(_("Peak {number} has no outline: nothing stands out there.").format(number=self.peak + 1), False)
+            self._onStatus(_("Peak {number} has no outline: nothing stands out there.").format(number=number))
         else:
-            text = _("Outline at peak {number}: {size}. It follows the enhancement; no reader has checked it.")
-            self._onStatus(text.format(number=self.peak + 1, size=size_text(self.result["peaks"][self.peak])), False)
+            text = _("Outline at peak {number}: {size}. Drawn by the program, checked by no reader.")
+            self._onStatus(text.format(number=number, size=size_text(self.result["peaks"][self.peak])))
 
     def _onReport(self, checked=False):
         if self.result is None or self.nodes is None:
@@ -283,85 +198,24 @@ class ResultsPanel:
         try:
             path = self.writeReport()
         except Exception as error:
-            self._onStatus(describe(error), True)
+            self._onStatus(describe(error), error=True)
             return
         if qt.QDesktopServices.openUrl(qt.QUrl.fromLocalFile(str(path))):
-            self._onStatus(_("The report is open in your browser: print it or save it there."), False)
+            self._onStatus(_("The report is open in your browser: print it or save it there."))
         else:
-            self._onStatus(_("No browser could be started; the report is {path}.").format(path=path), True)
+            text = _("No browser could be started; the report is {path}.")
+            self._onStatus(text.format(path=path), error=True)
 
     def writeReport(self):
         """Write the report into a temporary folder that goes with this Slicer; returns its path."""
-        import os
-
-        from .analysis import FOLDER_PREFIX
-
         if self._reports is None:
             prefix = f"{FOLDER_PREFIX}{os.getpid()}-report-"
             self._reports = Path(tempfile.mkdtemp(prefix=prefix, dir=str(slicer.app.temporaryPath)))
-        return self._logic.writeReport(self._reports / f"BreastCMSL report {self.result['exam_id']}.html", self.result["exam_id"])
+        exam = self.result["exam_id"]
+        return self._logic.writeReport(self._reports / f"BreastCMSL report {exam}.html", exam)
 
     def _onRemove(self, checked=False):
         if self.result is not None:
             self._logic.removeResults(self.result["exam_id"])
             self.refresh(adopt=True)
-            self._onStatus(_("The results were removed; the exam itself is untouched."), False)
-
-
-def resultHtml(result):
-    """The score, what it means at the model's threshold, and whether the map may be read."""
-    from BreastCMSLLib.results.report import finding_text, percent, reasons_text
-
-    colour = "#c62828" if result["malignant"] else "#2e7d32"
-    verdict = _("suspicious") if result["malignant"] else _("not suspicious")
-    lines = [
-        f"<span style='font-size:20pt; font-weight:600; color:{colour}'>{escape(percent(result['probability']))}</span>&nbsp;&nbsp;"
-        f"<b>{escape(verdict)}</b> ({escape(_('threshold'))} {escape(percent(result['threshold']))})"
-    ]
-    for reason in result.get("out_of_range") or ():
-        odd = _("Outside what the model was made for, do not rely on the score: {reason}").format(reason=reason["text"])
-        lines.append(f"<span style='color:#c62828'>■&nbsp;{escape(odd)}</span>")
-    if not result.get("map_meaningful", True):
-        lines.append(escape(_("The map is not meaningful at this score: its peaks are no findings.")))
-    elif result.get("finding"):
-        lines.append(escape(_("Finding: {text}").format(text=finding_text(result))))
-        if why := reasons_text(result["finding"]):
-            lines.append(escape(_("What speaks {text}").format(text=why)))
-    training = (result.get("model") or {}).get("training_data")
-    if training:
-        lines.append(f"<i>{escape(_('Model trained on {data}').format(data=training))}</i>")
-    return "<br>".join(lines)
-
-
-def resultTip(result):
-    from BreastCMSLLib.models.cards import evidence_lines
-
-    model = result.get("model") or {}
-    lines = [f"{_('Model')} {model.get('name', '')}, SHA-256 {str(model.get('sha256', ''))[:16]}…", *evidence_lines(model.get("evidence"))]
-    lines.append(_("Computed on: {device}").format(device=result.get("device_reason") or result.get("device") or ""))
-    return "<br>".join(escape(line) for line in lines)
-
-
-def curveText(curve, place):
-    """Type, wash-in and wash-out in one line."""
-    from BreastCMSLLib.results.report import curve_facts
-
-    kind = curve.get("type") or _("type unknown")
-    return _("Peak {number}, brightest 4 mm: {facts}").format(number=place + 1, facts=", ".join([kind, *curve_facts(curve)]))
-
-
-def meanValues(result, place):
-    """Values of the mean curve of the finding's outline, to draw beside the first peak's; None where there is none."""
-    from BreastCMSLLib.findings.kinetics import curve_points, peak_curve
-
-    mean = (result.get("finding") or {}).get("kinetics") if place == 0 else None
-    own = peak_curve(result, place)
-    if not mean or not own or mean.get("unit") != own.get("unit"):
-        return None
-    values = curve_points(mean)[1]
-    return values if len(values) == len(curve_points(own)[1]) else None
-
-
-def _tip(text):
-    """A tooltip that wraps."""
-    return f"<qt>{escape(text)}</qt>"
+            self._onStatus(_("The results were removed; the exam itself is untouched."))

@@ -1,32 +1,32 @@
-"""A simulated exam in the Sample Data module. Registering it touches no network: it is fetched when the user asks for it."""
+"""A simulated exam in the Sample Data module, fetched from the project's release page on demand."""
 
 import json
 import logging
-from pathlib import Path
+
+from .common import RESOURCES
 
 RELEASE = "https://github.com/BreastCMSL/BreastCMSL/releases/download/sample-data-1/"
 CATEGORY = "Breast CMSL"
 
 
-def register(resources):
-    """resources: the module's Resources folder, with ``sample_data.json`` (file names and SHA-256) and the thumbnail."""
+def register():
+    """Offer the exams of ``Resources/sample_data.json``, where Slicer has the Sample Data module."""
     try:
         import SampleData
     except ImportError:
         logging.info("BreastCMSL: the Sample Data module is not there, so the simulated exam is not offered")
         return
-    for entry in entries(resources):
+    for entry in entries():
         SampleData.SampleDataLogic.registerCustomSampleDataSource(category=CATEGORY, **entry)
 
 
-def entries(resources):
+def entries():
     """The arguments of each registration, without the category."""
-    folder = Path(resources)
-    listed = json.loads((folder / "sample_data.json").read_text(encoding="utf-8"))
+    listed = json.loads((RESOURCES / "sample_data.json").read_text(encoding="utf-8"))
     return [
         {
             "sampleName": sample["name"],
-            "thumbnailFileName": str(folder / "Icons" / sample["thumbnail"]),
+            "thumbnailFileName": str(RESOURCES / "Icons" / sample["thumbnail"]),
             "uris": [RELEASE + file["name"] for file in sample["files"]],
             "fileNames": [file["name"] for file in sample["files"]],
             "nodeNames": [file["node"] for file in sample["files"]],

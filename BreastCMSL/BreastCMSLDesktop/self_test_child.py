@@ -1,5 +1,7 @@
-"""Stands in for ``python -m BreastCMSLLib`` in the self-test: speaks the same protocol, needs NumPy alone, finds a lesion at
-a fixed voxel, and misbehaves on demand. Run as ``python self_test_child.py MODE analyze --request … --output …``.
+"""Stands in for ``python -m BreastCMSLLib`` in the self-test; needs NumPy alone.
+
+Speaks the same protocol, has a lesion at a fixed voxel, and misbehaves on demand:
+``python self_test_child.py MODE analyze --request … --output …``.
 """
 
 import json
@@ -11,6 +13,7 @@ import sys
 import time
 
 PEAK_IJK = (6, 9, 5)
+_PEAKS_IJK = (PEAK_IJK, (11, 14, 8))
 
 
 def say(**event):
@@ -21,50 +24,60 @@ def main(mode, arguments):
     def option(name):
         return arguments[arguments.index(name) + 1]
 
-    assert arguments[0] == "analyze" and "--no-scene" in arguments and option("--progress") == "json", arguments
+    assert arguments[0] == "analyze" and "--no-scene" in arguments and option("--progress") == "json", (
+        arguments
+    )
     assert int(option("--parent")) > 0
     request = json.loads(pathlib.Path(option("--request")).read_text(encoding="utf-8"))
     output = pathlib.Path(option("--output"))
-    facts = {"request": request, "folder": str(output.parent), "pid": os.getpid(), "mode": os.stat(output.parent).st_mode}
-    log = os.environ.get("BREASTCMSL_SELF_TEST_LOG")
-    if log:
-        pathlib.Path(log).write_text(json.dumps(facts), encoding="utf-8")
+    folder = output.parent
+    facts = {"request": request, "folder": str(folder), "pid": os.getpid(), "mode": os.stat(folder).st_mode}
+    write_log(facts)
     if mode == "silent":
         time.sleep(60)
     say(event="progress", stage="read", fraction=0.1, text="Reading the exam")
-    misbehave(mode, request, facts, log)
-    event = {"event": "progress", "stage": "network", "fraction": 0.7, "text": "Läuft durch das Netz"}
-    in_two_pieces(event)
+    misbehave(mode, request, facts)
+    in_two_pieces({"event": "progress", "stage": "network", "fraction": 0.7, "text": "Läuft durch das Netz"})
     write_result(mode, request, output)
     say(event="done", result=str(output / "result.json"), heatmap=str(output / "heatmap.nrrd"))
 
 
-def misbehave(mode, request, facts, log):
+def write_log(facts):
+    """What the test wants to know of this process."""
+    if path := os.environ.get("BREASTCMSL_SELF_TEST_LOG"):
+        pathlib.Path(path).write_text(json.dumps(facts), encoding="utf-8")
+
+
+def misbehave(mode, request, facts):
     if mode == "error":
-        say(event="error", message="post 2 is constant (every voxel is 0); it holds no image: choose another volume.")
+        say(
+            event="error",
+            message="post 2 is constant (every voxel is 0); it holds no image: choose another volume.",
+        )
         sys.exit(2)
     if mode == "memory":
-        print("MemoryError: Unable to allocate 1.2 GiB", file=sys.stderr, flush=True)
-        os._exit(1)
+        fail("MemoryError: Unable to allocate 1.2 GiB", 1)
     if mode == "crash":
-        print('Traceback (most recent call last):\n  File "/home/DOE JANE/pipeline.py", line 7, in analyze', file=sys.stderr)
-        print("MemoryError: no room for DOE^JANE", file=sys.stderr, flush=True)
-        os._exit(9)
+        trace = 'Traceback (most recent call last):\n  File "/home/DOE JANE/pipeline.py", line 7, in analyze'
+        fail(f"{trace}\nMemoryError: no room for DOE^JANE", 9)
     if mode == "gpu" and request["options"]["device"] != "cpu":
-        print("torch.OutOfMemoryError: CUDA out of memory", file=sys.stderr, flush=True)
-        os._exit(1)
+        fail("torch.OutOfMemoryError: CUDA out of memory", 1)
     if mode.startswith(("slow", "stubborn")):
         if mode.startswith("stubborn"):
             signal.signal(signal.SIGTERM, signal.SIG_IGN)
         grandchild = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
-        if log:
-            pathlib.Path(log).write_text(json.dumps({**facts, "grandchild": grandchild.pid}), encoding="utf-8")
+        write_log({**facts, "grandchild": grandchild.pid})
         stage = mode.partition("-")[2] or "mask"
         say(event="progress", stage=stage, fraction=0.25, text=f"Stage {stage}")
         time.sleep(60)
     if mode == "pause":
         say(event="progress", stage="mask", fraction=0.25, text="Finding the breasts")
         time.sleep(1.0)
+
+
+def fail(text, status):
+    print(text, file=sys.stderr, flush=True)
+    os._exit(status)
 
 
 def in_two_pieces(event):
@@ -79,72 +92,89 @@ def in_two_pieces(event):
 
 
 def write_result(mode, request, output):
-    import numpy as np
+    header = read_header(request["dynamics"][0]["file"])
+    size, affine = grid(header)
+    output.mkdir()
+    for name, first in (("heatmap", 0), *((f"map_{name}", 1) for name in further_maps(mode))):
+        write_nrrd(output / f"{name}.nrrd", header, saliency(size, first))
+    if mode != "benign":
+        write_nrrd(output / "outline.seg.nrrd", header, outlines(size))
+    content = json.dumps(result(mode, request, size, affine))
+    (output / "result.json").write_text(content, encoding="utf-8")
 
-    content = pathlib.Path(request["dynamics"][0]["file"]).read_bytes()
-    header = content[: content.index(b"\n\n")].decode()
-    fields = dict(row.split(": ", 1) for row in header.splitlines() if ": " in row)
-    assert fields["encoding"] == "raw" and fields["space"] == "left-posterior-superior", header
-    size = [int(n) for n in fields["sizes"].split()]
+
+def read_header(path):
+    """Name → value of the fields of an NRRD file."""
+    content = pathlib.Path(path).read_bytes()
+    rows = content[: content.index(b"\n\n")].decode().splitlines()
+    header = dict(row.split(": ", 1) for row in rows if ": " in row)
+    assert header["encoding"] == "raw" and header["space"] == "left-posterior-superior", header
+    return header
+
+
+def write_nrrd(path, header, array):
+    """A volume [k, j, i] with the place of another one."""
+    kind = "float" if array.dtype.kind == "f" else "uint8"
+    fields = {**header, "type": kind, "endian": "little"}
+    text = "NRRD0004\n" + "".join(f"{name}: {value}\n" for name, value in fields.items())
+    path.write_bytes(text.encode() + b"\n" + array.tobytes())
+
+
+def grid(header):
+    """Size i, j, k and affine (IJK to RAS mm) of a volume."""
+    import numpy as np
 
     def numbers(text):
         return np.array([float(v) for v in text.strip("() ").replace(") (", ",").split(",")])
 
-    directions, origin = numbers(fields["space directions"]).reshape(3, 3), numbers(fields["space origin"])
     affine = np.eye(4)
-    affine[:3, :3], affine[:3, 3] = directions.T, origin
-    affine[:2] *= -1
-    peaks = np.array([PEAK_IJK, (11, 14, 8)])
-    ras = peaks @ affine[:3, :3].T + affine[:3, 3]
+    affine[:3, :3] = numbers(header["space directions"]).reshape(3, 3).T
+    affine[:3, 3] = numbers(header["space origin"])
+    affine[:2] *= -1  # LPS to RAS
+    return [int(n) for n in header["sizes"].split()], affine
+
+
+def saliency(size, first):
+    """Two blobs; that of the peak ``first`` is the brighter one."""
+    import numpy as np
+
     k, j, i = np.mgrid[: size[2], : size[1], : size[0]]
-    output.mkdir()
-    rows = [row for row in header.splitlines() if not row.startswith(("type:", "endian:"))] + ["type: float", "endian: little"]
-    for name, first in (("heatmap", 0), *((f"map_{name}", 1) for name in further_maps(mode))):
-        heat = np.zeros((size[2], size[1], size[0]))
-        for place, height in ((first, 1.0), (1 - first, 0.6)):
-            a, b, c = peaks[place]
-            heat = np.maximum(heat, height * np.exp(-((i - a) ** 2 + (j - b) ** 2 + (k - c) ** 2) / 8.0))
-        (output / f"{name}.nrrd").write_bytes("\n".join(rows).encode() + b"\n\n" + heat.astype("<f4").tobytes())
-    if mode != "benign":
-        labels = np.zeros((size[2], size[1], size[0]), np.uint8)
-        for number, (a, b, c) in enumerate(peaks, 1):
-            labels[c - 1 : c + 2, b - 1 : b + 2, a - 1 : a + 2] = number
-        rows = [row.replace("type: float", "type: uint8") for row in rows]
-        (output / "outline.seg.nrrd").write_bytes("\n".join(rows).encode() + b"\n\n" + labels.tobytes())
-    (output / "result.json").write_text(json.dumps(result(mode, request, ras.tolist(), size, affine.tolist())), encoding="utf-8")
+    heights = (1.0, 0.6) if first == 0 else (0.6, 1.0)
+    blobs = [
+        height * np.exp(-((i - a) ** 2 + (j - b) ** 2 + (k - c) ** 2) / 8.0)
+        for height, (a, b, c) in zip(heights, _PEAKS_IJK)
+    ]
+    return np.maximum(*blobs).astype("<f4")
+
+
+def outlines(size):
+    import numpy as np
+
+    labels = np.zeros(size[::-1], np.uint8)
+    for number, (a, b, c) in enumerate(_PEAKS_IJK, 1):
+        labels[c - 1 : c + 2, b - 1 : b + 2, a - 1 : a + 2] = number
+    return labels
 
 
 def further_maps(mode):
-    """The maps beside the default one; "one-reading": of a model without the second reading, whose peaks have no probability."""
-    return ("COAM", "CAM") if mode == "one-reading" else ("COAMxCAM", "COAM", "CAM")
+    """The maps beside the default one. "no-classifier": of a model whose peaks have no probability."""
+    return ("COAM", "CAM") if mode == "no-classifier" else ("COAMxCAM", "COAM", "CAM")
 
 
-def result(mode, request, ras, size, affine):
+def result(mode, request, size, affine):
     malignant = mode != "benign"
-    dynamics = request["dynamics"]
-    posts = dynamics[1:] if request["kind"] == "phases" else dynamics
-    times = [d["time_s"] for d in dynamics]
-    known = all(time is not None for time in times)
-    curves = [
-        {
-            "times_s": [time - times[0] for time in times][-len(posts) :] if known else None,
-            "enhancement": [120.0 + 15.0 * n * sign for n in range(len(posts))],
-            "unit": "%",
-            "wash_in": 120.0,
-            "wash_out": 12.5 * sign,
-            "type": kind,
-            "ras_mm": place,
-        }
-        for place, sign, kind in zip(ras, (-1, 1), ("washout", "persistent"))
+    posts = request["dynamics"][1:] if request["kind"] == "phases" else request["dynamics"]
+    phases = [
+        {"name": phase["name"], "role": "post" if phase in posts else "pre", "time_s": phase["time_s"]}
+        for phase in request["dynamics"]
     ]
-    sides = ["right" if place[0] > 0 else "left" for place in ras]
-    sizes = [{"outline": n, "size_mm": 12.4 / n, "volume_ml": 0.24} if malignant else {} for n in (1, 2)]
-    why = {"curve and wash-out": 2.1, "size and shape": -0.8, "position": 0.1}
-    chances = [{"probability": p, "reasons": why} if mode != "one-reading" else {} for p in ((0.91, 0.34) if malignant else (0.08, 0.03))]
-    mean = dict(curves[0], enhancement=[0.8 * value for value in curves[0]["enhancement"]], wash_in=96.0, type="plateau")
-    first = {"ras_mm": ras[0], "side": sides[0], "depth_mm": 18.0, **sizes[0], **chances[0]}
-    second = {"ras_mm": ras[1], "side": sides[1], "depth_mm": 31.0, **sizes[1], **chances[1]}
+    peaks = [peak(mode, number, request, affine) for number in (1, 2)]
+    first = {key: value for key, value in peaks[0].items() if key not in ("map_ras_mm", "value", "kinetics")}
+    curve = peaks[0]["kinetics"]
+    enhancement = [0.8 * value for value in curve["enhancement"]]
+    mean = {**curve, "enhancement": enhancement, "wash_in": 96.0, "type": "plateau"}
     odd = "The breasts fill only a tenth of the images; the model was made for both breasts."
+    no_t1 = "No T1 was given; the breasts were found on the volume before contrast."
     return {
         "schema_version": 1,
         "kind": "breastcmsl.result",
@@ -154,29 +184,60 @@ def result(mode, request, ras, size, affine):
         "logit": 2.6 if malignant else -2.0,
         "malignant": malignant,
         "threshold": 0.5,
-        "map": "COAMxCAM" if mode == "one-reading" else "LESION",
+        "map": "COAMxCAM" if mode == "no-classifier" else "LESION",
         "map_meaningful": malignant,
         "map_threshold": 0.4,
         "maps": {name: {"file": f"map_{name}.nrrd"} for name in further_maps(mode)},
-        "peaks": [
-            {**first, "map_ras_mm": ras[0], "value": 1.0, "kinetics": curves[0]},
-            {**second, "map_ras_mm": ras[1], "value": 0.6, "kinetics": curves[1]},
-        ],
+        "peaks": peaks,
         "finding": {"peak": 1, **first, "kinetics": mean} if malignant else None,
         "out_of_range": [{"code": "breasts", "text": odd}] if mode == "odd" else [],
         "outline": {"file": "outline.seg.nrrd"} if malignant else None,
-        "phases": [{"name": d["name"], "role": "post" if d in posts else "pre", "time_s": d["time_s"]} for d in dynamics],
+        "phases": phases,
         "t1": request["t1"],
         "mask": {"source": "pre", "volume_ml": 812.5},
-        "kinetics": curves[0],
+        "kinetics": curve,
         "device": "cpu",
         "device_reason": "CPU, because no usable NVIDIA GPU was found",
         "precision": "float32",
         "model": {"name": "test", "sha256": "00" * 32, "training_data": "simulated exams", "evidence": {}},
         "timings_s": {"read": 1.0, "mask": 2.0, "network": 3.4},
-        "warnings": [*([odd] if mode == "odd" else []), "No T1 was given; the breasts were found on the volume before contrast."],
+        "warnings": [*([odd] if mode == "odd" else []), no_t1],
         "versions": {"breastcmsl": "0.1.0"},
-        "input": {"study_instance_uid": None, "series_instance_uids": [], "grid": {"size": size, "ijk_to_ras": affine}},
+        "input": {
+            "study_instance_uid": None,
+            "series_instance_uids": [],
+            "grid": {"size": size, "ijk_to_ras": affine.tolist()},
+        },
+    }
+
+
+def peak(mode, number, request, affine):
+    """The peak with this number, from 1."""
+    malignant, index = mode != "benign", number - 1
+    ras = (affine @ [*_PEAKS_IJK[index], 1])[:3].tolist()
+    record = {"ras_mm": ras, "side": "right" if ras[0] > 0 else "left", "depth_mm": (18.0, 31.0)[index]}
+    if malignant:
+        record.update(outline=number, size_mm=12.4 / number, volume_ml=0.24)
+    if mode != "no-classifier":
+        record["probability"] = ((0.91, 0.34) if malignant else (0.08, 0.03))[index]
+        record["reasons"] = {"curve and wash-out": 2.1, "size and shape": -0.8, "position": 0.1}
+    return {**record, "map_ras_mm": ras, "value": (1.0, 0.6)[index], "kinetics": curve(request, index, ras)}
+
+
+def curve(request, index, ras):
+    """A washing-out curve at the first peak, a persistent one at the second."""
+    times = [phase["time_s"] for phase in request["dynamics"]]
+    posts = len(times) - (request["kind"] == "phases")
+    known = all(time is not None for time in times)
+    sign = (-1, 1)[index]
+    return {
+        "times_s": [time - times[0] for time in times][-posts:] if known else None,
+        "enhancement": [120.0 + 15.0 * n * sign for n in range(posts)],
+        "unit": "%",
+        "wash_in": 120.0,
+        "wash_out": 12.5 * sign,
+        "type": ("washout", "persistent")[index],
+        "ras_mm": ras,
     }
 
 

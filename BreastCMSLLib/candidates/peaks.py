@@ -2,40 +2,42 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
 from ..core.errors import InputError
-from ..core.geometry import apply_affine, extent
+from ..core.geometry import apply_affine
 from ..core.threads import for_each, parts
+from ..core.windows import bounding_box
+from .candidate import Candidate
 
-_PLANES = 8
+COUNT = 6  # candidates of a map
+_PLANES = 8  # of a slab whose maxima are looked for at once, so that it stays in the cache
+_EMPTY = "The breast mask is empty inside the model's field of view; check the exam."
 
 
-@dataclass(frozen=True)
-class Peak:
-    """ras_mm: position (RAS, mm). value: height of the map at its summit, 1 at its highest. index: voxel of the model's grid.
+def normalise(saliency: np.ndarray, inside: np.ndarray) -> np.ndarray:
+    """Scale a map to 0–1 over the breast mask, from its 5th percentile to its maximum.
 
-    map_ras_mm: that summit; ``ras_mm`` itself until the peak is moved. probability: 0–1, where something estimates it.
-    reasons: (what, how much of the logit it brings) pairs of that estimate, the strongest first.
+    Parameters
+    ----------
+    saliency : ndarray, shape (LR, AP, SI)
+    inside : ndarray of bool, shape (LR, AP, SI)
+
+    Returns
+    -------
+    ndarray of float32, shape (LR, AP, SI)
+        0 outside the mask; 0 everywhere where the map is constant.
+
+    Raises
+    ------
+    InputError
+        The mask is empty.
     """
-
-    ras_mm: tuple[float, float, float]
-    value: float
-    index: tuple[int, int, int]
-    map_ras_mm: tuple[float, float, float] | None = None
-    probability: float | None = None
-    reasons: tuple[tuple[str, float], ...] = ()
-
-
-def normalise(heat: np.ndarray, inside: np.ndarray) -> np.ndarray:
-    """The map scaled to 0–1 over the mask (1 at its peak inside), 0 outside, float32."""
-    values = heat[inside]
+    values = saliency[inside]
     if not values.size:
-        raise InputError("The breast mask is empty inside the model's field of view; check the exam.")
+        raise InputError(_EMPTY)
     low, high = float(np.percentile(values, 5)), float(values.max())
-    scaled = np.zeros(heat.shape, dtype=np.float32)
+    scaled = np.zeros(saliency.shape, dtype=np.float32)
     if high > low:
         values -= low
         values /= high - low
@@ -44,54 +46,81 @@ def normalise(heat: np.ndarray, inside: np.ndarray) -> np.ndarray:
 
 
 def find_peaks(
-    heat: np.ndarray, inside: np.ndarray, affine: np.ndarray, *, count: int = 5, separation_mm: float = 20.0, least: float = 0.3
-) -> list[Peak]:
-    """The highest points of a 0–1 map inside the mask, strongest first, no two closer than ``separation_mm``."""
-    spacing = np.linalg.norm(affine[:3, :3], axis=0)
+    saliency: np.ndarray,
+    inside: np.ndarray,
+    affine: np.ndarray,
+    *,
+    count: int = COUNT,
+    separation_mm: float = 20.0,
+    least: float = 0.0,
+) -> list[Candidate]:
+    """Highest local maxima of a 0–1 map inside the breast mask, strongest first.
+
+    Parameters
+    ----------
+    saliency : ndarray, shape (LR, AP, SI)
+    inside : ndarray of bool, shape (LR, AP, SI)
+    affine : ndarray, shape (4, 4)
+        Voxel index → RAS mm.
+    count : int
+        How many at most.
+    separation_mm : float
+        No two lie closer together.
+    least : float
+        Lower maxima are left out, but never the first.
+
+    Returns
+    -------
+    list of Candidate
+
+    Raises
+    ------
+    InputError
+        The mask is empty.
+    """
     if not inside.any():
-        return []
-    box = extent(inside)
+        raise InputError(_EMPTY)
+    spacing = np.linalg.norm(affine[:3, :3], axis=0)
+    box = bounding_box(inside)
     start = np.array([s.start for s in box])
-    masked = np.full([s.stop - s.start for s in box], -np.inf, dtype=heat.dtype)
-    np.copyto(masked, heat[box], where=inside[box])
-    places, heights = _summits(masked)  # not their shoulders
-    order = np.argsort(-heights, kind="stable")
-    found: list[Peak] = []
+    # outside the mask there is no value, so that its edge is no maximum
+    masked = np.full([s.stop - s.start for s in box], -np.inf, dtype=saliency.dtype)
+    np.copyto(masked, saliency[box], where=inside[box])
+    indices, heights = _local_maxima(masked)
+    peaks: list[Candidate] = []
     taken = np.empty((0, 3))
-    for number in order:
-        index, value = places[number], float(heights[number])
-        if len(found) == count or not np.isfinite(value) or (found and value < least):
+    for number in np.argsort(-heights, kind="stable"):
+        index, value = indices[number], float(heights[number])
+        if len(peaks) == count or (peaks and value < least):
             break
         if ((((taken - index) * spacing) ** 2).sum(axis=1) < separation_mm**2).any():
             continue
         taken = np.vstack([taken, index])
         voxel = start + index
         point = tuple(float(c) for c in apply_affine(affine, voxel))
-        found.append(Peak(point, value, tuple(int(n) for n in voxel), point))
-    return found
+        peaks.append(Candidate(point, value, tuple(int(n) for n in voxel), point))
+    return peaks
 
 
-def _summits(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The voxels (n, 3), in the order of memory, that are the highest among themselves and their 26 neighbours, and their values.
-    −inf is no value.
+def _local_maxima(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Voxels (n, 3), in the order of memory, not lower than any of their 26 neighbours, and their values;
+    −inf is none.
 
-    Maxima along one axis after another, on a few planes at a time that stay in the cache.
+    ``scipy.ndimage.maximum_filter`` and PyTorch's pooling find the same in ten times as long.
     """
-    found: dict[int, tuple[np.ndarray, np.ndarray]] = {}
 
-    def work(own: slice) -> None:
+    def search(own: slice) -> tuple[np.ndarray, np.ndarray]:
         first, last = max(own.start - 1, 0), min(own.stop + 1, len(values))
         highest = values[first:last]
+        # the maximum of each voxel and its two neighbours, along one axis after another
         for axis in range(3):
             line, highest = np.moveaxis(highest, axis, 0), highest.copy()
             widened = np.moveaxis(highest, axis, 0)
             np.maximum(widened[1:], line[:-1], out=widened[1:])
             np.maximum(widened[:-1], line[1:], out=widened[:-1])
-        held = values[own]
-        summit = (held == highest[own.start - first : own.stop - first]) & (held > -np.inf)
-        found[own.start] = np.argwhere(summit) + (own.start, 0, 0), held[summit]
+        slab = values[own]
+        maximal = (slab == highest[own.start - first : own.stop - first]) & (slab > -np.inf)
+        return np.argwhere(maximal) + (own.start, 0, 0), slab[maximal]
 
-    slabs = parts(len(values), _PLANES)
-    for_each(work, slabs)
-    places, heights = zip(*(found[own.start] for own in slabs))
-    return np.concatenate(places), np.concatenate(heights)
+    indices, heights = zip(*for_each(search, parts(len(values), _PLANES)))
+    return np.concatenate(indices), np.concatenate(heights)

@@ -1,4 +1,4 @@
-"""Errors a user may see. Each message is one sentence: what is wrong with which file or node, and what to do."""
+"""Errors a user may see, each one sentence: what is wrong with which file or node, and what to do."""
 
 
 class BreastCMSLError(Exception):

@@ -1,7 +1,7 @@
-"""Ends this process when the program that started it is gone, so that a crashed desktop leaves no analysis behind.
+"""Ends this process when the program that started it is gone: a crashed desktop leaves no analysis behind.
 
-The program is watched by its number, not through the standard input: a launcher may lie between (Slicer's Python has
-one), and on Windows a pending read of the standard input blocks libraries while they load.
+The program is watched by its number, not through the standard input: a launcher may lie between (Slicer's
+Python has one), and on Windows a pending read of the standard input blocks libraries while they load.
 """
 
 from __future__ import annotations
@@ -18,7 +18,13 @@ INTERVAL_S = 0.5
 
 
 def end_with_parent(pid: int) -> None:
-    """Watch the process ``pid`` in a daemon thread, and end this one, at once, when it is gone."""
+    """End this process, at once, when another is gone; a daemon thread watches.
+
+    Parameters
+    ----------
+    pid
+        Of the process to watch.
+    """
     wait = _windows_waiter(pid) if sys.platform == "win32" else lambda: _posix_wait(pid)
     if wait is not None:
         threading.Thread(target=_run, args=(wait,), name="parent watch", daemon=True).start()

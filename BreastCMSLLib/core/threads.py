@@ -1,7 +1,7 @@
 """One piece of work after another on all of PyTorch's threads, each piece on one.
 
-For many small operations in a row: threads within each of them would wait for each other after every one, which costs most
-on a busy machine, where one of them may have been put aside.
+For many small operations in a row: threads within each of them would wait for each other after every one,
+which costs most on a busy machine, where one of them may have been put aside.
 """
 
 from __future__ import annotations
@@ -10,20 +10,33 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
-import torch
-
 Piece, Result = TypeVar("Piece"), TypeVar("Result")
 
 
 def for_each(work: Callable[[Piece], Result], pieces: Sequence[Piece]) -> list[Result]:
-    """What ``work`` returns of every piece, called in any order, several at a time; raises what the first of them in order raised.
+    """Do a piece of work several times at once.
 
-    PyTorch's number of threads (``torch.set_num_threads``) is how many, and is 1 for the whole process meanwhile.
+    As many run at a time as PyTorch has threads (``torch.set_num_threads``), which has one for the whole
+    process meanwhile.
+
+    Parameters
+    ----------
+    work
+        Called with every piece, in any order. What it raises is raised, of several the first in order.
+    pieces
+        What to work on.
+
+    Returns
+    -------
+    list
+        What ``work`` returns of each piece, in their order.
     """
-    count = min(torch.get_num_threads(), len(pieces))
+    import torch
+
+    before = torch.get_num_threads()
+    count = min(before, len(pieces))
     if count <= 1:
         return [work(piece) for piece in pieces]
-    before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
         with ThreadPoolExecutor(count) as pool:
@@ -33,5 +46,5 @@ def for_each(work: Callable[[Piece], Result], pieces: Sequence[Piece]) -> list[R
 
 
 def parts(count: int, size: int) -> list[slice]:
-    """0 to ``count`` in slices of ``size``."""
+    """0 to ``count`` in slices of ``size``; the last may be shorter."""
     return [slice(start, min(start + size, count)) for start in range(0, count, size)]

@@ -1,0 +1,1 @@
+"""What is said of a finding: its outline and size, and its enhancement curve."""

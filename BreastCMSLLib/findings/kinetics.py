@@ -1,57 +1,142 @@
-"""The enhancement curve at a finding, and its type in the words of the BI-RADS lexicon."""
+"""Enhancement curves, at a point or of a region, and their type in the words of the BI-RADS lexicon.
+
+A curve is a dict of plain values, as results hold it:
+
+times_s
+    Seconds after the first dynamic volume, one for each post-contrast phase, or None where unknown.
+enhancement
+    For each post-contrast phase, % of the pre-contrast signal, or signal units where that is not known.
+unit
+    "%" or "a.u.".
+wash_in
+    The early peak, in that unit.
+wash_out
+    The delayed change, % of the early peak, or None.
+type
+    "persistent", "plateau" or "washout", or None.
+ras_mm
+    Where it was measured, RAS mm.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from ..core.geometry import apply_affine
-from ..exam.exam import Exam
+from ..core.errors import InputError
+from ..core.geometry import Volume, apply_affine
+from ..core.resampling import resample
+from ..core.windows import bounding_box, box_about, distance, whole
+from ..exam import Exam
+
+_EARLY_S = 120.0  # from the first post-contrast phase, which BI-RADS calls the initial phase
+_CHANGE_PERCENT = 10.0  # below which a delayed change is a plateau
 
 
-def curve_at(exam: Exam, ras_mm: tuple[float, float, float], reach_mm: float = 9.0, radius_mm: float = 2.0) -> dict[str, Any]:
-    """Enhancement over time at the hot spot nearest a point.
+def curve_at(
+    exam: Exam, ras_mm: Sequence[float], reach_mm: float = 9.0, radius_mm: float = 2.0
+) -> dict[str, Any]:
+    """The curve of the brightest small ball near a point.
 
-    A marker sits on a coarse grid, so the brightest small ball of the mean subtraction within ``reach_mm`` is taken.
-    ras_mm: RAS, mm. Returns times_s (s after the first dynamic volume, or None), enhancement (% of the pre-contrast
-    signal, or signal units where only subtractions exist), unit, wash_in, wash_out (% of the early peak), type, ras_mm.
+    A marker sits on a coarse grid, so the ball is looked for in the mean subtraction.
+
+    Parameters
+    ----------
+    exam : Exam
+    ras_mm : sequence of float
+        RAS, mm.
+    reach_mm : float
+        How far from the point the ball may lie.
+    radius_mm : float
+        Of the ball.
+
+    Returns
+    -------
+    dict
+        A curve as in the module's docstring.
     """
     from scipy import ndimage
 
-    grid = exam.grid
-    spacing = grid.spacing
+    # enhancement in a box about the point
+    grid, spacing = exam.grid, exam.grid.spacing
     centre = apply_affine(np.linalg.inv(grid.affine), np.asarray(ras_mm))
-    extent = np.ceil((reach_mm + 2 * radius_mm) / spacing).astype(int)
-    low = np.clip(np.round(centre).astype(int) - extent, 0, np.array(grid.shape) - 1)
-    high = np.clip(np.round(centre).astype(int) + extent + 1, low + 1, np.array(grid.shape))
-    window = tuple(slice(int(a), int(b)) for a, b in zip(low, high, strict=True))
-    post = np.stack([p.volume.array[window].astype(np.float32) for p in exam.post])
-    pre = exam.pre.volume.array[window].astype(np.float32) if exam.pre is not None else None
-    change = post - (pre if pre is not None else np.array(exam.offsets, dtype=np.float32)[:, None, None, None])
+    reach = np.ceil((reach_mm + 2 * radius_mm) / spacing)
+    box = box_about(np.round(centre), reach, grid.shape, clamp=True)
+    change, pre = _change(exam, box)
+    # the brightest point, as the mean over the ball's width
     sizes = np.maximum(1, np.round(2 * radius_mm / spacing)).astype(int)
     mean = ndimage.uniform_filter(change.mean(axis=0), size=tuple(sizes), mode="nearest")
-    index = np.stack(np.meshgrid(*[np.arange(s.start, s.stop) for s in window], indexing="ij"), axis=-1)
-    distance = np.linalg.norm((index - centre) * spacing, axis=-1)
-    spot = np.unravel_index(int(np.where(distance <= reach_mm, mean, -np.inf).argmax()), mean.shape)
-    ball = np.linalg.norm((index - index[spot]) * spacing, axis=-1) <= radius_mm
-    curve = change[:, ball].mean(axis=1).astype(np.float64)
-    unit = "a.u."
-    if pre is not None:
-        baseline = float(pre[ball].mean())
-        if baseline > 0:
-            curve, unit = 100.0 * curve / baseline, "%"
-    return record(exam, curve, unit, apply_affine(grid.affine, index[spot].astype(float)))
+    near = distance(box, centre, spacing) <= reach_mm
+    brightest = np.unravel_index(int(np.where(near, mean, -np.inf).argmax()), mean.shape)
+    # the curve of the ball about it
+    ball = distance(whole(mean.shape), brightest, spacing) <= radius_mm
+    values = change[:, ball].mean(axis=1).astype(np.float64)
+    index = np.add(brightest, [s.start for s in box])
+    baseline = None if pre is None else float(pre[ball].mean())
+    return _curve(exam, values, baseline, apply_affine(grid.affine, index))
 
 
-def record(exam: Exam, curve: np.ndarray, unit: str, ras_mm: np.ndarray) -> dict[str, Any]:
-    """A curve as results hold it: one value per post-contrast phase in ``unit``, measured at ``ras_mm``, and its type."""
+def region_curve(exam: Exam, region: Volume) -> dict[str, Any]:
+    """The mean curve of a region.
+
+    Parameters
+    ----------
+    exam : Exam
+    region : Volume
+        Boolean, on any grid.
+
+    Returns
+    -------
+    dict
+        A curve as in the module's docstring.
+
+    Raises
+    ------
+    InputError
+        The region holds no voxel of the exam.
+    """
+    grid = exam.grid
+    if not region.same_grid(grid):
+        region = resample(region, grid.shape, grid.affine, nearest=True)
+    inside = region.array.astype(bool)
+    if not inside.any():
+        raise InputError(
+            "The finding's outline holds no voxel of the exam; outline it again on the exam's own grid."
+        )
+    box = bounding_box(inside)
+    inside = inside[box]
+
+    def mean(volume: Volume) -> float:
+        return float(volume.array[box][inside].astype(np.float64).mean())
+
+    baseline = None if exam.pre is None else mean(exam.pre.volume)
+    values = np.array([mean(phase.volume) for phase in exam.post])
+    values -= np.asarray(exam.offsets, dtype=np.float64) if baseline is None else baseline
+    index = np.argwhere(inside).mean(axis=0) + [s.start for s in box]
+    return _curve(exam, values, baseline, apply_affine(grid.affine, index))
+
+
+def _change(exam: Exam, box: tuple[slice, ...]) -> tuple[np.ndarray, np.ndarray | None]:
+    """Enhancement of every phase after contrast in a box, and the phase before contrast, both float32."""
+    post = np.stack([phase.volume.array[box].astype(np.float32) for phase in exam.post])
+    if exam.pre is None:
+        return post - np.array(exam.offsets, dtype=np.float32)[:, None, None, None], None
+    pre = exam.pre.volume.array[box].astype(np.float32)
+    return post - pre, pre
+
+
+def _curve(exam: Exam, change: np.ndarray, baseline: float | None, ras_mm: np.ndarray) -> dict[str, Any]:
+    """change: of the signal in every phase after contrast. baseline: the signal before it, where known."""
+    relative = baseline is not None and baseline > 0
+    values = 100.0 * change / baseline if relative else change
     times = exam.times_s
-    wash_in, wash_out, kind = describe(curve, times)
+    wash_in, wash_out, kind = describe(values, times)
     return {
         "times_s": None if times is None else [round(float(t), 1) for t in times],
-        "enhancement": [round(float(c), 2) for c in curve],
-        "unit": unit,
+        "enhancement": [round(float(value), 2) for value in values],
+        "unit": "%" if relative else "a.u.",
         "wash_in": round(wash_in, 1),
         "wash_out": None if wash_out is None else round(wash_out, 1),
         "type": kind,
@@ -60,54 +145,84 @@ def record(exam: Exam, curve: np.ndarray, unit: str, ras_mm: np.ndarray) -> dict
 
 
 def describe(curve: np.ndarray, times_s: np.ndarray | None) -> tuple[float, float | None, str | None]:
-    """Initial enhancement, delayed change in % of it, and persistent (> +10 %), plateau or washout (< −10 %).
+    """Early peak, delayed change and type of a curve (BI-RADS MRI lexicon).
 
-    The initial peak is the highest phase within two minutes of the first post-contrast one, or in the first half where
-    times are unknown (BI-RADS MRI lexicon: initial phase within 2 min, delayed phase after). None where one phase is all.
+    The early peak is the highest phase within two minutes of the first post-contrast one, or in the first
+    half where times are unknown. What follows is delayed.
+
+    Parameters
+    ----------
+    curve : ndarray, shape (phases,)
+        Enhancement.
+    times_s : ndarray, shape (phases,), or None
+
+    Returns
+    -------
+    wash_in : float
+        The early peak.
+    wash_out : float or None
+        The delayed change, % of the early peak; None where one phase is all.
+    kind : str or None
+        "persistent" (> +10 %), "plateau" or "washout" (< −10 %); None where one phase is all.
     """
     count = len(curve)
     if count < 2:
-        return float(curve[0]), None, None  # no delayed phase was acquired
+        return float(curve[0]), None, None
     if times_s is not None:
-        early = np.flatnonzero(times_s <= times_s[0] + 120.0)
+        early = np.flatnonzero(times_s <= times_s[0] + _EARLY_S)
     else:
         early = np.arange(max(1, count // 2))
     early = early[early < count - 1]
-    first = float(curve[early].max())
-    delayed = 100.0 * (float(curve[-1]) - first) / abs(first) if first else 0.0
-    kind = "persistent" if delayed > 10 else "washout" if delayed < -10 else "plateau"
-    return first, delayed, kind
+    peak = float(curve[early].max())
+    delayed = 100.0 * (float(curve[-1]) - peak) / abs(peak) if peak else 0.0
+    if abs(delayed) <= _CHANGE_PERCENT:
+        return peak, delayed, "plateau"
+    return peak, delayed, "persistent" if delayed > 0 else "washout"
+
+
+# --- the curves of a result ---
 
 
 def add_curves(exam: Exam, result: dict[str, Any]) -> None:
-    """Give each peak of a result that has none its curve, as ``peak["kinetics"]``; the first one's is the result's own."""
-    for place, peak in enumerate(result.get("peaks") or ()):
+    """Give each peak of a result its curve, as ``peak["kinetics"]``; the first one's is the result's own."""
+    for index, peak in enumerate(result.get("peaks") or ()):
         if "kinetics" not in peak:
-            known = result.get("kinetics") if place == 0 else None
-            peak["kinetics"] = known or curve_at(exam, tuple(peak["ras_mm"]))
+            known = result.get("kinetics") if index == 0 else None
+            peak["kinetics"] = known or curve_at(exam, peak["ras_mm"])
 
 
-def peak_curve(result: dict[str, Any], place: int = 0) -> dict[str, Any] | None:
+def peak_curve(result: dict[str, Any], index: int = 0) -> dict[str, Any] | None:
     """The curve at a peak of a result (0: the strongest), or None where it was not measured."""
     peaks = result.get("peaks") or ()
-    own = peaks[place].get("kinetics") if place < len(peaks) else None
-    return own or (result.get("kinetics") if place == 0 else None)
+    own = peaks[index].get("kinetics") if index < len(peaks) else None
+    return own or (result.get("kinetics") if index == 0 else None)
 
 
 def curve_points(curve: dict[str, Any]) -> tuple[list[float], list[float], str]:
-    """Horizontal values, enhancement, and the horizontal axis' title of a curve, from 0 before contrast where that was taken.
+    """What to draw of a curve, from 0 before contrast where that was taken.
 
-    Times are seconds; where they are unknown the phase numbers stand in. Empty lists when the curve cannot be drawn.
+    Parameters
+    ----------
+    curve : dict
+
+    Returns
+    -------
+    times : list of float
+        Seconds; where they are unknown, phase numbers. Empty when the curve cannot be drawn.
+    values : list of float
+        Enhancement.
+    title : str
+        Of the horizontal axis.
     """
     values = [float(value) for value in curve.get("enhancement") or ()]
     times = None if curve.get("times_s") is None else [float(time) for time in curve["times_s"]]
-    # subtractions count time from the first of them, so it has no place for the pre-contrast zero
+    # subtractions count time from the first of them, so that there is no pre-contrast zero to draw
     if times is not None and times and times[0] <= 0:
-        places, title = times, "time from first subtraction (s)"
+        title = "time from first subtraction (s)"
     else:
         values = [0.0, *values]
-        places = [0.0, *times] if times is not None else [float(index) for index in range(len(values))]
-        title = "time (s)" if times is not None else "phase"
-    if len(places) != len(values) or len(values) < 2 or not np.isfinite([*places, *values]).all():
+        title = "phase" if times is None else "time (s)"
+        times = [float(n) for n in range(len(values))] if times is None else [0.0, *times]
+    if len(times) != len(values) or len(values) < 2 or not np.isfinite([*times, *values]).all():
         return [], [], title
-    return places, values, title
+    return times, values, title

@@ -1,65 +1,156 @@
-"""What is known of a model bundle without loading it: name, training data, evidence, checksum. Imports no torch.
+"""Model bundles without their networks. Imports no torch.
 
-:mod:`BreastCMSLLib.weights` loads and verifies; this is for lists, tooltips and reports. Cards of other versions are
-read as far as they can be: what is missing is not shown.
+A bundle is ``NAME.json``, the card (architecture, input contract, thresholds, evidence), beside
+``NAME.safetensors``, the weights. The card holds the SHA-256 of the weights, which are never unpickled.
 """
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ..core.errors import ModelError
-from ..results.wording import title_of
+from ..core.resources import resources
+from ..core.text import one_line
 
+SCHEMA_VERSION = 1
 DEFAULT_NAME = "breastcmsl"
+UNFINISHED = ".safetensors.part"  # of weights that are written, and not yet in their place
+_MAX_CARD_BYTES, _MAX_WEIGHTS_BYTES = 16 << 20, 2 << 30
 
 
 @dataclass(frozen=True)
 class Card:
-    """path: the .json file. weights: the file beside it. sha256: what the card says the weights' checksum is."""
+    """A model's card; :func:`read_card` reads it.
+
+    Parameters
+    ----------
+    path : Path
+        The .json file.
+    content : mapping
+        What is in it.
+    """
 
     path: Path
-    name: str
-    sha256: str
-    weights: Path
-    description: str = ""
-    training_data: str = ""
-    threshold: float | None = None
-    evidence: Mapping[str, Any] = field(default_factory=dict)
+    content: Mapping[str, Any]
+
+    @property
+    def name(self) -> str:
+        return one_line(self.content.get("name") or self.path.stem, 80)
+
+    @property
+    def description(self) -> str:
+        return one_line(self.content.get("description") or "", 1000)
+
+    @property
+    def training_data(self) -> str:
+        return one_line(self.content.get("training_data") or "", 1000)
+
+    @property
+    def threshold(self) -> float | None:
+        """Probability at and above which an exam is called suspicious."""
+        return _number(self.content.get("threshold"))
+
+    @property
+    def temperature(self) -> float | None:
+        """What divides the logit before the sigmoid; 1 when not calibrated."""
+        return _number(self.content.get("temperature", 1.0))
+
+    @property
+    def evidence(self) -> dict[str, Any]:
+        evidence = self.content.get("evidence")
+        return evidence if isinstance(evidence, dict) else {}
+
+    @property
+    def has_candidates(self) -> bool:
+        """Whether the model judges candidates, and so makes the lesion map."""
+        return self.content.get("candidates") is not None
+
+    @property
+    def sha256(self) -> str:
+        """What the card says the weights' checksum is."""
+        return self.content["weights"]["sha256"]
+
+    @property
+    def weights_files(self) -> list[Path]:
+        """The files beside the card that may hold its weights, their own first."""
+        name = self.content["weights"]["file"]
+        if not name or os.path.basename(name) != name or not name.isprintable():
+            return []
+        # where saving was interrupted, the card is new and its weights still wait under their first name
+        files = (self.path.parent / name, self.path.with_name(self.path.stem + UNFINISHED))
+        return [file for file in files if file.is_file()]
 
 
-def read_card(path: str | os.PathLike) -> Card:
-    """The card of a bundle, given its .json file or the .safetensors beside it. Raises ModelError with one sentence."""
-    path = Path(path)
+def default_model() -> Path:
+    """The card of the bundle that ships with the extension."""
+    return resources() / "Models" / f"{DEFAULT_NAME}.json"
+
+
+def read_card(path: str | os.PathLike | None = None) -> Card:
+    """Read and validate the card of a bundle.
+
+    Parameters
+    ----------
+    path : path-like, optional
+        The .json file, or the .safetensors beside it; None takes the shipped model.
+
+    Returns
+    -------
+    Card
+        Of this format, with weights beside it, which are not looked at.
+
+    Raises
+    ------
+    ModelError
+        One sentence that names the file and the remedy.
+    """
+    path = default_model() if path is None else Path(path)
     if path.suffix == ".safetensors":
         path = path.with_suffix(".json")
-    if not path.is_file():
-        raise ModelError(f"The model {path} was not found; choose the .json file of a model bundle.")
+    if not os.path.isfile(path):
+        raise ModelError(
+            f"The model {one_line(path, 1000)} was not found; choose the .json file of a model bundle, "
+            "or install the extension again."
+        )
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
+        if path.stat().st_size > _MAX_CARD_BYTES:
+            raise ValueError("too long for a card")
+        content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
-        raise ModelError(f"{path.name} is not a readable model card; choose the .json file of a model bundle.") from error
-    weights = data.get("weights") if isinstance(data, dict) and data.get("kind") == "breastcmsl.model" else None
-    if not isinstance(weights, dict) or not all(isinstance(weights.get(key), str) for key in ("file", "sha256")):
-        raise ModelError(f"{path.name} is not a BreastCMSL model card; choose the .json file of a model bundle.")
-    if Path(weights["file"]).name != weights["file"] or not (path.parent / weights["file"]).is_file():
-        raise ModelError(f"{path.name}: its weights {weights['file']} are missing beside it; copy both files of the model.")
-    return Card(
-        path,
-        str(data.get("name") or path.stem),
-        weights["sha256"],
-        path.parent / weights["file"],
-        str(data.get("description") or ""),
-        str(data.get("training_data") or ""),
-        _number(data.get("threshold")),
-        data["evidence"] if isinstance(data.get("evidence"), dict) else {},
-    )
+        raise ModelError(
+            f"{path.name} is not a readable model card; choose the .json file of a model bundle."
+        ) from error
+    if not _is_card(content):
+        raise ModelError(
+            f"{path.name} is not a BreastCMSL model card; choose the .json file of a model bundle."
+        )
+    version = content.get("schema_version")
+    if version != SCHEMA_VERSION or isinstance(version, bool):
+        raise ModelError(
+            f"{path.name} has format {one_line(version, 40)}, this version reads {SCHEMA_VERSION}; "
+            "update BreastCMSL or the model."
+        )
+    card = Card(path, content)
+    if not card.weights_files:
+        raise ModelError(
+            f"{path.name}: its weights {one_line(content['weights']['file'], 60)} are missing beside it; "
+            "copy both files of the model."
+        )
+    return card
+
+
+def _is_card(content: Any) -> bool:
+    if not isinstance(content, dict) or content.get("kind") != "breastcmsl.model":
+        return False
+    weights = content.get("weights")
+    return isinstance(weights, dict) and all(isinstance(weights.get(key), str) for key in ("file", "sha256"))
 
 
 def shipped_cards(folder: Path) -> list[Card]:
@@ -73,64 +164,39 @@ def shipped_cards(folder: Path) -> list[Card]:
     return sorted(cards, key=lambda card: card.path.stem != DEFAULT_NAME)
 
 
-def verify(card: Card) -> None:
-    """Raises ModelError when the weights are not those the card describes."""
-    digest = hashlib.sha256()
-    try:
-        with open(card.weights, "rb") as file:
-            while block := file.read(1 << 20):
-                digest.update(block)
-    except OSError as error:
-        raise ModelError(f"{card.weights.name} could not be read ({error.strerror}); copy both files of the model again.") from error
-    if digest.hexdigest() != card.sha256:
-        raise ModelError(
-            f"{card.weights.name} is not the file its model card describes (SHA-256 differs); it was altered or damaged: copy it again."
-        )
+def read_weights(card: Card) -> bytes:
+    """The bytes of a bundle's weights, once their SHA-256 is the card's.
 
+    Parameters
+    ----------
+    card : Card
 
-def evidence_lines(evidence: object) -> list[str]:
-    """The evidence of a card in plain lines; keys it does not know are left out."""
-    lines: list[str] = []
-    if not isinstance(evidence, Mapping):
-        return lines
-    found = evidence.get("classification")
-    if isinstance(found, Mapping):
-        auc, interval = _number(found.get("auc")), _pair(found.get("auc_95"))
-        if auc is not None:
-            count = found.get("n")
-            text = f"AUC {auc:.2f}" + (f" (95 % interval {interval[0]:.2f}–{interval[1]:.2f})" if interval else "")
-            lines.append(text + (f" on {count} exams" if isinstance(count, int) else ""))
-        rates = [
-            f"{name} {_number(found.get(name)):.2f}" for name in ("sensitivity", "specificity") if _number(found.get(name)) is not None
-        ]
-        if rates:
-            lines.append("At its threshold: " + ", ".join(rates))
-    places = evidence.get("localisation")
-    for name, values in places.items() if isinstance(places, Mapping) else ():
-        if name == "NORM" or str(name).endswith(".all_malignant"):  # the null is for researchers, nothing a user can choose
-            continue
-        if not isinstance(values, Mapping) or _number(values.get("mean_mm")) is None:
-            continue
-        text = f"{title_of(str(name).removesuffix('.called_malignant'))}: misses the lesion's centre by {_number(values['mean_mm']):.1f}"
-        text += f" ± {_number(values.get('sd_mm')):.1f} mm" if _number(values.get("sd_mm")) is not None else " mm"
-        hits = _number(values.get("hit10"))
-        lines.append(text + (f", {100 * hits:.0f} % within 10 mm" if hits is not None else ""))
-    cohort = evidence.get("cohort") or (found.get("cohort") if isinstance(found, Mapping) else None)
-    if lines and isinstance(cohort, str) and cohort:
-        lines.append(f"Measured on: {cohort}")
-    return lines
+    Returns
+    -------
+    bytes
 
-
-def evidence_short(evidence: object) -> str:
-    """The first of :func:`evidence_lines`, or that there is none."""
-    return next(iter(evidence_lines(evidence)), "no evidence is recorded in its card")
+    Raises
+    ------
+    ModelError
+        The weights cannot be read, or are not those that the card describes.
+    """
+    for path in card.weights_files:
+        try:
+            if path.stat().st_size > _MAX_WEIGHTS_BYTES:
+                raise OSError(errno.EFBIG, os.strerror(errno.EFBIG))
+            data = path.read_bytes()
+        except OSError as error:
+            raise ModelError(
+                f"{path.name} could not be read ({error.strerror}); copy both files of the model again."
+            ) from error
+        if hashlib.sha256(data).hexdigest() == card.sha256:
+            return data
+    raise ModelError(
+        f"{one_line(card.content['weights']['file'], 60)} is not the file its model card describes "
+        "(SHA-256 differs); it was altered or damaged: copy it again."
+    )
 
 
 def _number(value: object) -> float | None:
-    return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) and value == value else None
-
-
-def _pair(value: object) -> tuple[float, float] | None:
-    if isinstance(value, (list, tuple)) and len(value) == 2 and all(_number(v) is not None for v in value):
-        return float(value[0]), float(value[1])
-    return None
+    number = isinstance(value, (int, float)) and not isinstance(value, bool) and value == value
+    return float(value) if number else None

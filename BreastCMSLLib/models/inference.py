@@ -16,7 +16,17 @@ from .folding import FoldedStem, folded
 
 @dataclass(frozen=True)
 class Prediction:
-    """features: float32 (C, LR, AP, SI) on the feature grid, CPU. logit: calibrated. cell_weight: w of the head (C,)."""
+    """What the network says of one exam.
+
+    Parameters
+    ----------
+    logit, probability : float
+        Calibrated.
+    features : torch.Tensor, shape (C, LR, AP, SI), float32
+        On the feature grid, on the CPU.
+    cell_weight : torch.Tensor, shape (C,), float32
+        w of the head, on the CPU.
+    """
 
     logit: float
     probability: float
@@ -25,109 +35,168 @@ class Prediction:
 
 
 def choose_device(wanted: str = "auto") -> tuple[torch.device, str]:
-    """A device that has just run a small kernel, and why it was chosen. wanted: "auto", "cpu", "cuda", "cuda:1", "mps"."""
-    if wanted in ("auto", "cuda") or wanted.startswith("cuda"):
-        if torch.cuda.is_available():
-            try:
-                device = torch.device("cuda" if wanted == "auto" else wanted)
-                torch.nn.functional.conv3d(torch.ones(1, 1, 4, 4, 4, device=device), torch.ones(1, 1, 3, 3, 3, device=device)).sum().item()
-                return device, f"GPU {torch.cuda.get_device_name(device)}"
-            except (RuntimeError, AssertionError) as error:
-                reason = f"the GPU did not run a test ({str(error).splitlines()[0][:80]})"
-        else:
-            reason = "this PyTorch has no CUDA support" if torch.version.cuda is None else "no usable NVIDIA GPU was found"
-        if wanted != "auto":
-            raise InputError(f"The device {wanted} cannot be used: {reason}; choose cpu or auto.")
-        return torch.device("cpu"), f"CPU, because {reason}"
+    """A device that has just run a small kernel, and why it was chosen.
+
+    Parameters
+    ----------
+    wanted : str
+        "auto", "cpu", "cuda", "cuda:1", "mps".
+
+    Returns
+    -------
+    device : torch.device
+    reason : str
+        For a person.
+
+    Raises
+    ------
+    InputError
+        The wanted device cannot be used; never for "auto".
+    """
     if wanted == "cpu":
         return torch.device("cpu"), "CPU, as asked"
+    if wanted == "auto" or wanted.startswith("cuda"):
+        return _choose_gpu(wanted)
     try:
         device = torch.device(wanted)
         torch.ones(1, device=device).sum().item()
         return device, f"{wanted}, as asked"
     except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise InputError(f"The device {wanted} cannot be used on this computer; choose cpu or auto.") from error
+        raise InputError(
+            f"The device {wanted} cannot be used on this computer; choose cpu or auto."
+        ) from error
 
 
-def _fast_precision(device: torch.device) -> torch.dtype:
+def _choose_gpu(wanted: str) -> tuple[torch.device, str]:
+    if torch.cuda.is_available():
+        try:
+            device = torch.device("cuda" if wanted == "auto" else wanted)
+            image, kernel = (torch.ones(1, 1, n, n, n, device=device) for n in (4, 3))
+            torch.nn.functional.conv3d(image, kernel).sum().item()
+            return device, f"GPU {torch.cuda.get_device_name(device)}"
+        except (RuntimeError, AssertionError) as error:
+            reason = f"the GPU did not run a test ({str(error).splitlines()[0][:80]})"
+    elif torch.version.cuda is None:
+        reason = "this PyTorch has no CUDA support"
+    else:
+        reason = "no usable NVIDIA GPU was found"
+    if wanted != "auto":
+        raise InputError(f"The device {wanted} cannot be used: {reason}; choose cpu or auto.")
+    return torch.device("cpu"), f"CPU, because {reason}"
+
+
+def fast_precision(device: torch.device) -> torch.dtype:
+    """The fastest precision that the device computes convolutions in: bfloat16, or else float32."""
     if device.type == "cuda":
-        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
-    if device.type == "cpu" and torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported():
-        return torch.bfloat16
-    return torch.float32
+        runs = torch.cuda.is_bf16_supported()
+    else:
+        onednn = device.type == "cpu" and torch.backends.mkldnn.is_available()
+        runs = onednn and torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    return torch.bfloat16 if runs else torch.float32
 
 
 class Predictor:
-    """A network on a device, in half precision where that was checked against float32 first, else in float32."""
+    """A network on a device, in half precision where that was checked against float32 first, else in float32.
+
+    Parameters
+    ----------
+    bundle : Bundle
+    device : str
+        As for :func:`choose_device`.
+    precision : {"auto", "float32", "bfloat16"}
+        "auto" takes :func:`fast_precision`.
+
+    Attributes
+    ----------
+    device : torch.device
+    device_reason : str
+        Why this device.
+    dtype : torch.dtype
+        Of the convolutions; the head is always in float32.
+    precision_note : str
+        Why float32 is used in place of the wanted precision, or "".
+
+    Raises
+    ------
+    InputError
+        The device cannot be used, or has too little memory; never for "auto".
+    """
 
     def __init__(self, bundle: Bundle, device: str = "auto", precision: str = "auto"):
         self.bundle = bundle
         self.wanted_precision = precision
         self.device, self.device_reason = choose_device(device)
         try:
-            self._prepare(precision)
+            self._prepare()
         except torch.OutOfMemoryError:
             if device != "auto":
-                raise InputError(f"The device {device} has too little free memory; close other programs, or choose cpu.") from None
+                raise InputError(
+                    f"The device {device} has too little free memory; close other programs, or choose cpu."
+                ) from None
             self._move_to_cpu()
 
     def _move_to_cpu(self) -> None:
         self.device, self.device_reason = torch.device("cpu"), "CPU, because the GPU's memory was full"
-        self._prepare(self.wanted_precision)
+        self._prepare()
 
-    def _prepare(self, precision: str) -> None:
-        wanted = {"auto": _fast_precision(self.device), "float32": torch.float32, "bfloat16": torch.bfloat16}[precision]
-        self._network, self.precision_note, self.dtype = None, "", wanted
-        self._fast = self._checked(wanted)
-        if self._fast is None and wanted != torch.float32:
+    def _prepare(self) -> None:
+        wanted = self.wanted_precision
+        self.dtype = fast_precision(self.device) if wanted == "auto" else getattr(torch, wanted)
+        self._fast, self.precision_note = self._checked(self.dtype)
+        if self._fast is None:
             self.dtype = torch.float32
-            self._fast = self._checked(torch.float32)
+            self._fast, _ = self._checked(torch.float32)
 
     @property
     def precision(self) -> str:
-        return str(self.dtype).removeprefix("torch.")
-
-    @property
-    def network(self) -> BreastNet:
-        """The network itself, layer by layer as trained, on the device and in the precision of this predictor."""
-        if self._network is None:
-            self._network = self._place(self.dtype)
-        return self._network
+        """Name of the precision in use, "float32" or "bfloat16"."""
+        return _name(self.dtype)
 
     def _place(self, dtype: torch.dtype) -> BreastNet:
+        """The bundle's network on the device, its convolutions in that precision, its head in float32."""
         with torch.device("meta"):
             network = BreastNet(self.bundle.network.settings)
-        state = {
-            name: tensor.to(self.device, dtype if name.startswith(("stem.", "stages.")) and tensor.is_floating_point() else tensor.dtype)
-            for name, tensor in self.bundle.network.state_dict().items()
-        }  # the head stays in float32
+        state = {}
+        for name, tensor in self.bundle.network.state_dict().items():
+            convolution = name.startswith(("stem.", "stages.")) and tensor.is_floating_point()
+            state[name] = tensor.to(self.device, dtype if convolution else tensor.dtype)
         network.load_state_dict(state, assign=True)
         return network.eval().to(memory_format=torch.channels_last_3d)
 
-    def _checked(self, dtype: torch.dtype) -> BreastNet | None:
-        """A fast network of that precision, None when its logit of a fixed test input is not that of the plain one in float32:
-        some libraries return wrong half-precision convolutions.
+    def _checked(self, dtype: torch.dtype) -> tuple[BreastNet | None, str]:
+        """A fast network of that precision, or None and the reason; in float32 at least the plain network.
+
+        Some libraries return wrong half-precision convolutions, so the logit of a fixed test input has to be
+        that of the plain network in float32.
         """
         plain = self.bundle.network if self.device.type == "cpu" else self._place(torch.float32)
         fast = folded(plain, self.device, dtype) or self._place(dtype)
-        size = self.bundle.contract.size if self.device.type == "cuda" else (40, 40, 40)  # still two cells along each axis at stride 32
-        values = torch.rand((1, self.bundle.contract.phases, *size), generator=torch.Generator().manual_seed(7)) * 2
+        # on a CPU, still two cells along each axis at stride 32
+        contract = self.bundle.contract
+        size = contract.size if self.device.type == "cuda" else (40, 40, 40)
+        values = torch.rand((1, contract.phases, *size), generator=torch.Generator().manual_seed(7)) * 2
         expected = self._run(plain, torch.float32, values)[0]
         try:
             difference = abs(expected - self._run(fast, dtype, values)[0])
         except torch.OutOfMemoryError:
             raise
-        except RuntimeError:  # this PyTorch, or this processor, has no such convolution
-            difference = float("inf")
-        if difference <= (0.25 if dtype != torch.float32 else 0.01):
-            return fast
+        except RuntimeError:  # there is no such convolution
+            difference = None
+        if difference is not None and difference <= (0.01 if dtype == torch.float32 else 0.25):
+            return fast, ""
         if dtype == torch.float32:
-            return plain
-        self.precision_note = f"{str(dtype).removeprefix('torch.')} changed a test logit by {difference:.2f}, so float32 is used."
-        return None
+            return plain, ""
+        if difference is None:
+            reason = f"{_name(dtype)} is not computed by this processor and PyTorch"
+        elif np.isfinite(difference):
+            reason = f"{_name(dtype)} changed a test logit by {difference:.2f}"
+        else:
+            reason = f"{_name(dtype)} gave no number for a test input"
+        return None, f"{reason}, so float32 is used."
 
     @torch.inference_mode()
     def _run(self, network: BreastNet, dtype: torch.dtype, batch: torch.Tensor) -> tuple[float, torch.Tensor]:
+        """The logit and the features (C, LR, AP, SI) of a batch of one exam."""
         batch = batch.to(self.device, dtype)
         if not isinstance(network.stem[0], FoldedStem):  # which rearranges the exam itself
             batch = batch.contiguous(memory_format=torch.channels_last_3d)
@@ -135,7 +204,22 @@ class Predictor:
         return float(network.logit(features)[0]), features[0].cpu()
 
     def predict(self, array: np.ndarray | torch.Tensor) -> Prediction:
-        """array: (phases, LR, AP, SI) as ``preprocess`` makes it."""
+        """Read one exam.
+
+        Parameters
+        ----------
+        array : ndarray or torch.Tensor, shape (phases, LR, AP, SI)
+            As :func:`~BreastCMSLLib.preprocessing.model_input.preprocess` makes it.
+
+        Returns
+        -------
+        Prediction
+
+        Raises
+        ------
+        InputError
+            The answer is not a number.
+        """
         batch = torch.as_tensor(array)[None]
         try:
             logit, features = self._run(self._fast, self.dtype, batch)
@@ -145,31 +229,51 @@ class Predictor:
             self._move_to_cpu()
             logit, features = self._run(self._fast, self.dtype, batch)
         if not np.isfinite(logit):
-            raise InputError("The network's answer was not a number; the exam's intensities are out of range: check the volumes.")
+            raise InputError(
+                "The network's answer was not a number; the exam's intensities are out of range: "
+                "check the volumes."
+            )
         logit /= self.bundle.temperature
-        return Prediction(logit, float(1.0 / (1.0 + np.exp(-logit))), features, self._fast.weight.detach().float().cpu())
+        weight = self._fast.weight.detach().float().cpu()
+        return Prediction(logit, float(1.0 / (1.0 + np.exp(-logit))), features, weight)
+
+
+def _name(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
 
 
 class Preparing:
-    """A :class:`Predictor` in the making, on another thread: its verified bundle is all that preprocessing needs."""
+    """A :class:`Predictor` being made on another thread; its verified bundle is all that preprocessing needs.
+
+    Parameters
+    ----------
+    bundle : Bundle
+    device : str
+        As for :func:`choose_device`; one that was asked for is tried at once.
+
+    Raises
+    ------
+    InputError
+        The device cannot be used.
+    """
 
     def __init__(self, bundle: Bundle, device: str = "auto"):
         self.bundle = bundle
         if device != "auto":
-            choose_device(device)  # raises InputError before the work begins
+            choose_device(device)
         threads = torch.get_num_threads()  # of this thread, known from here on whatever others set
 
-        def make() -> Predictor:
+        def build() -> Predictor:
             torch.set_num_threads(1)  # preprocessing keeps the others busy
             try:
                 return Predictor(bundle, device)
             finally:
                 torch.set_num_threads(threads)  # what threads to come begin with
 
-        beside = ThreadPoolExecutor(1)
-        self._made = beside.submit(make)
-        beside.shutdown(wait=False)
+        executor = ThreadPoolExecutor(1)
+        self._predictor = executor.submit(build)
+        executor.shutdown(wait=False)
 
     def predictor(self) -> Predictor:
         """Waits for it; raises what making it raised."""
-        return self._made.result()
+        return self._predictor.result()

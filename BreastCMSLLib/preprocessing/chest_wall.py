@@ -1,12 +1,14 @@
 """Where the breasts end behind: an ordinary chest wall, moved to where fat gives way to muscle in this exam.
 
-The ordinary wall is an ellipse through a point behind the sternum's skin. Women differ from it by centimetres at the sides: in one
-it cuts lesions off, in another it lets muscle and heart in. So it is moved and bent to where the tissue changes:
+The ordinary wall is an ellipse through a point behind the sternum's skin. Women differ from it by centimetres
+at the sides: in one it cuts lesions off, in another it lets muscle and heart in. So it is moved and bent to
+where the tissue changes:
 
     wall(x) = ordinary(x) + shift + bend · (x / 100 mm)²         x: mm from the sternum to either side
 
-What is sought has two boundaries: from fat to muscle, which is brighter where fat is suppressed and darker where it is not, and
-from muscle to what lies behind it, which is always darker. Arrays as in ``masking``: i towards R, j towards A, k towards S.
+What is sought has two boundaries: from fat to muscle, which is brighter where fat is suppressed and darker
+where it is not, and from muscle to what lies behind it, which is always darker. Arrays: i towards R, j
+towards A, k towards S.
 """
 
 from __future__ import annotations
@@ -21,7 +23,8 @@ from ..core.errors import InputError
 _STEP_MM = 1.1  # between samples along a ray from back to front
 _REACH_MM = 40.0  # of the rays about the ordinary wall, each way
 _RAYS_MM = 4.4  # between rays
-_SIDES_MM = (20.0, 125.0)  # rays from the sternum to the sides: over the sternum there is no muscle, farther out no wall
+# rays from the sternum to the sides: over the sternum there is no muscle, farther out no wall
+_SIDES_MM = (20.0, 125.0)
 _WINDOW_MM = 4.4  # of tissue compared on either side of a boundary
 _WIDTH = round(_WINDOW_MM / _STEP_MM)
 _SHIFTS_MM = np.arange(-14.0, 4.5, 1.0)
@@ -29,8 +32,8 @@ _BENDS_MM = np.arange(-22.0, 22.5, 2.0)
 _MUSCLE_MM = np.arange(9.0, 19.0, 3.0)  # so thick that one boundary is not taken for both
 _USUAL = ((-5.0, 3.5), (3.0, 8.0))  # mean and spread of shift and bend over simulated exams
 _PRIOR = 0.1  # what a spread from the mean costs, in mean changes along the rays
-# Changes of both boundaries together, in mean changes, as they are and above what a plain slope gives: noise reaches 0.9 and 0.8,
-# a slope 2.6 and 1.1, simulated women 3.4 and 2.2 (all but 1 %)
+# Changes of both boundaries together, in mean changes, as they are and above what a plain slope gives:
+# noise reaches 0.9 and 0.8, a slope 2.6 and 1.1, simulated women 3.4 and 2.2 (all but 1 %)
 _LEAST, _LEAST_ABOVE_SLOPE = 2.0, 1.6
 _FEWEST_RAYS = 10  # the noise of fewer would look like a wall
 _BENT_MM = 130.0  # farther out the wall is moved as here
@@ -38,97 +41,157 @@ _BENT_MM = 130.0  # farther out the wall is moved as here
 
 @dataclass(frozen=True)
 class ChestWall:
-    """shift_mm, bend_mm: against the ordinary wall, positive to the front."""
+    """How an exam's wall lies to the ordinary one.
+
+    Parameters
+    ----------
+    shift_mm, bend_mm : float
+        Positive to the front.
+    """
 
     shift_mm: float
     bend_mm: float
 
     def moved_mm(self, lateral_mm: np.ndarray) -> np.ndarray:
-        """How far this wall lies in front of the ordinary one, mm; lateral_mm: distances from the sternum."""
+        """How far this wall lies in front of the ordinary one, mm, at such distances from the sternum."""
         return self.shift_mm + self.bend_mm * (np.minimum(lateral_mm, _BENT_MM) / 100.0) ** 2
 
 
 def ordinary(
-    front: np.ndarray, middle: float, spacing_mm: float, *, sternum_depth_mm: float, half_width_mm: float, depth_mm: float
+    front: np.ndarray,
+    middle: float,
+    spacing_mm: float,
+    *,
+    sternum_depth_mm: float,
+    half_width_mm: float,
+    depth_mm: float,
 ) -> np.ndarray:
-    """(i, k) index j of an elliptic chest wall through a point behind the sternum's skin, float32.
+    """An elliptic chest wall through a point behind the sternum's skin.
 
-    front: (i, k) index j of the skin, not a number where it was not met. middle: index i of the sternum. Raises InputError when
-    no skin was met there.
+    Parameters
+    ----------
+    front : ndarray, shape (LR, SI)
+        Index j of the skin, NaN where there is none.
+    middle : float
+        Index i of the sternum.
+    spacing_mm : float
+    sternum_depth_mm : float
+        From the sternum's skin to the wall.
+    half_width_mm, depth_mm : float
+        Of the ellipse.
+
+    Returns
+    -------
+    ndarray, shape (LR, SI), float32
+        Index j.
+
+    Raises
+    ------
+    InputError
+        There is no skin over the sternum.
     """
     ni, nk = front.shape
-    met = np.isfinite(front)
     lateral = np.abs(np.arange(ni, dtype=np.float32) - middle) * spacing_mm
-    central = lateral < 25
+    # the skin over the sternum, interpolated where there is none and smoothed from head to foot
     sternum = np.full(nk, np.nan)
-    for k in range(nk):
-        values = front[central & met[:, k], k]
-        if values.size:
+    for k, column in enumerate(front[lateral < 25].T):
+        if (values := column[np.isfinite(column)]).size:
             sternum[k] = np.percentile(values, 10)
-    if np.isnan(sternum).all():
-        raise InputError("The midline of the chest was not found in the exam; check that both breasts are in the field of view.")
     known = np.flatnonzero(np.isfinite(sternum))
+    if not known.size:
+        raise InputError(
+            "The midline of the chest was not found in the exam; "
+            "check that both breasts are in the field of view."
+        )
     sternum = np.interp(np.arange(nk), known, sternum[known])
     sternum = ndimage.median_filter(sternum, size=max(3, round(30 / spacing_mm)), mode="nearest")
     sternum = ndimage.gaussian_filter1d(sternum, 10 / spacing_mm)
+    # from there an ellipse to both sides
     drop = depth_mm * (1.0 - np.sqrt(1.0 - np.clip(lateral / half_width_mm, 0.0, 1.0) ** 2))
     return (sternum[None, :] - (sternum_depth_mm + drop[:, None]) / spacing_mm).astype(np.float32)
 
 
 def fit(image: np.ndarray, wall: np.ndarray, middle: float, spacing_mm: float) -> ChestWall | None:
-    """The wall of an exam; None where too little of the chest is seen to draw rays, or no wall stands out along them.
+    """The wall of an exam.
 
-    image: float32 [i, j, k] that shows tissue, not enhancement: T1, or a dynamic phase. wall: (i, k) the ``ordinary`` one.
+    Parameters
+    ----------
+    image : ndarray, [i, j, k], float32
+        Shows tissue, not enhancement: T1, or a dynamic phase.
+    wall : ndarray, shape (LR, SI)
+        The :func:`ordinary` one.
+    middle : float
+        Index i of the sternum.
+    spacing_mm : float
+
+    Returns
+    -------
+    ChestWall or None
+        None where too little of the chest is seen to draw rays, or no wall stands out along them.
     """
     change, lateral = _changes(image, wall, middle, spacing_mm)
     unit = float(np.abs(change).mean()) if len(change) >= _FEWEST_RAYS else 0.0
     if not unit > 0:
         return None
+    # both boundaries of every wall that is tried
     shift, bend = np.meshgrid(_SHIFTS_MM, _BENDS_MM, indexing="ij")
-    unusual = sum(((value - mean) / spread) ** 2 for value, (mean, spread) in zip((shift, bend), _USUAL))
     moved = shift[..., None] + bend[..., None] * (lateral / 100.0) ** 2  # (shift, bend, ray)
     to_muscle = _mean_at(change, moved)
     behind = np.max([_mean_at(change, moved - thick) for thick in _MUSCLE_MM], axis=0)
+    # the best of them, unusual ones only where they stand out more
     seen = (np.abs(to_muscle) + behind) / unit
+    unusual = sum(((value - mean) / spread) ** 2 for value, (mean, spread) in zip((shift, bend), _USUAL))
     best = np.unravel_index(int(np.argmax(seen - _PRIOR * unusual)), unusual.shape)
-    slope = float(change[:, _WIDTH:-_WIDTH].mean())  # what every place of an image that only darkens shows
-    above = (abs(to_muscle[best] - slope) + behind[best] - slope) / float(np.abs(change[:, _WIDTH:-_WIDTH] - slope).mean() + 1e-6 * unit)
+    # an image that only darkens to the back shows its slope everywhere
+    inner = change[:, _WIDTH:-_WIDTH]
+    slope = float(inner.mean())
+    noise = float(np.abs(inner - slope).mean() + 1e-6 * unit)
+    above = (abs(to_muscle[best] - slope) + behind[best] - slope) / noise
     if seen[best] < _LEAST or above < _LEAST_ABOVE_SLOPE:
         return None
     return ChestWall(float(shift[best]), float(bend[best]))
 
 
-def _changes(image: np.ndarray, wall: np.ndarray, middle: float, spacing_mm: float) -> tuple[np.ndarray, np.ndarray]:
-    """(ray, offset) what lies in front less what lies behind, mean over slices, and the rays' distances from the sternum in mm.
+def _changes(
+    image: np.ndarray, wall: np.ndarray, middle: float, spacing_mm: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """(ray, offset) what lies in front less what lies behind, mean over slices; the rays' distances, mm.
 
-    Offsets run forward from −``_REACH_MM`` about the wall to as far in front of it, in steps of ``_STEP_MM``; 0 at both ends.
+    Offsets run forward from −``_REACH_MM`` about the wall to as far in front of it, in steps of ``_STEP_MM``;
+    0 at both ends.
     """
+    # rays on both sides of the sternum, without the ends of the volume, where coils see little
     every = max(1, round(_RAYS_MM / spacing_mm))
     lateral = np.abs(np.arange(image.shape[0]) - middle) * spacing_mm
     rows = np.flatnonzero((lateral > _SIDES_MM[0]) & (lateral < _SIDES_MM[1]))[::every]
-    edge = image.shape[2] // 10  # coils see little at both ends
+    edge = image.shape[2] // 10
     slices = np.arange(edge, image.shape[2] - edge, every)
     if not rows.size or not slices.size:
         return np.empty((0, 0)), lateral[rows]
+    # the image along them, (ray, slice, offset); the root evens out coil shading
     offsets = np.arange(-_REACH_MM, _REACH_MM + _STEP_MM / 2, _STEP_MM)
     j = wall[np.ix_(rows, slices)][..., None] + offsets / spacing_mm
-    places = np.stack(np.broadcast_arrays(rows[:, None, None], j, slices[None, :, None]))
-    values = ndimage.map_coordinates(image, places, order=1, mode="nearest", output=np.float32)
+    points = np.stack(np.broadcast_arrays(rows[:, None, None], j, slices[None, :, None]))
+    values = ndimage.map_coordinates(image, points, order=1, mode="nearest", output=np.float32)
     values = _seen_to_the_end(np.maximum(values, 0.0))
-    values = np.sqrt(np.minimum(values, np.percentile(values, 99.5)))  # the root evens out coil shading
+    values = np.sqrt(np.minimum(values, np.percentile(values, 99.5)))
+    # means of a window in front and of one behind, as differences of a running sum
     sums = np.cumsum(np.pad(values.mean(axis=1, dtype=np.float64), ((0, 0), (1, 0))), axis=1)
     here = np.arange(_WIDTH, len(offsets) - _WIDTH)
+    in_front = sums[:, here + _WIDTH + 1] - sums[:, here + 1]
     change = np.zeros((len(rows), len(offsets)))
-    change[:, here] = (sums[:, here + _WIDTH + 1] - sums[:, here + 1] - sums[:, here] + sums[:, here - _WIDTH]) / _WIDTH
+    change[:, here] = (in_front - sums[:, here] + sums[:, here - _WIDTH]) / _WIDTH
     return change, lateral[rows]
 
 
 def _seen_to_the_end(values: np.ndarray) -> np.ndarray:
-    """Rays (…, offset) on from their hindmost sample that was seen, where more than a window behind it is zero: the end of a volume
-    is not the end of the chest.
+    """Rays (…, offset), carried on to the back where more than a window of it is zero.
+
+    The end of a volume is not the end of the chest.
     """
     first = (values > 0).argmax(axis=-1)[..., None]
-    last_seen = np.minimum(first + _WIDTH, values.shape[-1] - 1)  # in front of what is interpolated with zeros
+    # in front of what is interpolated with zeros
+    last_seen = np.minimum(first + _WIDTH, values.shape[-1] - 1)
     unseen = (np.arange(values.shape[-1]) < last_seen) & (first > _WIDTH)
     return np.where(unseen, np.take_along_axis(values, last_seen, axis=-1), values)
 

@@ -1,36 +1,33 @@
-"""Volume files: NRRD, NIfTI and MetaImage, 3-D or with a time axis, and which of several files play which part.
+"""Volume files: NRRD, NIfTI and MetaImage, 3-D or with a time axis.
 
-Voxels keep their type and the axes the file gives them; positions come as ITK reads them (NIfTI sform or qform included).
+Voxels keep their type and the axes the file gives them; positions come as ITK reads them (NIfTI sform or
+qform included).
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
 import numpy as np
 
 from ..core.errors import InputError
-from ..core.geometry import Volume, from_sitk
-from ..exam.exam import Exam, Phase, make_exam
-from ..exam.phase_order import looks_subtracted
-from .detect import (
-    looks_derived,
-    looks_other_contrast,
-    looks_post_contrast,
-    looks_segmentation,
-    looks_t1,
-    missing_pre,
-    says_fat_saturation,
-)
+from ..core.geometry import Volume
+from ..core.itk import from_sitk
+from ..exam import Exam, Phase, make_exam, missing_pre
 from .headers import unpacked_voxels
+from .roles import assign_roles, refuse_copies
 
 EXTENSIONS = (".nrrd", ".nhdr", ".nii", ".nii.gz", ".mha", ".mhd")
+_SEGMENTATIONS = (".seg.nrrd", ".seg.nhdr")
 _MAX_FILES = 40
+_INTERVAL_S = (2.0, 1800.0)  # plausible ones between phases
+
+Thing, Result = TypeVar("Thing"), TypeVar("Result")
 
 
 def is_volume_file(path: Path) -> bool:
@@ -48,20 +45,63 @@ def stem(path: Path) -> str:
 
 
 def read_files(
-    paths: Sequence[Path], *, t1: Phase | None = None, kind: str = "auto", times_s: Sequence[float | None] | None = None, given: bool = True
+    paths: Sequence[Path],
+    *,
+    t1: Phase | None = None,
+    kind: str = "auto",
+    times_s: Sequence[float | None] | None = None,
+    given: bool = True,
 ) -> Exam:
-    """The exam in volume files, in any order.
+    """The exam in volume files.
 
-    t1: a T1 read already; without it one is recognised by its file name. kind: as in ``exam.make_exam``.
-    times_s: seconds for each dynamic volume, in the order of the files (frames of a 4-D file one after another).
-    given: the user named each file, so that a file given twice is an error rather than an accident of the folder.
-    Raises InputError with one sentence naming the file.
+    Parameters
+    ----------
+    paths
+        In any order.
+    t1
+        A T1 read already; without it one is recognised by its file name.
+    kind
+        "auto", "phases" or "subtractions" as for ``make_exam``.
+    times_s
+        Seconds for each dynamic volume, in the order of the files, frames of a 4-D file one after another.
+    given
+        Whether the user named each file, so that a file given twice is an error rather than an accident of
+        the folder.
+
+    Returns
+    -------
+    Exam
+        With remarks on files that were left out among its warnings.
+
+    Raises
+    ------
+    InputError
+        One sentence that names the file and the remedy.
     """
     if len(paths) > _MAX_FILES:
-        raise InputError(f"{len(paths)} volume files in {paths[0].parent} are more than one exam; choose the files of one exam.")
+        raise InputError(
+            f"{len(paths)} volume files in {paths[0].parent} are more than one exam; "
+            "choose the files of one exam."
+        )
+    wanted, remarks = _wanted(paths, t1, given)
+    phases = [phase for frames in several(read_volume_file, wanted) for phase in frames]
+    dynamics, own_t1, left_out = assign_roles(phases, t1 is not None, kind)
+    if times_s is not None:
+        dynamics = timed(dynamics, times_s)
+    refuse_copies(dynamics)
+    exam = make_exam(dynamics, kind=kind, t1=t1 or own_t1, warnings=remarks + left_out)
+    if exam.pre is None:
+        return exam
+    folder = paths[0].parent.name or "the folder"
+    unsure = missing_pre([phase.name for phase in exam.phases], kind, folder)
+    return replace(exam, warnings=(*exam.warnings, *unsure))
+
+
+def _wanted(paths: Sequence[Path], t1: Phase | None, given: bool) -> tuple[list[Path], list[str]]:
+    """The files to read, each once, and remarks on segmentations."""
     seen: set[Path] = set()
     wanted: list[Path] = []
-    messages: list[str] = []
+    remarks: list[str] = []
     for path in paths:
         identity = path.resolve()
         if identity in seen:
@@ -69,51 +109,89 @@ def read_files(
                 raise InputError(f"{path.name} is given twice; list each file once.")
             continue
         seen.add(identity)
-        if path.name.lower().endswith((".seg.nrrd", ".seg.nhdr")):
-            messages.append(f"{path.name} was left out: it is a segmentation.")
+        if path.name.lower().endswith(_SEGMENTATIONS):
+            remarks.append(f"{path.name} was left out: it is a segmentation.")
         elif t1 is None or os.path.abspath(path) != t1.source:
             wanted.append(path)
-    phases = [phase for frames in several(read_volume_file, wanted) for phase in frames]
-    dynamics, found_t1, remarks = _parts(phases, t1 is not None, kind)
-    messages += remarks
-    t1 = t1 or found_t1
-    if times_s is not None:
-        if len(times_s) != len(dynamics):
-            names = ", ".join(p.name for p in dynamics)
-            raise InputError(f"{len(times_s)} times were given for {len(dynamics)} dynamic volumes ({names}); give one time for each.")
-        dynamics = [replace(phase, time_s=None if time is None else float(time)) for phase, time in zip(dynamics, times_s, strict=True)]
-    _refuse_copies(dynamics)
-    exam = make_exam(dynamics, kind=kind, t1=t1, warnings=messages)
-    if exam.pre is None:
-        return exam
-    remarks = missing_pre([p.name for p in (exam.pre, *exam.post)], kind, paths[0].parent.name or "the folder")
-    return replace(exam, warnings=(*exam.warnings, *remarks))
+    return wanted, remarks
 
 
-def several(read: Callable[[Any], Any], things: Sequence[Any]) -> list[Any]:
-    """What ``read`` makes of each, two at a time: unpacking and ITK leave the interpreter free. The first failure in order is raised."""
+def several(read: Callable[[Thing], Result], things: Iterable[Thing]) -> list[Result]:
+    """Read several things, two at a time: unpacking and ITK leave the interpreter free.
+
+    Parameters
+    ----------
+    read
+        What reads one; what it raises is raised, of several the first in order.
+    things
+        Paths, for one.
+
+    Returns
+    -------
+    list
+        What ``read`` makes of each.
+    """
     with ThreadPoolExecutor(2) as pool:
         return list(pool.map(read, things))
 
 
-def read_volume_file(path: Path) -> list[Phase]:
-    """The volume of a 3-D file, or the volumes of a 4-D file in the order of its time axis.
+def timed(phases: Sequence[Phase], times_s: Sequence[float | None]) -> list[Phase]:
+    """Phases with other times.
 
-    Raises InputError naming the file: missing, not a volume format, damaged, colour or vector voxels, two-dimensional.
+    Parameters
+    ----------
+    phases
+        The dynamic volumes.
+    times_s
+        Seconds of each, None where unknown.
+
+    Returns
+    -------
+    list of Phase
+        In the same order.
+
+    Raises
+    ------
+    InputError
+        When there are more or fewer times than phases.
+    """
+    if len(times_s) != len(phases):
+        names = ", ".join(phase.name for phase in phases)
+        raise InputError(
+            f"{len(times_s)} times were given for {len(phases)} dynamic volumes ({names}); "
+            "give one time for each."
+        )
+    return [
+        replace(phase, time_s=None if time is None else float(time))
+        for phase, time in zip(phases, times_s, strict=True)
+    ]
+
+
+# ---------------------------------------------------------------- one file
+
+
+def read_volume_file(path: Path) -> list[Phase]:
+    """The volumes in one file.
+
+    Parameters
+    ----------
+    path
+        A NRRD, NIfTI or MetaImage file.
+
+    Returns
+    -------
+    list of Phase
+        The one of a 3-D file, those of a 4-D file in the order of its time axis.
+
+    Raises
+    ------
+    InputError
+        Names the file: missing, not a volume format, damaged, colour or vector voxels, two-dimensional.
     """
     import SimpleITK as sitk
 
     path = Path(os.path.abspath(path))
-    if not os.path.exists(path):  # unlike Path.exists, also says so of names that no file can have
-        raise InputError(f"{path} does not exist; check the name.")
-    if not path.is_file() or not is_volume_file(path):
-        raise InputError(f"{path.name} is not a NRRD, NIfTI or MHA volume; choose a file ending in {', '.join(EXTENSIONS)}.")
-    if not path.stat().st_size:
-        raise InputError(f"{path.name} is empty; copy or export it again.")
-    try:
-        str(path).encode()
-    except UnicodeEncodeError:
-        raise InputError(f"{path} cannot be read: its name is not valid text; rename it.") from None
+    _check_name(path)
     voxels = unpacked_voxels(path)
     sitk.ProcessObject.SetGlobalWarningDisplay(False)
     try:
@@ -129,15 +207,38 @@ def read_volume_file(path: Path) -> list[Phase]:
     elif image.GetDimension() == 3:
         frames, times = [from_sitk(image)], [None]
     else:
-        raise InputError(f"{path.name} has {image.GetDimension()} dimensions; choose a 3-D volume, or a 4-D one whose last axis is time.")
+        raise InputError(
+            f"{path.name} has {image.GetDimension()} dimensions; "
+            "choose a 3-D volume, or a 4-D one whose last axis is time."
+        )
     name = stem(path)
     if len(frames) == 1:
         return [Phase(frames[0], name, str(path), times[0])]
-    return [Phase(v, f"{name} phase {n}", f"{path}#{n}", t) for n, (v, t) in enumerate(zip(frames, times, strict=True), 1)]
+    return [
+        Phase(frame, f"{name} phase {number}", f"{path}#{number}", time)
+        for number, (frame, time) in enumerate(zip(frames, times, strict=True), 1)
+    ]
+
+
+def _check_name(path: Path) -> None:
+    """Refuse what is no volume file without reading it."""
+    if not os.path.exists(path):  # unlike Path.exists, also says so of names that no file can have
+        raise InputError(f"{path} does not exist; check the name.")
+    if not path.is_file() or not is_volume_file(path):
+        extensions = ", ".join(EXTENSIONS)
+        raise InputError(
+            f"{path.name} is not a NRRD, NIfTI or MHA volume; choose a file ending in {extensions}."
+        )
+    if not path.stat().st_size:
+        raise InputError(f"{path.name} is empty; copy or export it again.")
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        raise InputError(f"{path} cannot be read: its name is not valid text; rename it.") from None
 
 
 def _known_volume(path: Path, voxels: np.ndarray) -> Volume | None:
-    """Voxels that are unpacked already, at the place that ITK reads from the header; None when ITK sees something else there."""
+    """Unpacked voxels at the place that ITK reads from the header; None when ITK sees others there."""
     import SimpleITK as sitk
 
     reader = sitk.ImageFileReader()
@@ -145,13 +246,13 @@ def _known_volume(path: Path, voxels: np.ndarray) -> Volume | None:
     reader.ReadImageInformation()
     if reader.GetNumberOfComponents() != 1 or reader.GetSize() != voxels.shape:
         return None
-    place = sitk.Image([1, 1, 1], reader.GetPixelID())
-    if sitk.GetArrayViewFromImage(place).dtype != voxels.dtype:
+    grid = sitk.Image([1, 1, 1], reader.GetPixelID())
+    if sitk.GetArrayViewFromImage(grid).dtype != voxels.dtype:
         return None
-    place.SetSpacing(reader.GetSpacing())
-    place.SetOrigin(reader.GetOrigin())
-    place.SetDirection(reader.GetDirection())
-    return Volume(voxels, from_sitk(place).affine)
+    grid.SetSpacing(reader.GetSpacing())
+    grid.SetOrigin(reader.GetOrigin())
+    grid.SetDirection(reader.GetDirection())
+    return Volume(voxels, from_sitk(grid).affine)
 
 
 def _itk_sentence(path: Path, text: str) -> str:
@@ -161,24 +262,28 @@ def _itk_sentence(path: Path, text: str) -> str:
 
 
 def _frames_of_time_axis(image) -> tuple[list[Volume], list[float | None]]:
-    """Split a 4-D image along its last axis; times only when the file tells a plausible interval (1 means unset)."""
-    count = image.GetSize()[3]
-    step = float(image.GetSpacing()[3])
-    frames = []
-    size = [*image.GetSize()[:3], 0]
+    """Split a 4-D image along its last axis; times only where its interval is plausible (1 means unset)."""
     import SimpleITK as sitk
 
+    *size, count = image.GetSize()
+    step = float(image.GetSpacing()[3])
+    frames = []
     for index in range(count):
         try:
-            frames.append(from_sitk(sitk.Extract(image, size, [0, 0, 0, index], sitk.ExtractImageFilter.DIRECTIONCOLLAPSETOSUBMATRIX)))
+            frame = sitk.Extract(
+                image, [*size, 0], [0, 0, 0, index], sitk.ExtractImageFilter.DIRECTIONCOLLAPSETOSUBMATRIX
+            )
         except RuntimeError as error:
-            raise InputError("A 4-D volume mixes its time axis with space; store its phases as separate 3-D files.") from error
-    known = np.isfinite(step) and 2 <= step <= 1800
+            raise InputError(
+                "A 4-D volume mixes its time axis with space; store its phases as separate 3-D files."
+            ) from error
+        frames.append(from_sitk(frame))
+    known = _INTERVAL_S[0] <= step <= _INTERVAL_S[1]
     return frames, [round(index * step, 3) if known else None for index in range(count)]
 
 
 def _frames_of_components(image, path: Path) -> tuple[list[Volume], list[float | None]]:
-    """The phases of a NRRD whose voxels hold a list over time (volume sequences); other vectors are refused."""
+    """The phases of a NRRD whose voxels hold a list over time (sequences); other vectors are refused."""
     import SimpleITK as sitk
 
     keys = {key.lower(): image.GetMetaData(key) for key in image.GetMetaDataKeys()}
@@ -186,77 +291,24 @@ def _frames_of_components(image, path: Path) -> tuple[list[Volume], list[float |
     is_sequence = labels is not None or any(k.startswith("multivolume.") or "index type" in k for k in keys)
     count = image.GetNumberOfComponentsPerPixel()
     if not is_sequence or image.GetDimension() != 3:
-        raise InputError(f"{path.name} has {count} values per voxel (a colour or vector image); choose a grey-value volume.")
+        raise InputError(
+            f"{path.name} has {count} values per voxel (a colour or vector image); "
+            "choose a grey-value volume."
+        )
     frames = [from_sitk(sitk.VectorIndexSelectionCast(image, index)) for index in range(count)]
-    times: list[float | None] = [None] * count
+    milliseconds = any("ms" == v.strip().lower() or "trigger" in v.lower() for v in keys.values())
+    return frames, _times_of_labels(labels or "", count, 1000.0 if milliseconds else 1.0)
+
+
+def _times_of_labels(labels: str, count: int, per_second: float) -> list[float | None]:
+    """Seconds of the frames from their labels, None for each where these are no times."""
+    unknown: list[float | None] = [None] * count
     try:
-        values = [float(v) for v in (labels or "").replace(",", " ").split()]
+        values = [float(value) for value in labels.replace(",", " ").split()]
     except ValueError:
-        values = []
-    if len(values) == count and np.isfinite(values).all() and (np.diff(values) > 0).all():
-        milliseconds = any("ms" == v.strip().lower() or "trigger" in v.lower() for v in keys.values())
-        unit = 1000.0 if milliseconds else 1.0
-        if (values[-1] - values[0]) / unit >= 2 * (count - 1):  # mere frame numbers are no times
-            times = [round((v - values[0]) / unit, 3) for v in values]
-    return frames, times
-
-
-def _is_label_map(array: np.ndarray) -> bool:
-    if not np.issubdtype(array.dtype, np.integer) or array.min() < 0:
-        return False
-    return len(np.unique(array.ravel(order="K")[:: max(1, array.size // 500_000)])) <= 32
-
-
-def _parts(phases: list[Phase], has_t1: bool, kind: str) -> tuple[list[Phase], Phase | None, list[str]]:
-    """Dynamic volumes, the T1 among the files if any, and a remark for each file left out. Names decide, and only
-    while at least two volumes remain: what a user selects is not taken away for its name alone.
-    """
-    remarks: list[str] = []
-    rest = list(phases)
-
-    def leave_out(why: str, matches: Callable[[Phase], bool]) -> list[Phase]:
-        nonlocal rest
-        out = [p for p in rest if matches(p)]
-        kept = [p for p in rest if not matches(p)]
-        if not out or len(kept) < 2:
-            return []
-        rest = kept
-        if why:
-            remarks.extend(f"{p.name} was left out: {why}." for p in out)
-        return out
-
-    labels = [p for p in rest if looks_segmentation(p.name) and _is_label_map(p.volume.array)]
-    if labels:  # whatever remains: a label map is never a phase
-        rest = [p for p in rest if not any(p is label for label in labels)]
-        remarks.extend(f"{p.name} was left out: it is a segmentation." for p in labels)
-    leave_out("it is no dynamic phase by its name", lambda p: looks_other_contrast(p.name) or looks_derived(p.name))
-    t1s = leave_out("", lambda p: says_fat_saturation(p.name) is False and not looks_subtracted(p.name))
-    t1s += leave_out("", lambda p: looks_t1(p.name) and not looks_subtracted(p.name))
-    t1 = None
-    for candidate in t1s:
-        if looks_post_contrast(candidate.name):
-            remarks.append(f"{candidate.name} was left out: its name says it was acquired after the contrast agent.")
-        elif says_fat_saturation(candidate.name):
-            remarks.append(f"{candidate.name} was left out: its name says its fat is suppressed.")
-        elif has_t1 or t1 is not None:
-            remarks.append(f"{candidate.name} was left out: there is another T1.")
-        else:
-            t1 = candidate
-    is_subtraction = [looks_subtracted(p.name) for p in rest]
-    if kind != "subtractions" and is_subtraction.count(False) >= 2:
-        leave_out("it is a subtraction, and the phases themselves are here", lambda p: looks_subtracted(p.name))
-    elif kind != "phases" and is_subtraction.count(True) >= 2:
-        leave_out("the other volumes are subtractions already", lambda p: not looks_subtracted(p.name))
-    return rest, t1, remarks
-
-
-def _refuse_copies(phases: Sequence[Phase]) -> None:
-    """Two phases with the very same voxels are one phase under two names."""
-    known: dict[tuple, Phase] = {}
-    for phase in phases:
-        array = phase.volume.array
-        sample = array.ravel(order="K")[:: max(1, array.size // 4096)]
-        key = (array.shape, sample.tobytes())
-        twin = known.setdefault(key, phase)
-        if twin is not phase and array.min() != array.max() and np.array_equal(array, twin.volume.array):
-            raise InputError(f"{phase.name} and {twin.name} hold the same voxels; give each phase once.")
+        return unknown
+    if len(values) != count or not np.isfinite(values).all() or not (np.diff(values) > 0).all():
+        return unknown
+    if (values[-1] - values[0]) / per_second < _INTERVAL_S[0] * (count - 1):  # mere frame numbers
+        return unknown
+    return [round((value - values[0]) / per_second, 3) for value in values]

@@ -1,31 +1,330 @@
-"""What a map is called where a reader sees it, and what it shows. Files and results keep the short names. Imports nothing heavy."""
+"""What a user reads about a result, in report, scene, panel and command line alike. Imports nothing heavy.
+
+``result`` is always the dictionary of ``result.json``. Files and results keep the short names of maps
+("LESION").
+"""
 
 from __future__ import annotations
 
-_TITLES = {
+from collections.abc import Iterable, Mapping, Sequence
+
+MAP_NOTE = "The map shows where to look; it does not outline a lesion."
+OUTLINE_NOTE = (
+    "Outline: the region that enhances early, above half of its maximum over the surroundings. "
+    "Drawn by the program, checked by no reader."
+)
+MOVED_NOTE = (
+    "Moved: distance from the map's maximum to the enhancement beside it, which is the candidate's position."
+)
+CURVE_NOTE = (
+    "Curves: the brightest 4 mm within 9 mm of the candidate, and the mean of the outline. "
+    "Delayed change: last phase against early peak (first two minutes)."
+)
+NOT_MEANINGFUL = "not meaningful at this score"
+NO_FINDING = f"No finding: the score is below the threshold, and the map is {NOT_MEANINGFUL}."
+NO_EVIDENCE = "no evidence is recorded in its card"
+OUT_OF_RANGE = "Outside the model's range: do not rely on the score."
+
+# of the world axes R, A, S: letters towards their positive and negative end
+AXIS_LETTERS = ("RL", "AP", "SI")
+
+_MAP_TITLES = {
     "LESION": "Lesion map",
     "COAMxCAM": "COAM × CAM",
     "COAM": "COAM",
     "CAM": "CAM",
 }
-_NOTES = {
-    "LESION": (
-        "Lesion map: the places that a second reading judged one by one, each as bright as it is probably a cancer "
-        "compared with the most suspicious one."
+_MAP_NOTES = {
+    "LESION": "Lesion map: the regions of all candidates. Colour: suspicion relative to the first candidate.",
+    "COAMxCAM": "COAM × CAM: regions that speak for malignant (CAM) and agree with the whole exam (COAM).",
+    "COAM": (
+        "COAM, correlation attention map: regions whose features agree with the whole exam. "
+        "It does not tell malignant from benign."
     ),
-    "COAMxCAM": (
-        "COAM × CAM: where the part of the image that speaks for malignant (CAM) agrees with the rest of the exam's features (COAM)."
-    ),
-    "COAM": ("COAM, correlation attention map: parts whose features agree with the whole exam. It does not tell malignant from benign."),
-    "CAM": "CAM, class activation map: how much each part adds to the score for malignant.",
+    "CAM": "CAM, class activation map: what each region adds to the score for malignant.",
+}
+_MASK_SOURCES = {
+    "t1": "the T1 without fat saturation",
+    "pre": "the pre-contrast phase",
+    "subtractions": "the subtractions",
 }
 
 
-def title_of(name: object) -> str:
+# ---------------------------------------------------------------- numbers
+
+
+def probability_text(probability: float) -> str:
+    """A probability with three digits: "0.934"; never "0.000" or "1.000", which no model can know."""
+    value = float(probability)
+    return "<0.001" if value < 0.0005 else ">0.999" if value >= 0.9995 else f"{value:.3f}"
+
+
+def percent(fraction: float) -> str:
+    """A fraction in percent: "93 %"; never "0 %" or "100 %" for one that is not exactly that."""
+    value = 100 * float(fraction)
+    if 0 < value < 0.5:
+        return "<1 %"
+    if 99.5 <= value < 100:
+        return ">99 %"
+    return f"{value:.0f} %"
+
+
+def number_text(value: object) -> str:
+    """A number with three digits: "0.884", "1234"; what is no number as it is."""
+    if isinstance(value, float):
+        return f"{value:.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+    return str(value)
+
+
+def amount_text(value: float | None, unit: str) -> str:
+    """A number of a curve with its unit and a true minus sign: "−13 %"; "" for None."""
+    if value is None:
+        return ""
+    number = f"{float(value):.0f}" if unit == "%" else number_text(value)
+    return f"{'0' if number == '-0' else number.replace('-', '−')} {unit}".rstrip()
+
+
+def position_text(ras_mm: Iterable[float], digits: int = 0) -> str:
+    """A position (RAS, mm) as a reader says it: "L 37, A 7, S 53 mm"."""
+    return ", ".join(coordinate_text(axis, value, digits) for axis, value in enumerate(ras_mm)) + " mm"
+
+
+def coordinate_text(axis: int, value: float, digits: int = 0) -> str:
+    """One coordinate (mm) of a position: "L 37" for -37 along axis 0."""
+    return f"{AXIS_LETTERS[axis][value < 0]} {abs(value):.{digits}f}"
+
+
+# ---------------------------------------------------------------- the score
+
+
+def verdict(result: Mapping) -> str:
+    """What the score says: "suspicious" or "not suspicious"."""
+    return "suspicious" if result["malignant"] else "not suspicious"
+
+
+def headline(result: Mapping) -> str:
+    """One line over a picture: verdict, probability, threshold, map."""
+    score = f"probability {percent(result['probability'])} (threshold {percent(result['threshold'])})"
+    return f"{verdict(result).capitalize()}: {score}, {map_label(result)}"
+
+
+def summary_lines(result: Mapping) -> list[str]:
+    """What the command line prints of a result: score and finding in a sentence, the model, the warnings."""
+    probability, threshold = percent(result["probability"]), percent(result["threshold"])
+    first, model = result["peaks"][0], result["model"]
+    where = f"in the {breast_text(first)} at RAS ({', '.join(f'{c:.1f}' for c in first['ras_mm'])}) mm"
+    if result["map_meaningful"]:
+        finding = f"finding {', '.join(filter(None, (where, size_text(first))))}."
+    else:
+        finding = f"no finding. The map's first candidate, {NOT_MEANINGFUL}: {where}."
+    return [
+        f"Probability of malignancy {probability} (threshold {threshold}): {verdict(result)}; {finding}",
+        f"Model {model['name']}, trained on {model['training_data']}. Research use only.",
+        *(f"Note: {warning}" for warning in result["warnings"]),
+    ]
+
+
+# ---------------------------------------------------------------- maps
+
+
+def map_title(name: object) -> str:
     """The map's name for a reader: "Lesion map" for LESION; an unknown name as it is."""
-    return _TITLES.get(str(name), str(name))
+    return _MAP_TITLES.get(str(name), str(name))
 
 
-def note_of(name: object) -> str:
-    """One sentence on what the map shows; "" for an unknown one."""
-    return _NOTES.get(str(name), "")
+def map_note(name: object) -> str:
+    """What the map shows, in a sentence or two; "" for an unknown one."""
+    return _MAP_NOTES.get(str(name), "")
+
+
+def map_label(result: Mapping) -> str:
+    """The title of a result's map, with a warning when the score gives the map no meaning."""
+    title = map_title(result["map"])
+    return title if result["map_meaningful"] else f"{title} ({NOT_MEANINGFUL})"
+
+
+def mask_text(result: Mapping) -> str:
+    """What the breast mask was made from."""
+    source = (result.get("mask") or {}).get("source", "unknown")
+    return _MASK_SOURCES.get(source, str(source))
+
+
+# ---------------------------------------------------------------- candidates and the finding
+# A record is an entry of ``result["peaks"]``, or ``result["finding"]``.
+
+
+def breast_text(record: Mapping) -> str:
+    """In which breast a candidate lies: "left breast"; "breast" in an exam of one."""
+    return f"{record.get('side') or ''} breast".strip()
+
+
+def size_text(record: Mapping) -> str:
+    """Size of a candidate's outline: "24 mm, 3.6 ml"; "" where it has none."""
+    if record.get("size_mm") is None:
+        return ""
+    ml = float(record["volume_ml"])
+    return f"{float(record['size_mm']):.0f} mm, {ml:.{1 if ml >= 1 else 2}f} ml"
+
+
+def depth_text(record: Mapping) -> str:
+    """Depth of a candidate: "18 mm below the skin"; "" where it is not known."""
+    return "" if record.get("depth_mm") is None else f"{float(record['depth_mm']):.0f} mm below the skin"
+
+
+def reasons_text(record: Mapping) -> str:
+    """What speaks for and against a candidate: "for: wash-out; against: size and shape"; "" if unknown.
+
+    The strongest first; groups that move the candidate's logit by less than 0.5 are left out.
+    """
+    reasons = record.get("reasons") or {}
+    sides = {
+        "for": [group for group, share in reasons.items() if share >= 0.5],
+        "against": [group for group, share in reasons.items() if share <= -0.5],
+    }
+    return "; ".join(f"{side}: {', '.join(groups)}" for side, groups in sides.items() if groups)
+
+
+def moved_mm(record: Mapping) -> float:
+    """Distance (mm) from the map's maximum to the candidate; 0 when it was moved by less than 0.5 mm."""
+    start = record.get("map_ras_mm") or record["ras_mm"]
+    distance = sum((a - b) ** 2 for a, b in zip(record["ras_mm"], start)) ** 0.5
+    return distance if distance >= 0.5 else 0.0
+
+
+def moved_text(record: Mapping) -> str:
+    """How far a candidate was moved from the map's maximum; "" when it was not."""
+    distance = moved_mm(record)
+    return f"Moved {distance:.0f} mm from the map's maximum to the enhancement beside it" if distance else ""
+
+
+def finding_text(result: Mapping) -> str:
+    """The finding in one line, or why there is none."""
+    finding = result.get("finding")
+    if not result.get("map_meaningful", True):
+        return "none: the score is below the threshold"
+    if not finding:
+        return "at the first candidate"
+    kind = (finding.get("kinetics") or {}).get("type")
+    curve = f"mean curve {kind}" if kind else ""
+    return ", ".join(filter(None, (breast_text(finding), size_text(finding), depth_text(finding), curve)))
+
+
+def outline_names(result: Mapping) -> dict[int, str]:
+    """Label → name of each outline: "Finding: 24 mm, 3.6 ml", "Peak 2: 9 mm, 0.13 ml"."""
+    names = {}
+    for label, peak in enumerate(result.get("peaks") or (), 1):
+        if peak.get("outline") == label:  # a candidate may lie in an earlier one's outline
+            names[label] = f"{'Finding' if label == 1 else f'Peak {label}'}: {size_text(peak)}"
+    return names
+
+
+def marker_labels(result: Mapping) -> list[str]:
+    """What stands beside each candidate's marker in the views; below the threshold none is a finding."""
+    peaks: Sequence[Mapping] = result["peaks"]
+    if not peaks:
+        return []
+    highest = max(float(peak["value"]) for peak in peaks) or 1.0
+    heights = [
+        f"{percent(peak['value'] / highest)} of peak"
+        if peak.get("probability") is None
+        else percent(peak["probability"])
+        for peak in peaks
+    ]
+    further = [f"{number}: {height}" for number, height in enumerate(heights[1:], 2)]
+    if not result["map_meaningful"]:
+        return [f"Peak of map ({NOT_MEANINGFUL})", *(f"{text} ({NOT_MEANINGFUL})" for text in further)]
+    if peaks[0].get("probability") is not None:
+        return [f"1: {heights[0]}", *further]
+    return [f"Suspicious {percent(result['probability'])}", *further]
+
+
+# ---------------------------------------------------------------- enhancement curves
+
+
+def curve_facts(curve: Mapping, short: bool = False) -> list[str]:
+    """Wash-in and delayed change of a curve, where they were measured. short: for a title."""
+    delayed = "delayed" if short else "delayed change"
+    measured = (("wash_in", "wash-in", str(curve.get("unit") or "")), ("wash_out", delayed, "%"))
+    return [
+        f"{title} {amount_text(curve[key], unit)}"
+        for key, title, unit in measured
+        if curve.get(key) is not None
+    ]
+
+
+def curve_text(curve: Mapping, short: bool = False) -> str:
+    """Type, wash-in and delayed change of a curve: "washout, wash-in 150 %, delayed change −13 %"."""
+    return ", ".join([curve.get("type") or "type unknown", *curve_facts(curve, short)])
+
+
+# ---------------------------------------------------------------- the model's evidence
+
+
+def evidence_lines(evidence: object) -> list[str]:
+    """The evidence of a model card in plain lines; keys it does not know are left out."""
+    lines: list[str] = []
+    if not isinstance(evidence, Mapping):
+        return lines
+    classification = evidence.get("classification")
+    if isinstance(classification, Mapping):
+        lines += _classification_lines(classification)
+    localisation = evidence.get("localisation")
+    for name, errors in localisation.items() if isinstance(localisation, Mapping) else ():
+        # the null is for researchers, nothing a user can choose
+        if name != "NORM" and not str(name).endswith(".all_malignant") and isinstance(errors, Mapping):
+            lines += _localisation_lines(map_title(str(name).removesuffix(".called_malignant")), errors)
+    cohort = evidence.get("cohort") or (
+        classification.get("cohort") if isinstance(classification, Mapping) else None
+    )
+    if lines and isinstance(cohort, str) and cohort:
+        lines.append(f"Measured on: {cohort}")
+    return lines
+
+
+def evidence_short(evidence: object) -> str:
+    """The first of :func:`evidence_lines`, or that there is none."""
+    return next(iter(evidence_lines(evidence)), NO_EVIDENCE)
+
+
+def model_lines(bundle) -> list[str]:
+    """The card of a loaded model (``models.bundle.Bundle``) as ``model show`` prints it."""
+    evidence = evidence_lines(bundle.evidence) or [NO_EVIDENCE]
+    return [
+        f"Model {bundle.name}: {bundle.description}",
+        f"Trained on {bundle.training_data}. Research use only.",
+        f"Input: {bundle.contract.phases} phases of {' × '.join(map(str, bundle.contract.size))} voxels "
+        f"of {bundle.contract.spacing_mm:g} mm",
+        f"Default threshold: {bundle.threshold:.3f}",
+        "Evidence:",
+        *(f"  {line}" for line in evidence),
+        f"Weights: SHA-256 {bundle.sha256}",
+        f"File: {bundle.path}",
+    ]
+
+
+def _classification_lines(classification: Mapping) -> list[str]:
+    lines = []
+    auc, interval = _finite(classification.get("auc")), classification.get("auc_95")
+    if auc is not None:
+        text, count = f"AUC {auc:.2f}", classification.get("n")
+        if isinstance(interval, (list, tuple)) and len(interval) == 2 and None not in map(_finite, interval):
+            text += f" (95 % interval {interval[0]:.2f}–{interval[1]:.2f})"
+        lines.append(text + (f" on {count} exams" if isinstance(count, int) else ""))
+    rates = {name: _finite(classification.get(name)) for name in ("sensitivity", "specificity")}
+    known = [f"{name} {rate:.2f}" for name, rate in rates.items() if rate is not None]
+    return [*lines, "At its threshold: " + ", ".join(known)] if known else lines
+
+
+def _localisation_lines(title: str, errors: Mapping) -> list[str]:
+    mean, deviation, hits = (_finite(errors.get(key)) for key in ("mean_mm", "sd_mm", "hit10"))
+    if mean is None:
+        return []
+    text = f"{title}: misses the lesion's centre by {mean:.1f}"
+    text += " mm" if deviation is None else f" ± {deviation:.1f} mm"
+    return [text if hits is None else f"{text}, {100 * hits:.0f} % within 10 mm"]
+
+
+def _finite(value: object) -> float | None:
+    """The value as a float; None for what is no number, or not a number."""
+    known = isinstance(value, (int, float)) and not isinstance(value, bool) and value == value
+    return float(value) if known else None

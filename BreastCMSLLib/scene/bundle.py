@@ -1,4 +1,4 @@
-"""A scene in one ``.mrb`` file that Slicer 5.10 and newer open, with the slice views already at the peak."""
+"""A scene in one ``.mrb`` file that Slicer 5.10 and newer open, its slice views at the first candidate."""
 
 from __future__ import annotations
 
@@ -11,21 +11,29 @@ from pathlib import Path
 
 import numpy as np
 
-from ..core.errors import InputError, OutputError
-from .embedded import SCENE_VERSION, is_embedded, start, working_folder_kept
-from .results import ResultNodes
+from ..core.errors import OutputError
+from ..results.pictures import ORIENTATIONS, Orientation
+from .embedded import SCENE_VERSION, is_embedded, working_folder_kept
+from .nodes import ResultNodes
 from .views import view_scale
 
-_SLICES = (("Red", "axial", 2), ("Yellow", "sagittal", 0), ("Green", "coronal", 1))
+_VIEWS = {"Red": "axial", "Yellow": "sagittal", "Green": "coronal"}
 _FOUR_UP = 3  # vtkMRMLLayoutNode::SlicerLayoutFourUpView
 _VIEW_SIZE = (600, 600)
 
 
-def save_scene(scene, path: str | os.PathLike, thumbnail: np.ndarray | None = None) -> None:
+def save_scene(scene, path: str | os.PathLike) -> None:
     """Write the scene and all its data as a ``.mrb``; an earlier file is replaced only by a complete new one.
 
-    thumbnail: RGB uint8 picture (height, width, 3) the desktop shows in its file dialogue.
-    Raises OutputError when the file cannot be written.
+    Parameters
+    ----------
+    scene : vtkMRMLScene
+    path : str or os.PathLike
+
+    Raises
+    ------
+    OutputError
+        The file cannot be written.
     """
     import slicer
 
@@ -33,72 +41,72 @@ def save_scene(scene, path: str | os.PathLike, thumbnail: np.ndarray | None = No
     if path.suffix.lower() != ".mrb":
         raise OutputError(f"The scene file {path.name} must end in .mrb; choose another name.")
     _make_readable_anywhere(scene)
-    image = None
-    if thumbnail is not None:
-        from .views import to_image
-
-        image = to_image(thumbnail)
-    url, root = scene.GetURL(), scene.GetRootDirectory()
-    messages = slicer.vtkMRMLMessageCollection()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         folder = Path(tempfile.mkdtemp(prefix=".breastcmsl-", dir=path.parent))
     except OSError as error:
-        raise OutputError(f"The scene cannot be written to {path.parent} ({error.strerror}); choose another output folder.") from error
+        raise OutputError(
+            f"The scene cannot be written to {path.parent} ({error.strerror}); choose another output folder."
+        ) from error
+    messages = slicer.vtkMRMLMessageCollection()
     try:
-        written = folder / path.name
-        # the scene names the folder inside the bundle after the file
-        with _quiet(), working_folder_kept():
-            saved = scene.WriteToMRB(str(written), image, messages)
-        if not saved or not written.is_file():
-            raise OutputError(f"The scene could not be saved as {path} ({_first_line(messages)}); check free space and permissions.")
-        os.replace(written, path)
+        new = folder / path.name  # the scene names the folder inside the bundle after the file
+        with _quiet(), working_folder_kept(), _address_kept(scene):
+            saved = scene.WriteToMRB(str(new), None, messages)
+        if not saved or not new.is_file():
+            raise OutputError(
+                f"The scene could not be saved as {path} ({_first_line(messages)}); "
+                "check free space and permissions."
+            )
+        os.replace(new, path)
     except OSError as error:
-        raise OutputError(f"The scene cannot be saved as {path} ({error.strerror}); choose another output folder.") from error
+        raise OutputError(
+            f"The scene cannot be saved as {path} ({error.strerror}); choose another output folder."
+        ) from error
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def _address_kept(scene) -> Iterator[None]:
+    """Saving a copy makes the scene forget where it came from."""
+    url, root = scene.GetURL(), scene.GetRootDirectory()
+    try:
+        yield
+    finally:
         if url is not None:
             scene.SetURL(url)
         if root is not None:
             scene.SetRootDirectory(root)
 
 
-def load_scene(path: str | os.PathLike, scene=None):
-    """Replace the content of ``scene`` (by default the one of :func:`start`) with that of an ``.mrb``; returns the scene.
-
-    Raises InputError when the file is missing or is no Slicer scene.
-    """
-    import slicer
-
-    scene = start() if scene is None else scene
-    path = Path(path).absolute()
-    if not path.is_file():
-        raise InputError(f"The scene {path} does not exist; check the path.")
-    messages = slicer.vtkMRMLMessageCollection()
-    with _quiet(), working_folder_kept():
-        loaded = scene.ReadFromMRB(str(path), True, messages)
-    if not loaded:
-        raise InputError(f"{path.name} could not be opened as a Slicer scene ({_first_line(messages)}); choose a .mrb file.")
-    return scene
-
-
-def show_in_views(scene, background, nodes: ResultNodes, ras: Sequence[float], opacity: float = 0.5) -> None:
-    """Set the standard slice views to the background with the heatmap over it, cut through ``ras`` (world RAS mm).
+def show_in_views(
+    scene, background, nodes: ResultNodes, ras_mm: Sequence[float], opacity: float = 0.5
+) -> None:
+    """Set the standard slice views to the background with the heatmap over it.
 
     In the desktop the change shows at once; without it, it is what the saved scene opens with.
-    """
-    import slicer
 
-    position = np.asarray(ras, dtype=float)
+    Parameters
+    ----------
+    scene : vtkMRMLScene
+    background : vtkMRMLScalarVolumeNode
+    nodes : ResultNodes
+    ras_mm : sequence of float
+        The position that the slices go through, world RAS mm.
+    opacity : float
+        Of the heatmap.
+    """
+    position = np.asarray(ras_mm, dtype=float)
     scene.StartState(scene.BatchProcessState)
     try:
-        if scene.GetFirstNodeByClass("vtkMRMLLayoutNode") is None:  # the desktop always has one, and the user's choice in it
-            logic = slicer.vtkMRMLLayoutLogic()  # makes the node and knows the layouts
-            logic.SetMRMLScene(scene)
-            logic.GetLayoutNode().SetViewArrangement(_FOUR_UP)
-            logic.SetMRMLScene(None)
-        for tag, name, normal in _SLICES:
-            _show_in_view(slicer, scene, tag, name, normal, background, nodes.heatmap, position, opacity)
+        if (
+            scene.GetFirstNodeByClass("vtkMRMLLayoutNode") is None
+        ):  # the desktop always has one, with the user's choice
+            _add_layout(scene)
+        for tag, name in _VIEWS.items():
+            _show_volumes(scene, tag, background, nodes.heatmap, opacity)
+            _centre_view(_slice_node(scene, tag, name), ORIENTATIONS[name], background, position)
         selection = scene.GetFirstNodeByClass("vtkMRMLSelectionNode")
         if selection is not None:
             selection.SetActiveVolumeID(background.GetID())
@@ -108,18 +116,35 @@ def show_in_views(scene, background, nodes: ResultNodes, ras: Sequence[float], o
         scene.EndState(scene.BatchProcessState)
 
 
-def _show_in_view(slicer, scene, tag, name, normal, background, heatmap, position, opacity) -> None:
+def _add_layout(scene) -> None:
+    import slicer
+
+    logic = slicer.vtkMRMLLayoutLogic()  # makes the node and knows the layouts
+    logic.SetMRMLScene(scene)
+    logic.GetLayoutNode().SetViewArrangement(_FOUR_UP)
+    logic.SetMRMLScene(None)
+
+
+def _slice_node(scene, tag: str, name: str):
     view = scene.GetSingletonNode(tag, "vtkMRMLSliceNode")
-    if view is None:
-        view = scene.CreateNodeByClass("vtkMRMLSliceNode")  # unlike the constructor, knows the scene's orientation presets
-        view.UnRegister(None)
-        view.SetSingletonTag(tag)
-        view.SetName(tag)
-        view.SetLayoutName(tag)
-        view.SetLayoutLabel(tag[0])
-        view.SetDimensions(*_VIEW_SIZE, 1)
-        view = scene.AddNode(view)
-        view.SetOrientation(name.capitalize())
+    if view is not None:
+        return view
+    # unlike the constructor, knows the scene's orientation presets
+    view = scene.CreateNodeByClass("vtkMRMLSliceNode")
+    view.UnRegister(None)
+    view.SetSingletonTag(tag)
+    view.SetName(tag)
+    view.SetLayoutName(tag)
+    view.SetLayoutLabel(tag[0])
+    view.SetDimensions(*_VIEW_SIZE, 1)
+    view = scene.AddNode(view)
+    view.SetOrientation(name.capitalize())
+    return view
+
+
+def _show_volumes(scene, tag: str, background, heatmap, opacity: float) -> None:
+    import slicer
+
     composite = scene.GetSingletonNode(tag, "vtkMRMLSliceCompositeNode")
     if composite is None:
         composite = slicer.vtkMRMLSliceCompositeNode()
@@ -130,11 +155,15 @@ def _show_in_view(slicer, scene, tag, name, normal, background, heatmap, positio
     composite.SetBackgroundVolumeID(background.GetID())
     composite.SetForegroundVolumeID(heatmap.GetID())
     composite.SetForegroundOpacity(opacity)
+
+
+def _centre_view(view, orientation: Orientation, background, position: np.ndarray) -> None:
+    """The whole background in view, cut through a position."""
     size = view.GetDimensions()[:2]
-    center, scale = view_scale(background, name, size)
+    centre, scale = view_scale(background, orientation.name, size)
     view.SetFieldOfView(scale * size[0], scale * size[1], view.GetFieldOfView()[2])
-    center[normal] = position[normal]
-    view.JumpSliceByCentering(*center)
+    centre[orientation.normal] = position[orientation.normal]
+    view.JumpSliceByCentering(*centre)
 
 
 def _make_readable_anywhere(scene) -> None:
@@ -149,7 +178,7 @@ def _make_readable_anywhere(scene) -> None:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep VTK from listing every packed file on standard output, where the command line prints its progress."""
+    """Keep VTK from listing every packed file on standard output, where progress is printed."""
     import vtk
 
     if not is_embedded():  # the desktop shows them in its log, where they belong

@@ -1,7 +1,8 @@
-"""Slicer without its desktop: slicer-core brought to the point where ``slicer.mrmlScene`` and ``slicer.util`` work.
+"""Slicer without its desktop: slicer-core, brought so far that ``slicer.mrmlScene`` and ``slicer.util`` work.
 
-slicer-core is the real MRML, logic and rendering, but nobody creates the scene, registers the logics or answers the
-calls ``slicer.util`` makes on ``slicer.app``. :func:`start` does, once per process; in the desktop it changes nothing.
+slicer-core is the real MRML, logic and rendering, but nobody creates the scene, registers the logics or
+answers the calls ``slicer.util`` makes on ``slicer.app``. :func:`start` does, once per process; in the
+desktop it changes nothing.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from types import SimpleNamespace
 
 from ..core.errors import DependencyError
 
-SCENE_VERSION = "Slicer 5.10.0 0"  # what saved scenes say they were made by: the oldest desktop we promise they open in
+SCENE_VERSION = "Slicer 5.10.0 0"  # of saved scenes: the oldest desktop that they are promised to open in
 
 _LOGICS = {
     "Colors": "vtkSlicerColorLogic",
@@ -58,7 +59,7 @@ _NODE_CLASSES = {
 
 @contextmanager
 def working_folder_kept() -> Iterator[None]:
-    """MRML packs and unpacks bundles in a temporary working folder, and stays in it, removed, when that fails."""
+    """MRML packs and unpacks bundles in a temporary working folder, and stays in it when that fails."""
     before = os.getcwd()
     try:
         yield
@@ -67,10 +68,17 @@ def working_folder_kept() -> Iterator[None]:
 
 
 def start():
-    """The MRML scene to work in: the desktop's own, or that of an embedded Slicer started on the first call.
+    """The scene to work in: the desktop's own, or that of an embedded Slicer started on the first call.
 
-    Returns a ``vtkMRMLScene`` (also ``slicer.mrmlScene``). Raises DependencyError when slicer-core or an OpenGL
-    library it links to is missing.
+    Returns
+    -------
+    vtkMRMLScene
+        ``slicer.mrmlScene``.
+
+    Raises
+    ------
+    DependencyError
+        slicer-core, or an OpenGL library that it links to, is missing.
     """
     slicer = import_slicer()
     if getattr(slicer, "app", None) is None:
@@ -85,18 +93,26 @@ def start():
 
 
 def import_slicer():
-    """The ``slicer`` module with ``slicer.util``; raises DependencyError with the remedy when it cannot be imported."""
+    """The ``slicer`` module with ``slicer.util``.
+
+    Raises
+    ------
+    DependencyError
+        It cannot be imported.
+    """
     try:
         import slicer
         import slicer.util
     except ModuleNotFoundError as error:
         raise DependencyError(
-            f"Slicer's core is not installed ({error.name} is missing); install it with: pip install slicer-core==5.11.0.6"
+            f"Slicer's core is not installed ({error.name} is missing); "
+            "install it with: pip install slicer-core==5.11.0.6"
         ) from error
     except ImportError as error:  # the loader names the first library it did not find
         library = str(error).split(":")[0]
         raise DependencyError(
-            f"Slicer's core cannot start because the system library {library} is missing; on Debian or Ubuntu install it with: "
+            f"Slicer's core cannot start because the system library {library} is missing; "
+            "on Debian or Ubuntu install it with: "
             "apt-get install libegl1 libgl1 libglx-mesa0 libegl-mesa0 libxrender1 libxcursor1 libsm6"
         ) from error
     return slicer
@@ -121,21 +137,26 @@ def version() -> str:
 
 
 class EmbeddedApplication:
-    """What ``slicer.app`` offers in the desktop, as far as ``slicer.util`` and scripted modules need it without windows."""
+    """What ``slicer.app`` offers in the desktop, as far as ``slicer.util`` and scripted modules need it."""
 
     applicationName = "BreastCMSL"
     majorVersion, minorVersion = 5, 10
 
     def __init__(self, slicer):
-        import vtk
-
         self.temporaryPath = tempfile.mkdtemp(prefix="breastcmsl-")
         atexit.register(shutil.rmtree, self.temporaryPath, True)
-        self._scene = scene = slicer.vtkMRMLScene()
-        scene.SetVersion(SCENE_VERSION)
+        self._scene = slicer.vtkMRMLScene()
+        self._scene.SetVersion(SCENE_VERSION)
         crosshair = slicer.vtkMRMLCrosshairNode()
         crosshair.SetCrosshairName("default")
-        scene.AddNode(crosshair)
+        self._scene.AddNode(crosshair)
+        self._start_application_logic(slicer)
+        self._connect_file_io(slicer)
+        self.logics = self._module_logics(slicer)
+        self._io_manager = EmbeddedIOManager(self)
+
+    def _start_application_logic(self, slicer) -> None:
+        import vtk
 
         self._application_logic = logic = slicer.vtkSlicerApplicationLogic()
         logic.SetTemporaryPath(self.temporaryPath)
@@ -143,35 +164,39 @@ class EmbeddedApplication:
         logic.SetHomeDirectory(self.temporaryPath)
         logic.SetShareDirectory("share")
         os.makedirs(os.path.join(self.temporaryPath, "share", "ColorFiles"))
-        logic.SetMRMLScene(scene)
-        logic.GetColorLogic().SetMRMLScene(scene)
+        logic.SetMRMLScene(self._scene)
+        logic.GetColorLogic().SetMRMLScene(self._scene)
         logic.GetColorLogic().AddDefaultColorNodes()
         logic.SetSliceLogics(vtk.vtkCollection())
         logic.SetViewLogics(vtk.vtkCollection())
-        for factory in (slicer.vtkMRMLSliceViewDisplayableManagerFactory, slicer.vtkMRMLThreeDViewDisplayableManagerFactory):
+        for factory in (
+            slicer.vtkMRMLSliceViewDisplayableManagerFactory,
+            slicer.vtkMRMLThreeDViewDisplayableManagerFactory,
+        ):
             factory.GetInstance().SetMRMLApplicationLogic(logic)
-        slicer.vtkMRMLSliceNode.AddDefaultSliceOrientationPresets(scene, True)  # patient's right on the screen's left
+        # patient's right on the screen's left
+        slicer.vtkMRMLSliceNode.AddDefaultSliceOrientationPresets(self._scene, True)
 
-        # storage nodes ask the scene for a cache and a data manager even when the file is local
+    def _connect_file_io(self, slicer) -> None:
+        """Storage nodes ask the scene for a cache and a data manager even when the file is local."""
         self._remote_io = slicer.vtkMRMLRemoteIOLogic()
-        self._remote_io.SetMRMLScene(scene)
+        self._remote_io.SetMRMLScene(self._scene)
         self._remote_io.GetCacheManager().SetRemoteCacheDirectory(self.temporaryPath)
         self._data_io = slicer.vtkDataIOManagerLogic()
-        self._data_io.SetMRMLScene(scene)
-        self._data_io.SetMRMLApplicationLogic(logic)
+        self._data_io.SetMRMLScene(self._scene)
+        self._data_io.SetMRMLApplicationLogic(self._application_logic)
         self._data_io.SetAndObserveDataIOManager(self._remote_io.GetDataIOManager())
         self._remote_io.AddDataIOToScene()
 
-        self.logics = {}
+    def _module_logics(self, slicer) -> dict[str, object]:
+        logics = {}
         for name, class_name in _LOGICS.items():
-            if not hasattr(slicer, class_name):
-                continue
-            module_logic = getattr(slicer, class_name)()
-            module_logic.SetMRMLApplicationLogic(logic)
-            module_logic.SetMRMLScene(scene)
-            logic.SetModuleLogic(name, module_logic)
-            self.logics[name] = module_logic
-        self._io_manager = EmbeddedIOManager(self)
+            if hasattr(slicer, class_name):
+                logics[name] = module_logic = getattr(slicer, class_name)()
+                module_logic.SetMRMLApplicationLogic(self._application_logic)
+                module_logic.SetMRMLScene(self._scene)
+                self._application_logic.SetModuleLogic(name, module_logic)
+        return logics
 
     def mrmlScene(self):
         return self._scene
@@ -189,7 +214,7 @@ class EmbeddedApplication:
         return self._io_manager
 
     def layoutManager(self):
-        """None: there are no windows (scripts test for it, as they do in the desktop without a main window)."""
+        """None: there are no windows, as in a desktop without a main window."""
         return None
 
     def commandOptions(self):
@@ -216,7 +241,7 @@ class EmbeddedApplication:
 
 
 class EmbeddedIOManager:
-    """The calls ``slicer.util.load*`` and ``save*`` make on the desktop's IO manager, answered with MRML storage nodes."""
+    """The calls that ``slicer.util`` makes on the desktop's IO manager, answered with MRML storage nodes."""
 
     def __init__(self, application: EmbeddedApplication):
         self._application = application
@@ -226,11 +251,30 @@ class EmbeddedIOManager:
         return next((kind for endings, kind in _FILE_TYPES if name.endswith(endings)), "VolumeFile")
 
     def loadNodes(self, file_type: str, properties: dict, loaded=None, messages=None) -> bool:
-        """Read one file into the scene; the new node is appended to the vtkCollection ``loaded``. False when unreadable."""
+        """Read one file into the scene.
+
+        Parameters
+        ----------
+        file_type : str
+            As :meth:`fileType` tells it.
+        properties : dict
+            ``fileName``, and what ``slicer.util`` passes on.
+        loaded : vtkCollection, optional
+            The new node is appended.
+        messages : vtkMRMLMessageCollection, optional
+
+        Returns
+        -------
+        bool
+            False when the file is unreadable.
+        """
         path = str(properties["fileName"])
         if file_type == "SceneFile":
             return self._load_scene(path, bool(properties.get("clear", False)), messages)
-        node = self._read_volume(path, properties) if file_type == "VolumeFile" else self._read_storable(file_type, path, properties)
+        if file_type == "VolumeFile":
+            node = self._read_volume(path, properties)
+        else:
+            node = self._read_storable(file_type, path, properties)
         if node is None:
             return False
         if loaded is not None:
@@ -244,7 +288,20 @@ class EmbeddedIOManager:
         return "StorableNode"
 
     def saveNodes(self, file_type: str, properties: dict, messages=None, *_) -> bool:
-        """Write one node, or the scene when ``file_type`` is SceneFile (.mrb, .mrml, or a folder). False when it failed."""
+        """Write one node, or the scene (.mrb, .mrml, or a folder) when ``file_type`` is SceneFile.
+
+        Parameters
+        ----------
+        file_type : str
+        properties : dict
+            ``fileName``, and ``nodeID`` of a node.
+        messages : vtkMRMLMessageCollection, optional
+
+        Returns
+        -------
+        bool
+            False when it failed.
+        """
         path = str(properties["fileName"])
         if file_type == "SceneFile":
             return self._save_scene(path, messages)
@@ -260,10 +317,18 @@ class EmbeddedIOManager:
         import vtk
 
         # bits of vtkSlicerVolumesLogic::LoadingOptions
-        bits = (("labelmap", 0x1), ("center", 0x2), ("singleFile", 0x4), ("autoWindowLevel", 0x8), ("discardOrientation", 0x10))
-        options = sum(bit for key, bit in bits if properties.get(key))
+        bits = {
+            "labelmap": 0x1,
+            "center": 0x2,
+            "singleFile": 0x4,
+            "autoWindowLevel": 0x8,
+            "discardOrientation": 0x10,
+        }
+        options = sum(bit for key, bit in bits.items() if properties.get(key))
         files = None
-        if properties.get("fileNames"):  # a complete, sorted list: an archetype alone can give a wrong slice order
+        if properties.get(
+            "fileNames"
+        ):  # a complete, sorted list: an archetype alone can give a wrong slice order
             files = vtk.vtkStringArray()
             for name in properties["fileNames"]:
                 files.InsertNextValue(str(name))
@@ -275,7 +340,8 @@ class EmbeddedIOManager:
 
     def _read_storable(self, file_type, path, properties):
         scene = self._application.mrmlScene()
-        node = scene.AddNewNodeByClass(_NODE_CLASSES[file_type], scene.GenerateUniqueName(properties.get("name") or _stem(path)))
+        name = scene.GenerateUniqueName(properties.get("name") or _stem(path))
+        node = scene.AddNewNodeByClass(_NODE_CLASSES[file_type], name)
         node.AddDefaultStorageNode(path)
         storage = node.GetStorageNode()
         storage.SetFileName(path)
@@ -292,7 +358,8 @@ class EmbeddedIOManager:
         path = os.path.abspath(path)
         if path.lower().endswith(".mrb"):
             with working_folder_kept():
-                return bool(scene.ReadFromMRB(path, clear, messages) if messages is not None else scene.ReadFromMRB(path, clear))
+                more = () if messages is None else (messages,)
+                return bool(scene.ReadFromMRB(path, clear, *more))
         scene.SetURL(path)
         scene.SetRootDirectory(os.path.dirname(path))
         return bool(scene.Connect(messages) if clear else scene.Import(messages))

@@ -1,4 +1,8 @@
-"""Exams from the nodes of a scene."""
+"""Exams from the nodes of a scene.
+
+An item is a pair: a volume node and None; or a sequence browser, sequence or multivolume node and the index
+of a frame.
+"""
 
 from __future__ import annotations
 
@@ -10,12 +14,13 @@ import numpy as np
 
 from ..core.errors import InputError
 from ..core.geometry import Volume
-from ..exam.exam import Exam, Phase, make_exam
+from ..exam import Exam, Phase, make_exam
 from ..readers.clock import across_midnight, seconds_of_day
 from .transforms import ijk_to_ras, local_to_world
 
 _INSTANCES = "DICOM.instanceUIDs"
 _UID = re.compile(r"^[0-9]+(\.[0-9]+)+$")
+_SECONDS = {"s": 1.0, "sec": 1.0, "ms": 1e-3}  # in the units of sequences and multivolumes
 
 # what may be asked of the desktop's DICOM database; nothing here names the patient
 _STUDY_UID, _SERIES_UID, _SERIES_NUMBER = "0020,000d", "0020,000e", "0020,0011"
@@ -23,30 +28,65 @@ _ACQUISITION_NUMBER, _ACQUISITION_TIME, _CONTENT_TIME = "0020,0012", "0008,0032"
 
 
 def exam_from_nodes(
-    nodes: Sequence, *, t1=None, kind: str = "auto", times_s: Sequence[float | None] | None = None, keep_order: bool = False
+    nodes: Sequence,
+    *,
+    t1=None,
+    kind: str = "auto",
+    times_s: Sequence[float | None] | None = None,
+    keep_order: bool = False,
 ) -> Exam:
-    """The exam of a list of vtkMRMLScalarVolumeNode, in world RAS; voxels are copied.
+    """The exam of single volumes; see :func:`exam_from_items`.
 
-    nodes: dynamic phases or subtractions, in any order (or as given with ``keep_order``).
-    t1: a scalar volume node or None. kind: see :func:`BreastCMSLLib.exam.make_exam`.
-    times_s: acquisition time of each node in seconds on one clock; by default what the nodes' DICOM files say, if known.
-    Linear parent transforms count. Raises InputError naming the node that cannot be used.
+    Parameters
+    ----------
+    nodes : sequence of vtkMRMLScalarVolumeNode
+        Dynamic phases or subtractions.
+    t1, kind, times_s, keep_order
+        See :func:`exam_from_items`.
+
+    Returns
+    -------
+    Exam
+
+    Raises
+    ------
+    InputError
+        A node cannot be used.
     """
-    return exam_from_items([(node, None) for node in nodes], t1=t1, kind=kind, times_s=times_s, keep_order=keep_order)
-
-
-def exam_from_sequence(node, *, t1=None, kind: str = "auto") -> Exam:
-    """The exam of a vtkMRMLSequenceBrowserNode (its master sequence), a vtkMRMLSequenceNode, or a vtkMRMLMultiVolumeNode.
-
-    Phases keep the sequence's order; times come from its index when that is in seconds or milliseconds.
-    """
-    return exam_from_items([(node, index) for index in range(frame_count(node))], t1=t1, kind=kind, keep_order=True)
+    items = [(node, None) for node in nodes]
+    return exam_from_items(items, t1=t1, kind=kind, times_s=times_s, keep_order=keep_order)
 
 
 def exam_from_items(
-    items: Sequence[tuple], *, t1=None, kind: str = "auto", times_s: Sequence[float | None] | None = None, keep_order: bool = False
+    items: Sequence[tuple],
+    *,
+    t1=None,
+    kind: str = "auto",
+    times_s: Sequence[float | None] | None = None,
+    keep_order: bool = False,
 ) -> Exam:
-    """As :func:`exam_from_nodes`, for (volume node, None) or (sequence browser, sequence or multivolume node, frame index)."""
+    """The exam of items, in world RAS; linear parent transforms count, voxels are copied.
+
+    Parameters
+    ----------
+    items : sequence of (vtkMRMLNode, int or None)
+        Dynamic phases or subtractions, in any order.
+    t1 : vtkMRMLScalarVolumeNode, optional
+    kind : {"auto", "phases", "subtractions"}
+    times_s : sequence of float, optional
+        Acquisition times on one clock; by default what DICOM database or sequence say.
+    keep_order : bool
+        Whether the items are in time order.
+
+    Returns
+    -------
+    Exam
+
+    Raises
+    ------
+    InputError
+        An item cannot be used.
+    """
     return make_exam(
         phases_from_items(items, times_s=times_s),
         kind=kind,
@@ -56,28 +96,64 @@ def exam_from_items(
     )
 
 
-def phases_from_items(items: Sequence[tuple], *, times_s: Sequence[float | None] | None = None, copy: bool = True) -> list[Phase]:
-    """The phases of (node, frame index or None) pairs, see :func:`exam_from_items`, in the order given, nothing checked
-    but that each can be read. Without ``copy`` the voxels are the scene's own: only look at them, and at once.
+def phases_from_items(
+    items: Sequence[tuple], *, times_s: Sequence[float | None] | None = None, copy: bool = True
+) -> list[Phase]:
+    """The phases of items in the order given, nothing checked but that each can be read.
+
+    Parameters
+    ----------
+    items : sequence of (vtkMRMLNode, int or None)
+    times_s : sequence of float, optional
+        See :func:`exam_from_items`.
+    copy : bool
+        False: the voxels are the scene's own. Only look at them, and at once.
+
+    Returns
+    -------
+    list of Phase
+
+    Raises
+    ------
+    InputError
+        An item cannot be read, or was chosen twice.
     """
     items = list(items)
     if times_s is not None and len(times_s) != len(items):
-        raise InputError(f"{len(times_s)} times were given for {len(items)} volumes; give one time per volume.")
+        raise InputError(
+            f"{len(times_s)} times were given for {len(items)} volumes; give one time per volume."
+        )
     keys = [(node.GetID(), index) for node, index in items if node is not None]
     for node, index in items:
         if node is not None and keys.count((node.GetID(), index)) > 1:
             raise InputError(f"{node.GetName()} was chosen twice; choose each phase once.")
-    phases = [phase_from_node(node, copy) if index is None else _frame(node, index, copy) for node, index in items]
+    phases = [
+        phase_from_node(node, copy) if index is None else _frame(node, index, copy) for node, index in items
+    ]
     single = all(index is None for _, index in items)
     if times_s is None and single and phases and all(phase.time_s is not None for phase in phases):
         times_s = across_midnight([phase.time_s for phase in phases])
-    if times_s is not None:
-        phases = [replace(phase, time_s=None if time is None else float(time)) for phase, time in zip(phases, times_s)]
-    return phases
+    if times_s is None:
+        return phases
+    return [
+        replace(phase, time_s=None if time is None else float(time)) for phase, time in zip(phases, times_s)
+    ]
 
 
 def item_facts(node, index: int | None = None) -> Phase:
-    """Name, source, time and numbers of a volume node or of a frame, without looking at voxels: ``volume`` is None."""
+    """Name, source, time and numbers of an item, without looking at voxels.
+
+    Parameters
+    ----------
+    node : vtkMRMLNode
+    index : int, optional
+        Of the frame.
+
+    Returns
+    -------
+    Phase
+        Its ``volume`` is None.
+    """
     if index is None:
         tags = _database_tags(node)
         return Phase(
@@ -90,18 +166,35 @@ def item_facts(node, index: int | None = None) -> Phase:
         )
     holder = _holder(node)
     name = f"{holder.GetName()} {index + 1} of {frame_count(node)}"
-    time = _sequence_time(holder, index) if holder.IsA("vtkMRMLSequenceNode") else _multivolume_time(holder, index)
-    return Phase(None, name, f"{holder.GetID()}#{index}", time)
+    sequence = holder.IsA("vtkMRMLSequenceNode")
+    time_s = _sequence_time(holder, index) if sequence else _multivolume_time(holder, index)
+    return Phase(None, name, f"{holder.GetID()}#{index}", time_s)
 
 
 def frame_count(node) -> int:
-    """How many volumes a sequence browser, sequence or multivolume node holds. Raises InputError for any other node."""
+    """How many volumes a sequence browser, sequence or multivolume node holds.
+
+    Parameters
+    ----------
+    node : vtkMRMLNode
+
+    Returns
+    -------
+    int
+
+    Raises
+    ------
+    InputError
+        Any other node.
+    """
     holder = _holder(node)
-    if holder is not None and holder.IsA("vtkMRMLSequenceNode"):
+    if holder.IsA("vtkMRMLSequenceNode"):
         return holder.GetNumberOfDataNodes()
-    if holder is not None and hasattr(holder, "GetNumberOfFrames") and holder.IsA("vtkMRMLVolumeNode"):
+    if hasattr(holder, "GetNumberOfFrames") and holder.IsA("vtkMRMLVolumeNode"):
         return _frames(holder)
-    raise InputError(f"{node.GetName()} is not a sequence of volumes; choose the dynamic series or single volumes.")
+    raise InputError(
+        f"{node.GetName()} is not a sequence of volumes; choose the dynamic series or single volumes."
+    )
 
 
 def _holder(node):
@@ -116,14 +209,44 @@ def _holder(node):
 
 
 def phase_from_node(node, copy: bool = True) -> Phase:
-    """One scalar volume node as a phase: voxels as [i, j, k] in their own dtype, affine voxel → world RAS mm."""
-    return replace(item_facts(node), volume=volume_from_node(node, copy)) if node is not None else volume_from_node(node)
+    """One volume as a phase.
+
+    Parameters
+    ----------
+    node, copy
+        See :func:`volume_from_node`.
+
+    Returns
+    -------
+    Phase
+
+    Raises
+    ------
+    InputError
+        The node cannot be used.
+    """
+    volume = volume_from_node(node, copy)
+    return replace(item_facts(node), volume=volume)
 
 
 def volume_from_node(node, copy: bool = True) -> Volume:
-    """The voxels [i, j, k] of a scalar volume node with its affine to world RAS, linear parent transforms included.
+    """One scalar volume, linear parent transforms included.
 
-    Raises InputError when the node is no scalar volume, has no voxels, or is under a non-linear transform.
+    Parameters
+    ----------
+    node : vtkMRMLScalarVolumeNode
+    copy : bool
+        False: the voxels are the scene's own.
+
+    Returns
+    -------
+    Volume
+        Voxels [i, j, k] in their own dtype, affine to world RAS mm.
+
+    Raises
+    ------
+    InputError
+        The node is no scalar volume, has no voxels, or is under a non-linear transform.
     """
     if node is None:
         raise InputError("A volume is missing from the selection; choose one for every phase.")
@@ -141,7 +264,10 @@ def _volume_of_image(node, name: str, affine: np.ndarray, copy: bool) -> Volume:
     if scalars is None:
         raise InputError(f"{name} has no voxels in memory; load it again.")
     if scalars.GetNumberOfComponents() != 1:
-        raise InputError(f"{name} has {scalars.GetNumberOfComponents()} values per voxel; choose a single-component (grey) volume.")
+        raise InputError(
+            f"{name} has {scalars.GetNumberOfComponents()} values per voxel; "
+            "choose a single-component (grey) volume."
+        )
     array = vtk_to_numpy(scalars).reshape(image.GetDimensions(), order="F")
     return Volume(array.copy(order="F") if copy else array, affine)
 
@@ -158,27 +284,58 @@ def _frame(node, index: int, copy: bool) -> Phase:
 
 
 def item_image(node, index: int | None):
-    """The node that holds the voxels of a volume node, or of a frame of a sequence or multivolume; None when there is none."""
+    """The node that holds the voxels of an item.
+
+    Parameters
+    ----------
+    node : vtkMRMLNode
+    index : int or None
+
+    Returns
+    -------
+    vtkMRMLVolumeNode or None
+        None when there are no voxels.
+    """
     holder = _holder(node)
     stored = holder.GetNthDataNode(index) if holder.IsA("vtkMRMLSequenceNode") else holder
-    return stored if stored is not None and stored.IsA("vtkMRMLVolumeNode") and stored.GetImageData() is not None else None
+    if stored is None or not stored.IsA("vtkMRMLVolumeNode"):
+        return None
+    return stored if stored.GetImageData() is not None else None
 
 
 def item_affine(node, index: int | None) -> np.ndarray:
-    """Voxel → world RAS mm of a volume node, or of a frame. Raises InputError under a bending transform."""
+    """Where the voxels of an item are.
+
+    Parameters
+    ----------
+    node : vtkMRMLNode
+    index : int or None
+
+    Returns
+    -------
+    ndarray of float64, shape (4, 4)
+        Voxel → world RAS mm.
+
+    Raises
+    ------
+    InputError
+        The node is under a bending transform.
+    """
     holder = _holder(node)
     if not holder.IsA("vtkMRMLSequenceNode"):
         return local_to_world(holder) @ ijk_to_ras(holder)
     stored = holder.GetNthDataNode(index)
     proxy = node.GetProxyNode(holder) if node is not holder else None
-    to_world = local_to_world(proxy) if proxy is not None else np.eye(4)  # stored volumes have no parent, the one on show may
+    # stored volumes have no parent transform, the one on show may
+    to_world = local_to_world(proxy) if proxy is not None else np.eye(4)
     return to_world @ ijk_to_ras(stored)
 
 
 def _sequence_time(sequence, index: int) -> float | None:
-    scale = {"s": 1.0, "sec": 1.0, "ms": 1e-3}.get((sequence.GetIndexUnit() or "").strip().lower())
+    scale = _SECONDS.get((sequence.GetIndexUnit() or "").strip().lower())
     number = _number(sequence.GetNthIndexValue(index))
-    return number * scale if scale is not None and number is not None and "time" in (sequence.GetIndexName() or "").lower() else None
+    timed = scale is not None and number is not None and "time" in (sequence.GetIndexName() or "").lower()
+    return number * scale if timed else None
 
 
 def _frames(node) -> int:
@@ -190,9 +347,11 @@ def _frames(node) -> int:
 
 def _multivolume_time(node, index: int) -> float | None:
     labels = [_number(text) for text in (node.GetAttribute("MultiVolume.FrameLabels") or "").split(",")]
-    unit = {"s": 1.0, "ms": 1e-3}.get((node.GetAttribute("MultiVolume.FrameIdentifyingDICOMTagUnits") or "").strip().lower())
-    timed = unit is not None and len(labels) == _frames(node) and None not in labels
-    return labels[index] * unit if timed else None
+    scale = _SECONDS.get(
+        (node.GetAttribute("MultiVolume.FrameIdentifyingDICOMTagUnits") or "").strip().lower()
+    )
+    timed = scale is not None and len(labels) == _frames(node) and None not in labels
+    return labels[index] * scale if timed else None
 
 
 def _multivolume_frame(node, index: int) -> Volume:
@@ -200,7 +359,9 @@ def _multivolume_frame(node, index: int) -> Volume:
 
     frames, image = _frames(node), node.GetImageData()
     voxels = vtk_to_numpy(image.GetPointData().GetScalars())
-    array = (voxels[:, index] if frames > 1 else voxels).reshape(image.GetDimensions(), order="F").copy(order="F")
+    array = (
+        (voxels[:, index] if frames > 1 else voxels).reshape(image.GetDimensions(), order="F").copy(order="F")
+    )
     return Volume(array, local_to_world(node) @ ijk_to_ras(node))
 
 

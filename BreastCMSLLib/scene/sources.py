@@ -1,4 +1,4 @@
-"""What in a scene may be an exam: sequences, multivolumes, and sets of single volumes on one grid. Looks at no voxel."""
+"""What in a scene may be an exam: sequences, multivolumes, sets of volumes on one grid. Looks at no voxel."""
 
 from __future__ import annotations
 
@@ -7,29 +7,38 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ..core.errors import InputError
-from ..core.geometry import breasts_covered
-from ..exam.exam import MAX_PHASES, WHOLE_T1, t1_share_needed
-from ..exam.phase_order import looks_subtracted, order_phases
-from ..readers.clock import across_midnight
-from ..readers.detect import (
+from ..exam import (
+    MAX_PHASES,
+    WHOLE_T1,
+    breasts_covered,
     looks_derived,
     looks_other_contrast,
     looks_post_contrast,
     looks_segmentation,
+    looks_subtracted,
     looks_t1,
+    order_phases,
     says_fat_saturation,
+    t1_share_needed,
 )
+from ..readers.clock import across_midnight
+from .nodes import EXAM_ID
 from .reading import frame_count, item_affine, item_facts, item_image, study_of
-from .results import EXAM_ID
 from .transforms import ijk_to_ras, local_to_world
 
 
 @dataclass(frozen=True)
 class Source:
-    """A suggestion. kind: "sequence", "multivolume" or "volumes". title: what a list shows.
+    """A suggestion.
 
-    items: (node, frame index or None) in time order, as :func:`reading.exam_from_items` takes them. The node of a
-    sequence is its browser where it has one.
+    Parameters
+    ----------
+    kind : {"sequence", "multivolume", "volumes"}
+    title : str
+        What a list shows.
+    items : tuple of (vtkMRMLNode, int or None)
+        In time order, as :func:`reading.exam_from_items` takes them. The node of a sequence is its browser
+        where it has one.
     """
 
     kind: str
@@ -42,8 +51,19 @@ class Source:
 
 
 def volume_candidates(scene) -> list:
-    """Single grey volumes that could be part of an exam: not hidden, not our own maps, not the frame a browser shows."""
-    shown = {proxy.GetID() for browser in _nodes(scene, "vtkMRMLSequenceBrowserNode") for proxy in _proxies(browser)}
+    """Single grey volumes that could be part of an exam.
+
+    Parameters
+    ----------
+    scene : vtkMRMLScene
+
+    Returns
+    -------
+    list of vtkMRMLScalarVolumeNode
+        Not hidden, none of our own, and not the frame that a browser shows.
+    """
+    browsers = _nodes(scene, "vtkMRMLSequenceBrowserNode")
+    shown = {proxy.GetID() for browser in browsers for proxy in _proxies(browser)}
     return [
         node
         for node in _nodes(scene, "vtkMRMLScalarVolumeNode")
@@ -55,35 +75,68 @@ def volume_candidates(scene) -> list:
 
 
 def find_sources(scene) -> list[Source]:
-    """Everything that looks like a dynamic exam, likeliest first: sequences, multivolumes, then sets of volumes."""
+    """Everything that looks like a dynamic exam.
+
+    Parameters
+    ----------
+    scene : vtkMRMLScene
+
+    Returns
+    -------
+    list of Source
+        Likeliest first: sequences, multivolumes, then sets of volumes.
+    """
     return [*_sequences(scene), *_multivolumes(scene), *_sets(scene)]
 
 
 def in_time_order(items) -> tuple[tuple, ...]:
-    """(node, frame index or None) pairs as they were acquired, as far as times, numbers and names tell; see ``order_phases``."""
+    """Items as they were acquired, as far as times, numbers and names tell; see ``exam.order_phases``.
+
+    Parameters
+    ----------
+    items : sequence of (vtkMRMLNode, int or None)
+
+    Returns
+    -------
+    tuple of (vtkMRMLNode, int or None)
+    """
     facts = [item_facts(*item) for item in items]
     if facts and all(fact.time_s is not None for fact in facts):
-        facts = [replace(fact, time_s=time) for fact, time in zip(facts, across_midnight([fact.time_s for fact in facts]))]
+        times = across_midnight([fact.time_s for fact in facts])
+        facts = [replace(fact, time_s=time) for fact, time in zip(facts, times)]
     ordered = order_phases(facts)
     return tuple(next(item for fact, item in zip(facts, items) if fact is one) for one in ordered)
 
 
 def suggest_t1(scene, items, current=None):
-    """The volume whose name says T1 without fat saturation, before contrast, and that shows the breasts of ``items``; else None.
+    """The volume that may be the T1 of an exam: its name says T1 without fat saturation, before contrast.
 
-    ``items`` are excluded, and so is a volume of another study, as far as the DICOM database tells. Of several the one of the same
-    study comes first, then one that shows all of the breasts, then the one whose name says that fat is not saturated; where two are
-    equal ``current`` if it is one of them, else None: either may be another exam's.
+    It shows the breasts of the items and is of no other study, as far as the DICOM database tells. Of several
+    the one of the same study comes first, then one that shows all of the breasts, then the one whose name
+    says that fat is not saturated.
+
+    Parameters
+    ----------
+    scene : vtkMRMLScene
+    items : sequence of (vtkMRMLNode, int or None)
+        The dynamic volumes.
+    current : vtkMRMLScalarVolumeNode, optional
+        The one to keep where several are equal.
+
+    Returns
+    -------
+    vtkMRMLScalarVolumeNode or None
+        None also where several are equal: either may be another exam's.
     """
-    taken = {node.GetID() for node, index in items if index is None}
-    rest = [n for n in volume_candidates(scene) if n.GetID() not in taken and looks_t1(n.GetName()) and not looks_derived(n.GetName())]
-    rest = [node for node in rest if says_fat_saturation(node.GetName()) is not True and not looks_post_contrast(node.GetName())]
+    used = {node.GetID() for node, index in items if index is None}
+    candidates = [
+        node for node in volume_candidates(scene) if node.GetID() not in used and _named_t1(node.GetName())
+    ]
     needed = t1_share_needed(all(looks_subtracted(item_facts(*item).name) for item in items))
-    shares = {node: _share_shown(node, items) for node in rest}
-    study = next((found for item in items if (image := item_image(*item)) is not None and (found := study_of(image))), None)
-    ranks = {}
-    for node, share in shares.items():
-        own = study_of(node)
+    study = _study_of_items(items)
+    ranks: dict[tuple, list] = {}
+    for node in candidates:
+        share, own = _share_shown(node, items), study_of(node)
         if share < needed or (study and own and own != study):
             continue
         rank = (not (study and own), share < WHOLE_T1, says_fat_saturation(node.GetName()) is None)
@@ -92,61 +145,82 @@ def suggest_t1(scene, items, current=None):
     return best[0] if len(best) == 1 else next((node for node in best if node is current), None)
 
 
+def _named_t1(name: str) -> bool:
+    """Whether a name may be that of a T1 without fat saturation, before contrast."""
+    excluded = looks_derived(name) or looks_post_contrast(name) or says_fat_saturation(name) is True
+    return looks_t1(name) and not excluded
+
+
+def _study_of_items(items) -> str | None:
+    images = (item_image(*item) for item in items)
+    return next((study for image in images if image is not None and (study := study_of(image))), None)
+
+
 def _share_shown(t1, items) -> float:
-    """Share of where the breasts lie in the dynamic volumes that a volume shows; 1 where they cannot be compared."""
+    """Share of where the dynamic volumes show the breasts that a T1 shows; 1 where that is not known."""
     if not items or (image := item_image(*items[0])) is None or t1.GetImageData() is None:
         return 1.0
     try:
-        other, own = item_affine(*items[0]), item_affine(t1, None)
+        dynamic, own = item_affine(*items[0]), item_affine(t1, None)
     except InputError:
         return 1.0  # under a bending transform: the analysis says so
-    return breasts_covered(image.GetImageData().GetDimensions(), other, t1.GetImageData().GetDimensions(), own)
+    sizes = [node.GetImageData().GetDimensions() for node in (image, t1)]
+    return breasts_covered(sizes[0], dynamic, sizes[1], own)
 
 
 def _sequences(scene) -> list[Source]:
     browsers = _nodes(scene, "vtkMRMLSequenceBrowserNode")
-    browsed = {browser.GetMasterSequenceNode().GetID() for browser in browsers if browser.GetMasterSequenceNode() is not None}
+    masters = {browser: browser.GetMasterSequenceNode() for browser in browsers}
+    browsed = {sequence.GetID() for sequence in masters.values() if sequence is not None}
     lonely = [node for node in _nodes(scene, "vtkMRMLSequenceNode") if node.GetID() not in browsed]
-    found = []
-    for node in (*browsers, *lonely):
-        sequence = node.GetMasterSequenceNode() if node.IsA("vtkMRMLSequenceBrowserNode") else node
+    sources = []
+    for node, sequence in {**masters, **{node: node for node in lonely}}.items():
         if sequence is None or not (sequence.GetDataNodeClassName() or "").endswith("VolumeNode"):
             continue
         count = frame_count(node)
         if 2 <= count <= 4 * MAX_PHASES:  # a film of hundreds of frames is no breast exam
-            found.append(Source("sequence", f"{sequence.GetName()} (sequence of {count})", tuple((node, n) for n in range(count))))
-    return found
+            sources.append(_frames_source("sequence", node, sequence.GetName(), count))
+    return sources
 
 
 def _multivolumes(scene) -> list[Source]:
-    found = []
+    sources = []
     for node in _nodes(scene, "vtkMRMLMultiVolumeNode"):
         try:
             count = frame_count(node)
         except InputError:
             continue  # still empty
         if count >= 2:
-            found.append(Source("multivolume", f"{node.GetName()} (multivolume of {count})", tuple((node, n) for n in range(count))))
-    return found
+            sources.append(_frames_source("multivolume", node, node.GetName(), count))
+    return sources
+
+
+def _frames_source(kind: str, node, name: str, count: int) -> Source:
+    return Source(kind, f"{name} ({kind} of {count})", tuple((node, index) for index in range(count)))
 
 
 def _sets(scene) -> list[Source]:
     groups: dict[tuple, list] = {}
     for node in volume_candidates(scene):
-        key = _grid(node)
-        name = node.GetName() or ""
-        odd = looks_derived(name) or looks_other_contrast(name) or (looks_segmentation(name) and "mask" not in name.lower())
-        if key is None or odd or (looks_t1(name) and says_fat_saturation(name) is False):
-            continue
-        groups.setdefault((*key, looks_subtracted(name)), []).append(node)
-    found = []
+        grid, name = _grid(node), node.GetName() or ""
+        if grid is not None and _named_dynamic(name):
+            groups.setdefault((*grid, looks_subtracted(name)), []).append(node)
+    sources = []
     for nodes in groups.values():
         if len(nodes) < 2:
             continue
         items = in_time_order([(node, None) for node in nodes])
         first, last = items[0][0].GetName(), items[-1][0].GetName()
-        found.append(Source("volumes", f"{len(items)} volumes: {first} … {last}", items))
-    return sorted(found, key=lambda source: (len(source.items) < 3, -len(source.items)))
+        sources.append(Source("volumes", f"{len(items)} volumes: {first} … {last}", items))
+    return sorted(sources, key=lambda source: (len(source.items) < 3, -len(source.items)))
+
+
+def _named_dynamic(name: str) -> bool:
+    """Whether a name may be that of a dynamic volume."""
+    other = looks_derived(name) or looks_other_contrast(name)
+    segmentation = looks_segmentation(name) and "mask" not in name.lower()
+    plain_t1 = looks_t1(name) and says_fat_saturation(name) is False
+    return not (other or segmentation or plain_t1)
 
 
 def _grid(node) -> tuple | None:
@@ -163,9 +237,9 @@ def _grid(node) -> tuple | None:
 def _proxies(browser) -> list:
     import vtk
 
-    found = vtk.vtkCollection()
-    browser.GetAllProxyNodes(found)
-    return [found.GetItemAsObject(n) for n in range(found.GetNumberOfItems())]
+    proxies = vtk.vtkCollection()
+    browser.GetAllProxyNodes(proxies)
+    return [proxies.GetItemAsObject(n) for n in range(proxies.GetNumberOfItems())]
 
 
 def _nodes(scene, class_name: str) -> list:

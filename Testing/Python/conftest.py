@@ -1,4 +1,4 @@
-"""Fixtures shared by the tests: the checkout on the import path, and the real exams where they are at hand."""
+"""Markers and fixtures that the tests share; the checkout on the import path."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import shutil
 import sys
 import tarfile
 from concurrent.futures import ThreadPoolExecutor
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,25 @@ CHECKOUT = Path(__file__).resolve().parents[2]
 REAL_DATA = CHECKOUT.parent / "shared" / "data"
 if str(CHECKOUT) not in sys.path:
     sys.path.insert(0, str(CHECKOUT))
+
+SLICER_FILES = ("test_module", "test_scene")
+SLICER_FIXTURES = {"scene", "panel"}
+REAL_FIXTURES = {"duke_folder", "mimbcd_files"}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what needs Slicer or the real exams; skip the former where Slicer's packages are absent."""
+    absent = [package for package in ("slicer", "PySide6") if find_spec(package) is None]
+    for item in items:
+        fixtures = set(getattr(item, "fixturenames", ()))
+        if hasattr(item, "callspec"):  # fixtures that a test asks for by their names
+            fixtures |= {value for value in item.callspec.params.values() if isinstance(value, str)}
+        if item.path.name.startswith(SLICER_FILES) or fixtures & SLICER_FIXTURES:
+            item.add_marker("slicer")
+        if fixtures & REAL_FIXTURES:
+            item.add_marker("real")
+        if absent and item.get_closest_marker("slicer"):
+            item.add_marker(pytest.mark.skip(reason=f"{' and '.join(absent)} not installed"))
 
 
 @pytest.fixture(scope="session")
@@ -54,7 +74,7 @@ def mimbcd_files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 @pytest.fixture
 def scene():
-    """The scene of slicer-core, empty before and after."""
+    """MRML scene of slicer-core, empty before and after."""
     from BreastCMSLLib.scene import embedded
 
     scene = embedded.start()
@@ -66,7 +86,9 @@ def scene():
 @pytest.fixture
 def panel(monkeypatch):
     """The Slicer module's panel on the stand-ins, with an empty scene; see ``module_case``."""
-    module_case = pytest.importorskip("module_case", reason="PySide6-Essentials or slicer-core is not installed")
+    module_case = pytest.importorskip(
+        "module_case", reason="PySide6-Essentials or slicer-core is not installed"
+    )
     with module_case.fresh_panel(monkeypatch) as panel:
         yield panel
 

@@ -1,4 +1,5 @@
-"""Small synthetic exams for the reader tests, written through the project's own DICOM export and then bent out of shape."""
+"""Small synthetic exams for the reader tests, written through the project's own DICOM export and then bent
+out of shape."""
 
 from __future__ import annotations
 
@@ -8,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from BreastCMSLLib.core.geometry import Volume
-from BreastCMSLLib.exam.exam import Phase
+from BreastCMSLLib.exam import Phase
 from training.simulation.dicom_export import write_dicom
 
 SHAPE = (14, 12, 10)
@@ -35,7 +36,15 @@ def affine(
     return matrix
 
 
-def phase(name: str, level: int, *, shape=SHAPE, grid: np.ndarray | None = None, time_s: float | None = None, dtype=np.uint16) -> Phase:
+def phase(
+    name: str,
+    level: int,
+    *,
+    shape=SHAPE,
+    grid: np.ndarray | None = None,
+    time_s: float | None = None,
+    dtype=np.uint16,
+) -> Phase:
     """A volume whose every voxel differs from its neighbours, brighter with the level."""
     values = np.random.default_rng(level).integers(0, 40, shape) + 100 * level
     return Phase(Volume(values.astype(dtype), affine() if grid is None else grid), name, time_s=time_s)
@@ -48,7 +57,13 @@ def dynamics(count: int = 3, **options) -> list[Phase]:
 
 
 def t1(name: str = "ax t1 non fat sat", **options) -> Phase:
-    return phase(name, 9, shape=(16, 16, 12), grid=affine(spacing=(1.3, 1.2, 1.9), origin=(-20.5, 14.5, 39.5)), **options)
+    return phase(
+        name,
+        9,
+        shape=(16, 16, 12),
+        grid=affine(spacing=(1.3, 1.2, 1.9), origin=(-20.5, 14.5, 39.5)),
+        **options,
+    )
 
 
 def write_study(folder: Path, phases: Sequence[Phase] | None = None, **options) -> list[list[Path]]:
@@ -104,22 +119,26 @@ def write_enhanced(file: Path, phases: Sequence[Phase]) -> None:
     data.SharedFunctionalGroupsSequence = [
         item(
             PixelMeasuresSequence=[item(PixelSpacing=[spacing[1], spacing[0]], SliceThickness=spacing[2])],
-            PlaneOrientationSequence=[item(ImageOrientationPatient=[round(v, 9) for a in (0, 1) for v in lps[:3, a] / spacing[a]])],
+            PlaneOrientationSequence=[
+                item(ImageOrientationPatient=[round(v, 9) for a in (0, 1) for v in lps[:3, a] / spacing[a]])
+            ],
         )
     ]
     frames, pixels = [], []
     for k in reversed(range(slices)):
         for number, entry in enumerate(phases, 1):
+            clock = f"{int(entry.time_s) // 60:02d}{entry.time_s % 60:04.1f}"
             frames.append(
                 item(
                     FrameContentSequence=[
-                        item(
-                            TemporalPositionIndex=number,
-                            FrameAcquisitionDateTime=f"2000010109{int(entry.time_s) // 60:02d}{entry.time_s % 60:04.1f}",
-                        )
+                        item(TemporalPositionIndex=number, FrameAcquisitionDateTime=f"2000010109{clock}")
                     ],
-                    PlanePositionSequence=[item(ImagePositionPatient=[round(v, 6) for v in lps[:3, 3] + k * lps[:3, 2]])],
-                    PixelValueTransformationSequence=[item(RescaleSlope=1, RescaleIntercept=0, RescaleType="US")],
+                    PlanePositionSequence=[
+                        item(ImagePositionPatient=[round(v, 6) for v in lps[:3, 3] + k * lps[:3, 2]])
+                    ],
+                    PixelValueTransformationSequence=[
+                        item(RescaleSlope=1, RescaleIntercept=0, RescaleType="US")
+                    ],
                 )
             )
             pixels.append(entry.volume.array[:, :, k].T)

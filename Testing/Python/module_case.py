@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 import sys
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,10 +24,17 @@ import desktop  # noqa: E402
 
 desktop.start()
 python, descriptor = desktop.load_module(MODULE)
-sys.path.insert(0, str(MODULE.parent)) if str(MODULE.parent) not in sys.path else None
 
 from BreastCMSLDesktop import analysis, child_process, dependencies, self_test  # noqa: E402, F401
-from BreastCMSLDesktop.self_test import AFFINE, makeExam, makeSequence, makeVolume, peakRAS  # noqa: E402, F401
+from BreastCMSLDesktop.self_test_panel import (  # noqa: E402, F401
+    AFFINE,
+    Panel,
+    makeExam,
+    makeSequence,
+    makeVolume,
+    peakRAS,
+    shift,
+)
 
 
 @contextmanager
@@ -34,18 +43,46 @@ def fresh_panel(monkeypatch):
     import slicer
 
     raised = []
-    monkeypatch.setattr(sys, "excepthook", lambda *exception: raised.append(exception))  # PySide6 reports failing slots here
+    monkeypatch.setattr(
+        sys, "excepthook", lambda *exception: raised.append(exception)
+    )  # PySide6 reports failing slots here
     slicer.mrmlScene.Clear()
     slicer.app.userSettings().clear()
     temporary = Path(str(slicer.app.temporaryPath))
     before = set(temporary.iterdir())
-    panel = self_test.Panel()
+    panel = Panel(python.BreastCMSLWidget)
     yield panel
     panel.close()
     slicer.mrmlScene.Clear()
     assert not raised, raised
     left = {path for path in temporary.iterdir() if path.suffix != ".ini"} - before
     assert not left, f"left behind: {left}"
+
+
+def run_on_standins(code, before=""):
+    """Run code in a process of its own, in which the module was just loaded as ``python`` and ``descriptor``,
+    and imported the modules ``added``. before: code to run on the stand-ins first.
+    """
+    start = f"""
+import sys
+sys.path[:0] = [{str(ROOT)!r}, {str(STANDINS)!r}]
+import desktop
+desktop.start()
+{before}
+loaded = set(sys.modules)
+python, descriptor = desktop.load_module({str(MODULE)!r})
+added = set(sys.modules) - loaded
+"""
+    environment = {**os.environ, "QT_QPA_PLATFORM": "offscreen"}
+    done = subprocess.run(
+        [sys.executable, "-c", start + code], capture_output=True, text=True, env=environment
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def report_page(panel):
+    """The report of the results shown, as text."""
+    return Path(panel.widget.results.writeReport()).read_text(encoding="utf-8")
 
 
 def alive(pid):

@@ -1,4 +1,4 @@
-"""A small made-up analysis for the scene and report tests: grey volume, heatmap with a known peak, and its result."""
+"""A small made-up analysis for scene and report tests: grey volume, heatmap with a known peak, its result."""
 
 from __future__ import annotations
 
@@ -31,8 +31,15 @@ def flipped_oblique_affine(seed: int = 0, *, right_handed: bool | None = None) -
     return affine
 
 
+def open_scene(path) -> None:
+    """Replace the content of the scene with that of a bundle, as a user does."""
+    import slicer.util
+
+    slicer.util.loadScene(str(path), {"clear": True})
+
+
 def case(affine: np.ndarray | None = None, **changes) -> tuple[Volume, Volume, dict]:
-    """Grey volume, heatmap (both on one grid), and the result dict; ``changes`` replace entries of the result."""
+    """Grey volume, heatmap (both on one grid), and the result; ``changes`` replace entries of the result."""
     affine = flipped_oblique_affine() if affine is None else affine
     ijk = np.indices(SHAPE).astype(float)
     centre = np.array(PEAK_IJK, float).reshape(3, 1, 1, 1)
@@ -57,7 +64,10 @@ def case(affine: np.ndarray | None = None, **changes) -> tuple[Volume, Volume, d
             {"ras_mm": apply_affine(affine, PEAK_IJK).tolist(), "value": 1.0, "side": "left"},
             {"ras_mm": second.tolist(), "value": 0.71, "side": "right"},
         ],
-        "phases": [{"name": "dyn pre", "role": "pre", "time_s": 0.0}, {"name": "dyn 1", "role": "post", "time_s": 90.0}],
+        "phases": [
+            {"name": "dyn pre", "role": "pre", "time_s": 0.0},
+            {"name": "dyn 1", "role": "post", "time_s": 90.0},
+        ],
         "t1": None,
         "mask": {"source": "pre", "volume_ml": 1234.5},
         "kinetics": {
@@ -70,7 +80,12 @@ def case(affine: np.ndarray | None = None, **changes) -> tuple[Volume, Volume, d
         },
         "device": "cpu",
         "precision": "float32",
-        "model": {"name": "test", "sha256": "ab" * 32, "training_data": "simulated exams", "evidence": {"auc": 0.884}},
+        "model": {
+            "name": "test",
+            "sha256": "ab" * 32,
+            "training_data": "simulated exams",
+            "evidence": {"auc": 0.884},
+        },
         "timings_s": {"read": 1.0},
         "warnings": ["The mask was made from the pre-contrast phase."],
         "versions": {"breastcmsl": "0.1.0"},

@@ -1,11 +1,12 @@
-"""Where the mask ends behind: found in each exam, held to walls that are known, and left alone where nothing shows one."""
+"""Where the mask ends behind: compared with walls that are known, and left alone where nothing shows one."""
 
 import numpy as np
 import pytest
 from scipy import ndimage
 
-from BreastCMSLLib.core.geometry import Volume, apply_affine, resample
-from BreastCMSLLib.exam.exam import Phase, make_exam
+from BreastCMSLLib.core.geometry import Volume, apply_affine
+from BreastCMSLLib.core.resampling import resample
+from BreastCMSLLib.exam import Phase, make_exam
 from BreastCMSLLib.preprocessing import chest_wall
 from BreastCMSLLib.preprocessing.breast_mask import MaskSettings, _posterior_limit, breast_mask
 from BreastCMSLLib.preprocessing.model_input import InputContract, canonical_grid, preprocess
@@ -21,14 +22,19 @@ SUPPRESSED, BRIGHT = (40.0, 110.0, 15.0), (200.0, 90.0, 15.0)  # fat, muscle, lu
 
 def ellipse(behind_mm, half_width_mm, depth_mm):
     """Index j of a wall that begins so far behind the skin over the sternum, (i,)."""
-    return SKIN - (behind_mm + depth_mm * (1 - np.sqrt(1 - np.clip(LATERAL / half_width_mm, 0, 1) ** 2))) / SPACING
+    return (
+        SKIN
+        - (behind_mm + depth_mm * (1 - np.sqrt(1 - np.clip(LATERAL / half_width_mm, 0, 1) ** 2))) / SPACING
+    )
 
 
 def chest(wall, tissues, muscle_mm=12.0):
     """Fat down to the wall, muscle, then lung; noise of a twentieth of fat."""
     j = np.arange(SHAPE[1])[None, :, None]
     fat, muscle, lung = tissues
-    image = np.where(j > wall[:, None, None], fat, np.where(j > wall[:, None, None] - muscle_mm / SPACING, muscle, lung))
+    image = np.where(
+        j > wall[:, None, None], fat, np.where(j > wall[:, None, None] - muscle_mm / SPACING, muscle, lung)
+    )
     noise = np.random.default_rng(0).normal(0, fat / 20, SHAPE)
     return np.maximum(np.where(j > SKIN + 20, 0.0, image + noise), 0).astype(np.float32)
 
@@ -43,15 +49,15 @@ OVER = (LATERAL > 25) & (LATERAL < 110)
 
 
 def error_mm(image, true):
-    """How far the wall found lies from the true one over the breasts, (i,)."""
-    found = ordinary()[:, 0] + chest_wall.fit(image, ordinary(), MIDDLE, SPACING).moved_mm(LATERAL) / SPACING
-    return np.abs(found - true)[OVER] * SPACING
+    """How far the exam's wall lies from the true one over the breasts, (i,)."""
+    fitted = ordinary()[:, 0] + chest_wall.fit(image, ordinary(), MIDDLE, SPACING).moved_mm(LATERAL) / SPACING
+    return np.abs(fitted - true)[OVER] * SPACING
 
 
 @pytest.mark.parametrize("tissues", [SUPPRESSED, BRIGHT])
 @pytest.mark.parametrize("shape", SHAPES)
 def test_the_wall_of_an_exam_is_found(tissues, shape):
-    """Of ordinary and other women, fat suppressed or not: within 3 mm, where the ordinary wall is off by 4 to 11 mm in the middle."""
+    """In all women, fat suppressed or not: within 3 mm, where the ordinary wall is off by 4 to 11 mm."""
     true = ellipse(*shape)
     error = error_mm(chest(true, tissues), true)
     assert np.median(error) < 1.5 and error.max() < 3
@@ -60,7 +66,7 @@ def test_the_wall_of_an_exam_is_found(tissues, shape):
 
 @pytest.mark.parametrize("tissues", [SUPPRESSED, BRIGHT])
 def test_the_end_of_a_volume_is_not_the_wall(tissues):
-    """A T1 that ends 45 mm behind the sternum is zero on the rest of the grid; bright muscle or fat before zeros is no lung."""
+    """A T1 that ends 45 mm behind the sternum is zero on the rest of the grid: before zeros is no lung."""
     for shape in SHAPES:
         true = ellipse(*shape)
         image = chest(true, tissues)
@@ -70,12 +76,14 @@ def test_the_end_of_a_volume_is_not_the_wall(tissues):
 
 
 def test_nothing_to_see_leaves_the_ordinary_wall():
-    """An even image; one that only darkens to the back, as far from a coil; noise, fine and coarse; and too few rays."""
+    """An even image; one that darkens to the back, as far from a coil; fine and coarse noise; few rays."""
     behind = np.maximum(SKIN - np.arange(SHAPE[1]), 0)[None, :, None] * SPACING * np.ones(SHAPE)
     noises = [np.random.default_rng(seed).normal(size=SHAPE) for seed in range(4)]
     even = np.full(SHAPE, 50.0)
     darker = [300 - 2 * behind, 200 / (1 + behind / 60), 200 / (1 + behind / 60) + 10 * noises[0]]
-    noisy = [200 + 20 * noise for noise in noises] + [200 + 80 * ndimage.gaussian_filter(noise, 2) for noise in noises]
+    noisy = [200 + 20 * noise for noise in noises] + [
+        200 + 80 * ndimage.gaussian_filter(noise, 2) for noise in noises
+    ]
     for image in [even, -even, *darker, *noisy]:
         assert chest_wall.fit(image.astype(np.float32), ordinary(), MIDDLE, SPACING) is None
     few = slice(60, 90)
@@ -88,25 +96,28 @@ CONTRACT = InputContract(size=(170, 110, 64), spacing_mm=2.2)
 
 
 def test_the_mask_goes_no_further_forward_than_allowed():
-    """A woman whose wall lies in front of the ordinary one: muscle is left in the mask rather than breast taken from it."""
+    """A wall in front of the ordinary one: muscle is left in the mask rather than breast taken from it."""
     exam = simulate(60007083, True, voxel_mm=2.2).exam
     size, affine = canonical_grid(exam.grid, 2.2)
     image = Volume(np.asarray(resample(exam.pre.volume, size, affine).array), affine)
     usual = breast_mask(image, tissue=False).inside
-    volumes = [breast_mask(image, MaskSettings(wall_forward_mm=forward)).inside.sum() / usual.sum() for forward in (0.0, 4.0, 20.0)]
+    volumes = [
+        breast_mask(image, MaskSettings(wall_forward_mm=forward)).inside.sum() / usual.sum()
+        for forward in (0.0, 4.0, 20.0)
+    ]
     assert volumes[0] > 0.999 and volumes[0] > volumes[1] + 0.005 and volumes[1] > volumes[2] + 0.005
 
 
 @pytest.mark.parametrize("seed, with_t1", [(60003288, False), (60005764, True), (60005921, True)])
 def test_a_cancer_at_the_chest_wall_is_looked_at(seed, with_t1, monkeypatch):
-    """Simulated exams whose cancer an ordinary wall cuts off by 8 to 9 mm: inside the mask with the exam's own."""
-    made = simulate(seed, True, voxel_mm=2.2)
-    assert (made.exam.t1 is not None) == with_t1
+    """Simulated cancers that an ordinary wall cuts off by 8 to 9 mm: inside the mask with the exam's own."""
+    simulated = simulate(seed, True, voxel_mm=2.2)
+    assert (simulated.exam.t1 is not None) == with_t1
 
     def seen():
-        given = preprocess(made.exam, CONTRACT)
-        place = apply_affine(np.linalg.inv(given.affine), np.array(made.lesions[0]["ras_mm"]))
-        return given.inside[tuple(np.rint(place).astype(int))]
+        model_input = preprocess(simulated.exam, CONTRACT)
+        index = apply_affine(np.linalg.inv(model_input.affine), np.array(simulated.lesions[0]["ras_mm"]))
+        return model_input.inside[tuple(np.rint(index).astype(int))]
 
     assert seen()
     monkeypatch.setattr(chest_wall, "fit", lambda *_: None)
@@ -116,16 +127,25 @@ def test_a_cancer_at_the_chest_wall_is_looked_at(seed, with_t1, monkeypatch):
 def test_subtractions_show_no_wall(monkeypatch):
     """Enhancement shows heart and muscle, not fat: in an exam without other volumes no wall is looked for."""
     exam = simulate(60005237, True, voxel_mm=2.2).exam
-    posts = [Phase(p.volume.with_array(p.volume.array - exam.pre.volume.array), p.name, p.source, p.time_s) for p in exam.post]
+    posts = [
+        Phase(p.volume.with_array(p.volume.array - exam.pre.volume.array), p.name, p.source, p.time_s)
+        for p in exam.post
+    ]
     asked = []
     monkeypatch.setattr(chest_wall, "fit", lambda *_: asked.append(1))
-    assert preprocess(make_exam(posts, kind="subtractions"), CONTRACT).mask_source == "subtractions" and not asked
+    assert (
+        preprocess(make_exam(posts, kind="subtractions"), CONTRACT).mask_source == "subtractions"
+        and not asked
+    )
     assert preprocess(exam, CONTRACT).mask_source == "t1" and asked
 
 
 @pytest.mark.parametrize("seed", [60003288, 60005764, 60007083, 60002341])
 def test_simulated_walls_are_met(seed, monkeypatch):
-    """The mask ends a voxel before to 12 mm behind the true wall (median of each 20 mm); farther where that lies far in front."""
+    """The mask ends from a voxel before to 12 mm behind the true wall (median of each 20 mm).
+
+    Farther behind it where the wall lies far in front.
+    """
     bodies = []
     build = anatomy.build
     monkeypatch.setattr(anatomy, "build", lambda *args: bodies.append(build(*args)) or bodies[-1])

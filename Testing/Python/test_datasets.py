@@ -1,4 +1,4 @@
-"""Public collections: small folders in their published layouts become manifests whose exams load, with the right labels and splits."""
+"""Public collections: small folders in their published layouts become manifests whose exams load."""
 
 from __future__ import annotations
 
@@ -14,9 +14,12 @@ from dicom_factory import SHAPE, affine, dynamics, edit, phase, t1, write_study
 from refusals import refuse
 
 from BreastCMSLLib.core.errors import DependencyError
-from BreastCMSLLib.core.geometry import Volume, apply_affine, to_sitk
-from training.data.manifest import load_exam, read_manifest, truth
-from training.datasets import COLLECTIONS, __main__, breast_diagnosis, find, make_manifest
+from BreastCMSLLib.core.geometry import Volume, apply_affine
+from BreastCMSLLib.core.itk import to_sitk
+from training import collect
+from training.data.exams import load_exam, truth
+from training.data.manifest import read_manifest, write_manifest
+from training.datasets import COLLECTIONS, breast_diagnosis, find
 from training.datasets.common import label_of, read_table
 
 GRID = affine((0, 0, 0), spacing=(1.5, 1.25, 2.0), origin=(-20.0, 15.0, 40.0), flips=(True, True, False))
@@ -30,14 +33,29 @@ def nifti(path: Path, level: int | np.ndarray, grid: np.ndarray = GRID, shape=SH
     return path
 
 
-def series(study: Path, name: str, phases, *, number: int = 1, seed: int = 0, merged: bool = False, reverse: bool = True, **values) -> Path:
-    """One TCIA series folder, files ``1-001.dcm``… against the direction of z (or along it); several phases one after another."""
+def series(
+    study: Path,
+    name: str,
+    phases,
+    *,
+    number: int = 1,
+    seed: int = 0,
+    merged: bool = False,
+    reverse: bool = True,
+    **values,
+) -> Path:
+    """One TCIA series folder, files ``1-001.dcm``… against z (or along it); several phases in a row."""
     scratch = study / f".{name}"
     folder = study / f"{number}.000000-{name}-{10000 + number}"
     folder.mkdir(parents=True)
     count = 0
     for files in write_study(scratch, phases, seed=1000 * seed + number):
-        common = {"SeriesDescription": name, "SeriesNumber": number, "StudyInstanceUID": f"1.2.{seed}", **values}
+        common = {
+            "SeriesDescription": name,
+            "SeriesNumber": number,
+            "StudyInstanceUID": f"1.2.{seed}",
+            **values,
+        }
         if merged:  # nothing but the order of the images tells the phases apart
             common |= {
                 "SeriesInstanceUID": f"1.2.{seed}.{number}",
@@ -56,10 +74,14 @@ def series(study: Path, name: str, phases, *, number: int = 1, seed: int = 0, me
 
 
 def study(patient: Path, seed: int, *, date: str = "01-05-2001", **options) -> Path:
-    """A Duke-like study: pre-contrast and two passes, each in a series of its own, with the scanner's clock."""
+    """A Duke-like study: pre-contrast and two passes, each a series of its own, with the scanner's clock."""
     folder = patient / f"{date}-NA-MRI BREAST-{20000 + seed}"
     for number, entry in enumerate(dynamics(3, grid=GRID), 2):
-        clock = {"AcquisitionTime": f"09{number:02d}00", "ContentTime": None, "SeriesTime": f"09{number:02d}00"}
+        clock = {
+            "AcquisitionTime": f"09{number:02d}00",
+            "ContentTime": None,
+            "SeriesTime": f"09{number:02d}00",
+        }
         series(folder, entry.name, [entry], number=number, seed=seed, **clock, **options)
     return folder
 
@@ -78,12 +100,12 @@ def table(path: Path, *rows, sheet: str = "Sheet1") -> Path:
     return path
 
 
-def made(name: str, folder: Path, tmp_path_factory, **options):
+def collected(name: str, folder: Path, tmp_path_factory, **options):
     """Rows by exam as the manifest gives them back, and the reasons of those left out."""
-    seen = []
     path = tmp_path_factory.mktemp("out") / "manifest.csv"
-    make_manifest(name, folder, path, show=seen.append, **options)
-    return {row.exam: row for row in read_manifest(path)}, dict(seen[0].left_out), seen[0]
+    collection = find(name, folder, **options)
+    write_manifest(path, collection.rows)
+    return {row.exam: row for row in read_manifest(path)}, dict(collection.left_out), collection
 
 
 # ---------------------------------------------------------------- ODELIA
@@ -98,12 +120,19 @@ def odelia(folder: Path, side: str = "") -> Path:
             for n, file in enumerate(("Pre", "Post_1", "Post_2", "Post_10", "Sub_1", "T2"), 1):
                 nifti(home / f"data{side}" / name / f"{file}.nii.gz", n)
         (home / f"metadata{side}").mkdir()
-        splits = [(name, fold, ("train", "val", "test")[("ABC".index(name[0]) + fold) % 3]) for fold in (0, 1) for name in names]
+        splits = [
+            (name, fold, ("train", "val", "test")[("ABC".index(name[0]) + fold) % 3])
+            for fold in (0, 1)
+            for name in names
+        ]
         table(home / f"metadata{side}" / "split.csv", ("UID", "Fold", "Split"), *splits)
         if institution != "RSH":
             if side:
                 codes = {"A_left": 2, "A_right": 0, "B_left": 1, "B_right": 0, "C_left": 0, "C_right": 1}
-                rows = [("UID", "PatientID", "Age", "Lesion"), *((uid, uid[0], 50, codes[uid]) for uid in names)]
+                rows = [
+                    ("UID", "PatientID", "Age", "Lesion"),
+                    *((uid, uid[0], 50, codes[uid]) for uid in names),
+                ]
             else:
                 rows = [
                     ("UID", "PatientID", "Age", "Lesion_Left", "Lesion_Right"),
@@ -116,7 +145,7 @@ def odelia(folder: Path, side: str = "") -> Path:
 
 
 def test_odelia_both_breasts(tmp_path, tmp_path_factory):
-    rows, left, _ = made("odelia", odelia(tmp_path), tmp_path_factory)
+    rows, left, _ = collected("odelia", odelia(tmp_path), tmp_path_factory)
     assert {exam: (row.label, row.split) for exam, row in rows.items()} == {
         "CAM_A": (1, "train"),
         "CAM_B": (0, "validate"),
@@ -128,15 +157,19 @@ def test_odelia_both_breasts(tmp_path, tmp_path_factory):
     names = [p.name for p in (exam.pre, *exam.post)]
     assert names == ["Pre", "Post_1", "Post_2", "Post_10"]
     assert np.array_equal(exam.post[2].volume.array, phase("", 4).volume.array)
-    with_negatives, _, _ = made("odelia", tmp_path, tmp_path_factory, negatives=True)
+    with_negatives, _, _ = collected("odelia", tmp_path, tmp_path_factory, negatives=True)
     assert with_negatives["CAM_C"].label == 0 and with_negatives["CAM_C"].split == "test"
 
 
 def test_odelia_one_breast(tmp_path, tmp_path_factory):
-    rows, left, _ = made("odelia", odelia(tmp_path, "_unilateral"), tmp_path_factory)
+    rows, left, _ = collected("odelia", odelia(tmp_path, "_unilateral"), tmp_path_factory)
     labels = {exam: row.label for exam, row in rows.items() if exam.startswith("CAM")}
     assert labels == {"CAM_A_left": 1, "CAM_B_left": 0, "CAM_C_right": 0}
-    assert rows["CAM_A_left"].patient == "CAM_A" and rows["CAM_C_right"].split == "test" and "no lesion" in left["CAM_A_right"]
+    assert (
+        rows["CAM_A_left"].patient == "CAM_A"
+        and rows["CAM_C_right"].split == "test"
+        and "no lesion" in left["CAM_A_right"]
+    )
 
 
 def test_odelia_incomplete_exams(tmp_path, tmp_path_factory):
@@ -146,13 +179,21 @@ def test_odelia_incomplete_exams(tmp_path, tmp_path_factory):
     (home / "data" / "A" / "Post_10.nii.gz").unlink()
     nifti(home / "data" / "B" / "Post_2.nii.gz", 3, shape=(9, 9, 9))
     (tmp_path / "data" / "UKA" / "data" / "B" / "Post_1.nii.gz").write_bytes(b"damaged")
-    rows, left, _ = made("odelia", tmp_path, tmp_path_factory)
+    rows, left, _ = collected("odelia", tmp_path, tmp_path_factory)
     assert set(rows) == {"UKA_A"}
-    assert "neither Pre with Post_1" in left["CAM_A"] and "another size" in left["CAM_B"] and "cannot be read" in left["UKA_B"]
+    assert (
+        "neither Pre with Post_1" in left["CAM_A"]
+        and "another size" in left["CAM_B"]
+        and "cannot be read" in left["UKA_B"]
+    )
     for n in (1, 2, 3):
         nifti(home / "data" / "A" / f"Sub_{n}.nii.gz", n + 1)
-    rows, _, _ = made("odelia", tmp_path, tmp_path_factory)
-    assert rows["CAM_A"].kind == "subtractions" and rows["CAM_A"].pre is None and len(load_exam(rows["CAM_A"]).post) == 3
+    rows, _, _ = collected("odelia", tmp_path, tmp_path_factory)
+    assert (
+        rows["CAM_A"].kind == "subtractions"
+        and rows["CAM_A"].pre is None
+        and len(load_exam(rows["CAM_A"]).post) == 3
+    )
 
 
 # ---------------------------------------------------------------- MAMA-MIA
@@ -168,10 +209,20 @@ def test_mama_mia(tmp_path, tmp_path_factory):
     for name in patients[:5]:
         nifti(tmp_path / "segmentations" / "expert" / f"{name.lower()}.nii.gz", lesion)
     (tmp_path / "images" / "ISPY1_1001" / "ispy1_1001_0000.nii.gz").unlink()
-    rows = [("train_split", "test_split"), ("DUKE_001", "NACT_12"), ("ISPY2_100899", "NACT_13"), ("ISPY1_1001", "")]
+    rows = [
+        ("train_split", "test_split"),
+        ("DUKE_001", "NACT_12"),
+        ("ISPY2_100899", "NACT_13"),
+        ("ISPY1_1001", ""),
+    ]
     table(tmp_path / "train_test_splits.csv", *rows)
-    rows, left, found = made("mama_mia", tmp_path, tmp_path_factory)
-    assert {row.label for row in rows.values()} == {1} and set(rows) == {"DUKE_001", "ISPY2_100899", "NACT_12", "NACT_13"}
+    rows, left, found = collected("mama_mia", tmp_path, tmp_path_factory)
+    assert {row.label for row in rows.values()} == {1} and set(rows) == {
+        "DUKE_001",
+        "ISPY2_100899",
+        "NACT_12",
+        "NACT_13",
+    }
     assert rows["NACT_12"].split == rows["NACT_13"].split == "test"
     assert {rows["DUKE_001"].split, rows["ISPY2_100899"].split} <= {"train", "validate"}
     assert "0000 is missing" in left["ISPY1_1001"] and "published split does not list" in left["DUKE_002"]
@@ -187,13 +238,24 @@ def test_a_validation_set_is_taken_from_published_training_patients(tmp_path, tm
     for name in names:
         for n in range(2):
             nifti(tmp_path / "images" / name / f"{name.lower()}_{n:04d}.nii", n + 1, shape=(4, 4, 4))
-    table(tmp_path / "train_test_splits.csv", ("train_split", "test_split"), *zip(names[:16], [*names[16:], *[""] * 8], strict=True))
-    rows, _, _ = made("mama_mia", tmp_path, tmp_path_factory)
+    table(
+        tmp_path / "train_test_splits.csv",
+        ("train_split", "test_split"),
+        *zip(names[:16], [*names[16:], *[""] * 8], strict=True),
+    )
+    rows, _, _ = collected("mama_mia", tmp_path, tmp_path_factory)
     assert {row.exam for row in rows.values() if row.split == "test"} == set(names[16:])
-    assert sum(row.split == "validate" for row in rows.values()) == 2 and sum(row.split == "train" for row in rows.values()) == 14
-    again, _, _ = made("mama_mia", tmp_path, tmp_path_factory, seed=0)
-    other, _, _ = made("mama_mia", tmp_path, tmp_path_factory, seed=5)
-    assert {k: r.split for k, r in again.items()} == {k: r.split for k, r in rows.items()} != {k: r.split for k, r in other.items()}
+    assert (
+        sum(row.split == "validate" for row in rows.values()) == 2
+        and sum(row.split == "train" for row in rows.values()) == 14
+    )
+    again, _, _ = collected("mama_mia", tmp_path, tmp_path_factory, seed=0)
+    other, _, _ = collected("mama_mia", tmp_path, tmp_path_factory, seed=5)
+    assert (
+        {k: r.split for k, r in again.items()}
+        == {k: r.split for k, r in rows.items()}
+        != {k: r.split for k, r in other.items()}
+    )
 
 
 # ---------------------------------------------------------------- I-SPY
@@ -208,12 +270,18 @@ def test_ispy1_tumour_segmentations(tmp_path, tmp_path_factory):
     for n in range(3):
         nifti(tmp_path / "images" / "ISPY1_1002" / f"ISPY1_1002_DCE_{n:04d}_N3.nii.gz", n + 4)
     nifti(tmp_path / "masks_stv_manual" / "ISPY1_1001.nii.gz", lesion)
-    rows, left, found = made("ispy", tmp_path, tmp_path_factory)
-    assert not left and {row.label for row in rows.values()} == {1} and rows["ISPY1_1002"].pre.endswith("_N3.nii.gz")
+    rows, left, found = collected("ispy", tmp_path, tmp_path_factory)
+    assert (
+        not left
+        and {row.label for row in rows.values()} == {1}
+        and rows["ISPY1_1002"].pre.endswith("_N3.nii.gz")
+    )
     assert any("1 exam: each phase was scaled by itself" in note for note in found.notes)
     exam = load_exam(rows["ISPY1_1001"])
     assert [p.name for p in (exam.pre, *exam.post)] == [f"ISPY1_1001_DCE_000{n}_N3_zscored" for n in range(3)]
-    assert rows["ISPY1_1001"].lesions[0].mask_grid == "file" and np.array_equal(truth(rows["ISPY1_1001"], exam)[1] == 2, lesion == 1)
+    assert rows["ISPY1_1001"].lesions[0].mask_grid == "file" and np.array_equal(
+        truth(rows["ISPY1_1001"], exam)[1] == 2, lesion == 1
+    )
 
 
 def test_breastdcedl(tmp_path, tmp_path_factory):
@@ -224,20 +292,39 @@ def test_breastdcedl(tmp_path, tmp_path_factory):
         nifti(tmp_path / "spy1" / "spt1_dce" / f"ISPY1_1003_spy1_vis1_acq{n}.nii.gz", n + 1)
     for pid in ("ISPY2-100899", "ACRIN-6698-102212", "ISPY2-100900", "ISPY2-100901"):
         for n in range(4):
-            nifti(tmp_path / "spy2" / "dce" / pid / f"{pid}_spy2_vis1_dce_aqc_{n}.nii.gz", n + 1, UNSET if pid == "ISPY2-100900" else GRID)
+            nifti(
+                tmp_path / "spy2" / "dce" / pid / f"{pid}_spy2_vis1_dce_aqc_{n}.nii.gz",
+                n + 1,
+                UNSET if pid == "ISPY2-100900" else GRID,
+            )
     nifti(tmp_path / "spy1" / "spy1_mask" / "ISPY1_1003_spy1_vis1_mask.nii.gz", lesion, UNSET)
     nifti(tmp_path / "spy2" / "mask" / "ISPY2-100899_spy2_vis1_mask.nii.gz", lesion, UNSET)
     nifti(tmp_path / "spy2" / "mask" / "ACRIN-6698-102212_spy2_vis1_mask.nii.gz", lesion[:, :, 1:], UNSET)
-    table(tmp_path / "BreastDCEDL_metadata.csv", ("pid", "pCR", "pre", "post_early"), ("ISPY2-100899", 1, 1, 2), ("ISPY2-100901", 0, 7, 8))
-    rows, left, found = made("ispy", tmp_path, tmp_path_factory)
-    assert set(rows) == {"ISPY1_1003", "ISPY2-100899", "ACRIN-6698-102212"} and {row.label for row in rows.values()} == {1}
-    assert "tells neither voxel size nor place" in left["ISPY2-100900"] and "pre-contrast phase 7 is missing" in left["ISPY2-100901"]
+    table(
+        tmp_path / "BreastDCEDL_metadata.csv",
+        ("pid", "pCR", "pre", "post_early"),
+        ("ISPY2-100899", 1, 1, 2),
+        ("ISPY2-100901", 0, 7, 8),
+    )
+    rows, left, found = collected("ispy", tmp_path, tmp_path_factory)
+    assert set(rows) == {"ISPY1_1003", "ISPY2-100899", "ACRIN-6698-102212"} and {
+        row.label for row in rows.values()
+    } == {1}
+    assert (
+        "tells neither voxel size nor place" in left["ISPY2-100900"]
+        and "pre-contrast phase 7 is missing" in left["ISPY2-100901"]
+    )
     assert any(note.startswith("2 exams: the mask's header tells no place") for note in found.notes)
-    assert any("ACRIN-6698-102212" in note and "not used" in note for note in found.notes) and not rows["ACRIN-6698-102212"].lesions
+    assert (
+        any("ACRIN-6698-102212" in note and "not used" in note for note in found.notes)
+        and not rows["ACRIN-6698-102212"].lesions
+    )
     assert rows["ISPY2-100899"].pre.endswith("aqc_1.nii.gz") and len(rows["ISPY2-100899"].post) == 2
     exam = load_exam(rows["ISPY1_1003"])
     (only,), mask = truth(rows["ISPY1_1003"], exam)
-    assert np.array_equal(mask == 2, lesion == 1) and np.allclose(only["ras_mm"], apply_affine(GRID, np.array([6.5, 3.5, 4.5])))
+    assert np.array_equal(mask == 2, lesion == 1) and np.allclose(
+        only["ras_mm"], apply_affine(GRID, np.array([6.5, 3.5, 4.5]))
+    )
 
 
 # ---------------------------------------------------------------- Duke
@@ -250,34 +337,56 @@ BOXES = ("Patient ID", "Start Row", "End Row", "Start Column", "End Column", "St
 def test_duke(tmp_path, tmp_path_factory, suffix):
     for n in (1, 2, 3):
         study(tmp_path / "manifest-1" / "Duke-Breast-Cancer-MRI" / f"Breast_MRI_{n:03d}", n, reverse=n != 2)
-    (tmp_path / "manifest-1" / "Duke-Breast-Cancer-MRI" / "Breast_MRI_004" / "01-05-2001-NA-x" / "2.0-ax dyn pre-1").mkdir(parents=True)
-    rows = [("Breast_MRI_001", 2, 5, 3, 9, 2, 4), ("Breast_MRI_002", 2, 5, 3, 9, 2, 4), ("Breast_MRI_003", 2, 5, 3, 99, 2, 4)]
+    (
+        tmp_path
+        / "manifest-1"
+        / "Duke-Breast-Cancer-MRI"
+        / "Breast_MRI_004"
+        / "01-05-2001-NA-x"
+        / "2.0-ax dyn pre-1"
+    ).mkdir(parents=True)
+    rows = [
+        ("Breast_MRI_001", 2, 5, 3, 9, 2, 4),
+        ("Breast_MRI_002", 2, 5, 3, 9, 2, 4),
+        ("Breast_MRI_003", 2, 5, 3, 99, 2, 4),
+    ]
     table(tmp_path / f"Annotation_Boxes{suffix}", BOXES, *rows)
-    rows, left, found = made("duke", tmp_path, tmp_path_factory)
-    assert set(rows) == {"Breast_MRI_001", "Breast_MRI_002", "Breast_MRI_003"} and {row.label for row in rows.values()} == {1}
+    rows, left, found = collected("duke", tmp_path, tmp_path_factory)
+    assert set(rows) == {"Breast_MRI_001", "Breast_MRI_002", "Breast_MRI_003"} and {
+        row.label for row in rows.values()
+    } == {1}
     assert "no MR images" in left["Breast_MRI_004"] and not rows["Breast_MRI_003"].lesions
     assert any("Breast_MRI_003" in note and "does not fit" in note for note in found.notes)
     last = SHAPE[2] - 1
-    for exam, slices in (("Breast_MRI_001", (last - 3, last - 1)), ("Breast_MRI_002", (1, 3))):  # files against z, and along it
+    for exam, slices in (
+        ("Breast_MRI_001", (last - 3, last - 1)),
+        ("Breast_MRI_002", (1, 3)),
+    ):  # files against z, and along it
         loaded = load_exam(rows[exam])
-        assert [p.name for p in (loaded.pre, *loaded.post)] == ["ax dyn pre", "ax dyn pass 1", "ax dyn pass 2"]
+        assert [p.name for p in (loaded.pre, *loaded.post)] == [
+            "ax dyn pre",
+            "ax dyn pass 1",
+            "ax dyn pass 2",
+        ]
         (only,), mask = truth(rows[exam], loaded)
         index = apply_affine(np.linalg.inv(loaded.grid.affine), np.array(only["ras_mm"]))
         assert mask is None and only["malignant"]
-        assert np.allclose(index, (np.mean((2, 8)), np.mean((1, 4)), np.mean(slices)), atol=0.01), index  # columns 2–8, rows 1–4 from 0
+        assert np.allclose(index, (np.mean((2, 8)), np.mean((1, 4)), np.mean(slices)), atol=0.01), (
+            index
+        )  # columns 2–8, rows 1–4 from 0
         size = np.subtract(*only["box_ras_mm"][::-1])
         assert np.allclose(size, (7 * 1.5, 4 * 1.25, 3 * 2.0), atol=0.01)
 
 
 def test_duke_case_153(duke_folder, tmp_path, tmp_path_factory):
-    """The real exam: the box of the collection's table, in the patient, is where the radiologists' box is known to lie."""
+    """The real exam: the box of the collection's table lies where the radiologists' box is known to lie."""
     from test_real_exams import DUKE_BOX
 
     patient = tmp_path / "Duke-Breast-Cancer-MRI" / "Breast_MRI_153"
     patient.mkdir(parents=True)
     (patient / "01-01-1990-NA-MRI BREAST BILATERAL-53553").symlink_to(duke_folder, target_is_directory=True)
     table(tmp_path / "Annotation_Boxes.csv", BOXES, ("Breast_MRI_153", 47, 82, 90, 124, 83, 100))
-    rows, left, _ = made("duke", tmp_path, tmp_path_factory)
+    rows, left, _ = collected("duke", tmp_path, tmp_path_factory)
     assert not left and rows["Breast_MRI_153"].label == 1
     exam = load_exam(rows["Breast_MRI_153"])
     (only,), _ = truth(rows["Breast_MRI_153"], exam)
@@ -285,24 +394,41 @@ def test_duke_case_153(duke_folder, tmp_path, tmp_path_factory):
     assert np.abs(index - (DUKE_BOX.sum(axis=1) - 1) / 2).max() < 0.5, index
     low, high = (apply_affine(np.linalg.inv(exam.grid.affine), np.array(c)) for c in only["box_ras_mm"])
     ends = np.sort([low, high], axis=0)
-    assert np.abs(ends - (DUKE_BOX.T - 0.5)).max() < 0.01 and only["ras_mm"][0] > 0  # the patient's right, in RAS mm towards… right
+    assert (
+        np.abs(ends - (DUKE_BOX.T - 0.5)).max() < 0.01 and only["ras_mm"][0] > 0
+    )  # the patient's right, in RAS mm towards… right
     signal = exam.subtraction(0).array
     inside = tuple(slice(int(a), int(b)) for a, b in DUKE_BOX)
-    assert np.percentile(signal[inside], 90) > 5 * np.median(signal[signal > 0])  # the lesion does enhance there
+    assert np.percentile(signal[inside], 90) > 5 * np.median(
+        signal[signal > 0]
+    )  # the lesion does enhance there
 
 
 # ---------------------------------------------------------------- Advanced-MRI-Breast-Lesions
 
 
 def ambl_patient(
-    folder: Path, number: int, *, repeated: bool = False, mask: bool = True, registered: bool = False, plain: bool = True
+    folder: Path,
+    number: int,
+    *,
+    repeated: bool = False,
+    mask: bool = True,
+    registered: bool = False,
+    plain: bool = True,
 ) -> None:
     home = folder / f"AMBL-{number:03d}" / "03-05-2004-NA-MRI BREASTS - Delayed contrast-93547"
     phases = dynamics(5, grid=GRID)
     if mask:
         series(home, "AX Sen Vibrant MASK", [phases[0]], number=4, seed=number)
     if plain:
-        series(home, "AX Sen Vibrant MultiPhase", phases if repeated else phases[1:], number=5, seed=number, merged=True)
+        series(
+            home,
+            "AX Sen Vibrant MultiPhase",
+            phases if repeated else phases[1:],
+            number=5,
+            seed=number,
+            merged=True,
+        )
     if registered:
         series(home, "Registered AX Sen Vibrant MultiPhase", phases, number=500, seed=number, merged=True)
     series(home, "AX T2 FSE", [t1()], number=9, seed=number)
@@ -321,11 +447,24 @@ def test_ambl(tmp_path, tmp_path_factory):
     codes = {1: (1, 0), 2: (0, 0), 3: (0, -1), 4: (1, -1), 5: (-1, -1), 7: (-1, 1)}
     lines = [(f"AMBL-{n:03d}", 4, "", *two, -1, -1, -1, -1) for n, two in codes.items()]
     table(
-        tmp_path / "Advanced-MRI-Breast-Lesions-DA-Clinical-Sep2024.xlsx", ("General", "", ""), head, *lines, sheet="MRI BREASTS with Delay"
+        tmp_path / "Advanced-MRI-Breast-Lesions-DA-Clinical-Sep2024.xlsx",
+        ("General", "", ""),
+        head,
+        *lines,
+        sheet="MRI BREASTS with Delay",
     )
-    rows, left, found = made("ambl", tmp_path, tmp_path_factory)
-    assert {exam: row.label for exam, row in rows.items()} == {"AMBL-001": 1, "AMBL-002": 0, "AMBL-003": 0, "AMBL-007": 1}
-    assert "no MultiPhase" in left["AMBL-004"] and "label is missing" in left["AMBL-005"] and "does not list" in left["AMBL-006"]
+    rows, left, found = collected("ambl", tmp_path, tmp_path_factory)
+    assert {exam: row.label for exam, row in rows.items()} == {
+        "AMBL-001": 1,
+        "AMBL-002": 0,
+        "AMBL-003": 0,
+        "AMBL-007": 1,
+    }
+    assert (
+        "no MultiPhase" in left["AMBL-004"]
+        and "label is missing" in left["AMBL-005"]
+        and "does not list" in left["AMBL-006"]
+    )
     assert any("registered" in note for note in found.notes) and "Registered" in rows["AMBL-007"].post[0]
     for exam, row in rows.items():  # however the series are stored: the same five phases in the same order
         loaded = load_exam(row)
@@ -342,7 +481,13 @@ def fastmri_patient(folder: Path, name: str, seed: int) -> None:
     home = folder / name
     home.mkdir(parents=True)
     for frame, files in enumerate(write_study(folder / f".{name}", dynamics(4, grid=GRID), seed=seed)):
-        edit(files, SeriesInstanceUID=f"1.2.{seed}.1", SeriesNumber=1, AcquisitionNumber=1, SeriesDescription="GRASP")
+        edit(
+            files,
+            SeriesInstanceUID=f"1.2.{seed}.1",
+            SeriesNumber=1,
+            AcquisitionNumber=1,
+            SeriesDescription="GRASP",
+        )
         for k, file in enumerate(files):
             os.rename(file, home / f"slice_{k:03d}_frame_{frame:03d}.dcm")
 
@@ -360,20 +505,22 @@ def test_fastmri(tmp_path, tmp_path_factory):
     codes = [(1, 0, 0, 1), (2, 0, 1, 2), (3, 0, 0, 0), (4, 7, 0, 2), (5, 7, 1, 1)]
     lines = [(f"fastMRI_breast_{n:03d}", repeat, split, 50, lesion) for n, repeat, split, lesion in codes]
     table(tmp_path / "breast_fastMRI_final.xlsx", head, *lines)
-    rows, left, _ = made("fastmri", tmp_path, tmp_path_factory)
+    rows, left, _ = collected("fastmri", tmp_path, tmp_path_factory)
     assert {exam[-3:]: (row.label, row.split) for exam, row in rows.items() if exam[-3:] != "001"} == {
         "002": (0, "test"),
         "005": (1, "test"),
     }
     assert rows["fastMRI_breast_001"].label == 1 and rows["fastMRI_breast_001"].split in ("train", "validate")
     assert "no lesion" in left["fastMRI_breast_003"] and "does not list" in left["fastMRI_breast_006"]
-    assert "another exam of the patient" in left["fastMRI_breast_004"]  # the same woman as 005, who is in the published test set
+    assert (
+        "another exam of the patient" in left["fastMRI_breast_004"]
+    )  # the same woman as 005, who is in the published test set
     assert rows["fastMRI_breast_005"].patient == "fastMRI_breast_repeated_7"
     exam = load_exam(rows["fastMRI_breast_001"])
     assert exam.times_s.tolist() == [90, 180, 270]
     for got, wanted in zip((exam.pre, *exam.post), dynamics(4, grid=GRID), strict=True):
         assert np.array_equal(got.volume.array, wanted.volume.array)
-    with_negatives, _, _ = made("fastmri", tmp_path, tmp_path_factory, negatives=True)
+    with_negatives, _, _ = collected("fastmri", tmp_path, tmp_path_factory, negatives=True)
     assert with_negatives["fastMRI_breast_003"].label == 0
 
 
@@ -413,7 +560,9 @@ def test_breast_diagnosis(tmp_path, tmp_path_factory):
     for n in (1, 2, 3, 4, 6):
         study(folder / f"BreastDx-01-{n:04d}", n, date="03-01-2008")
     study(folder / "BreastDx-01-0001", 11, date="01-02-2009")
-    mammograms = series(folder / "BreastDx-01-0005" / "03-01-2008-NA-MAMMO-1", "L CC", [phase("a", 1)], seed=5, Modality="MG")
+    mammograms = series(
+        folder / "BreastDx-01-0005" / "03-01-2008-NA-MAMMO-1", "L CC", [phase("a", 1)], seed=5, Modality="MG"
+    )
     edit(mammograms.iterdir(), SOPClassUID="1.2.840.10008.5.1.4.1.1.1.2")
     lines = [
         ("BreastDx-01-0001", "F", "Invasive ductal ca"),
@@ -423,10 +572,21 @@ def test_breast_diagnosis(tmp_path, tmp_path_factory):
         ("BreastDx-01-0003", "F", "Atypia"),
         ("BreastDx-01-0005", "F", "Benign"),
     ]
-    table(tmp_path / "TCIA-Breast-clinical-data-public-7_16_11.xlsx", ("Breast Dx Case", "Sex", "Pathology"), *lines)
-    rows, left, _ = made("breast_diagnosis", tmp_path, tmp_path_factory)
-    assert {exam: row.label for exam, row in rows.items()} == {"BreastDx-01-0001": 1, "BreastDx-01-0002": 0, "BreastDx-01-0006": 1}
-    assert "03-01-2008" in rows["BreastDx-01-0001"].post[0] and len(load_exam(rows["BreastDx-01-0001"]).post) == 2
+    table(
+        tmp_path / "TCIA-Breast-clinical-data-public-7_16_11.xlsx",
+        ("Breast Dx Case", "Sex", "Pathology"),
+        *lines,
+    )
+    rows, left, _ = collected("breast_diagnosis", tmp_path, tmp_path_factory)
+    assert {exam: row.label for exam, row in rows.items()} == {
+        "BreastDx-01-0001": 1,
+        "BreastDx-01-0002": 0,
+        "BreastDx-01-0006": 1,
+    }
+    assert (
+        "03-01-2008" in rows["BreastDx-01-0001"].post[0]
+        and len(load_exam(rows["BreastDx-01-0001"]).post) == 2
+    )
     assert (
         '"Atypia"' in left["BreastDx-01-0003"]
         and "does not list" in left["BreastDx-01-0004"]
@@ -440,15 +600,18 @@ def test_breast_diagnosis(tmp_path, tmp_path_factory):
 
 def test_command(tmp_path, capsys):
     out = tmp_path / "out" / "manifest.csv"
-    assert __main__.main(["ODELIA", str(odelia(tmp_path / "in")), "--output", str(out), "--negatives"]) == 0
+    assert collect.main(["ODELIA", str(odelia(tmp_path / "in")), "--output", str(out), "--negatives"]) == 0
     printed = capsys.readouterr()
     assert "6 exams of 6 patients (2 malignant, 4 benign; train 2, validate 2, test 2)" in printed.out
-    assert "left out: RSH_A: RSH has no annotation.csv." in printed.err and "left out: 3 exams in all." in printed.err
+    assert (
+        "left out: RSH_A: RSH has no annotation.csv." in printed.err
+        and "left out: 3 exams in all." in printed.err
+    )
     assert len(read_manifest(out)) == 6
     before = out.read_bytes()
-    assert __main__.main(["duke", str(tmp_path / "in"), "--output", str(out)]) == 2
+    assert collect.main(["duke", str(tmp_path / "in"), "--output", str(out)]) == 2
     message = capsys.readouterr().err
-    assert message.startswith("training.datasets: ") and "no usable exam" in message and message.count("\n") == 1
+    assert "no usable exam" in message and message.count("\n") == 1
     assert out.read_bytes() == before and [p.name for p in out.parent.iterdir()] == ["manifest.csv"]
 
 

@@ -1,23 +1,39 @@
-"""Evaluation, comparison, figures and model card, on a tiny network and tiny cached exams: what is frozen when, and what is written."""
+"""Evaluation, comparison, figures and model card, on a tiny network and tiny cached exams."""
 
 import csv
 import json
 import shutil
 from dataclasses import asdict
+from pathlib import Path
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import torch
+from builders import TINY
 
 from BreastCMSLLib.core.errors import InputError
 from BreastCMSLLib.models.bundle import load_bundle
+from BreastCMSLLib.models.inference import Prediction, Predictor
 from BreastCMSLLib.network.attention import MAPS
 from BreastCMSLLib.network.resnet import BreastNet, NetworkSettings
 from BreastCMSLLib.preprocessing.model_input import InputContract, ModelInput
-from training import compare, evaluate
+from BreastCMSLLib.scoring import ExamScore
+from training import card as card_command
+from training import compare as compare_command
+from training import evaluate as evaluate_command
 from training.data import cache
-from training.evaluation import calibration, card, figures, metrics
-from training.runs.folder import read_rows, save_weights, write_rows
+from training.data.files import read_rows, write_rows
+from training.evaluation import calibration, card, comparison, figures, metrics, run_figures, splits
+from training.evaluation.angles import angles_of
+from training.evaluation.evaluation import evaluate
+from training.evaluation.lesions import miss
+from training.evaluation.records import column, read_evaluation, read_predictions
+from training.evaluation.scored_exams import ScoredExam, peak_of, score_exams
+from training.evaluation.texts import with_interval
+from training.methods.loop import train
+from training.recipes import Config
+from training.runs.folder import save_weights
 
 SIZE = (24, 20, 16)
 CONTRACT = InputContract(size=SIZE, spacing_mm=4.4)
@@ -26,7 +42,7 @@ AFFINE = np.array([[4.4, 0, 0, -50.0], [0, 4.4, 0, -40.0], [0, 0, 4.4, -30.0], [
 
 
 def store_exam(folder, exam, label, seed, *, patient=None, with_truth=True):
-    """A noisy exam with one bright lesion, the brighter the likelier malignant; benign and malignant overlap."""
+    """A noisy exam with one bright lesion, the brighter the likelier malignant; the classes overlap."""
     rng = np.random.default_rng(seed)
     array = rng.normal(0.3, 0.1, (6, *SIZE)).astype(np.float32)
     inside = np.zeros(SIZE, bool)
@@ -39,9 +55,9 @@ def store_exam(folder, exam, label, seed, *, patient=None, with_truth=True):
     truth[window] = 2 if label else 1
     centre = AFFINE[:3, :3] @ (corner + 1.5) + AFFINE[:3, 3]
     lesions = [{"ras_mm": centre.tolist(), "radius_mm": 8.8, "malignant": bool(label), "box_ras_mm": None}]
-    made = ModelInput(array, AFFINE, inside, 1.0, 12.0, "pre", 500.0, ())
+    model_input = ModelInput(array, AFFINE, inside, 1.0, 12.0, "pre", 500.0, ())
     meta = {"exam": exam, "patient": patient or exam, "label": label, "lesions": lesions}
-    cache.store(cache.exam_path(folder, exam), made, meta, truth if with_truth else None)
+    cache.store(cache.exam_path(folder, exam), model_input, meta, truth if with_truth else None)
 
 
 def make_cache(folder, splits=SPLITS, first_seed=0):
@@ -59,23 +75,45 @@ def make_cache(folder, splits=SPLITS, first_seed=0):
 def make_run(folder, cache_folder, rows, *, objective="bce", seed=0, noise=0.0, **changes):
     """A run's folder as training leaves it, with a network that answers by the exam's brightest cells."""
     head = "linear" if objective == "bce" else "cosine"
-    settings = NetworkSettings(width=4, blocks=(1, 1), strides=(1, 2), stem_kernel=3, stem_stride=1, pooling="max", head=head)
+    settings = NetworkSettings(
+        width=4, blocks=(1, 1), strides=(1, 2), stem_kernel=3, stem_stride=1, pooling="max", head=head
+    )
     torch.manual_seed(0)
     network = BreastNet(settings).eval()
     with torch.no_grad():
         network.weight.copy_(torch.linspace(0.2, 1, settings.features))
-        network.weight += noise * torch.randn(settings.features, generator=torch.Generator().manual_seed(seed))
+        network.weight += noise * torch.randn(
+            settings.features, generator=torch.Generator().manual_seed(seed)
+        )
         if head == "linear":
             paths = [cache.exam_path(cache_folder, r["exam"]) for r in rows if r["split"] == "validate"]
-            network.bias.fill_(-float(network(torch.stack([cache.load(path).array.float() for path in paths])).median()))
+            network.bias.fill_(
+                -float(network(torch.stack([cache.load(path).array.float() for path in paths])).median())
+            )
     folder.mkdir(parents=True)
     save_weights(network, folder / "best.safetensors")
-    config = {"recipe": "smoke", "objective": objective, "seed": seed, "epochs": 2, "margin": 0.35, "margin_warmup": 0, "init": None}
-    config |= {"output": str(folder), "cache": str(cache_folder), "network": asdict(settings), "input": asdict(CONTRACT)}
+    config = {
+        "recipe": "smoke",
+        "objective": objective,
+        "seed": seed,
+        "epochs": 2,
+        "margin": 0.35,
+        "margin_warmup": 0,
+        "init": None,
+    }
+    config |= {
+        "output": str(folder),
+        "cache": str(cache_folder),
+        "network": asdict(settings),
+        "input": asdict(CONTRACT),
+    }
     config |= {"simulated": True, "supervision": "image-level labels only", **changes}
     (folder / "config.json").write_text(json.dumps(config))
     write_rows(folder / "split.csv", rows)
-    epochs = [{"epoch": n, "train_loss": 0.7 / n, "validation_loss": 0.8 / n, "validation_auc": 0.6 + 0.1 * n} for n in (1, 2)]
+    epochs = [
+        {"epoch": n, "train_loss": 0.7 / n, "validation_loss": 0.8 / n, "validation_auc": 0.6 + 0.1 * n}
+        for n in (1, 2)
+    ]
     write_rows(folder / "metrics.csv", epochs)
     return folder
 
@@ -97,7 +135,12 @@ def cohort(tmp_path_factory):
 def evaluated(cohort, tmp_path_factory):
     """A run evaluated by the command, with all that it writes."""
     folder = make_run(tmp_path_factory.mktemp("evaluated") / "run", *cohort)
-    assert evaluate.main([str(folder), "--name", "tiny", "--export", str(folder / "models"), "--precision", "float32"]) == 0
+    assert (
+        evaluate_command.main(
+            [str(folder), "--name", "tiny", "--export", str(folder / "models"), "--precision", "float32"]
+        )
+        == 0
+    )
     return folder
 
 
@@ -107,28 +150,41 @@ def run(cohort, tmp_path):
 
 
 def quick(folder, **options):
-    return evaluate.evaluate(folder, precision="float32", maps=("COAM",), **options)
+    return evaluate(folder, precision="float32", maps=("COAM",), **options)
 
 
 def test_a_run_that_training_wrote_can_be_evaluated(cohort, tmp_path):
     """The real loop's folder, of the same exams: nothing here is a stand-in."""
-    from training.recipes import Config
-    from training.train import train
-
-    network = NetworkSettings(width=4, blocks=(1, 1), strides=(1, 2), stem_kernel=1, stem_stride=1, pooling="power")
-    config = Config(tmp_path / "run", cache=cohort[0], spacing_mm=4.4, network=network, epochs=1, batch=4, precision="no", objective="cmsl")
+    config = Config(
+        tmp_path / "run",
+        cache=cohort[0],
+        spacing_mm=4.4,
+        network=TINY,
+        epochs=1,
+        batch=4,
+        precision="no",
+        objective="cmsl",
+    )
     folder = train("smoke", config)
     found = quick(folder)["evidence"]
     assert (found["objective"], found["seed"], found["n"], found["simulated"]) == ("cmsl", 0, 16, True)
-    assert (folder / "curves.png").exists() and figures.angles_of(folder).margin == pytest.approx(0.35)
+    assert angles_of(folder).margin == pytest.approx(0.35)
     card.write_card(folder)
 
 
 def test_evidence_has_the_agreed_keys(evaluated):
     evidence = json.loads((evaluated / "models" / "tiny.json").read_text())["evidence"]
-    assert {"classification", "localisation", "localisation_all", "cohort", "seed", "n", "intervals", "command", "supervision"} <= set(
-        evidence
-    )
+    assert {
+        "classification",
+        "localisation",
+        "localisation_all",
+        "cohort",
+        "seed",
+        "n",
+        "intervals",
+        "command",
+        "supervision",
+    } <= set(evidence)
     assert set(evidence["localisation"]) == set(evidence["localisation_all"]) == {*MAPS, "NORM"}
     for protocol in ("localisation", "localisation_all"):
         for found in evidence[protocol].values():
@@ -137,30 +193,42 @@ def test_evidence_has_the_agreed_keys(evaluated):
     for name in ("auc", "accuracy", "sensitivity", "specificity", "f1"):
         low, high = evidence["classification"][f"{name}_95"]
         assert low <= evidence["classification"][name] <= high
-    assert evidence["n"] == 16 and evidence["classification"]["malignant"] == 8 and evidence["localisation_all"]["COAM"]["n"] == 8
+    assert (
+        evidence["n"] == 16
+        and evidence["classification"]["malignant"] == 8
+        and evidence["localisation_all"]["COAM"]["n"] == 8
+    )
     assert evidence["localisation"]["COAM"]["n"] == evidence["classification"]["tp"]
     assert "simulated" in evidence["cohort"] and evidence["supervision"] == "image-level labels only"
     assert "NaN" not in (evaluated / "evaluation.json").read_text()
 
 
 def test_figures_follow_from_the_predictions(evaluated):
-    """What the JSON says can be reckoned again from predictions.csv, and the bundle answers with those probabilities."""
-    rows, evidence = evaluate.read_predictions(evaluated), evaluate.read_evaluation(evaluated)["evidence"]
-    labels, probabilities = evaluate.column(rows, "label"), evaluate.column(rows, "probability")
+    """The JSON can be reckoned again from predictions.csv; the bundle answers with those probabilities."""
+    rows, evidence = read_predictions(evaluated), read_evaluation(evaluated)["evidence"]
+    labels, probabilities = column(rows, "label"), column(rows, "probability")
     assert evidence["classification"]["auc"] == pytest.approx(metrics.auc(labels, probabilities), abs=1e-4)
-    called = [r["COAM_mm"] for r in rows if r["label"] and r["probability"] >= evidence["classification"]["threshold"]]
+    called = [
+        r["COAM_mm"]
+        for r in rows
+        if r["label"] and r["probability"] >= evidence["classification"]["threshold"]
+    ]
     assert evidence["localisation"]["COAM"]["mean_mm"] == pytest.approx(np.mean(called), abs=1e-4)
     bundle = load_bundle(evaluated / "models" / "tiny.json")
-    assert bundle.threshold == evidence["classification"]["threshold"] == evidence["operating_points"]["paper_sensitivity"]["threshold"]
+    assert (
+        bundle.threshold
+        == evidence["classification"]["threshold"]
+        == evidence["operating_points"]["paper_sensitivity"]["threshold"]
+    )
     assert bundle.temperature == evidence["calibration"]["temperature"] != 1.0
-    predictor = evaluate.Predictor(bundle, "cpu", "float32")
+    predictor = Predictor(bundle, "cpu", "float32")
     held = json.loads((evaluated / "evaluation.json").read_text())
-    answer = next(iter(evaluate.answers(predictor, [cache.exam_path(evaluate.Path(held["cache"]), rows[3]["exam"])])))
-    assert answer.prediction.probability == pytest.approx(rows[3]["probability"], abs=1e-6)
+    scored = next(score_exams(predictor, [cache.exam_path(Path(held["cache"]), rows[3]["exam"])]))
+    assert scored.prediction.probability == pytest.approx(rows[3]["probability"], abs=1e-6)
 
 
 def test_temperature_and_thresholds_never_look_at_test(cohort, tmp_path):
-    """The same run on other test exams, even with their labels turned round: what is frozen stays, what is measured does not."""
+    """The same run on other test exams, even with their labels turned round: what is frozen stays."""
     first = quick(make_run(tmp_path / "a", *cohort))
     folder, rows = tmp_path / "cache", [dict(r) for r in cohort[1]]
     shutil.copytree(cohort[0], folder)
@@ -171,7 +239,9 @@ def test_temperature_and_thresholds_never_look_at_test(cohort, tmp_path):
     source = make_run(tmp_path / "b", *cohort)  # the same weights
     write_rows(source / "split.csv", rows)
     second = quick(source, cache_folder=folder)
-    for one, other in zip(first["evidence"]["operating_points"].values(), second["evidence"]["operating_points"].values()):
+    for one, other in zip(
+        first["evidence"]["operating_points"].values(), second["evidence"]["operating_points"].values()
+    ):
         assert one["threshold"] == other["threshold"] and one["validation"] == other["validation"]
     assert first["evidence"]["calibration"]["temperature"] == second["evidence"]["calibration"]["temperature"]
     assert first["validation"] == second["validation"]
@@ -193,12 +263,17 @@ def test_several_processes_read_the_same(run, cohort, tmp_path):
     assert alone["evidence"]["classification"] == together["evidence"]["classification"]
     assert alone["evidence"]["localisation"] == together["evidence"]["localisation"]
     ours, theirs = (read_rows(folder / "predictions.csv") for folder in (run, tmp_path / "other"))
-    assert len(ours) == 32 and all({**a, "seconds": 0} == {**b, "seconds": 0} for a, b in zip(ours, theirs, strict=True))
+    assert len(ours) == 32 and all(
+        {**a, "seconds": 0} == {**b, "seconds": 0} for a, b in zip(ours, theirs, strict=True)
+    )
 
 
 def test_second_evaluation_is_recorded_and_said(run, capsys):
     first = quick(run)
-    assert first["evaluations"] == first["evidence"]["evaluations"] == 1 and "Evaluation" not in capsys.readouterr().out
+    assert (
+        first["evaluations"] == first["evidence"]["evaluations"] == 1
+        and "Evaluation" not in capsys.readouterr().out
+    )
     second = quick(run)
     assert "Evaluation 2 of this run" in capsys.readouterr().out
     held = json.loads((run / "evaluation.json").read_text())
@@ -221,7 +296,7 @@ def test_evaluation_that_breaks_off_counts(run, monkeypatch):
         quick(run)
     monkeypatch.undo()
     with pytest.raises(InputError, match="was not evaluated"):
-        evaluate.read_evaluation(run)
+        read_evaluation(run)
     assert quick(run)["evaluations"] == 2
     history = json.loads((run / "evaluation.json").read_text())["history"]
     assert [entry["finished"] is None for entry in history] == [True, False]
@@ -232,7 +307,7 @@ def test_patient_in_two_splits_is_refused(run, cohort, held, used, capsys):
     rows = [dict(r) for r in cohort[1]]
     next(r for r in rows if r["split"] == used)["patient"] = f"p-{held}-1"
     write_rows(run / "split.csv", rows)
-    assert evaluate.main([str(run)]) == 2
+    assert evaluate_command.main([str(run)]) == 2
     message = capsys.readouterr().err
     assert f"p-{held}-1" in message and "split the cohort by patient" in message
     assert not (run / "evaluation.json").exists()
@@ -240,7 +315,7 @@ def test_patient_in_two_splits_is_refused(run, cohort, held, used, capsys):
 
 def test_patient_seen_by_an_earlier_run_is_refused(run):
     write_rows(run / "ancestry.csv", [{"patient": "someone", "split": "train"}])
-    evaluate.check_split(evaluate.read_split(run), [{"patient": "someone", "split": "train"}])
+    splits.check_split(splits.read_split(run), [{"patient": "someone", "split": "train"}])
     write_rows(run / "ancestry.csv", [{"patient": "p-test-3", "split": "validate"}])
     with pytest.raises(InputError, match="p-test-3 .*earlier run"):
         quick(run)
@@ -260,7 +335,7 @@ def test_what_does_not_fit_together_is_refused_by_name(run, cohort, tmp_path):
         quick(run)
     write_rows(run / "split.csv", rows)
     with pytest.raises(InputError, match="no map called 'GUESS'"):
-        evaluate.evaluate(run, maps=("GUESS",))
+        evaluate(run, maps=("GUESS",))
     other = tmp_path / "finer"
     cache.write_cache(other, InputContract(size=SIZE, spacing_mm=2.2), "simulated:tiny")
     cache.write_index(other, rows)
@@ -275,7 +350,7 @@ def test_test_exams_of_one_kind_still_give_what_can_be_known(run, cohort):
     found = quick(run)["evidence"]
     assert found["classification"]["auc"] is None and found["classification"]["specificity"] is None
     assert found["classification"]["sensitivity"] > 0.5 and found["localisation_all"]["COAM"]["n"] == 8
-    figures.draw_run(run, run / "figures")
+    run_figures.draw_run(run, run / "figures")
     card.write_card(run)
     assert "| AUC | – |" in (run / "card.md").read_text()
 
@@ -294,10 +369,10 @@ def test_distance_is_to_the_nearest_malignant_lesion():
         {"ras_mm": [30.0, 0.0, 0.0], "radius_mm": 5.0, "malignant": True},
         {"ras_mm": [32.0, 0.0, 0.0], "radius_mm": 5.0, "malignant": False},
     ]
-    assert evaluate.miss(exam_with(lesions), (32.0, 0.0, 0.0)) == (2.0, True)
-    assert evaluate.miss(exam_with(lesions), (12.0, 0.0, 0.0)) == (12.0, False)
+    assert miss(exam_with(lesions), (32.0, 0.0, 0.0)) == (2.0, True)
+    assert miss(exam_with(lesions), (12.0, 0.0, 0.0)) == (12.0, False)
     with pytest.raises(InputError, match="no malignant lesion"):
-        evaluate.miss(exam_with(lesions[2:]), (0.0, 0.0, 0.0))
+        miss(exam_with(lesions[2:]), (0.0, 0.0, 0.0))
 
 
 def test_inside_is_read_off_mask_then_box_then_sphere():
@@ -306,20 +381,22 @@ def test_inside_is_read_off_mask_then_box_then_sphere():
     truth[5, 6, 7] = 2
     truth[9, 6, 7] = 1  # benign: not a hit
     at = {n: tuple(AFFINE[:3, :3] @ np.array([n, 6, 7]) + AFFINE[:3, 3]) for n in (5, 6, 9)}
-    assert [evaluate.miss(exam_with([lesion], truth), at[n])[1] for n in (5, 6, 9)] == [True, False, False]
-    assert not evaluate.miss(exam_with([lesion], truth), (500.0, 0.0, 0.0))[1]
+    assert [miss(exam_with([lesion], truth), at[n])[1] for n in (5, 6, 9)] == [True, False, False]
+    assert not miss(exam_with([lesion], truth), (500.0, 0.0, 0.0))[1]
     box = {**lesion, "box_ras_mm": [[20.0, -2.0, -2.0], [-20.0, 2.0, 2.0]]}
-    assert evaluate.miss(exam_with([box]), (18.0, 0.0, 0.0))[1] and not evaluate.miss(exam_with([box]), (0.0, 4.0, 0.0))[1]
-    assert evaluate.miss(exam_with([lesion]), (0.0, 4.0, 0.0))[1] and not evaluate.miss(exam_with([lesion]), (0.0, 6.0, 0.0))[1]
+    assert miss(exam_with([box]), (18.0, 0.0, 0.0))[1] and not miss(exam_with([box]), (0.0, 4.0, 0.0))[1]
+    assert miss(exam_with([lesion]), (0.0, 4.0, 0.0))[1] and not miss(exam_with([lesion]), (0.0, 6.0, 0.0))[1]
 
 
 def test_null_map_peaks_where_the_features_are_longest():
     features = torch.rand(8, 6, 5, 4)
     features[:, 3, 2, 1] = 9.0
-    reading = evaluate.Reading(evaluate.Prediction(0.0, 0.5, features, torch.ones(8)), 0.0, 0.5, None)
+    score = ExamScore(Prediction(0.0, 0.5, features, torch.ones(8)), 0.0, 0.5, None)
     settings = NetworkSettings(width=4, blocks=(1, 1), strides=(1, 2), stem_kernel=3, stem_stride=2)
-    answer = evaluate.Answer(exam_with([]), reading, features.flatten(1).amax(1).numpy(), 0.0, 0.0)
-    assert evaluate.peak_of("NORM", answer, settings) == pytest.approx(tuple(AFFINE[:3, :3] @ np.array([12, 8, 4]) + AFFINE[:3, 3]))
+    scored = ScoredExam(exam_with([]), score, features.flatten(1).amax(1).numpy(), 0.0, 0.0)
+    assert peak_of("NORM", scored, settings) == pytest.approx(
+        tuple(AFFINE[:3, :3] @ np.array([12, 8, 4]) + AFFINE[:3, 3])
+    )
 
 
 # --- features ---
@@ -347,21 +424,30 @@ def test_features_reproduce_the_logits(cohort, tmp_path, objective):
 @pytest.fixture(scope="module")
 def rivals(cohort, tmp_path_factory):
     folder = tmp_path_factory.mktemp("rivals")
-    made = []
+    runs = []
     for objective, noise in (("bce", 0.3), ("cmsl", 0.6)):
         for seed in (0, 1):
-            made.append(make_run(folder / f"{objective}-{seed}", *cohort, objective=objective, seed=seed, noise=noise))
-            quick(made[-1])
-    return made
+            run = make_run(
+                folder / f"{objective}-{seed}", *cohort, objective=objective, seed=seed, noise=noise
+            )
+            quick(run)
+            runs.append(run)
+    return runs
 
 
 def test_compare_groups_by_method_and_sets_beside_the_paper(rivals, tmp_path, capsys):
-    assert compare.main([*map(str, rivals), "--baseline", str(rivals[1]), "--output", str(tmp_path)]) == 0
+    assert (
+        compare_command.main([*map(str, rivals), "--baseline", str(rivals[1]), "--output", str(tmp_path)])
+        == 0
+    )
     held = json.loads((tmp_path / "comparison.json").read_text())
-    assert held["baseline"] == "BCE" and {n: m["seeds"] for n, m in held["methods"].items()} == {"BCE": [0, 1], "CMSL": [0, 1]}
+    assert held["baseline"] == "BCE" and {n: m["seeds"] for n, m in held["methods"].items()} == {
+        "BCE": [0, 1],
+        "CMSL": [0, 1],
+    }
     one = held["differences"][0]
-    labels = evaluate.column(evaluate.read_predictions(rivals[0]), "label")
-    scores = [evaluate.column(evaluate.read_predictions(folder), "logit") for folder in rivals]
+    labels = column(read_predictions(rivals[0]), "label")
+    scores = [column(read_predictions(folder), "logit") for folder in rivals]
     areas = [metrics.auc(labels, s) for s in scores]
     assert held["methods"]["CMSL"]["figures"]["auc"]["mean"] == pytest.approx(np.mean(areas[2:]), abs=1e-4)
     assert one["auc"]["difference"] == pytest.approx(np.mean(areas[2:]) - np.mean(areas[:2]), abs=1e-4)
@@ -372,21 +458,34 @@ def test_compare_groups_by_method_and_sets_beside_the_paper(rivals, tmp_path, ca
     text = (tmp_path / "comparison.md").read_text()
     assert "0.902 (0.871–0.933)" in text and "another cohort" in text and "research use only" in text
     assert one["sentence"] in capsys.readouterr().out
-    assert (tmp_path / "roc.png").exists() and (tmp_path / "angles.png").exists() and (tmp_path / "comparison.html").exists()
+    assert (
+        (tmp_path / "roc.png").exists()
+        and (tmp_path / "angles.png").exists()
+        and (tmp_path / "comparison.html").exists()
+    )
 
 
 def test_the_sentence_follows_the_interval():
-    class Named:
-        def __init__(self, name):
-            self.name = name
-
     def say(difference, p, seeds=3):
-        gain = {"difference": difference, "difference_95": (difference - 0.02, difference + 0.02), "p": p, "seeds": [seeds, 3]}
-        return compare.sentence(Named("CMSL"), Named("BCE"), gain)
+        gain = {
+            "difference": difference,
+            "difference_95": (difference - 0.02, difference + 0.02),
+            "p": p,
+            "seeds": [seeds, 3],
+        }
+        return comparison.sentence("CMSL", "BCE", gain)
 
-    assert "cannot be told from noise" in say(0.005, 0.4) and "+0.005 (95 % -0.015 to +0.025, p = 0.400)" in say(0.005, 0.4)
-    assert "a gain that neither" in say(0.05, 0.01) and "a loss" in say(-0.05, 0.0001) and "p < 0.001" in say(-0.05, 0.0001)
-    assert "one seed each cannot tell it from luck" in say(0.05, 0.01, 1) and "2 seeds each" in say(0.05, 0.01, 2)
+    assert "cannot be told from noise" in say(
+        0.005, 0.4
+    ) and "+0.005 (95 % -0.015 to +0.025, p = 0.400)" in say(0.005, 0.4)
+    assert (
+        "a gain that neither" in say(0.05, 0.01)
+        and "a loss" in say(-0.05, 0.0001)
+        and "p < 0.001" in say(-0.05, 0.0001)
+    )
+    assert "one seed each cannot tell it from luck" in say(0.05, 0.01, 1) and "2 seeds each" in say(
+        0.05, 0.01, 2
+    )
     assert "too few exams" in say(float("nan"), float("nan"))
 
 
@@ -398,10 +497,13 @@ def test_methods_of_one_objective_are_told_apart_by_what_differs(cohort, tmp_pat
     ]
     for folder in runs:
         quick(folder)
-    methods = compare.group(runs)
-    assert [(m.name, m.seeds) for m in methods] == [("CMSL, margin_warmup 0", [0]), ("CMSL, margin_warmup 3", [0, 7])]
+    methods = comparison.group_runs(runs)
+    assert [(m.name, m.seeds) for m in methods] == [
+        ("CMSL, margin_warmup 0", [0]),
+        ("CMSL, margin_warmup 3", [0, 7]),
+    ]
     with pytest.raises(InputError, match="name each run once"):
-        compare.group([runs[0], runs[0]])
+        comparison.group_runs([runs[0], runs[0]])
 
 
 def test_runs_on_other_exams_are_not_compared(rivals, tmp_path):
@@ -409,12 +511,12 @@ def test_runs_on_other_exams_are_not_compared(rivals, tmp_path):
     rows = make_cache(folder, {**SPLITS, "test": 12}, first_seed=300)
     stranger = make_run(tmp_path / "stranger", folder, rows)
     with pytest.raises(InputError, match="was not evaluated"):
-        compare.compare([rivals[0], stranger])
+        comparison.group_runs([rivals[0], stranger])
     quick(stranger)
     with pytest.raises(InputError, match="other exams"):
-        compare.compare([rivals[0], stranger])
+        comparison.group_runs([rivals[0], stranger])
     with pytest.raises(InputError, match="not among the runs"):
-        compare.compare(rivals[:2], stranger)
+        comparison.compare(comparison.group_runs(rivals[:2]), stranger)
 
 
 # --- figures and card ---
@@ -427,27 +529,36 @@ def test_evaluation_draws_every_figure(evaluated):
         assert (evaluated / "figures" / name).read_bytes().startswith(b"\x89PNG")
 
 
-def test_roc_points_enclose_the_auc():
+def test_the_drawn_curve_encloses_the_auc():
     rng = np.random.default_rng(3)
     labels = rng.random(150) < 0.5
     scores = np.round(rng.normal(labels, 1), 1)
-    x, y = figures.roc_points(labels, scores)
+    figure = figures.roc([figures.Curve("x", scores[None], labels, np.arange(150))])
+    x, y = figure.axes[0].lines[-1].get_data()
+    plt.close(figure)
     assert (x[0], y[0], x[-1], y[-1]) == (0, 0, 1, 1)
     assert np.trapezoid(y, x) == pytest.approx(metrics.auc(labels, scores))
-    assert np.trapezoid(figures.sensitivity_at(labels, scores), figures.GRID) == pytest.approx(metrics.auc(labels, scores), abs=0.01)
+    area = np.trapezoid(figures.sensitivity_at(labels, scores), figures.GRID)
+    assert area == pytest.approx(metrics.auc(labels, scores), abs=0.01)
 
 
 def test_simulated_exams_are_called_so_on_every_figure(evaluated, monkeypatch):
     seen = []
-    monkeypatch.setattr(figures, "save", lambda figure, path: seen.append((path.name, [t.get_text() for t in figure.texts])) or path)
-    figures.draw_run(evaluated, evaluated / "unused")
+
+    def save(figure, path):
+        seen.append((path.name, [text.get_text() for text in figure.texts]))
+        return path
+
+    for module in (figures, run_figures):
+        monkeypatch.setattr(module, "save", save)
+    run_figures.draw_run(evaluated, evaluated / "unused")
     assert len(seen) == 5 and all(figures.SIMULATED in texts for _, texts in seen)
 
 
 def test_shown_exams_are_picked_by_rank():
     rows = [{"exam": f"e{n}", "label": 1, "probability": 0.9, "COAM_mm": float(n)} for n in range(101)]
     rows += [{"exam": "missed", "label": 1, "probability": 0.1, "COAM_mm": 0.0}]
-    picked = figures.typical_exams(rows, 0.5, count=3)
+    picked = run_figures.typical_exams(rows, 0.5, count=3)
     assert [exam for exam, _ in picked] == ["e10", "e50", "e90"] and "50th percentile" in picked[1][1]
 
 
@@ -464,19 +575,31 @@ def test_card_tells_figures_and_escapes_what_it_is_given(evaluated, tmp_path):
             held["bundle"]["file"] = str(folder / "models" / "tiny.json")
         (folder / name).write_text(json.dumps(held))
     bundle = json.loads((folder / "models" / "tiny.json").read_text())
-    (folder / "models" / "tiny.json").write_text(json.dumps({**bundle, "description": nasty, "training_data": nasty}))
-    assert card.main([str(folder)]) == 0
+    (folder / "models" / "tiny.json").write_text(
+        json.dumps({**bundle, "description": nasty, "training_data": nasty})
+    )
+    assert card_command.main([str(folder)]) == 0
     page, text = (folder / "card.html").read_text(), (folder / "card.md").read_text()
     assert "<script" not in page and "<b>" not in page and "&lt;script&gt;" in page
-    assert "<script" not in text and "<b>" not in text.replace("</pre><b>", "", 1) and "\\*bold\\*" in text and "````sh" in text
-    assert page.count("data:image/png;base64,") == 5 and "http" not in page.replace('http-equiv="Content-Security-Policy"', "")
-    evidence = evaluate.read_evaluation(folder)["evidence"]
-    assert card.with_interval(evidence["classification"], "auc") in page and evaluate.read_evaluation(folder)["bundle"]["sha256"] in page
+    assert (
+        "<script" not in text
+        and "<b>" not in text.replace("</pre><b>", "", 1)
+        and "\\*bold\\*" in text
+        and "````sh" in text
+    )
+    assert page.count("data:image/png;base64,") == 5 and "http" not in page.replace(
+        'http-equiv="Content-Security-Policy"', ""
+    )
+    evidence = read_evaluation(folder)["evidence"]
+    assert (
+        with_interval(evidence["classification"], "auc") in page
+        and read_evaluation(folder)["bundle"]["sha256"] in page
+    )
     assert "figures/roc.png" in text and "0.902" in text
 
 
 def test_card_of_a_run_that_was_not_evaluated_is_refused(run, capsys):
-    assert card.main([str(run)]) == 2
+    assert card_command.main([str(run)]) == 2
     assert "was not evaluated" in capsys.readouterr().err and not (run / "card.md").exists()
 
 
@@ -491,7 +614,7 @@ def test_card_refuses_a_bundle_of_other_weights(evaluated, tmp_path):
 
 
 def test_console_prints_table_1_and_distances(evaluated):
-    text = card.console(evaluate.read_evaluation(evaluated))
+    text = card.console(read_evaluation(evaluated))
     assert "AUC" in text and "0.902 (0.871–0.933)" in text and "COAM" in text and "18.26 ± 13.65 mm" in text
 
 

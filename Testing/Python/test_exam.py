@@ -6,12 +6,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from refusals import refuse
 
 from BreastCMSLLib.core.errors import InputError
 from BreastCMSLLib.core.geometry import Volume
-from BreastCMSLLib.exam.exam import Phase, make_exam
-from BreastCMSLLib.exam.phase_order import name_rank, order_phases
-from BreastCMSLLib.exam.subtraction_offset import subtraction_offset
+from BreastCMSLLib.exam import Phase, make_exam, name_rank, order_phases, subtraction_offset
 
 GRID = np.diag([1.0, 1.0, 2.0, 1.0])
 SHAPE = (24, 24, 16)
@@ -33,7 +32,10 @@ def phase(name: str, array: np.ndarray | None = None, affine: np.ndarray = GRID,
 
 
 @settings(deadline=None)
-@given(order=st.permutations(range(6)), key=st.sampled_from(["time_s", "acquisition_number", "series_number", "name"]))
+@given(
+    order=st.permutations(range(6)),
+    key=st.sampled_from(["time_s", "acquisition_number", "series_number", "name"]),
+)
 def test_order_does_not_depend_on_the_input(order, key):
     labels = ["dyn pre", "dyn 1st pass", "dyn 2nd pass", "dyn 3rd pass", "dyn 9", "dyn 10"]
     options = [{} if key == "name" else {key: 100 * n} for n in range(6)]
@@ -58,7 +60,11 @@ def test_half_anonymised_keys_do_not_mislead():
     [
         ["Pre", "Post_1", "Post_2", "Post_10"],
         ["duke_001_0000", "duke_001_0001", "duke_001_0002"],
-        ["ISPY1_1000_DCE_0000_N3_zscored", "ISPY1_1000_DCE_0001_N3_zscored", "ISPY1_1000_DCE_0002_N3_zscored"],
+        [
+            "ISPY1_1000_DCE_0000_N3_zscored",
+            "ISPY1_1000_DCE_0001_N3_zscored",
+            "ISPY1_1000_DCE_0002_N3_zscored",
+        ],
         ["Ph0/ax", "Ph1/ax", "Ph2/ax"],
         ["MASK", "first pass", "second pass", "third pass"],
         ["S10_subtraction_1", "S14_subtraction_2", "S16_subtraction_3"],
@@ -76,8 +82,12 @@ def test_offset_of_stored_subtractions(offset, noise):
     if offset:
         unsigned = np.clip(stored, 0, 65535).astype(np.uint16)
         assert abs(subtraction_offset(unsigned) - offset) <= max(1, 0.25 * noise)
-    assert abs(subtraction_offset(stored.astype(np.int32)) - offset) <= (max(1, 0.25 * noise) if offset else 0)
-    assert abs(subtraction_offset((difference + offset).astype(np.float32)) - offset) <= (max(1, 0.25 * noise) if offset else 0)
+    assert abs(subtraction_offset(stored.astype(np.int32)) - offset) <= (
+        max(1, 0.25 * noise) if offset else 0
+    )
+    assert abs(subtraction_offset((difference + offset).astype(np.float32)) - offset) <= (
+        max(1, 0.25 * noise) if offset else 0
+    )
 
 
 def test_offset_with_padding_and_clipping():
@@ -98,7 +108,8 @@ def test_subtraction_values():
     pre, post = breast_like(1).round().astype(np.uint16), breast_like(2, 150).round().astype(np.uint16)
     exam = make_exam([phase("post 1", post), phase("pre", pre)])
     wanted = post.astype(np.float32) - pre
-    assert exam.pre.name == "pre" and np.array_equal(exam.subtraction(0).array, wanted) and exam.subtraction(0).array.dtype == np.float32
+    difference = exam.subtraction(0).array
+    assert exam.pre.name == "pre" and np.array_equal(difference, wanted) and difference.dtype == np.float32
     stored = (wanted + 100).clip(0).astype(np.uint16)
     other = (breast_like(3, 120) - pre + 100).clip(0).round().astype(np.uint16)
     exam = make_exam([phase("sub 1", stored), phase("sub 2", other)])
@@ -126,7 +137,10 @@ def test_kept_order_and_times():
 
 def test_exam_id_is_stable():
     phases = [phase("pre"), phase("post")]
-    ids = {make_exam(order, identifiers={"series_instance_uids": ["1", "2"]}).exam_id for order in (phases, phases[::-1])}
+    ids = {
+        make_exam(order, identifiers={"series_instance_uids": ["1", "2"]}).exam_id
+        for order in (phases, phases[::-1])
+    }
     assert len(ids) == 1 and len(ids.pop()) == 16
     assert make_exam(phases).exam_id != make_exam([phase("pre"), phase("post 2")]).exam_id
 
@@ -149,10 +163,9 @@ def test_exam_id_is_stable():
     ],
 )
 def test_unusable_input(second, part):
-    with pytest.raises(InputError) as caught:
-        make_exam([phase("pre"), *([second] if second else [])])
-    message = str(caught.value)
-    assert part in message and "\n" not in message and ("post" in message or second is None)
+    phases = [phase("pre"), *([second] if second else [])]
+    message = refuse(lambda: make_exam(phases), part)
+    assert "post" in message or second is None
 
 
 def test_number_of_phases():
@@ -167,6 +180,8 @@ def test_number_of_phases():
 
 def test_a_field_wider_than_any_scanner_is_a_wrong_header():
     array = np.random.default_rng(0).integers(0, 99, (40, 40, 20)).astype(np.int16)
-    volumes = [Phase(Volume(array + n, np.diag([30.0, 3.0, 3.0, 1.0])), f"d{n}", time_s=90.0 * n) for n in range(3)]
+    volumes = [
+        Phase(Volume(array + n, np.diag([30.0, 3.0, 3.0, 1.0])), f"d{n}", time_s=90.0 * n) for n in range(3)
+    ]
     with pytest.raises(InputError, match="d0 measures 1200 mm.*voxel spacing"):
         make_exam(volumes)

@@ -1,4 +1,4 @@
-"""The input check: each thing that can be wrong is found, and nothing is found in a good exam."""
+"""The input check: each thing that can be wrong is found, and nothing in a good exam."""
 
 from __future__ import annotations
 
@@ -8,16 +8,19 @@ import numpy as np
 import pytest
 
 from BreastCMSLLib.checks import input_check
-from BreastCMSLLib.checks.input_check import BAD, FAIR, GOOD, check, displacement_mm, fat_brightness, sketch
+from BreastCMSLLib.checks.input_check import BAD, FAIR, GOOD, check
+from BreastCMSLLib.checks.motion import displacement_mm
+from BreastCMSLLib.checks.sketch import sketch
+from BreastCMSLLib.checks.tissue import fat_brightness
 from BreastCMSLLib.core.geometry import Volume
-from BreastCMSLLib.exam.exam import Phase
+from BreastCMSLLib.exam import Phase
 
 AFFINE = np.array([[-2.0, 0, 0, 160], [0, -2.0, 0, 100], [0, 0, 2.5, -70], [0, 0, 0, 1.0]])
 SHAPE = (160, 110, 56)
 
 
 def body(rng=None, *, fat=40.0, gland=160.0, lesion=0.0, vessels=0.0, shift=(0.0, 0.0, 0.0)) -> np.ndarray:
-    """Two breasts on a chest: air, a layer of fat under the skin, gland inside, vessels and a lesion that enhance."""
+    """Two breasts on a chest: air, fat under the skin, gland inside, vessels and a lesion that enhance."""
     rng = np.random.default_rng(0) if rng is None else rng
     i, j, k = np.indices(SHAPE).astype(np.float32)
     x, y, z = (AFFINE[a, a] * n + AFFINE[a, 3] - s for a, (n, s) in enumerate(zip((i, j, k), shift)))
@@ -25,7 +28,9 @@ def body(rng=None, *, fat=40.0, gland=160.0, lesion=0.0, vessels=0.0, shift=(0.0
     inside = np.minimum(*breast)
     chest = (y < 0) & ((x / 150) ** 2 + ((y + 60) / 70) ** 2 < 1)
     array = np.where((inside < 1) & (y > -5), fat, 0) + 110.0 * chest
-    array = np.where((inside < 0.72) & (y > -5), gland + 25 * np.sin(x / 7) * np.sin(y / 6) * np.sin(z / 8), array)
+    array = np.where(
+        (inside < 0.72) & (y > -5), gland + 25 * np.sin(x / 7) * np.sin(y / 6) * np.sin(z / 8), array
+    )
     array += vessels * ((np.abs(y + 30) < 12) & (np.abs(x) < 25))
     array += lesion * np.exp(-((x - 80) ** 2 + (y - 30) ** 2 + z**2) / (2 * 7.0**2))
     return np.clip(array + rng.normal(0, 3, SHAPE), 0, None)
@@ -39,21 +44,24 @@ def phase(array, name, time=None, affine=AFFINE) -> Phase:
 def good():
     rng = np.random.default_rng(1)
     gains = ((0, 0), (180, 300), (220, 340), (200, 320))
-    made = [phase(body(rng, lesion=a, vessels=b), "dyn pre" if not n else f"dyn post {n}", 80.0 * n) for n, (a, b) in enumerate(gains)]
-    return made, [sketch(p) for p in made]
+    phases = [
+        phase(body(rng, lesion=a, vessels=b), "dyn pre" if not n else f"dyn post {n}", 80.0 * n)
+        for n, (a, b) in enumerate(gains)
+    ]
+    return phases, [sketch(p) for p in phases]
 
 
-def find(found, topic):
-    return next(finding for finding in found.findings if finding.topic == topic)
+def find(result, topic):
+    return next(finding for finding in result.findings if finding.topic == topic)
 
 
 def test_a_good_exam_is_all_green(good):
     phases, sketches = good
-    found = check(phases, sketches)
-    assert found.worst == GOOD and found.kind == "phases", found.findings
-    topics = {finding.topic for finding in found.findings}
+    result = check(phases, sketches)
+    assert result.worst == GOOD and result.kind == "phases", result.findings
+    topics = {finding.topic for finding in result.findings}
     assert topics == {"Phases", "Geometry", "Spacing", "Coverage", "Times", "Order", "Motion", "Fat", "T1"}
-    assert all(finding.text.endswith(".") for finding in found.findings)
+    assert all(finding.text.endswith(".") for finding in result.findings)
 
 
 def test_number_of_phases(good):
@@ -67,8 +75,8 @@ def test_number_of_phases(good):
 def test_geometry(good):
     phases, sketches = good
     smaller = phase(body()[:, :, :-2], "small")
-    found = check([*phases, smaller], [*sketches, sketch(smaller)])
-    assert find(found, "Geometry").level == BAD and "160 × 110 × 54" in find(found, "Geometry").text
+    result = check([*phases, smaller], [*sketches, sketch(smaller)])
+    assert find(result, "Geometry").level == BAD and "160 × 110 × 54" in find(result, "Geometry").text
     moved = AFFINE.copy()
     moved[0, 3] += 4
     elsewhere = phase(body(), "elsewhere", affine=moved)
@@ -85,8 +93,8 @@ def test_volumes_that_hold_no_image(good):
     phases, sketches = good
     for array, word in ((np.zeros(SHAPE), "constant"), (np.full(SHAPE, np.nan), "NaN")):
         broken = Phase(Volume(array.astype(np.float32), AFFINE), "broken")
-        found = check([*phases, broken], [*sketches, sketch(broken)])
-        assert found.worst == BAD and found.findings[0].level == BAD and word in found.findings[0].text
+        result = check([*phases, broken], [*sketches, sketch(broken)])
+        assert result.worst == BAD and result.findings[0].level == BAD and word in result.findings[0].text
 
 
 def test_spacing_and_coverage():
@@ -115,19 +123,27 @@ def test_times(good, times, level, word):
 def test_order(good):
     phases, sketches = good
     turned, turned_sketches = phases[::-1], sketches[::-1]
-    assert "called pre-contrast but dyn post 3 comes first" in find(check(turned, turned_sketches, kind="phases"), "Order").text
+    assert (
+        "called pre-contrast but dyn post 3 comes first"
+        in find(check(turned, turned_sketches, kind="phases"), "Order").text
+    )
     nameless = [replace(p, name=f"volume {n}") for n, p in enumerate(turned)]
     finding = find(check(nameless, turned_sketches, kind="phases"), "Order")
     assert finding.level == FAIR and "brighter than volume 3" in finding.text
     still = [phase(body(np.random.default_rng(n)), f"volume {n}", 80.0 * n) for n in range(3)]
-    assert "Hardly any enhancement" in find(check(still, [sketch(p) for p in still], kind="phases"), "Order").text
+    assert (
+        "Hardly any enhancement"
+        in find(check(still, [sketch(p) for p in still], kind="phases"), "Order").text
+    )
     odd = [*phases[:3], replace(phases[3], name="ax t2 tse")]
     assert "ax t2 tse" in find(check(odd, sketches), "Order").text
 
 
 @pytest.mark.parametrize("mm", [0.0, 3.0, 6.0])
 def test_motion_is_measured(good, mm):
-    moved = phase(body(np.random.default_rng(5), lesion=180, vessels=300, shift=(mm * 0.6, mm * 0.8, 0)), "dyn post 1")
+    moved = phase(
+        body(np.random.default_rng(5), lesion=180, vessels=300, shift=(mm * 0.6, mm * 0.8, 0)), "dyn post 1"
+    )
     after = sketch(moved)
     assert displacement_mm(good[1][0], after) == pytest.approx(mm, abs=0.8)
     assert displacement_mm(good[1][0], after) == displacement_mm(good[1][0], after)
@@ -139,7 +155,11 @@ def test_motion_is_measured(good, mm):
 def test_fat_saturation(good):
     phases, sketches = good
     bright = [
-        phase(body(np.random.default_rng(n), fat=230, gland=150 + 12 * n, lesion=90.0 * n, vessels=200.0 * n), f"d{n}", 80.0 * n)
+        phase(
+            body(np.random.default_rng(n), fat=230, gland=150 + 12 * n, lesion=90.0 * n, vessels=200.0 * n),
+            f"d{n}",
+            80.0 * n,
+        )
         for n in (0, 1, 2)
     ]
     bright_sketches = [sketch(p) for p in bright]
@@ -167,13 +187,16 @@ def test_a_t1_of_a_part_of_the_exam_is_told(good):
         affine = AFFINE.copy()
         affine[2, 3] += missing * 2.5
         t1 = phase(body(fat=230)[:, :, missing:], "t1 nonfs", affine=affine)
-        found = find(check(*good, t1=t1, t1_sketch=sketch(t1)), "T1")
-        assert found.level == level, (missing, found)
-    assert "too little to outline" in found.text
+        finding = find(check(*good, t1=t1, t1_sketch=sketch(t1)), "T1")
+        assert finding.level == level, (missing, finding)
+    assert "too little to outline" in finding.text
 
 
 def test_a_slab_of_a_few_millimetres_is_checked():
-    thin = [phase(body(lesion=60.0 * n)[:, :, 20:24], f"d{n}", 80.0 * n, affine=AFFINE @ np.diag([1, 1, 0.3, 1])) for n in range(3)]
+    thin = [
+        phase(body(lesion=60.0 * n)[:, :, 20:24], f"d{n}", 80.0 * n, affine=AFFINE @ np.diag([1, 1, 0.3, 1]))
+        for n in range(3)
+    ]
     assert check(thin, [sketch(p) for p in thin]).findings
 
 
@@ -187,9 +210,11 @@ def test_subtractions_and_their_offset():
     ):
         arrays = [np.clip(c, 0, None) if clip else c + offset for c in change]
         phases = [phase(a, f"sub {n + 1}", 80.0 * n) for n, a in enumerate(arrays)]
-        found = check(phases, [sketch(p) for p in phases], kind="subtractions")
-        assert find(found, "Offset").level == level and word in find(found, "Offset").text
-        assert find(found, "T1").level == FAIR and not [f for f in found.findings if f.topic in ("Motion", "Fat")]
+        result = check(phases, [sketch(p) for p in phases], kind="subtractions")
+        assert find(result, "Offset").level == level and word in find(result, "Offset").text
+        assert find(result, "T1").level == FAIR and not [
+            f for f in result.findings if f.topic in ("Motion", "Fat")
+        ]
     assert check(phases, [sketch(p) for p in phases]).kind == "subtractions", "the names say so"
 
 
@@ -208,8 +233,8 @@ def test_sketches_do_not_depend_on_how_the_voxels_are_stored(good):
 def test_real_exams(duke_folder):
     from BreastCMSLLib.readers import read
 
-    found = input_check.check_exam(read([duke_folder]))
-    assert found.worst != BAD and find(found, "Fat").level == GOOD and find(found, "Order").level == GOOD
+    result = input_check.check_exam(read([duke_folder]))
+    assert result.worst != BAD and find(result, "Fat").level == GOOD and find(result, "Order").level == GOOD
 
 
 def test_command_line(tmp_path, capsys, good):

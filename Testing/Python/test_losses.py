@@ -19,7 +19,10 @@ def reference(features, weight, labels, scale, margin):
     return total / len(labels)
 
 
-@pytest.mark.parametrize("dtype, tolerance", [(torch.float64, 1e-5), (torch.float32, 1e-5), (torch.bfloat16, 3e-2), (torch.float16, 4e-3)])
+@pytest.mark.parametrize(
+    "dtype, tolerance",
+    [(torch.float64, 1e-5), (torch.float32, 1e-5), (torch.bfloat16, 3e-2), (torch.float16, 4e-3)],
+)
 @pytest.mark.parametrize("margin", [0.0, 0.35])
 def test_margin_loss_is_equation_4(dtype, tolerance, margin):
     rng = np.random.default_rng(3)
@@ -34,7 +37,9 @@ def test_margin_loss_is_equation_4(dtype, tolerance, margin):
 
 def test_value_at_a_right_angle():
     for label in (0, 1):
-        assert float(cosine_margin_loss(torch.zeros(1), torch.tensor([label]))) == pytest.approx(math.log1p(math.exp(7.0)), abs=1e-5)
+        assert float(cosine_margin_loss(torch.zeros(1), torch.tensor([label]))) == pytest.approx(
+            math.log1p(math.exp(7.0)), abs=1e-5
+        )
 
 
 def test_margin_must_be_reachable_after_a_relu():
@@ -55,7 +60,9 @@ def test_gradient_and_dead_features():
                 up, down = x.clone(), x.clone()
                 up[i, j] += step
                 down[i, j] -= step
-                numeric[i, j] = (cosine_margin_loss(cosine(up, w), y) - cosine_margin_loss(cosine(down, w), y)) / (2 * step)
+                numeric[i, j] = (
+                    cosine_margin_loss(cosine(up, w), y) - cosine_margin_loss(cosine(down, w), y)
+                ) / (2 * step)
     assert torch.allclose(analytic, numeric, rtol=0.05, atol=5e-3)
     dead = torch.zeros(2, 8, requires_grad=True)
     cosine_margin_loss(cosine(dead, w.float()), torch.tensor([0, 1])).backward()
@@ -64,5 +71,11 @@ def test_gradient_and_dead_features():
 
 def test_sigmoid_loss_is_cross_entropy():
     z, y = torch.tensor([-1.5, 0.2, 3.0]), torch.tensor([0, 1, 1])
-    expected = -np.mean([math.log(1 - 1 / (1 + math.exp(1.5))), math.log(1 / (1 + math.exp(-0.2))), math.log(1 / (1 + math.exp(-3.0)))])
+    expected = -np.mean(
+        [
+            math.log(1 - 1 / (1 + math.exp(1.5))),
+            math.log(1 / (1 + math.exp(-0.2))),
+            math.log(1 / (1 + math.exp(-3.0))),
+        ]
+    )
     assert float(sigmoid_loss(z, y)) == pytest.approx(expected, rel=1e-6)

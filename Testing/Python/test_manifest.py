@@ -1,4 +1,4 @@
-"""Manifests: every wrong line is named and stops everything; what is read is the exam and the truth that the line describes."""
+"""Manifests: every wrong line is named and stops everything; what is read is what the line describes."""
 
 from __future__ import annotations
 
@@ -12,16 +12,18 @@ import SimpleITK as sitk
 from dicom_factory import SHAPE, affine, dynamics, edit, phase, t1, write_study
 from refusals import refuse
 
-from BreastCMSLLib.core.geometry import Volume, apply_affine, to_sitk
-from training.data import manifest
+from BreastCMSLLib.core.geometry import Volume, apply_affine
+from BreastCMSLLib.core.itk import to_sitk
+from training.data import exams
+from training.data.exams import load_exam, truth
 from training.data.manifest import (
+    COLUMNS,
     Lesion,
     Row,
     box_lesion,
-    load_exam,
     read_manifest,
     split_by_patient,
-    truth,
+    validate,
     write_manifest,
 )
 
@@ -60,11 +62,18 @@ def write(folder: Path, *lines: str, header: str = HEADER) -> Path:
 def test_a_hand_written_manifest(folder):
     path = write(folder, ONE, "", TWO)
     rows = read_manifest(path)
-    assert [(r.patient, r.exam, r.label, r.split) for r in rows] == [("p1", "e1", 1, "train"), ("p2", "e2", 0, "test")]
+    assert [(r.patient, r.exam, r.label, r.split) for r in rows] == [
+        ("p1", "e1", 1, "train"),
+        ("p2", "e2", 0, "test"),
+    ]
     assert "line 2" in rows[0].where and "line 4" in rows[1].where
     exam = load_exam(rows[0])
-    for got, wanted in zip((exam.pre, *exam.post), dynamics(3, grid=GRID), strict=True):  # the order of the line, not of the names
-        assert np.array_equal(got.volume.array, wanted.volume.array) and np.allclose(got.volume.affine, GRID, atol=1e-4)
+    for got, wanted in zip(
+        (exam.pre, *exam.post), dynamics(3, grid=GRID), strict=True
+    ):  # the order of the line, not of the names
+        assert np.array_equal(got.volume.array, wanted.volume.array) and np.allclose(
+            got.volume.affine, GRID, atol=1e-4
+        )
     assert truth(rows[0], exam) == ((), None)
 
 
@@ -91,10 +100,17 @@ def test_the_example_of_the_docs(tmp_path):
         (0, 1, False, None),
         (0, 0, False, 7),
     ]
-    assert rows[0].times_s == (0, 90, 180, 270) and rows[0].t1 and rows[0].lesions[0].ras_mm == pytest.approx((93.4, 106.35, -41.2))
-    assert {(lesion.malignant, lesion.values) for lesion in rows[2].lesions} == {(False, (1,)), (True, (2,))} and rows[4].voxel_mm == 4.4
+    assert (
+        rows[0].times_s == (0, 90, 180, 270)
+        and rows[0].t1
+        and rows[0].lesions[0].ras_mm == pytest.approx((93.4, 106.35, -41.2))
+    )
+    assert {(lesion.malignant, lesion.values) for lesion in rows[2].lesions} == {
+        (False, (1,)),
+        (True, (2,)),
+    } and rows[4].voxel_mm == 4.4
     named = {line.split("|")[1].strip().strip("`") for line in text.splitlines() if line.startswith("| `")}
-    assert set(manifest.COLUMNS) - {"seed", "voxel_mm"} <= named  # every column is explained
+    assert set(COLUMNS) - {"seed", "voxel_mm"} <= named  # every column is explained
 
 
 @pytest.mark.parametrize("delimiter", [";", "\t"])
@@ -107,7 +123,12 @@ def test_what_spreadsheets_write(folder, delimiter):
 def test_writing_and_reading_again_changes_nothing(folder, tmp_path_factory):
     save(folder / "masks" / "e2.nrrd", np.ones(SHAPE, np.uint8))
     rows = [
-        replace(read_manifest(write(folder, ONE))[0], times_s=(0.0, 61.5, 125.25), t1="one/a_late.nii.gz", where=""),
+        replace(
+            read_manifest(write(folder, ONE))[0],
+            times_s=(0.0, 61.5, 125.25),
+            t1="one/a_late.nii.gz",
+            where="",
+        ),
         Row(
             "p2",
             "e2",
@@ -122,7 +143,14 @@ def test_writing_and_reading_again_changes_nothing(folder, tmp_path_factory):
             ),
             folder=folder,
         ),
-        Row("p3", "e3", 1, post=("one",), lesions=(Lesion(True, box_voxels=((1.0, 2.0, 3.0), (4.0, 5.0, 6.0))),), folder=folder),
+        Row(
+            "p3",
+            "e3",
+            1,
+            post=("one",),
+            lesions=(Lesion(True, box_voxels=((1.0, 2.0, 3.0), (4.0, 5.0, 6.0))),),
+            folder=folder,
+        ),
         Row("sim-7", "sim-7", 0, "test", seed=7, voxel_mm=4.4),
     ]
     here, elsewhere = folder / "written.csv", tmp_path_factory.mktemp("elsewhere") / "new" / "written.csv"
@@ -134,15 +162,23 @@ def test_writing_and_reading_again_changes_nothing(folder, tmp_path_factory):
             lesions = tuple(replace(lesion, mask=None) for lesion in got.lesions)
             expected = tuple(replace(lesion, mask=None) for lesion in wanted.lesions)
             assert replace(got, **plain, lesions=lesions) == replace(wanted, **plain, lesions=expected)
-    assert "one/z_before.nii.gz" in here.read_text() and str(folder) not in here.read_text()  # moves along with its files
+    assert (
+        "one/z_before.nii.gz" in here.read_text() and str(folder) not in here.read_text()
+    )  # moves along with its files
 
 
 # ---------------------------------------------------------------- wrong manifests
 
 
 BAD_LINES = {
-    "two splits": ((ONE, TWO.replace("p2,", "p1,")), ("line 3 (e2)", "patient p1", "train", "test", "line 2")),
-    "missing file": ((ONE, TWO.replace("two/a_late", "two/c_late")), ("line 3 (e2)", "two/c_late.nii.gz does not exist")),
+    "two splits": (
+        (ONE, TWO.replace("p2,", "p1,")),
+        ("line 3 (e2)", "patient p1", "train", "test", "line 2"),
+    ),
+    "missing file": (
+        (ONE, TWO.replace("two/a_late", "two/c_late")),
+        ("line 3 (e2)", "two/c_late.nii.gz does not exist"),
+    ),
     "wrong label": ((ONE, TWO.replace("benign", "2")), ("line 3 (e2)", '"2"', "malignant or benign")),
     "wrong split": ((ONE.replace("train", "training"),), ("line 2 (e1)", '"training"')),
     "duplicate exam": ((ONE, TWO.replace("e2", "E1")), ("line 3 (E1)", "listed already", "line 2 (e1)")),
@@ -151,7 +187,10 @@ BAD_LINES = {
     "no patient": ((ONE.replace("p1,", ","),), ("line 2 (e1)", "patient is missing")),
     "no key": ((ONE.replace("e1", "e 1/x"),), ("line 2 (e 1/x)", "letters, digits")),
     "no images": (("p1,e1,benign,train,,",), ("line 2 (e1)", "names no images")),
-    "no pre": (("p1,e1,benign,train,,one/m_early.nii.gz|one/a_late.nii.gz",), ("line 2 (e1)", "column pre is empty")),
+    "no pre": (
+        ("p1,e1,benign,train,,one/m_early.nii.gz|one/a_late.nii.gz",),
+        ("line 2 (e1)", "column pre is empty"),
+    ),
     "twice": ((ONE.replace("m_early", "z_before"),), ("line 2 (e1)", "named twice")),
     "comma": ((ONE + ",note",), ("line 2", "7 cells", "6 columns")),
     "quote": ((ONE, 'p2,"e2,benign'), ("line 3", "not valid CSV")),
@@ -209,7 +248,10 @@ def test_bad_headers(folder, header, parts):
     refuse(lambda: read_manifest(path), "manifest.csv", *parts)
 
 
-@pytest.mark.parametrize("content", [b"PK\x03\x04\xff\xfe\x00spreadsheet", b"patient,exam\0,label\n", "patient,Größe\n".encode("latin-1")])
+@pytest.mark.parametrize(
+    "content",
+    [b"PK\x03\x04\xff\xfe\x00spreadsheet", b"patient,exam\0,label\n", "patient,Größe\n".encode("latin-1")],
+)
 def test_what_is_no_csv(folder, content):
     path = folder / "manifest.csv"
     path.write_bytes(content)
@@ -245,7 +287,11 @@ def test_nothing_is_written_when_anything_is_wrong(folder):
 def test_a_corrupt_volume_is_named_with_its_row(folder):
     whole = (folder / "two" / "m_early.nii.gz").read_bytes()
     path = write(folder, ONE, TWO)
-    for content, what in ((whole[: len(whole) // 2], "m_early.nii.gz"), (b"no volume", "m_early.nii.gz"), (b"", "empty")):
+    for content, what in (
+        (whole[: len(whole) // 2], "m_early.nii.gz"),
+        (b"no volume", "m_early.nii.gz"),
+        (b"", "empty"),
+    ):
         (folder / "two" / "m_early.nii.gz").write_bytes(content)
         rows = read_manifest(path)
         load_exam(rows[0])
@@ -268,7 +314,7 @@ def cohort(seed: int) -> list[Row]:
 def test_split_keeps_patients_whole_and_labels_balanced(seed):
     rows = cohort(seed)
     made = split_by_patient(rows, seed=seed)
-    manifest.validate(made)
+    validate(made)
     of = {row.patient: row.split for row in made}
     label = {row.patient: row.label for row in made}
     for value in (0, 1):
@@ -278,7 +324,9 @@ def test_split_keeps_patients_whole_and_labels_balanced(seed):
     assert [replace(row, split="") for row in made] == rows
     again = split_by_patient(rows[::-1], seed=seed)
     assert {row.exam: row.split for row in again} == {row.exam: row.split for row in made}
-    assert {row.exam: row.split for row in split_by_patient(rows, seed=seed + 1)} != {row.exam: row.split for row in made}
+    assert {row.exam: row.split for row in split_by_patient(rows, seed=seed + 1)} != {
+        row.exam: row.split for row in made
+    }
 
 
 def test_split_shares(folder):
@@ -298,7 +346,11 @@ def dicom_row(folder: Path, **values) -> Row:
 def test_whole_exam_in_one_dicom_folder(tmp_path):
     write_study(tmp_path / "exam", dynamics(4), t1=t1(), scrambled_names=True)
     exam = load_exam(dicom_row(tmp_path, post=("exam",)))
-    assert exam.pre.name == "ax dyn pre" and exam.times_s.tolist() == [90, 180, 270] and exam.t1.name == "ax t1 non fat sat"
+    assert (
+        exam.pre.name == "ax dyn pre"
+        and exam.times_s.tolist() == [90, 180, 270]
+        and exam.t1.name == "ax t1 non fat sat"
+    )
     timed = load_exam(dicom_row(tmp_path, post=("exam",), times_s=(0.0, 60.0, 120.0, 180.0)))
     assert timed.times_s.tolist() == [60, 120, 180]
 
@@ -314,7 +366,9 @@ def test_dicom_folder_of_each_phase(tmp_path):
 def test_the_row_decides_what_is_before_contrast(tmp_path):
     series = write_study(tmp_path, [replace(p, name=f"dyn {n}") for n, p in enumerate(dynamics(3))])
     names = [files[0].parent.name for files in series]
-    edit(series[0], AcquisitionTime="100000", ContentTime="100030", SeriesTime="100000")  # a clock that was set between
+    edit(
+        series[0], AcquisitionTime="100000", ContentTime="100030", SeriesTime="100000"
+    )  # a clock that was set between
     assert load_exam(dicom_row(tmp_path, post=(".",))).pre.name == "dyn 1"
     exam = load_exam(dicom_row(tmp_path, pre=names[0], post=tuple(names[1:])))
     assert [p.name for p in (exam.pre, *exam.post)] == ["dyn 0", "dyn 1", "dyn 2"]
@@ -333,7 +387,10 @@ def test_a_repeated_pre_contrast_phase_is_left_out(tmp_path):
     again = replace(phases[0], name="ax dyn phase 0 again", time_s=45.0)
     write_study(tmp_path / "exam", [phases[0], again, *phases[1:]])
     exam = load_exam(dicom_row(tmp_path, post=("exam",)))
-    assert [p.name for p in exam.post] == ["ax dyn pass 1", "ax dyn pass 2"] and exam.times_s.tolist() == [90, 180]
+    assert [p.name for p in exam.post] == ["ax dyn pass 1", "ax dyn pass 2"] and exam.times_s.tolist() == [
+        90,
+        180,
+    ]
     assert any("ax dyn phase 0 again was left out" in w for w in exam.warnings)
     write_study(tmp_path / "copies", [phases[0], again])
     refuse(lambda: load_exam(dicom_row(tmp_path, post=("copies",))), "same voxels")
@@ -342,7 +399,12 @@ def test_a_repeated_pre_contrast_phase_is_left_out(tmp_path):
 def test_damaged_dicom_is_named_with_its_row(tmp_path):
     series = write_study(tmp_path / "exam", dynamics(3))
     series[1][4].write_bytes(series[1][4].read_bytes()[:-100])
-    refuse(lambda: load_exam(dicom_row(tmp_path, post=("exam",))), "m.csv, line 2 (e)", series[1][4].name, "truncated")
+    refuse(
+        lambda: load_exam(dicom_row(tmp_path, post=("exam",))),
+        "m.csv, line 2 (e)",
+        series[1][4].name,
+        "truncated",
+    )
 
 
 # ---------------------------------------------------------------- truth
@@ -351,7 +413,16 @@ def test_damaged_dicom_is_named_with_its_row(tmp_path):
 def small_exam(folder: Path, **values) -> tuple[Row, object]:
     for n in range(3):
         save(folder / f"{n}.nrrd", phase("", n + 1, grid=GRID).volume.array)
-    row = Row("p", "e", 1, pre="0.nrrd", post=("1.nrrd", "2.nrrd"), folder=folder, where="m.csv, line 2 (e)", **values)
+    row = Row(
+        "p",
+        "e",
+        1,
+        pre="0.nrrd",
+        post=("1.nrrd", "2.nrrd"),
+        folder=folder,
+        where="m.csv, line 2 (e)",
+        **values,
+    )
     return row, load_exam(row)
 
 
@@ -371,7 +442,9 @@ def test_boxes_in_voxels_and_in_mm_agree(tmp_path):
 
 def ball(centre, radius_mm: float, shape=SHAPE, grid: np.ndarray = GRID) -> np.ndarray:
     index = np.stack(np.meshgrid(*map(np.arange, shape), indexing="ij"), axis=-1)
-    return np.linalg.norm(apply_affine(grid, index) - apply_affine(grid, np.array(centre)), axis=-1) <= radius_mm
+    return (
+        np.linalg.norm(apply_affine(grid, index) - apply_affine(grid, np.array(centre)), axis=-1) <= radius_mm
+    )
 
 
 def test_label_volume(tmp_path):
@@ -390,8 +463,14 @@ def test_label_volume(tmp_path):
         assert np.linalg.norm(np.subtract(lesion["ras_mm"], apply_affine(GRID, np.array(centre)))) < 0.1
         assert 4 / 3 * np.pi * lesion["radius_mm"] ** 3 == pytest.approx(inside.sum() * 1.5 * 1.25 * 2.0)
         low, high = np.array(lesion["box_ras_mm"])
-        assert ((apply_affine(GRID, np.argwhere(inside)) - low) > 0).all() and ((high - apply_affine(GRID, np.argwhere(inside))) > 0).all()
-    assert mask.dtype == np.uint8 and np.array_equal(mask == 2, labels == 3) and np.array_equal(mask == 1, labels == 1)
+        assert ((apply_affine(GRID, np.argwhere(inside)) - low) > 0).all() and (
+            (high - apply_affine(GRID, np.argwhere(inside))) > 0
+        ).all()
+    assert (
+        mask.dtype == np.uint8
+        and np.array_equal(mask == 2, labels == 3)
+        and np.array_equal(mask == 1, labels == 1)
+    )
     (whole, *_), mask = truth(replace(row, lesions=(Lesion(True, mask="mask.nrrd"),)), exam)
     assert whole["malignant"] and set(np.unique(mask)) == {0, 2} and np.array_equal(mask > 0, labels > 0)
 
@@ -426,7 +505,9 @@ def test_mask_without_a_place_takes_that_of_the_exam(tmp_path):
     save(tmp_path / "mask.nii.gz", labels, np.diag([-1.0, -1.0, 1.0, 1.0]))  # ITK's own axes: nothing was set
     row, exam = small_exam(tmp_path, lesions=(Lesion(True, mask="mask.nii.gz", mask_grid="exam"),))
     (found,), mask = truth(row, exam)
-    assert np.allclose(found["ras_mm"], apply_affine(GRID, np.array([6, 5, 4])), atol=0.1) and np.array_equal(mask == 2, labels == 1)
+    assert np.allclose(found["ras_mm"], apply_affine(GRID, np.array([6, 5, 4])), atol=0.1) and np.array_equal(
+        mask == 2, labels == 1
+    )
     save(tmp_path / "mask.nii.gz", labels[1:], np.diag([-1.0, -1.0, 1.0, 1.0]))
     refuse(lambda: truth(row, exam), "m.csv, line 2 (e)", "mask.nii.gz has 13×12×10", "14×12×10")
 
@@ -450,26 +531,30 @@ def test_wrong_truth_is_named_with_its_row(tmp_path):
         (Lesion(True, mask="far.nrrd"), "outside the exam"),
     ):
         refuse(lambda lesion=lesion: truth(replace(row, lesions=(lesion,)), exam), "m.csv, line 2 (e)", part)
-    assert truth(replace(row, lesions=(box_lesion(True, (ras - 2, ras + 2)),)), exam)[0][0]["ras_mm"] == pytest.approx(ras)
+    assert truth(replace(row, lesions=(box_lesion(True, (ras - 2, ras + 2)),)), exam)[0][0][
+        "ras_mm"
+    ] == pytest.approx(ras)
 
 
 def test_simulated_exam_is_made_once_for_its_image_and_its_truth(tmp_path, monkeypatch):
-    import training.simulation
-
     _, exam = small_exam(tmp_path)
     calls = []
 
     def simulate(seed, malignant, *, voxel_mm=None, device="cpu"):
         calls.append((seed, malignant, voxel_mm))
         lesion = {"ras_mm": (1.0, 2.0, 3.0), "radius_mm": 4.0, "malignant": malignant, "side": "left"}
-        return types.SimpleNamespace(exam=exam, truth=np.full(SHAPE, 2, np.uint8), lesions=(lesion,), malignant=malignant)
+        return types.SimpleNamespace(
+            exam=exam, truth=np.full(SHAPE, 2, np.uint8), lesions=(lesion,), malignant=malignant
+        )
 
-    monkeypatch.setattr(training.simulation, "simulate", simulate)
-    manifest._simulated.cache_clear()
-    path = write(tmp_path, "sim-9,sim-9,malignant,test,9,4.4", header="patient,exam,label,split,seed,voxel_mm")
+    monkeypatch.setattr(exams, "simulate", simulate)
+    exams._simulated.cache_clear()
+    path = write(
+        tmp_path, "sim-9,sim-9,malignant,test,9,4.4", header="patient,exam,label,split,seed,voxel_mm"
+    )
     (row,) = read_manifest(path)
     assert load_exam(row) is exam
     (lesion,), mask = truth(row, exam)
     assert calls == [(9, True, 4.4)] and mask.max() == 2
     assert lesion["ras_mm"] == (1.0, 2.0, 3.0) and lesion["side"] == "left" and lesion["box_ras_mm"] is None
-    manifest._simulated.cache_clear()
+    exams._simulated.cache_clear()

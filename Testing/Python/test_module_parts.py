@@ -1,4 +1,4 @@
-"""Parts of the Slicer module on their own: packages, models, time left, reload, phase roles, the request's privacy."""
+"""Parts of the Slicer module on their own: packages, models, time left, phases, reload, the input check."""
 
 import importlib.util
 import json
@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from module_case import ROOT, dependencies, makeExam, makeSequence, makeVolume
+from module_case import AFFINE, ROOT, dependencies, makeExam, makeSequence, makeVolume, shift
 
 from BreastCMSLLib.core.errors import DependencyError
 
@@ -23,17 +23,32 @@ def test_missing_packages_are_named_without_installing(panel, exam, monkeypatch)
     assert panel.ui.analyzeButton.enabled
 
 
-def test_installation_is_asked_once_and_may_be_refused(panel, monkeypatch):
+@pytest.fixture
+def user(panel, monkeypatch):
+    """Somebody sits before Slicer's window and can be asked."""
     import slicer
 
-    installed, missing = [], ["torch", "scikit-image>=0.22"]
-    monkeypatch.setattr(dependencies, "missingPackages", lambda: list(missing))
-    monkeypatch.setattr(dependencies, "installTorch", lambda: (installed.append("torch"), missing.remove("torch")))
-    monkeypatch.setattr(dependencies, "installPackages", lambda names: (installed.extend(names), missing.clear()))
-    monkeypatch.setattr(slicer.util, "mainWindow", lambda: panel.widget.parent)
+    monkeypatch.setattr(slicer.util, "mainWindow", lambda: panel.module.parent)
     monkeypatch.setattr(type(slicer.app), "testingEnabled", staticmethod(lambda: False))
-    questions = []
-    monkeypatch.setattr(slicer.util, "confirmOkCancelDisplay", lambda text, **_: questions.append(text) or len(questions) > 1)
+
+
+def test_installation_is_asked_once_and_may_be_refused(user, monkeypatch):
+    import slicer
+
+    installed, questions, missing = [], [], ["torch", "scikit-image>=0.22"]
+    monkeypatch.setattr(dependencies, "missingPackages", lambda: list(missing))
+
+    def install(names):
+        installed.extend(names)
+        missing[:] = [name for name in missing if name not in names]
+
+    def ask(text, **_options):
+        questions.append(text)
+        return len(questions) > 1
+
+    monkeypatch.setattr(dependencies, "installTorch", lambda: install(["torch"]))
+    monkeypatch.setattr(dependencies, "installPackages", install)
+    monkeypatch.setattr(slicer.util, "confirmOkCancelDisplay", ask)
     with pytest.raises(DependencyError, match="press Analyze again"):
         dependencies.ensureDependencies()
     assert not installed and "Without internet" in questions[0]
@@ -41,7 +56,7 @@ def test_installation_is_asked_once_and_may_be_refused(panel, monkeypatch):
     assert installed == ["torch", "scikit-image>=0.22"] and len(questions) == 2
 
 
-def test_a_failed_download_names_proxy_and_folder(panel, monkeypatch):
+def test_a_failed_download_names_proxy_and_folder(user, monkeypatch):
     import slicer
 
     def fail():
@@ -49,8 +64,6 @@ def test_a_failed_download_names_proxy_and_folder(panel, monkeypatch):
 
     monkeypatch.setattr(dependencies, "missingPackages", lambda: ["torch"])
     monkeypatch.setattr(dependencies, "installTorch", fail)
-    monkeypatch.setattr(slicer.util, "mainWindow", lambda: panel.widget.parent)
-    monkeypatch.setattr(type(slicer.app), "testingEnabled", staticmethod(lambda: False))
     monkeypatch.setattr(slicer.util, "confirmOkCancelDisplay", lambda text, **_: True)
     with pytest.raises(DependencyError, match="407 Proxy.*HTTPS_PROXY.*Install from folder") as raised:
         dependencies.ensureDependencies()
@@ -81,7 +94,12 @@ def test_packages_from_a_folder_use_no_network(panel, monkeypatch, tmp_path):
 
     missing, commands = ["torch", "safetensors>=0.4"], []
     monkeypatch.setattr(dependencies, "missingPackages", lambda: list(missing))
-    monkeypatch.setattr(slicer.util, "pip_install", lambda arguments: (commands.append(arguments), missing.clear()))
+
+    def install(arguments):
+        commands.append(arguments)
+        missing.clear()
+
+    monkeypatch.setattr(slicer.util, "pip_install", install)
     monkeypatch.setattr(dependencies, "chooseFolder", lambda parent: None)
     panel.click(panel.ui.installButton)
     assert not commands
@@ -107,13 +125,27 @@ def test_a_package_from_a_folder_is_really_installed_by_pip_without_network(pane
     with zipfile.ZipFile(wheels / "breastcmsl_offline_probe-1.0-py3-none-any.whl", "w") as wheel:
         wheel.writestr("breastcmsl_offline_probe.py", "ANSWER = 42\n")
         info = "breastcmsl_offline_probe-1.0.dist-info"
-        wheel.writestr(f"{info}/METADATA", "Metadata-Version: 2.1\nName: breastcmsl-offline-probe\nVersion: 1.0\n")
-        wheel.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        wheel.writestr(
+            f"{info}/METADATA", "Metadata-Version: 2.1\nName: breastcmsl-offline-probe\nVersion: 1.0\n"
+        )
+        wheel.writestr(
+            f"{info}/WHEEL", "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+        )
         wheel.writestr(f"{info}/RECORD", "")
 
     def run(module, arguments):  # the desktop runs PythonSlicer here
-        command = [sys.executable, "-m", module, *arguments, "--target", str(target), "--no-warn-script-location"]
-        subprocess.run(command, check=True, capture_output=True, env={"PIP_DISABLE_PIP_VERSION_CHECK": "1", "PATH": ""})
+        command = [
+            sys.executable,
+            "-m",
+            module,
+            *arguments,
+            "--target",
+            str(target),
+            "--no-warn-script-location",
+        ]
+        subprocess.run(
+            command, check=True, capture_output=True, env={"PIP_DISABLE_PIP_VERSION_CHECK": "1", "PATH": ""}
+        )
 
     monkeypatch.setattr(slicer.util, "_executePythonModule", run)
     monkeypatch.setattr(dependencies, "requirements", lambda: ["breastcmsl-offline-probe>=1.0"])
@@ -127,8 +159,9 @@ def test_a_package_from_a_folder_is_really_installed_by_pip_without_network(pane
 
 
 def test_requirements_are_importable_here():
-    names = {dependencies.IMPORT_NAMES.get(r.split(">")[0], r.split(">")[0]) for r in dependencies.requirements()}
-    assert {"scipy", "safetensors"} <= names
+    needed = {dependencies.importName(line) for line in dependencies.requirements()}
+    assert {"scipy", "safetensors", "jinja2"} <= needed
+    assert dependencies.importName("scikit-image[data] >= 0.22; python_version > '3'") == "scikit_image"
     assert dependencies.missingPackages() == []
 
 
@@ -163,7 +196,8 @@ def test_a_model_from_a_file_is_verified_remembered_and_used(panel, exam, own_mo
 
     monkeypatch.setattr(models_panel, "chooseModelFile", lambda parent: str(own_model))
     panel.click(panel.ui.loadModelButton)
-    assert "own" in panel.ui.modelComboBox.currentText and "AUC 0.91 (95 % interval 0.85–0.96) on 80 exams" in panel.ui.modelLabel.text
+    assert "own" in panel.ui.modelComboBox.currentText
+    assert "AUC 0.91 (95 % interval 0.85–0.96) on 80 exams" in panel.ui.modelLabel.text
     panel.analyze()
     assert panel.child()["request"]["options"]["model"] == str(own_model)
     panel.ui.modelComboBox.setCurrentIndex(0)
@@ -171,11 +205,14 @@ def test_a_model_from_a_file_is_verified_remembered_and_used(panel, exam, own_mo
     assert panel.child()["request"]["options"]["model"] is None
     assert str(own_model) in models_panel.userFiles()
     own_model.unlink()
-    assert [card.name for card in models_panel.cards()] == ["breastcmsl"], "a model that is gone is not offered"
+    assert [card.name for card in models_panel.cards()] == ["breastcmsl"], "one that is gone is not offered"
 
 
-@pytest.mark.parametrize("damage", ["card", "weights", "absent"])
-def test_a_damaged_model_is_refused_with_one_sentence(panel, own_model, damage):
+@pytest.mark.parametrize(
+    ("damage", "says"),
+    [("card", "not a readable model card"), ("weights", "SHA-256 differs"), ("absent", "was not found")],
+)
+def test_a_damaged_model_is_refused_with_one_sentence(panel, own_model, damage, says):
     if damage == "card":
         own_model.write_text("{", encoding="utf-8")
     elif damage == "weights":
@@ -184,19 +221,25 @@ def test_a_damaged_model_is_refused_with_one_sentence(panel, own_model, damage):
     else:
         own_model.unlink()
     panel.widget.models.load(str(own_model))
-    expected = {"card": "not a readable model card", "weights": "SHA-256 differs", "absent": "was not found"}[damage]
-    assert expected in panel.ui.statusLabel.text and "breastcmsl" in panel.ui.modelComboBox.currentText
+    assert says in panel.ui.statusLabel.text and "breastcmsl" in panel.ui.modelComboBox.currentText
 
 
 def test_cards_of_other_versions_are_read_as_far_as_they_can_be():
-    from BreastCMSLLib.models.cards import evidence_lines, evidence_short
+    from BreastCMSLLib.results.wording import evidence_lines, evidence_short
 
     old = {
         "classification": {"auc": 0.79},
         "localisation": {"COAM.called_malignant": {"mean_mm": 50.4}, "COAM.all_malignant": {"mean_mm": 1}},
     }
     assert evidence_lines(old) == ["AUC 0.79", "COAM: misses the lesion's centre by 50.4 mm"]
-    for odd in (None, [], {"classification": 5}, {"classification": {"auc": "high"}}, {"localisation": {"CAM": 3}}, {"auc": True}):
+    for odd in (
+        None,
+        [],
+        {"classification": 5},
+        {"classification": {"auc": "high"}},
+        {"localisation": {"CAM": 3}},
+        {"auc": True},
+    ):
         assert evidence_lines(odd) == [] and "no evidence" in evidence_short(odd)
 
 
@@ -259,7 +302,6 @@ def test_t1_can_be_chosen_in_the_table_and_given_back(panel):
 def test_each_exam_gets_its_own_t1_unless_one_was_chosen(panel):
     import numpy as np
     import slicer
-    from module_case import AFFINE
 
     away = np.array(AFFINE, dtype=float)
     away[2, 3] += 400
@@ -270,12 +312,12 @@ def test_each_exam_gets_its_own_t1_unless_one_was_chosen(panel):
     choose = panel.widget.inputs._onSource
     assert panel.widget.inputs.t1 is first
     choose(1)
-    assert panel.names() == ["b pre", "b 1st pass"] and panel.widget.inputs.t1 is None, "another exam's T1 would outline these breasts"
+    assert panel.names() == ["b pre", "b 1st pass"]
+    assert panel.widget.inputs.t1 is None, "another exam's T1 would outline these breasts"
     own = makeVolume("b t1 nonfs", 9, affine=away)
     choose(1)
     assert panel.widget.inputs.t1 is own
-    panel.widget.exit()
-    panel.widget.enter()
+    panel.reopen()
     choose(0)
     assert panel.widget.inputs.t1 is first, "the panel remembers that it chose the other by itself"
     second = makeVolume("a t1 nonfs sagittal", 12)
@@ -332,9 +374,7 @@ def test_another_source_can_be_chosen(panel):
     panel.settle()
     box = panel.ui.sourceComboBox
     titles = [box.itemText(n) for n in range(box.count)]
-    assert (
-        titles[0] == "Dynamic (sequence of 4)" and "3 volumes: dyn pre … dyn 2nd pass" in titles and titles[-1].startswith("Single volumes")
-    )
+    assert titles[0] == "Dynamic (sequence of 4)" and titles[-1].startswith("Single volumes")
     box.activated.emit(titles.index("3 volumes: dyn pre … dyn 2nd pass"))
     panel.settle()
     assert panel.names() == ["dyn pre", "dyn 1st pass", "dyn 2nd pass"] and "3 volumes" in box.currentText
@@ -369,11 +409,11 @@ def test_no_main_window_no_dialogue(panel, exam, monkeypatch):
     import slicer
 
     assert slicer.util.mainWindow() is None
-    monkeypatch.setattr(slicer.util, "errorDisplay", lambda *_, **__: pytest.fail("no dialogue without a window"))
+    monkeypatch.setattr(slicer.util, "errorDisplay", lambda text: pytest.fail("a dialogue without a window"))
     panel.analyze("error")
     assert "post 2 is constant" in panel.ui.statusLabel.text
     shown = []
-    monkeypatch.setattr(slicer.util, "mainWindow", lambda: panel.widget.parent)
+    monkeypatch.setattr(slicer.util, "mainWindow", lambda: panel.module.parent)
     monkeypatch.setattr(slicer.util, "errorDisplay", shown.append)
     panel.analyze("error")
     assert len(shown) == 1 and "post 2 is constant" in shown[0]
@@ -382,25 +422,28 @@ def test_no_main_window_no_dialogue(panel, exam, monkeypatch):
 # Reload
 
 
+OURS = ("BreastCMSLLib", "BreastCMSL", "BreastCMSLDesktop")
+
+
 @pytest.fixture
 def kept_library():
     """Other tests hold the library's classes: put the modules that a reload replaces back afterwards."""
-    ours = ("BreastCMSLLib", "BreastCMSL", "BreastCMSLDesktop")
-    kept = {name: value for name, value in sys.modules.items() if name.split(".")[0] in ours}
+    kept = {name: value for name, value in sys.modules.items() if name.split(".")[0] in OURS}
     yield
-    for name in [name for name in sys.modules if name.split(".")[0] in ours]:
+    for name in [name for name in sys.modules if name.split(".")[0] in OURS]:
         del sys.modules[name]
     sys.modules.update(kept)
 
 
 def test_reload_takes_the_library_along(panel, kept_library):
-    import BreastCMSLLib.core.errors as before
-
-    panel.widget.onReload()
-    import BreastCMSLLib.core.errors as after
-
-    assert after is not before and sys.modules["BreastCMSL"].InputError is after.InputError
-    assert sys.modules["BreastCMSLDesktop.analysis"].BreastCMSLError is after.BreastCMSLError
+    before = {name: module for name, module in sys.modules.items() if name.split(".")[0] in OURS}
+    assert len(before) > 40, "sub-packages among them"
+    panel.module.onReload()
+    kept = [name for name, module in before.items() if sys.modules.get(name) is module]
+    assert kept == ["BreastCMSLLib.scene.embedded"], "slicer-core cannot be started twice"
+    errors = sys.modules["BreastCMSLLib.core.errors"]
+    assert sys.modules["BreastCMSLDesktop.logic"].InputError is errors.InputError
+    assert sys.modules["BreastCMSL"].BreastCMSLLogic is sys.modules["BreastCMSLDesktop.logic"].BreastCMSLLogic
 
 
 def test_import_time_can_be_measured():
@@ -414,13 +457,13 @@ def test_import_time_can_be_measured():
 
 
 def test_a_multivolume_is_an_exam(panel, monkeypatch):
-    """slicer-core has no multivolume node: a volume with one component for each frame and the attributes of one stands in."""
+    """slicer-core has no multivolume node: a volume with one component for each frame stands in."""
     import numpy as np
     import slicer
-    from module_case import AFFINE
 
-    from BreastCMSLLib.scene import results, sources
+    from BreastCMSLLib.scene import sources
     from BreastCMSLLib.scene.transforms import to_vtk
+    from BreastCMSLLib.scene.volumes import to_image_data
 
     class MultiVolume(slicer.vtkMRMLVectorVolumeNode):
         def IsA(self, name):
@@ -435,7 +478,7 @@ def test_a_multivolume_is_an_exam(panel, monkeypatch):
     frames = np.random.default_rng(5).integers(1, 300, (16, 20, 12, 4)).astype(np.int16)  # i, j, k, frame
     node = MultiVolume()
     node.SetName("dyn all")
-    image = results._image(frames[..., 0])
+    image = to_image_data(frames[..., 0])
     from vtk.util.numpy_support import numpy_to_vtk
 
     image.GetPointData().SetScalars(numpy_to_vtk(frames.reshape(-1, 4, order="F"), deep=True))
@@ -444,7 +487,11 @@ def test_a_multivolume_is_an_exam(panel, monkeypatch):
     node.SetAttribute("MultiVolume.FrameLabels", "0,60000,120000,180000")
     node.SetAttribute("MultiVolume.FrameIdentifyingDICOMTagUnits", "ms")
     of_class = sources._nodes  # asks the scene, which knows C++ classes only
-    monkeypatch.setattr(sources, "_nodes", lambda scene, name: [node] if name == "vtkMRMLMultiVolumeNode" else of_class(scene, name))
+
+    def nodes(scene, name):
+        return [node] if name == "vtkMRMLMultiVolumeNode" else of_class(scene, name)
+
+    monkeypatch.setattr(sources, "_nodes", nodes)
     panel.scene.AddNode(node)
     panel.settle()
     assert "dyn all (multivolume of 4)" in panel.ui.sourceComboBox.currentText
@@ -467,7 +514,8 @@ def test_details_of_the_input_check_open_and_close(panel, exam):
     assert "details" in short and "one grid" not in short
     panel.ui.checkLabel.linkActivated.emit("details")
     long = panel.ui.checkLabel.text
-    assert "one grid of 16 × 20 × 12 voxels" in long and "less" in long and "Acquisition times are unknown" in long
+    assert "one grid of 16 × 20 × 12 voxels" in long and "Acquisition times are unknown" in long
+    assert "less" in long
     panel.setTime(1, "90")
     assert "one grid" in panel.checked(), "it stays open when the inputs change"
     panel.ui.checkLabel.linkActivated.emit("details")
@@ -488,8 +536,6 @@ def test_details_of_the_input_check_open_and_close(panel, exam):
 def test_what_is_wrong_with_the_inputs_is_said_before_analyze(panel, names, change, says, stops):
     import numpy as np
     import slicer
-    import vtk
-    from module_case import AFFINE
 
     affine = np.array(AFFINE, float)
     if change == "coarse":
@@ -504,9 +550,7 @@ def test_what_is_wrong_with_the_inputs_is_said_before_analyze(panel, names, chan
     panel.widget.inputs.refresh()
     if change == "moved":
         transform = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLinearTransformNode")
-        matrix = vtk.vtkMatrix4x4()
-        matrix.SetElement(0, 3, 30.0)
-        transform.SetMatrixTransformToParent(matrix)
+        shift(transform, 30.0)
         volumes[1].SetAndObserveTransformNodeID(transform.GetID())
         panel.widget.inputs.refresh()
     text = panel.checked() + panel.ui.hintLabel.text

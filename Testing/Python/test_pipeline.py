@@ -4,41 +4,31 @@ import json
 
 import numpy as np
 import pytest
+from builders import save_model
 from phantom import body_exam, oblique_affine, smoothing_network
 
 from BreastCMSLLib.core.errors import InputError
 from BreastCMSLLib.core.geometry import Volume, apply_affine, closest_canonical_axes
 from BreastCMSLLib.core.stages import STAGES, overall_progress
-from BreastCMSLLib.exam.exam import Phase, make_exam
+from BreastCMSLLib.exam import Phase, make_exam
 from BreastCMSLLib.findings.kinetics import curve_at, describe
-from BreastCMSLLib.models.bundle import load_bundle, save_bundle
+from BreastCMSLLib.models.bundle import load_bundle
 from BreastCMSLLib.models.inference import Predictor
 from BreastCMSLLib.network.attention import feature_affine
-from BreastCMSLLib.network.resnet import NetworkSettings
 from BreastCMSLLib.pipeline import analyze
-from BreastCMSLLib.preprocessing.model_input import InputContract, preprocess
+from BreastCMSLLib.preprocessing.model_input import preprocess
 
 
 @pytest.fixture(scope="module")
 def predictor(tmp_path_factory):
-    """The shipped architecture with weights that only smooth: its map is a blurred image of the enhancement."""
-    network = smoothing_network(NetworkSettings(width=2))
-    card = save_bundle(
-        tmp_path_factory.mktemp("model"),
-        "impulse",
-        network,
-        InputContract(),
-        threshold=0.5,
-        description="",
-        training_data="nothing",
-        evidence={},
-    )
+    """The shipped architecture with weights that only smooth: its map is a blurred image of enhancement."""
+    card = save_model(tmp_path_factory.mktemp("model"), smoothing_network(), name="impulse")
     return Predictor(load_bundle(card), "cpu", "float32")
 
 
 @pytest.mark.parametrize("seed", [1, 2])
 def test_a_lesion_in_an_oblique_flipped_anisotropic_exam_comes_back_in_its_place(predictor, seed):
-    """A lesion at a known RAS point, on a cell's centre: the heatmap's peak on the exam's own grid is within one voxel of it."""
+    """On a cell's centre at a known RAS point: the peak on the exam's own grid is within a voxel of it."""
     rng = np.random.default_rng(seed)
     affine = oblique_affine(rng, (1.7, 1.3, 2.1), 12.0)
     axes, _ = closest_canonical_axes(affine)
@@ -71,17 +61,26 @@ AXIAL = np.array([[-1.5, 0, 0, 165.0], [0, -1.5, 0, 120.0], [0, 0, 2.0, -88.0], 
 def analysed(predictor):
     exam = body_exam(AXIAL, (220, 170, 88), apply_affine(AXIAL, np.array([109.5, 84.5, 43.5])) + [-78, 15, 0])
     stages = []
-    return exam, analyze(exam, predictor, progress=lambda stage, fraction: stages.append((stage, fraction))), stages
+    return (
+        exam,
+        analyze(exam, predictor, progress=lambda stage, fraction: stages.append((stage, fraction))),
+        stages,
+    )
 
 
 def test_an_exam_of_one_breast_has_no_side(predictor, analysed):
-    from BreastCMSLLib.cli import summary
+    from BreastCMSLLib.results.wording import summary_lines
 
     exam = analysed[0]
-    half = [Phase(Volume(p.volume.array[110:], p.volume.affine), p.name, time_s=p.time_s) for p in (exam.pre, *exam.post)]
+    half = [
+        Phase(Volume(p.volume.array[110:], p.volume.affine), p.name, time_s=p.time_s)
+        for p in (exam.pre, *exam.post)
+    ]
     result = analyze(make_exam(half, kind="phases"), predictor).result
-    assert result["peaks"][0]["side"] == "" and "one breast" in {reason["code"] for reason in result["out_of_range"]}
-    assert " the breast at RAS" in summary(result, []) or " into the breast at RAS" in summary(result, [])
+    assert result["peaks"][0]["side"] == "" and "one breast" in {
+        reason["code"] for reason in result["out_of_range"]
+    }
+    assert " in the breast at RAS" in summary_lines(result)[0]
 
 
 def test_result_is_complete_and_json(analysed):
@@ -102,7 +101,9 @@ def test_result_is_complete_and_json(analysed):
         "input",
     } <= set(result)
     assert result["schema_version"] == 1 and result["research_use_only"] is True
-    assert 0 <= result["probability"] <= 1 and result["malignant"] == (result["probability"] >= result["threshold"])
+    assert 0 <= result["probability"] <= 1 and result["malignant"] == (
+        result["probability"] >= result["threshold"]
+    )
     assert result["probability"] == pytest.approx(1 / (1 + np.exp(-result["logit"])), abs=1e-5)
     assert [p["role"] for p in result["phases"]] == ["pre", "post", "post", "post"]
     assert result["peaks"][0]["side"] == "left" and {"ras_mm", "value", "side"} <= set(result["peaks"][0])
@@ -146,22 +147,31 @@ def test_unknown_map_and_device_are_named(analysed, predictor):
     with pytest.raises(InputError, match="device cuda:x cannot be used"):
         Predictor(predictor.bundle, "cuda:x")
     with pytest.raises(InputError, match="device cuda:99 cannot be used"):  # before the work
-        analyze(analysed[0], predictor.bundle, device="cuda:99", progress=lambda stage, _: pytest.fail(stage) if stage == "mask" else None)
+        analyze(
+            analysed[0],
+            predictor.bundle,
+            device="cuda:99",
+            progress=lambda stage, _: pytest.fail(stage) if stage == "mask" else None,
+        )
 
 
 def test_the_network_is_prepared_beside_and_says_what_is_wrong(analysed, predictor, monkeypatch):
-    """What a bundle gives is what its predictor gives; what goes wrong in preparing it comes out as it would have at once."""
+    """A bundle gives what its predictor gives; what goes wrong in preparing comes out as it would at once."""
     import torch
 
     exam, result, _ = analysed
     threads = torch.get_num_threads()
-    made = analyze(exam, predictor.bundle, device="cpu").result
+    by_bundle = analyze(exam, predictor.bundle, device="cpu").result
     assert torch.get_num_threads() == threads
     chosen = Predictor(predictor.bundle, "cpu")
-    assert (made["device"], made["device_reason"], made["precision"]) == ("cpu", "CPU, as asked", chosen.precision)
-    assert made["probability"] == analyze(exam, chosen).result["probability"]
+    assert (by_bundle["device"], by_bundle["device_reason"], by_bundle["precision"]) == (
+        "cpu",
+        "CPU, as asked",
+        chosen.precision,
+    )
+    assert by_bundle["probability"] == analyze(exam, chosen).result["probability"]
 
-    def fails(self, precision):
+    def fails(*_):
         raise torch.OutOfMemoryError("full")
 
     monkeypatch.setattr(Predictor, "_prepare", fails)
@@ -175,15 +185,25 @@ def test_kinetics_at_the_lesion(analysed):
     """The phantom's lesion washes out by construction; its curve is read a few mm beside the marker."""
     exam, _, _ = analysed
     lesion = apply_affine(AXIAL, np.array([109.5, 84.5, 43.5])) + [-78, 15, 0]
-    found = curve_at(exam, tuple(lesion + [4, -3, 2]))
-    assert np.linalg.norm(np.array(found["ras_mm"]) - lesion) < 4
-    assert found["unit"] == "%" and found["times_s"] == [90.0, 180.0, 270.0]
-    assert found["enhancement"][0] == pytest.approx(100 * (450 + 8) / 200, rel=0.1)
-    assert found["enhancement"][0] > found["enhancement"][2] and found["wash_out"] < -10 and found["type"] == "washout"
+    curve = curve_at(exam, tuple(lesion + [4, -3, 2]))
+    assert np.linalg.norm(np.array(curve["ras_mm"]) - lesion) < 4
+    assert curve["unit"] == "%" and curve["times_s"] == [90.0, 180.0, 270.0]
+    assert curve["enhancement"][0] == pytest.approx(100 * (450 + 8) / 200, rel=0.1)
+    assert (
+        curve["enhancement"][0] > curve["enhancement"][2]
+        and curve["wash_out"] < -10
+        and curve["type"] == "washout"
+    )
 
 
 @pytest.mark.parametrize(
-    "curve, kind", [([100, 120, 140], "persistent"), ([100, 101, 99], "plateau"), ([150, 130, 100], "washout"), ([80], None)]
+    "curve, kind",
+    [
+        ([100, 120, 140], "persistent"),
+        ([100, 101, 99], "plateau"),
+        ([150, 130, 100], "washout"),
+        ([80], None),
+    ],
 )
 def test_curve_types(curve, kind):
     assert describe(np.array(curve, float), None)[2] == kind

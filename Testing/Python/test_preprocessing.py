@@ -4,28 +4,23 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from phantom import body_exam, oblique_affine
 from scipy import ndimage
 
 from BreastCMSLLib.core.errors import InputError
-from BreastCMSLLib.core.geometry import (
-    Volume,
-    apply_affine,
-    closest_canonical_axes,
-    from_sitk,
-    grid_distance,
-    resample,
-    to_sitk,
-)
-from BreastCMSLLib.exam.exam import Phase, make_exam
+from BreastCMSLLib.core.geometry import Volume, apply_affine, closest_canonical_axes, grid_distance
+from BreastCMSLLib.core.itk import from_sitk, to_sitk
+from BreastCMSLLib.core.resampling import resample
+from BreastCMSLLib.exam import Phase, make_exam
 from BreastCMSLLib.preprocessing.breast_mask import MaskSettings
-from BreastCMSLLib.preprocessing.frangi import ridgeness
+from BreastCMSLLib.preprocessing.frangi import ridges
 from BreastCMSLLib.preprocessing.model_input import (
     InputContract,
     canonical_grid,
-    minutes_of,
+    exam_duration_min,
     phase_weights,
     preprocess,
 )
@@ -36,69 +31,83 @@ SHAPE = (280, 220, 120)
 
 @pytest.fixture(scope="module")
 def exam():
-    return body_exam(AXIAL, SHAPE, lesion_ras=apply_affine(AXIAL, (np.array(SHAPE) - 1) / 2) + [80, 20, 10], lesion_signal=250.0)
+    return body_exam(
+        AXIAL,
+        SHAPE,
+        lesion_ras=apply_affine(AXIAL, (np.array(SHAPE) - 1) / 2) + [80, 20, 10],
+        lesion_signal=250.0,
+    )
 
 
 @pytest.fixture(scope="module")
-def made(exam):
+def model_input(exam):
     return preprocess(exam)
 
 
-def test_input_is_the_contract(made):
-    assert made.array.shape == (6, 340, 220, 128) and made.array.dtype == np.float32
-    assert np.allclose(np.linalg.norm(made.affine[:3, :3], axis=0), 1.1)
-    assert (np.diag(made.affine)[:3] > 0).all()  # towards R, A, S
-    assert np.isfinite(made.array).all() and made.array.max() <= 10 and made.array.min() >= -1
-    far = ndimage.distance_transform_edt(~made.inside) > 12
-    assert far.any() and not made.array[:, far].any()
-    assert any("interpolated" in w for w in made.warnings) and any("No non-fat-saturated T1" in w for w in made.warnings)
+def test_input_is_the_contract(model_input):
+    assert model_input.array.shape == (6, 340, 220, 128) and model_input.array.dtype == np.float32
+    assert np.allclose(np.linalg.norm(model_input.affine[:3, :3], axis=0), 1.1)
+    assert (np.diag(model_input.affine)[:3] > 0).all()  # towards R, A, S
+    assert (
+        np.isfinite(model_input.array).all()
+        and model_input.array.max() <= 10
+        and model_input.array.min() >= -1
+    )
+    far = ndimage.distance_transform_edt(~model_input.inside) > 12
+    assert far.any() and not model_input.array[:, far].any()
+    assert any("interpolated" in w for w in model_input.warnings) and any(
+        "No non-fat-saturated T1" in w for w in model_input.warnings
+    )
 
 
-def test_mask_holds_both_breasts_and_no_heart(exam, made):
+def test_mask_holds_both_breasts_and_no_heart(exam, model_input):
     centre = apply_affine(AXIAL, (np.array(SHAPE) - 1) / 2)
-    to_index = np.linalg.inv(made.affine)
+    to_index = np.linalg.inv(model_input.affine)
 
     def inside(offset):
-        return made.inside[tuple(np.round(apply_affine(to_index, centre + offset)).astype(int))]
+        return model_input.inside[tuple(np.round(apply_affine(to_index, centre + offset)).astype(int))]
 
     assert inside([80, 40, 0]) and inside([-80, 40, 0])
     for heart in ([-20, -75, 0], [0, -50, 10], [-45, -75, 0], [-20, -40, 0]):
         assert not inside(heart)
-    assert 800 < made.mask_volume_ml < 2500
-    assert abs(apply_affine(made.affine, np.array([made.middle, 0, 0]))[0] - centre[0]) < 6
+    assert 800 < model_input.mask_volume_ml < 2500
+    assert abs(apply_affine(model_input.affine, np.array([model_input.middle, 0, 0]))[0] - centre[0]) < 6
 
 
-def test_mask_edge_lies_just_under_the_skin(exam, made):
+def test_mask_edge_lies_just_under_the_skin(exam, model_input):
     """Measured where the breast's surface is known: the mask ends within 4 mm inside it."""
     centre = apply_affine(AXIAL, (np.array(SHAPE) - 1) / 2)
-    column = apply_affine(np.linalg.inv(made.affine), centre + [80, 0, 0])
-    line = made.inside[round(column[0]), :, round(column[2])]
-    front = apply_affine(made.affine, np.array([0, np.flatnonzero(line).max(), 0]))[1]
+    column = apply_affine(np.linalg.inv(model_input.affine), centre + [80, 0, 0])
+    line = model_input.inside[round(column[0]), :, round(column[2])]
+    front = apply_affine(model_input.affine, np.array([0, np.flatnonzero(line).max(), 0]))[1]
     assert 0.0 < centre[1] + 75 - front < 4.0
 
 
-def test_a_t1_of_a_part_of_the_breasts_does_not_cut_the_mask(exam, made):
+def test_a_t1_of_a_part_of_the_breasts_does_not_cut_the_mask(exam, model_input):
     """It would leave out, without a word, what it does not show."""
     t1 = exam.pre.volume
     for lacks, source in ((4, "t1"), (10, "pre"), (30, "pre")):
         part = Volume(t1.array[:, :, : SHAPE[2] - lacks], t1.affine)
         again = preprocess(replace(exam, t1=Phase(part, "short T1", source="t1")))
         assert again.mask_source == source
-        assert again.mask_volume_ml > 0.93 * made.mask_volume_ml
-    assert any("short T1 shows 7" in warning and "from the pre-contrast phase instead" in warning for warning in again.warnings)
+        assert again.mask_volume_ml > 0.93 * model_input.mask_volume_ml
+    assert any(
+        "short T1 shows 7" in warning and "from the pre-contrast phase instead" in warning
+        for warning in again.warnings
+    )
 
 
-def test_kinetics_survive_the_scale(exam, made):
+def test_kinetics_survive_the_scale(exam, model_input):
     """One scale for all phases: the ratio of two phases in the lesion is that of the exam."""
     spot = np.array(apply_affine(AXIAL, (np.array(SHAPE) - 1) / 2) + [80, 20, 10])
-    index = tuple(np.round(apply_affine(np.linalg.inv(made.affine), spot)).astype(int))
+    index = tuple(np.round(apply_affine(np.linalg.inv(model_input.affine), spot)).astype(int))
     native = tuple(np.round(apply_affine(np.linalg.inv(AXIAL), spot)).astype(int))
-    ours = made.array[0][index] / made.array[-1][index]
+    ours = model_input.array[0][index] / model_input.array[-1][index]
     theirs = exam.subtraction(0).array[native] / exam.subtraction(2).array[native]
     assert ours == pytest.approx(theirs, rel=0.05)
 
 
-def test_oblique_flipped_and_anisotropic_agrees_with_axial(made):
+def test_oblique_flipped_and_anisotropic_agrees_with_axial(model_input):
     """The same body scanned in another orientation gives the same input wherever both see it."""
     rng = np.random.default_rng(5)
     affine = oblique_affine(rng, (1.4, 1.1, 1.2), 8.0)
@@ -109,7 +118,7 @@ def test_oblique_flipped_and_anisotropic_agrees_with_axial(made):
         shape[axis] = int(extent[world] / np.linalg.norm(affine[:3, axis]))
     oblique = preprocess(body_exam(affine, tuple(int(n) for n in shape)))
     assert (np.diag(oblique.affine)[:3] > 0.9).all()
-    assert oblique.mask_volume_ml == pytest.approx(made.mask_volume_ml, rel=0.1)
+    assert oblique.mask_volume_ml == pytest.approx(model_input.mask_volume_ml, rel=0.1)
 
 
 @settings(max_examples=40, deadline=None)
@@ -129,12 +138,19 @@ def test_canonical_grid_covers_the_volume_right_way_up(seed):
 @given(st.integers(0, 2**31))
 def test_itk_and_our_affines_agree(seed):
     rng = np.random.default_rng(seed)
-    volume = Volume(rng.normal(size=(5, 6, 7)).astype(np.float32), oblique_affine(rng, rng.uniform(0.4, 5, 3)))
+    volume = Volume(
+        rng.normal(size=(5, 6, 7)).astype(np.float32), oblique_affine(rng, rng.uniform(0.4, 5, 3))
+    )
     back = from_sitk(to_sitk(volume))
-    assert np.array_equal(back.array, volume.array) and grid_distance(volume.shape, back.affine, volume.affine) < 1e-4
+    assert (
+        np.array_equal(back.array, volume.array)
+        and grid_distance(volume.shape, back.affine, volume.affine) < 1e-4
+    )
     image, index = to_sitk(volume), (2, 3, 4)
     assert np.allclose(
-        np.array(image.TransformIndexToPhysicalPoint(index)) * [-1, -1, 1], apply_affine(volume.affine, np.array(index)), atol=1e-4
+        np.array(image.TransformIndexToPhysicalPoint(index)) * [-1, -1, 1],
+        apply_affine(volume.affine, np.array(index)),
+        atol=1e-4,
     )
     same = resample(volume, volume.shape, volume.affine)
     assert np.allclose(same.array, volume.array, atol=1e-3)
@@ -158,45 +174,62 @@ def test_as_many_phases_as_the_model_takes_are_passed_through():
 
 def timed(exam, times_s):
     """The exam with other times: of the phase before contrast and of those after it."""
-    phases = [replace(phase, time_s=time) for phase, time in zip((exam.pre, *exam.post), times_s, strict=True)]
+    phases = [
+        replace(phase, time_s=time) for phase, time in zip((exam.pre, *exam.post), times_s, strict=True)
+    ]
     return replace(exam, pre=phases[0], post=tuple(phases[1:]))
 
 
-def test_minutes_are_those_from_the_first_to_the_last_phase(exam, made):
+def test_duration_is_from_the_first_to_the_last_phase(exam, model_input):
     count = len(exam.post)
     even = [0.0, *(1000.0 + 90.0 * n for n in range(count))]
-    assert minutes_of(timed(exam, even)) == pytest.approx(1.5 * (count - 1))  # however long before the first one stood
-    assert minutes_of(timed(exam, [None] * (count + 1))) is None
-    assert minutes_of(timed(exam, even[::-1])) is None, "a clock that runs backwards"
-    assert minutes_of(replace(timed(exam, even), post=timed(exam, even).post[:1])) is None, "one phase lasts no time"
-    assert made.minutes == minutes_of(exam)
+    assert exam_duration_min(timed(exam, even)) == pytest.approx(
+        1.5 * (count - 1)
+    )  # however long before the first one stood
+    assert exam_duration_min(timed(exam, [None] * (count + 1))) is None
+    assert exam_duration_min(timed(exam, even[::-1])) is None, "a clock that runs backwards"
+    assert exam_duration_min(replace(timed(exam, even), post=timed(exam, even).post[:1])) is None, (
+        "one phase lasts no time"
+    )
+    assert model_input.duration_min == exam_duration_min(exam)
 
 
 def test_unknown_times_are_said(exam):
-    small = InputContract(size=(85, 55, 32), spacing_mm=4.4, phases=3, mask=MaskSettings(sigmas_mm=(4.4, 8.8)))
-    said = [any("times of the phases are unknown" in w for w in preprocess(e, small).warnings) for e in (timed(exam, [None] * 4), exam)]
-    assert said == [True, False]
+    small = InputContract(
+        size=(85, 55, 32), spacing_mm=4.4, phases=3, mask=MaskSettings(sigmas_mm=(4.4, 8.8))
+    )
+    for each, warned in ((timed(exam, [None] * 4), True), (exam, False)):
+        warnings = preprocess(each, small).warnings
+        assert any("times of the phases are unknown" in warning for warning in warnings) == warned
 
 
-def test_frangi_equals_the_formula_slice_by_slice():
-    """Batched over slices, against Hessians from scipy and eigenvalues from numpy."""
-    from scipy import ndimage
-
+@pytest.mark.parametrize("threshold", [0.12, 0.3, 0.7])
+def test_ridges_are_where_the_formula_is_above_the_threshold(threshold):
+    """For all slices at once, against Hessians from scipy and eigenvalues from numpy."""
     rng = np.random.default_rng(1)
     slices = ndimage.gaussian_filter(rng.normal(size=(3, 48, 40)), (0, 2, 2))
-    slices /= np.abs(slices).max()
-    ours = ridgeness(slices, sigmas=(1.5,), structure=0.2).numpy()
-    for n, image in enumerate(slices):
-        h = 1.5**2 * np.array(
-            [
-                [ndimage.gaussian_filter(image, 1.5, order=o, mode="nearest", truncate=8) for o in row]
-                for row in (((2, 0), (1, 1)), ((1, 1), (0, 2)))
-            ]
-        )
-        values = np.linalg.eigvalsh(h.transpose(2, 3, 0, 1))
+    slices[1] /= 3  # a slice with less contrast is not model_input equal to the others
+    measure = np.zeros(slices.shape)
+    for sigma in (1.5, 2.5):
+        # Hessians, (slice, row, column, 2, 2), and their eigenvalues, the smaller first
+        hessian = np.empty((*slices.shape, 2, 2))
+        for n, plane in enumerate(slices):
+            for (row, column), order in zip(
+                ((0, 0), (0, 1), (1, 0), (1, 1)), ((2, 0), (1, 1), (1, 1), (0, 2))
+            ):
+                derivative = ndimage.gaussian_filter(plane, sigma, order=order, mode="nearest", truncate=8)
+                hessian[n, :, :, row, column] = sigma**2 * derivative
+        values = np.linalg.eigvalsh(hessian)
         values = np.take_along_axis(values, np.abs(values).argsort(-1), -1)
-        theirs = np.exp(-((values[..., 0] / values[..., 1]) ** 2) / 0.5) * (1 - np.exp(-(values**2).sum(-1) / (2 * 0.2**2)))
-        assert np.abs(ours[n] - theirs)[8:-8, 8:-8].max() < 0.03
+        # Frangi et al. 1998, eq. 15
+        squared = (values**2).sum(-1)
+        blobness = (values[..., 0] / values[..., 1]) ** 2
+        c = np.sqrt(squared.max()) / 2
+        measure = np.maximum(measure, np.exp(-blobness / 0.5) * (1 - np.exp(-squared / (2 * c**2))))
+    is_ridge = ridges(torch.from_numpy(slices), threshold, (1.5, 2.5))
+    sure = np.abs(measure - threshold) > 0.03
+    assert is_ridge.dtype == bool and is_ridge.any() and not is_ridge.all() and sure.mean() > 0.7
+    assert np.array_equal(is_ridge[sure], (measure > threshold)[sure])
 
 
 def test_no_body_and_no_enhancement_are_said(exam):
@@ -211,5 +244,5 @@ def test_no_body_and_no_enhancement_are_said(exam):
 
 
 def test_a_smaller_contract_is_obeyed(exam):
-    made = preprocess(exam, InputContract(size=(170, 110, 64), spacing_mm=2.2, phases=3))
-    assert made.array.shape == (3, 170, 110, 64)
+    model_input = preprocess(exam, InputContract(size=(170, 110, 64), spacing_mm=2.2, phases=3))
+    assert model_input.array.shape == (3, 170, 110, 64)

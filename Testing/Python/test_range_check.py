@@ -1,4 +1,4 @@
-"""Exams the model was not made for are told from those it was: phantoms of each kind of wrong, and exams that are right."""
+"""Exams the model was not made for, phantoms of each kind, are told from those it was made for."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from phantom import body_exam
 from BreastCMSLLib.checks.range_check import out_of_range
 from BreastCMSLLib.core.errors import InputError
 from BreastCMSLLib.core.geometry import Volume
-from BreastCMSLLib.exam.exam import Phase, make_exam
+from BreastCMSLLib.exam import Phase, make_exam
 from BreastCMSLLib.preprocessing.model_input import InputContract, preprocess
 
 AXIAL = np.array([[-2.0, 0, 0, 165.0], [0, -2.0, 0, 120.0], [0, 0, 2.5, -88.0], [0, 0, 0, 1]])
@@ -19,7 +19,7 @@ SHAPE = (165, 120, 70)
 CONTRACT = InputContract(size=(170, 110, 64), spacing_mm=2.2)
 
 
-def places(shape=SHAPE, affine=AXIAL):
+def points(shape=SHAPE, affine=AXIAL):
     i, j, k = np.meshgrid(*[np.arange(n, dtype=np.float32) for n in shape], indexing="ij")
     x = affine[0, 0] * i + affine[0, 3]
     y = affine[1, 1] * j + affine[1, 3]
@@ -30,7 +30,10 @@ def places(shape=SHAPE, affine=AXIAL):
 def exam_of(arrays, times=None, affine=AXIAL):
     times = times or [90.0 * n for n in range(len(arrays))]
     return make_exam(
-        [Phase(Volume(a.astype(np.float32), affine), f"phase {n}", time_s=t) for n, (a, t) in enumerate(zip(arrays, times, strict=True))],
+        [
+            Phase(Volume(a.astype(np.float32), affine), f"phase {n}", time_s=t)
+            for n, (a, t) in enumerate(zip(arrays, times, strict=True))
+        ],
         kind="phases",
     )
 
@@ -38,21 +41,24 @@ def exam_of(arrays, times=None, affine=AXIAL):
 def body(breasts=(-1, 1), *, noise=4.0, enhancement=8.0, phases=4, seed=0, implant=False, tissue=200.0):
     """Chest, heart and breasts on the given sides, with a little glandular tissue that enhances."""
     rng = np.random.default_rng(seed)
-    x, y, z = places()
+    x, y, z = points()
     shape_of = (x / 150) ** 2 + ((y + 80) / 90) ** 2 < 1
     gland = np.zeros(SHAPE, np.float32)
-    held = np.zeros(SHAPE, bool)
+    inside = np.zeros(SHAPE, bool)
     for side in breasts:
         shape_of = shape_of | (((x - side * 80) / 60) ** 2 + (y / 75) ** 2 + (z / 60) ** 2 < 1)
         gland += np.exp(-(((x - side * 80) / 25) ** 2 + ((y - 25) / 25) ** 2 + (z / 25) ** 2))
-        held |= ((x - side * 80) / 38) ** 2 + ((y - 12) / 34) ** 2 + (z / 38) ** 2 < 1
+        inside |= ((x - side * 80) / 38) ** 2 + ((y - 12) / 34) ** 2 + (z / 38) ** 2 < 1
     base = tissue * shape_of.astype(np.float32)
     if implant:
-        base[held] = 0.25 * tissue
-        gland[held] = 0
+        base[inside] = 0.25 * tissue
+        gland[inside] = 0
     heart = ((x + 20) / 45) ** 2 + ((y + 75) / 40) ** 2 + (z / 50) ** 2 < 1
     arrays = [base + rng.normal(0, noise, SHAPE)]
-    arrays += [base + enhancement * n * gland * 4 + enhancement * 20 * heart + rng.normal(0, noise, SHAPE) for n in range(1, phases)]
+    arrays += [
+        base + enhancement * n * gland * 4 + enhancement * 20 * heart + rng.normal(0, noise, SHAPE)
+        for n in range(1, phases)
+    ]
     return [np.clip(a, 0, None) for a in arrays]
 
 
@@ -71,8 +77,7 @@ def test_the_simulated_exam_is_in_range():
     from training.simulation import simulate
 
     exam = simulate(9_000_002, True, voxel_mm=2.5, with_t1=True).exam
-    made = preprocess(exam, CONTRACT)
-    assert out_of_range(exam, made) == []
+    assert out_of_range(exam, preprocess(exam, CONTRACT)) == []
 
 
 def test_acquisitions_that_the_model_does_not_know():
@@ -80,7 +85,9 @@ def test_acquisitions_that_the_model_does_not_know():
     assert codes(exam_of(arrays[:2])) == {"phases"}
     assert codes(exam_of(arrays, [0.0, 90.0, 100.0, 110.0])) == {"times"}
     assert codes(exam_of(arrays, [0.0, 90.0, 180.0, 3000.0])) == {"times"}
-    assert codes(exam_of(arrays, [0.0, 2000.0, 2090.0, 2180.0])) == set()  # a pre-contrast phase taken long before is usual
+    assert (
+        codes(exam_of(arrays, [0.0, 2000.0, 2090.0, 2180.0])) == set()
+    )  # a pre-contrast phase taken long before is usual
     exam = exam_of(arrays)
     thick = AXIAL.copy()
     thick[2, 2] = 5.0
@@ -119,12 +126,15 @@ def test_two_exams_stacked_in_one_volume():
 
 
 def test_a_pair_of_thighs():
-    """Two humps with a valley between them, enhancing muscle: only that they do not end tells them from breasts."""
+    """Two humps, a valley between them, enhancing muscle: only that they do not end makes them no breasts."""
     rng = np.random.default_rng(0)
-    x, y, z = places()
+    x, y, z = points()
     leg = [np.hypot(np.abs(x) - 75, y) < radius for radius in (70, 58)]
     arrays = [80.0 * leg[0] + 120.0 * leg[1] + rng.normal(0, 4, SHAPE) for _ in range(4)]
-    arrays = [np.abs(a + 12 * n * leg[1] * (1 + 0.5 * np.sin(x / 15) * np.sin(z / 12))) for n, a in enumerate(arrays)]
+    arrays = [
+        np.abs(a + 12 * n * leg[1] * (1 + 0.5 * np.sin(x / 15) * np.sin(z / 12)))
+        for n, a in enumerate(arrays)
+    ]
     assert codes(exam_of(arrays)) == {"not a breast"}
 
 
@@ -152,10 +162,12 @@ def refused_or_flagged(exam) -> bool:
 
 def test_things_that_are_no_breasts():
     rng = np.random.default_rng(3)
-    x, y, z = places()
+    x, y, z = points()
     sphere = (x**2 + y**2 + z**2 < 80**2).astype(np.float32)
     head = ((x / 75) ** 2 + (y / 95) ** 2 + (z / 85) ** 2 < 1).astype(np.float32)
-    brain = ((x / 62) ** 2 + (y / 80) ** 2 + (z / 65) ** 2 < 1) * (1 + 0.3 * np.sin(x / 9) * np.sin(y / 7) * np.sin(z / 8))
+    brain = ((x / 62) ** 2 + (y / 80) ** 2 + (z / 65) ** 2 < 1) * (
+        1 + 0.3 * np.sin(x / 9) * np.sin(y / 7) * np.sin(z / 8)
+    )
     flat = ((np.abs(x) < 150) & (y < 20)).astype(np.float32)
     for name, shape, lights in (
         ("sphere", sphere, sphere),

@@ -1,4 +1,4 @@
-"""DICOM folders: every volume found, ordered and placed; everything wrong with a folder told in one sentence."""
+"""DICOM folders: every volume is there, in order and in its place; one sentence for everything wrong."""
 
 from __future__ import annotations
 
@@ -12,26 +12,21 @@ import pytest
 from dicom_factory import SHAPE, affine, dynamics, edit, phase, t1, write_enhanced, write_study
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from refusals import refuse as refused
 
 from BreastCMSLLib import readers
 from BreastCMSLLib.core.errors import InputError
 from BreastCMSLLib.core.geometry import apply_affine
-from BreastCMSLLib.exam.subtraction_offset import subtraction_offset
+from BreastCMSLLib.exam import subtraction_offset
 
 
-def refuse(folder, *parts: str, **options) -> str:
-    """Reading fails with a one-line message that contains the parts."""
-    with pytest.raises(InputError) as caught:
-        readers.read(folder, **options)
-    message = str(caught.value)
-    assert "\n" not in message and message.endswith("."), message
-    for part in parts:
-        assert part in message, message
-    return message
+def refuse(folder, *parts: str, **options) -> None:
+    """Reading fails with one sentence that contains the parts."""
+    refused(lambda: readers.read(folder, **options), *parts)
 
 
 def names(exam) -> list[str]:
-    return [p.name for p in ((exam.pre,) if exam.pre else ()) + exam.post]
+    return [phase.name for phase in exam.phases]
 
 
 # ---------------------------------------------------------------- what is read
@@ -43,15 +38,18 @@ def test_simulated_study(tmp_path):
     exam = readers.read(tmp_path)
     assert names(exam) == [p.name for p in phases]
     assert exam.times_s.tolist() == [90, 180, 270] and exam.pre.time_s == 0
-    for got, wanted in zip((exam.pre, *exam.post), phases, strict=True):
+    for got, wanted in zip(exam.phases, phases, strict=True):
         assert got.volume.array.dtype == np.uint16
         assert np.array_equal(got.volume.array, wanted.volume.array)
         assert np.allclose(got.volume.affine, wanted.volume.affine, atol=1e-6)
     assert exam.t1.name == "ax t1 non fat sat" and not exam.warnings
     assert np.array_equal(exam.t1.volume.array, t1().volume.array)
     ids = exam.identifiers
-    assert len(ids["series_instance_uids"]) == 4 and ids["magnetic_field_strength_t"] == 1.5 and ids["manufacturer"]
-    assert "Simulated" not in repr(ids) and "2000" not in repr({k: v for k, v in ids.items() if "uid" not in k})
+    assert len(ids["series_instance_uids"]) == 4
+    assert ids["magnetic_field_strength_t"] == 1.5 and ids["manufacturer"]
+    assert "Simulated" not in repr(ids) and "2000" not in repr(
+        {k: v for k, v in ids.items() if "uid" not in k}
+    )
 
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -73,7 +71,9 @@ def test_any_grid_round_trips(tmp_path_factory, angles, spacing, origin, flips, 
         array, matrix = exam.pre.volume.array, exam.pre.volume.affine
     else:  # DICOM stacks are right-handed: k comes back reversed, every voxel at its place
         array = exam.pre.volume.array[:, :, ::-1]
-        matrix = exam.pre.volume.affine @ np.array([[1, 0, 0, 0], [0, 1, 0, 0], [0, 0, -1, 3], [0, 0, 0, 1.0]])
+        matrix = exam.pre.volume.affine @ np.array(
+            [[1, 0, 0, 0], [0, 1, 0, 0], [0, 0, -1, 3], [0, 0, 0, 1.0]]
+        )
     assert np.array_equal(array, phases[0].volume.array)
     corners = np.array([[0, 0, 0], [5, 4, 3], [5, 0, 3], [0, 4, 0]])
     assert np.abs(apply_affine(matrix, corners) - apply_affine(grid, corners)).max() < 1e-4
@@ -87,7 +87,12 @@ def test_any_order_on_disk_gives_the_same_exam(tmp_path_factory, order, keep):
     folder = tmp_path_factory.mktemp("order")
     phases = dynamics(4, shape=(6, 5, 4))
     series = write_study(folder, phases)
-    removed = {"time": {}, "acquisition": {"SeriesNumber": 1}, "series": {"AcquisitionNumber": 1}, "name": {"SeriesNumber": None}}[keep]
+    removed = {
+        "time": {},
+        "acquisition": {"SeriesNumber": 1},
+        "series": {"AcquisitionNumber": 1},
+        "name": {"SeriesNumber": None},
+    }[keep]
     if keep != "time":
         removed |= {"AcquisitionTime": None, "ContentTime": None, "SeriesTime": None}
     if keep == "name":
@@ -106,7 +111,10 @@ def test_after_midnight(tmp_path):
     for files, clock in zip(series, ("235830", "000030", "000230"), strict=True):
         edit(files, AcquisitionTime=clock)
     exam = readers.read(tmp_path)
-    assert names(exam) == ["ax dyn pre", "ax dyn pass 1", "ax dyn pass 2"] and exam.times_s.tolist() == [120, 240]
+    assert names(exam) == ["ax dyn pre", "ax dyn pass 1", "ax dyn pass 2"] and exam.times_s.tolist() == [
+        120,
+        240,
+    ]
     for files in series:
         edit(files, AcquisitionDate=None)
     assert readers.read(tmp_path).times_s.tolist() == [120, 240]
@@ -122,7 +130,10 @@ def test_equal_times_do_not_mislead(tmp_path):
     assert names(exam)[0] == "ax dyn pre" and exam.times_s is None
 
 
-@pytest.mark.parametrize("key", ["TemporalPositionIdentifier", "AcquisitionNumber", "AcquisitionTime", "TriggerTime", "positions only"])
+@pytest.mark.parametrize(
+    "key",
+    ["TemporalPositionIdentifier", "AcquisitionNumber", "AcquisitionTime", "TriggerTime", "positions only"],
+)
 def test_one_series_of_several_phases(tmp_path, key):
     series = write_study(tmp_path, dynamics(4), scrambled_names=True)
     values = {
@@ -132,7 +143,12 @@ def test_one_series_of_several_phases(tmp_path, key):
         "TriggerTime": [0, 90000, 180000, 270000],
     }
     for number, files in enumerate(series):
-        common = {"AcquisitionNumber": 7, "AcquisitionTime": "090000", "ContentTime": None, "SeriesTime": "090000"}
+        common = {
+            "AcquisitionNumber": 7,
+            "AcquisitionTime": "090000",
+            "ContentTime": None,
+            "SeriesTime": "090000",
+        }
         if key in values:
             common[key] = values[key][number]
         edit(
@@ -155,7 +171,14 @@ def test_pre_series_and_a_series_of_the_rest(tmp_path):
     gone = {"AcquisitionTime": None, "ContentTime": None, "SeriesTime": None}
     edit(series[0], SeriesDescription="AX Sen Vibrant", SeriesNumber=3, AcquisitionNumber=9, **gone)
     for number, files in enumerate(series[1:], 1):
-        edit(files, SeriesInstanceUID="1.2.3", SeriesNumber=4, SeriesDescription="AX MultiPhase", TemporalPositionIdentifier=number, **gone)
+        edit(
+            files,
+            SeriesInstanceUID="1.2.3",
+            SeriesNumber=4,
+            SeriesDescription="AX MultiPhase",
+            TemporalPositionIdentifier=number,
+            **gone,
+        )
     exam = readers.read(tmp_path)
     assert names(exam) == ["AX Sen Vibrant", *(f"AX MultiPhase phase {n}" for n in (1, 2, 3))]
 
@@ -165,7 +188,7 @@ def test_enhanced_multiframe(tmp_path):
     write_enhanced(tmp_path / "all.dcm", phases)
     exam = readers.read(tmp_path)
     assert exam.times_s.tolist() == [90, 180]
-    for got, wanted in zip((exam.pre, *exam.post), phases, strict=True):
+    for got, wanted in zip(exam.phases, phases, strict=True):
         assert np.array_equal(got.volume.array, wanted.volume.array)
         assert np.allclose(got.volume.affine, wanted.volume.affine, atol=1e-4)
 
@@ -197,10 +220,11 @@ def test_foreign_files_and_other_series_are_passed_over(tmp_path):
 
         study = pydicom.dcmread(series[0][0]).StudyInstanceUID
         edit(files, StudyInstanceUID=study, **values)
-    started = time.monotonic()
+    started = time.process_time()
     exam = readers.read(tmp_path)
-    assert time.monotonic() - started < 10
-    assert names(exam) == ["ax dyn pre", "ax dyn pass 1", "ax dyn pass 2"] and exam.t1.name == "ax t1 non fat sat"
+    assert time.process_time() - started < 10
+    assert names(exam) == ["ax dyn pre", "ax dyn pass 1", "ax dyn pass 2"]
+    assert exam.t1.name == "ax t1 non fat sat"
     assert len(exam.warnings) == 1 and "ax dyn SUB 1" in exam.warnings[0]
 
 
@@ -216,7 +240,10 @@ def test_t1_on_the_same_grid_is_no_phase(tmp_path):
     [
         ({"SeriesDescription": "ax t1 tse +c"}, "after the contrast agent"),
         ({"AcquisitionTime": "100000"}, "after the contrast agent"),
-        ({"AcquisitionTime": None, "ContentTime": None, "SeriesTime": None, "ContrastBolusAgent": "x"}, "contrast agent"),
+        (
+            {"AcquisitionTime": None, "ContentTime": None, "SeriesTime": None, "ContrastBolusAgent": "x"},
+            "contrast agent",
+        ),
     ],
 )
 def test_post_contrast_t1_is_left_out(tmp_path, values, reason):
@@ -227,10 +254,14 @@ def test_post_contrast_t1_is_left_out(tmp_path, values, reason):
 
 
 @pytest.mark.parametrize(
-    "names_of_posts", [["ax dyn 1st pass", "ax dyn 2nd pass", "ax dyn 3rd pass"], ["t1 vibe post 1", "t1 vibe post 2"]]
+    "names_of_posts",
+    [["ax dyn 1st pass", "ax dyn 2nd pass", "ax dyn 3rd pass"], ["t1 vibe post 1", "t1 vibe post 2"]],
 )
 def test_a_missing_pre_contrast_series_is_noticed(tmp_path, names_of_posts):
-    series = write_study(tmp_path, [phase(name, n + 1, time_s=90.0 * n) for n, name in enumerate(["ax dyn pre", *names_of_posts])])
+    series = write_study(
+        tmp_path,
+        [phase(name, n + 1, time_s=90.0 * n) for n, name in enumerate(["ax dyn pre", *names_of_posts])],
+    )
     assert readers.read(tmp_path).pre.name == "ax dyn pre"
     shutil.rmtree(series[0][0].parent)
     refuse(tmp_path, "pre-contrast phase is missing", names_of_posts[0], tmp_path.name)
@@ -239,19 +270,21 @@ def test_a_missing_pre_contrast_series_is_noticed(tmp_path, names_of_posts):
 
 
 def test_two_acquisitions_of_equally_many_phases_are_mentioned(tmp_path):
-    """Unilateral exams: one breast is analysed, and the user is told of the other."""
+    """Unilateral exams: one breast is analysed, and the user reads of the other."""
     write_study(tmp_path / "right", dynamics(3), seed=1)
     moved = affine(origin=(60.0, 15.0, 40.0))
     left = write_study(
-        tmp_path / "left", [phase(f"left {p.name}", n + 21, grid=moved, time_s=p.time_s) for n, p in enumerate(dynamics(3))], seed=2
+        tmp_path / "left",
+        [phase(f"left {p.name}", n + 21, grid=moved, time_s=p.time_s) for n, p in enumerate(dynamics(3))],
+        seed=2,
     )
     import pydicom
 
     study = pydicom.dcmread(next((tmp_path / "right").rglob("*.dcm"))).StudyInstanceUID
     edit([f for files in left for f in files], StudyInstanceUID=study)
     exam = readers.read(tmp_path)
-    told = [w for w in exam.warnings if "another grid" in w]
-    assert len(exam.post) == 2 and len(told) == 1 and "dyn pre" in told[0] and "3 phases" in told[0]
+    (remark,) = [warning for warning in exam.warnings if "another grid" in warning]
+    assert len(exam.post) == 2 and "dyn pre" in remark and "3 phases" in remark
 
 
 def test_t1_given_by_hand(tmp_path):
@@ -282,7 +315,9 @@ def test_rescale_and_types(tmp_path):
     phases[0].volume.array[...] -= 200
     series = write_study(tmp_path, phases)
     exam = readers.read(tmp_path)
-    assert exam.pre.volume.array.dtype == np.int16 and np.array_equal(exam.pre.volume.array, phases[0].volume.array)
+    assert exam.pre.volume.array.dtype == np.int16 and np.array_equal(
+        exam.pre.volume.array, phases[0].volume.array
+    )
     edit(series[1], RescaleSlope=0.5, RescaleIntercept=-3)
     exam = readers.read(tmp_path)
     assert exam.post[0].volume.array.dtype == np.float32
@@ -339,7 +374,7 @@ def test_other_encodings(tmp_path):
         list(data.iterall())  # decode every value before the byte order changes
         pydicom.dcmwrite(file, data, implicit_vr=False, little_endian=False)
     exam = readers.read(tmp_path)
-    for got, wanted in zip((exam.pre, *exam.post), dynamics(), strict=True):
+    for got, wanted in zip(exam.phases, dynamics(), strict=True):
         assert np.array_equal(got.volume.array, wanted.volume.array)
 
 
@@ -356,16 +391,21 @@ def test_export_is_deterministic(tmp_path):
     first, second = (sorted((tmp_path / name).rglob("*.dcm")) for name in "ab")
     assert [f.read_bytes() for f in first] == [f.read_bytes() for f in second]
     write_study(tmp_path / "c", seed=6)
-    assert readers.read(tmp_path / "a").exam_id == readers.read(tmp_path / "b").exam_id != readers.read(tmp_path / "c").exam_id
+    a, b, c = (readers.read(tmp_path / name).exam_id for name in "abc")
+    assert a == b != c
 
 
 def test_export_of_real_numbers(tmp_path):
     wanted = np.random.default_rng(0).normal(0.3, 0.1, SHAPE)
     phases = [phase("pre", 1), phase("post", 2)]
-    phases = [type(p)(p.volume.with_array((wanted + n).astype(np.float32)), p.name) for n, p in enumerate(phases)]
+    phases = [
+        type(p)(p.volume.with_array((wanted + n).astype(np.float32)), p.name) for n, p in enumerate(phases)
+    ]
     write_study(tmp_path, phases)
     exam = readers.read(tmp_path)
-    assert np.abs(exam.post[0].volume.array - phases[1].volume.array).max() < 1e-4 and exam.times_s.tolist() == [90]
+    assert np.abs(
+        exam.post[0].volume.array - phases[1].volume.array
+    ).max() < 1e-4 and exam.times_s.tolist() == [90]
 
 
 # ---------------------------------------------------------------- what is refused
@@ -405,7 +445,13 @@ def test_missing_slice(tmp_path, index, what):
 def test_missing_slice_in_a_series_of_several_phases(tmp_path):
     series = write_study(tmp_path, dynamics(4))
     for number, files in enumerate(series, 1):
-        edit(files, SeriesInstanceUID="1.2.3", SeriesDescription="dyn", SeriesNumber=1, TemporalPositionIdentifier=number)
+        edit(
+            files,
+            SeriesInstanceUID="1.2.3",
+            SeriesDescription="dyn",
+            SeriesNumber=1,
+            TemporalPositionIdentifier=number,
+        )
     series[1][5].unlink()
     refuse(tmp_path, "dyn phase 2", "misses 1 slice")
 
@@ -431,7 +477,10 @@ def test_lying_headers(tmp_path):
     check("slice positions", ImagePositionPatient=None)
     check("pixel spacing", PixelSpacing=[0, 0])
     check("uneven", change=lambda data, k: setattr(data, "ImagePositionPatient", [0, 0, k**1.5]))
-    check("sideways", change=lambda data, k: setattr(data, "ImagePositionPatient", [20 + 0.5 * k, -15, 40 + 2 * k]))
+    check(
+        "sideways",
+        change=lambda data, k: setattr(data, "ImagePositionPatient", [20 + 0.5 * k, -15, 40 + 2 * k]),
+    )
     folder = tmp_path / "rows"
     for files in write_study(folder):
         edit(files, Rows=64)
@@ -461,10 +510,14 @@ def test_multiframe_without_geometry(tmp_path):
 
 
 def test_damaged_other_file_is_only_mentioned(tmp_path):
-    write_study(tmp_path)
-    (tmp_path / "other.dcm").write_bytes(b"\0" * 128 + b"DICM" + os.urandom(500))
+    series = write_study(tmp_path)
+    garbage = np.random.default_rng(0).bytes(500)  # no DICOM after all
+    (tmp_path / "garbage.dcm").write_bytes(b"\0" * 128 + b"DICM" + garbage)
+    assert not readers.read(tmp_path).warnings
+    shutil.copy(series[0][0], tmp_path / "other.dcm")
+    edit([tmp_path / "other.dcm"], Rows=60000)
     exam = readers.read(tmp_path)
-    assert len(exam.post) == 2
+    assert len(exam.post) == 2 and "other.dcm" in exam.warnings[0] and "could not be read" in exam.warnings[0]
 
 
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -489,10 +542,16 @@ def test_a_corrupted_header_never_escapes_as_another_error(tmp_path_factory, pos
 def test_duke(duke_folder: Path):
     import SimpleITK as sitk
 
-    from BreastCMSLLib.core.geometry import from_sitk
+    from BreastCMSLLib.core.itk import from_sitk
 
     exam = readers.read(duke_folder)
-    assert names(exam) == ["ax dyn pre", "ax dyn 1st pass", "ax dyn 2nd pass", "ax dyn 3rd pass", "ax dyn 4th pass"]
+    assert names(exam) == [
+        "ax dyn pre",
+        "ax dyn 1st pass",
+        "ax dyn 2nd pass",
+        "ax dyn 3rd pass",
+        "ax dyn 4th pass",
+    ]
     assert np.allclose(exam.times_s, [1371.135, 1492.545, 1615.197, 1736.717])
     assert exam.grid.shape == (448, 448, 160) and np.allclose(exam.grid.spacing, [0.7589286, 0.7589286, 1.1])
     assert exam.pre.volume.array.dtype == np.uint16 and exam.t1 is None
@@ -500,7 +559,9 @@ def test_duke(duke_folder: Path):
     reader = sitk.ImageSeriesReader()
     reader.SetFileNames(reader.GetGDCMSeriesFileNames(exam.pre.source))
     independent = from_sitk(reader.Execute())
-    assert np.array_equal(independent.array, exam.pre.volume.array) and np.allclose(independent.affine, exam.grid.affine)
+    assert np.array_equal(independent.array, exam.pre.volume.array) and np.allclose(
+        independent.affine, exam.grid.affine
+    )
     first = exam.subtraction(0).array
     lesion = first[89:124, 46:82, 60:78]  # the annotated box: columns, rows, slices
     assert np.percentile(lesion, 90) > 2 * np.percentile(first[::4, ::4, ::4], 95)

@@ -1,4 +1,4 @@
-"""Both real exams through the whole command. Skipped, with the reason, where the data are not beside the checkout."""
+"""Both real exams through the whole command; skipped where the data are not beside the checkout."""
 
 import json
 
@@ -9,7 +9,10 @@ from BreastCMSLLib import cli
 from BreastCMSLLib.core.geometry import apply_affine
 from BreastCMSLLib.results.files import FILES
 
-# Duke-Breast-Cancer-MRI case 153: the radiologists' box in slices sorted by z, half-open voxel ranges (columns, rows, slices)
+pytestmark = [pytest.mark.slow, pytest.mark.slicer]
+
+# Duke-Breast-Cancer-MRI case 153: the radiologists' box in slices sorted by z, half-open voxel ranges
+# (columns, rows, slices)
 DUKE_BOX = np.array([[89, 124], [46, 82], [60, 78]], dtype=float)
 
 
@@ -26,13 +29,18 @@ def test_duke_is_suspicious_and_marked_in_the_box(duke):
     affine = np.array(result["input"]["grid"]["ijk_to_ras"])
     index = apply_affine(np.linalg.inv(affine), np.array(result["peaks"][0]["ras_mm"]))
     grown = result["map_cell_mm"] / 2 / np.linalg.norm(affine[:3, :3], axis=0)
-    assert (index >= DUKE_BOX[:, 0] - 0.5 - grown).all() and (index <= DUKE_BOX[:, 1] - 0.5 + grown).all(), index
+    assert (index >= DUKE_BOX[:, 0] - 0.5 - grown).all() and (index <= DUKE_BOX[:, 1] - 0.5 + grown).all(), (
+        index
+    )
     assert result["peaks"][0]["side"] == "right"
 
 
 def test_duke_is_understood(duke):
     out, result = duke
-    assert [p["name"] for p in result["phases"]] == ["ax dyn pre", *[f"ax dyn {n} pass" for n in ("1st", "2nd", "3rd", "4th")]]
+    assert [p["name"] for p in result["phases"]] == [
+        "ax dyn pre",
+        *[f"ax dyn {n} pass" for n in ("1st", "2nd", "3rd", "4th")],
+    ]
     assert result["t1"] is None and any("ax t1 tse +c was left out" in w for w in result["warnings"])
     assert result["mask"]["source"] == "pre" and 3500 < result["mask"]["volume_ml"] < 6000
     assert {p.name for p in out.iterdir()} == set(FILES) - {name for name in FILES if name.startswith("map_")}
@@ -43,14 +51,19 @@ def test_duke_is_understood(duke):
 @pytest.fixture(scope="module")
 def mimbcd(mimbcd_files, tmp_path_factory):
     out = tmp_path_factory.mktemp("mimbcd_out") / "out"
-    assert cli.main(["analyze", *map(str, mimbcd_files.values()), "--output", str(out), "--progress", "none"]) == 0
+    assert (
+        cli.main(["analyze", *map(str, mimbcd_files.values()), "--output", str(out), "--progress", "none"])
+        == 0
+    )
     return out, json.loads((out / "result.json").read_text())
 
 
 def test_mimbcd_subtractions_lose_their_offset(mimbcd):
     _, result = mimbcd
     assert result["input"]["subtraction_offsets"] == [100.0] * 5
-    assert [p["role"] for p in result["phases"]] == ["subtraction"] * 5 and result["t1"]["name"].startswith("S04_t1")
+    assert [p["role"] for p in result["phases"]] == ["subtraction"] * 5 and result["t1"]["name"].startswith(
+        "S04_t1"
+    )
     assert result["mask"]["source"] == "t1"
 
 
@@ -59,17 +72,19 @@ def test_mimbcd_mask_holds_both_breasts_and_not_the_heart(mimbcd_files):
     from BreastCMSLLib.preprocessing.model_input import preprocess
     from BreastCMSLLib.readers import read
 
-    made = preprocess(read(list(mimbcd_files.values())))
-    to_index = np.linalg.inv(made.affine)
+    model_input = preprocess(read(list(mimbcd_files.values())))
+    to_index = np.linalg.inv(model_input.affine)
 
     def inside(ras):
-        return bool(made.inside[tuple(np.round(apply_affine(to_index, np.array(ras, float))).astype(int))])
+        return bool(
+            model_input.inside[tuple(np.round(apply_affine(to_index, np.array(ras, float))).astype(int))]
+        )
 
     for breast in MIMBCD_BREASTS:
         assert inside(breast), breast
     for heart in MIMBCD_HEART:
         assert not inside(heart), heart
-    assert 1200 < made.mask_volume_ml < 3500
+    assert 1200 < model_input.mask_volume_ml < 3500
 
 
 MIMBCD_BREASTS = [(-64, -24, -34), (48, -24, -34), (-62, -24, 10), (46, -24, 10)]

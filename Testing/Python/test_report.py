@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from html.parser import HTMLParser
 
 import pytest
+from conftest import CHECKOUT
 from scene_case import case
 
 from BreastCMSLLib.core.errors import OutputError
-from BreastCMSLLib.results.report import kinetic_curve_svg, report_html, write_report
+from BreastCMSLLib.results.curve_plot import curve_plot
+from BreastCMSLLib.results.pages import render, style
+from BreastCMSLLib.results.report import report_html, write_report
+from BreastCMSLLib.results.wording import reasons_text, summary_lines
 
 VOID = {"meta", "img", "br", "line", "rect", "circle", "polyline"}
 
@@ -40,6 +46,12 @@ class Page(HTMLParser):
         self.text += data
 
 
+def curve_svg(curve, mean=None):
+    """The picture of a curve; "" when it cannot be drawn."""
+    plot = curve_plot(curve, mean)
+    return "" if plot is None else render("curve.svg.jinja", plot=plot)
+
+
 def test_says_what_matters():
     result = case()[2]
     page = Page(report_html(result, {"Overlay": b"\x89PNG"}))
@@ -65,12 +77,14 @@ def test_escapes_everything():
             return evil
         if isinstance(value, dict):
             return {
-                evil if isinstance(key, str) and key.startswith(("auc", "read", "breastcmsl")) else key: poison(inner)
+                evil
+                if isinstance(key, str) and key.startswith(("auc", "read", "breastcmsl"))
+                else key: poison(inner)
                 for key, inner in value.items()
             }
         return [poison(inner) for inner in value] if isinstance(value, list) else value
 
-    html = report_html(poison(result), {evil: b"\x89PNG"}, map_note=evil)
+    html = report_html(poison(result), {evil: b"\x89PNG"})
     page = Page(html)
     assert "<script" not in html.lower() and "script" not in {tag for tag, _ in page.tags}
     for tag, attributes in page.tags:
@@ -80,7 +94,17 @@ def test_escapes_everything():
 
 
 def test_bare_result_still_makes_a_page(tmp_path):
-    result = case(kinetics=None, peaks=[], phases=[], mask=None, timings_s={}, versions={}, warnings=[], input={}, t1=None)[2]
+    result = case(
+        kinetics=None,
+        peaks=[],
+        phases=[],
+        mask=None,
+        timings_s={},
+        versions={},
+        warnings=[],
+        input={},
+        t1=None,
+    )[2]
     result["model"] = {"name": "m", "sha256": "s"}
     write_report(tmp_path / "report.html", json.loads(json.dumps(result)), {})
     Page((tmp_path / "report.html").read_text(encoding="utf-8"))
@@ -90,19 +114,23 @@ def test_bare_result_still_makes_a_page(tmp_path):
 
 @pytest.mark.parametrize("times", [[90, 180, 270], [0, 90, 180], None])
 def test_curve(times):
-    svg = kinetic_curve_svg({"times_s": times, "enhancement": [120, 150, -20], "unit": "%"})
+    svg = curve_svg({"times_s": times, "enhancement": [120, 150, -20], "unit": "%"})
     Page(svg)
     assert svg.count("<circle") == (3 if times and times[0] == 0 else 4)
-    assert kinetic_curve_svg({"times_s": [1, 2], "enhancement": [float("nan"), 2]}) == ""
-    assert kinetic_curve_svg({"times_s": [1], "enhancement": [1, 2]}) == "" and kinetic_curve_svg({}) == ""
+    assert curve_svg({"times_s": [1, 2], "enhancement": [float("nan"), 2]}) == ""
+    assert curve_svg({"times_s": [1], "enhancement": [1, 2]}) == "" and curve_svg({}) == ""
 
 
 def test_a_pre_contrast_phase_long_before_is_drawn_dashed_and_labels_do_not_collide():
-    svg = kinetic_curve_svg({"times_s": [1371.0, 1492.0, 1615.0, 1737.0], "enhancement": [160.0, 175.0, 180.0, 181.0]})
+    svg = curve_svg(
+        {"times_s": [1371.0, 1492.0, 1615.0, 1737.0], "enhancement": [160.0, 175.0, 180.0, 181.0]}
+    )
     assert "stroke-dasharray" in svg and ">1371<" in svg and ">0<" in svg
     circles = [float(part.split('"')[0]) for part in svg.split('cx="')[1:]]
     assert min(b - a for a, b in zip(circles, circles[1:], strict=False)) > 40
-    assert "stroke-dasharray" not in kinetic_curve_svg({"times_s": [90.0, 180.0, 270.0], "enhancement": [160.0, 175.0, 180.0]})
+    assert "stroke-dasharray" not in curve_svg(
+        {"times_s": [90.0, 180.0, 270.0], "enhancement": [160.0, 175.0, 180.0]}
+    )
 
 
 def test_each_peak_has_its_depth_and_curve_where_measured():
@@ -116,46 +144,119 @@ def test_each_peak_has_its_depth_and_curve_where_measured():
 def test_evidence_is_in_plain_lines():
     result = case()[2]
     places = {"COAM": {"mean_mm": 7.0, "sd_mm": 10.7, "hit10": 0.91}, "CAM": {"mean_mm": 33.0}}
-    result["model"]["evidence"] = {"classification": {"auc": 0.91, "auc_95": [0.85, 0.96], "n": 80}, "localisation": places, "odd": [1]}
+    result["model"]["evidence"] = {
+        "classification": {"auc": 0.91, "auc_95": [0.85, 0.96], "n": 80},
+        "localisation": places,
+        "odd": [1],
+    }
     text = Page(report_html(result, {})).text
     assert "AUC 0.91 (95 % interval 0.85–0.96) on 80 exams" in text
-    assert "COAM: misses the lesion's centre by 7.0 ± 10.7 mm, 91 % within 10 mm" in text and "CAM: misses" in text
+    assert (
+        "COAM: misses the lesion's centre by 7.0 ± 10.7 mm, 91 % within 10 mm" in text
+        and "CAM: misses" in text
+    )
 
 
 def test_the_finding_has_both_curves_and_its_probability():
     result = case()[2]
-    mean = dict(result["kinetics"], enhancement=[100.0, 110.0, 105.0], wash_in=110.0, wash_out=-4.4, type="plateau")
-    result["finding"] = {**result["peaks"][0], "size_mm": 24.0, "volume_ml": 3.6, "depth_mm": 18.0, "probability": 0.97, "kinetics": mean}
+    mean = dict(
+        result["kinetics"], enhancement=[100.0, 110.0, 105.0], wash_in=110.0, wash_out=-4.4, type="plateau"
+    )
+    result["finding"] = {
+        **result["peaks"][0],
+        "size_mm": 24.0,
+        "volume_ml": 3.6,
+        "depth_mm": 18.0,
+        "probability": 0.97,
+        "kinetics": mean,
+    }
     page = Page(report_html(result, {}))
-    for text in ("97 %", "18 mm", "24 mm, 3.6 ml", "mean of the outline", "plateau", "−4 %", "washout", "−13 %"):
+    for text in (
+        "97 %",
+        "18 mm",
+        "24 mm, 3.6 ml",
+        "mean of the outline",
+        "plateau",
+        "−4 %",
+        "washout",
+        "−13 %",
+    ):
         assert text in page.text, text
-    svg = kinetic_curve_svg(result["kinetics"], mean=mean)
+    svg = curve_svg(result["kinetics"], mean=mean)
     Page(svg)
     assert svg.count("<circle") == 8 and "brightest 4 mm" in svg
-    other_unit = kinetic_curve_svg(result["kinetics"], mean=dict(mean, unit="a.u."))
+    other_unit = curve_svg(result["kinetics"], mean=dict(mean, unit="a.u."))
     assert other_unit.count("<circle") == 4 and "mean" not in other_unit
 
 
 def test_out_of_range_stands_before_everything_else_and_is_said_once():
     result = case()[2]
     reason = "The voxels are 4 mm wide; the model was made for up to 3 mm."
-    result["out_of_range"], result["warnings"] = [{"code": "spacing", "text": reason}], [reason, "No T1 was given."]
+    result["out_of_range"], result["warnings"] = (
+        [{"code": "spacing", "text": reason}],
+        [reason, "No T1 was given."],
+    )
     text = Page(report_html(result, {})).text
-    assert text.count(reason) == 1 and text.index("do not rely on the score") < text.index("Places the map points at") < text.index("No T1")
+    assert text.count(reason) == 1 and text.index("do not rely on the score") < text.index(
+        "Candidates ("
+    ) < text.index("No T1")
 
 
 def test_the_first_two_pictures_stand_before_the_table_and_the_rest_on_the_second_page():
-    names = ["whole", "near", "second place", "third place"]
+    names = ["whole", "near", "second", "third"]
     page = Page(report_html(case()[2], dict.fromkeys(names, b"\x89PNG"))).text
     order = [
-        page.index(text) for text in ("whole", "near", "Places the map", "Further places", "second place", "third place", "Provenance")
+        page.index(text)
+        for text in (
+            "whole",
+            "near",
+            "Candidates (",
+            "Further candidates",
+            "second",
+            "third",
+            "Provenance",
+        )
     ]
     assert order == sorted(order)
 
 
-def test_reasons_are_told_for_and_against_and_small_ones_left_out():
-    from BreastCMSLLib.results.report import reasons_text
-
-    record = {"reasons": {"curve and wash-out": 2.1, "size and shape": -0.8, "brightness": 0.6, "position": 0.4}}
-    assert reasons_text(record) == "for it: curve and wash-out, brightness; against it: size and shape"
+def test_reasons_are_for_and_against_and_small_ones_left_out():
+    record = {
+        "reasons": {"curve and wash-out": 2.1, "size and shape": -0.8, "brightness": 0.6, "position": 0.4}
+    }
+    assert reasons_text(record) == "for: curve and wash-out, brightness; against: size and shape"
     assert reasons_text({"reasons": {"position": -0.1}}) == "" and reasons_text({}) == ""
+
+
+def test_summary_says_the_finding_or_that_there_is_none():
+    sentence, model, note = summary_lines(case()[2])
+    assert "93 % (threshold 50 %): suspicious; finding in the left breast at RAS (" in sentence
+    assert "simulated exams. Research use only" in model and note.startswith("Note: The mask")
+    sentence = summary_lines(case(malignant=False, map_meaningful=False, probability=0.1)[2])[0]
+    assert "10 % (threshold 50 %): not suspicious; no finding." in sentence and "not meaningful" in sentence
+
+
+def test_another_page_has_the_same_look(tmp_path):
+    """As the model card: a template that extends the skeleton. A name without a value is an error."""
+    template = tmp_path / "card.html.jinja"
+    template.write_text(
+        "{% extends 'page.html.jinja' %}{% from 'parts.html.jinja' import pairs %}"
+        "{% block title %}Card{% endblock %}{% block banner %}For research{% endblock %}"
+        "{% block body %}{{ pairs(rows) }}{% endblock %}"
+    )
+    page = render("card.html.jinja", tmp_path, rows=[("AUC", "<0.9>")])
+    assert style() in page and "For research" in Page(page).text and "&lt;0.9&gt;" in page
+    import jinja2
+
+    with pytest.raises(jinja2.UndefinedError):
+        render("card.html.jinja", tmp_path)
+
+
+def test_jinja_is_imported_only_when_a_page_is_written():
+    code = "import sys, BreastCMSLLib.results.report; sys.exit('jinja2' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=CHECKOUT, check=False).returncode == 0
+
+
+def test_words_are_light():
+    code = "import sys, BreastCMSLLib.results.wording; sys.exit('numpy' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=CHECKOUT, check=False).returncode == 0

@@ -10,15 +10,21 @@ pytest.importorskip("slicer_core", reason="slicer-core is not installed")
 
 from BreastCMSLLib.core.errors import InputError  # noqa: E402
 from BreastCMSLLib.core.geometry import Volume  # noqa: E402
-from BreastCMSLLib.scene import results  # noqa: E402
-from BreastCMSLLib.scene.reading import exam_from_nodes, exam_from_sequence, volume_from_node  # noqa: E402
+from BreastCMSLLib.scene.reading import (  # noqa: E402
+    exam_from_items,
+    exam_from_nodes,
+    frame_count,
+    volume_from_node,
+)
 from BreastCMSLLib.scene.transforms import to_vtk  # noqa: E402
+from BreastCMSLLib.scene.volumes import add_volume  # noqa: E402
 
 
 def phase_nodes(scene, names=("pre", "post 1", "post 2"), affine=None):
     rng = np.random.default_rng(3)
     affine = flipped_oblique_affine() if affine is None else affine
-    return [results.add_volume(scene, Volume(rng.integers(0, 900, SHAPE).astype(np.int16), affine), name) for name in names]
+    arrays = [rng.integers(0, 900, SHAPE).astype(np.int16) for _ in names]
+    return [add_volume(scene, Volume(array, affine), name) for array, name in zip(arrays, names)]
 
 
 def test_voxels_are_copied_and_affine_is_the_nodes(scene):
@@ -92,13 +98,21 @@ def test_identifiers_hold_uids_only(scene, monkeypatch):
 
         def instanceValue(self, uid, tag):
             phase = uid.split(".")[2]
-            return {"0020,000e": f"9.{phase}", "0020,000d": "9", "0008,0032": f"1000{phase}0.5", "0020,0012": phase}.get(tag, "")
+            return {
+                "0020,000e": f"9.{phase}",
+                "0020,000d": "9",
+                "0008,0032": f"1000{phase}0.5",
+                "0020,0012": phase,
+            }.get(tag, "")
 
     exam = exam_from_nodes(nodes)
     assert exam.identifiers["first_instance_uids"] == ["1.2.0.1", "1.2.1.1", "1.2.2.1"]
     monkeypatch.setattr(slicer, "dicomDatabase", Database(), raising=False)
     exam = exam_from_nodes(nodes)
-    assert exam.identifiers["series_instance_uids"] == ["9.0", "9.1", "9.2"] and exam.identifiers["study_instance_uid"] == "9"
+    assert (
+        exam.identifiers["series_instance_uids"] == ["9.0", "9.1", "9.2"]
+        and exam.identifiers["study_instance_uid"] == "9"
+    )
     assert exam.times_s.tolist() == [10, 20] and exam.post[0].acquisition_number == 1
     assert "DOE" not in repr(exam.identifiers) + "".join(phase.source for phase in exam.post)
 
@@ -113,11 +127,12 @@ def test_sequence_in_its_order_with_its_times(scene):
     browser = scene.AddNewNodeByClass("vtkMRMLSequenceBrowserNode", "Browser")
     browser.SetAndObserveMasterSequenceNodeID(sequence.GetID())
     for chosen in (browser, sequence):
-        exam = exam_from_sequence(chosen, kind="phases")
+        items = [(chosen, index) for index in range(frame_count(chosen))]
+        exam = exam_from_items(items, kind="phases", keep_order=True)
         assert exam.times_s.tolist() == [75, 150] and exam.pre.name == "Dynamic 1 of 3"
         assert np.allclose(exam.grid.affine, flipped_oblique_affine())
     with pytest.raises(InputError, match="post 1 is not a sequence"):
-        exam_from_sequence(nodes[1])
+        frame_count(nodes[1])
     lonely = scene.AddNewNodeByClass("vtkMRMLSequenceBrowserNode", "Lonely")
     with pytest.raises(InputError, match="Lonely browses no sequence"):
-        exam_from_sequence(lonely)
+        frame_count(lonely)

@@ -11,6 +11,7 @@ from BreastCMSLLib.core.errors import InputError  # noqa: E402
 from BreastCMSLLib.core.geometry import Volume  # noqa: E402
 from BreastCMSLLib.scene import results, sources  # noqa: E402
 from BreastCMSLLib.scene.reading import exam_from_items, phases_from_items  # noqa: E402
+from BreastCMSLLib.scene.volumes import add_volume  # noqa: E402
 
 AFFINE = np.diag([2.0, 2.0, 3.0, 1.0])
 OTHER_GRID = {"shape": (5, 6, 7), "affine": np.diag([3.5, 3.5, 5.0, 1.0])}
@@ -18,7 +19,7 @@ OTHER_GRID = {"shape": (5, 6, 7), "affine": np.diag([3.5, 3.5, 5.0, 1.0])}
 
 def add(scene, name, shape=(8, 9, 10), affine=AFFINE, seed=0):
     array = np.random.default_rng(seed).integers(0, 900, shape).astype(np.int16)
-    return results.add_volume(scene, Volume(array, affine), name)
+    return add_volume(scene, Volume(array, affine), name)
 
 
 def names(source):
@@ -32,15 +33,20 @@ def test_volumes_on_one_grid_are_one_set_in_time_order(scene):
     add(scene, "ADC map")
     add(scene, "t1 non fat saturated")
     add(scene, "elsewhere", affine=np.diag([2.0, 2.0, 3.1, 1.0]))
-    (found,) = sources.find_sources(scene)
-    assert names(found) == ["ax dyn pre", "ax dyn 1st pass", "ax dyn 2nd pass"] and found.kind == "volumes"
-    assert sources.suggest_t1(scene, found.items).GetName() == "t1 non fat saturated"
+    (dynamic,) = sources.find_sources(scene)
+    assert (
+        names(dynamic) == ["ax dyn pre", "ax dyn 1st pass", "ax dyn 2nd pass"] and dynamic.kind == "volumes"
+    )
+    assert sources.suggest_t1(scene, dynamic.items).GetName() == "t1 non fat saturated"
 
 
 def test_subtractions_are_a_set_of_their_own(scene):
     for name in ("dyn pre", "dyn 1", "dyn 2", "sub 1", "sub 2"):
         add(scene, name)
-    assert [names(source) for source in sources.find_sources(scene)] == [["dyn pre", "dyn 1", "dyn 2"], ["sub 1", "sub 2"]]
+    assert [names(source) for source in sources.find_sources(scene)] == [
+        ["dyn pre", "dyn 1", "dyn 2"],
+        ["sub 1", "sub 2"],
+    ]
 
 
 def test_t1_is_suggested_only_when_it_suits(scene):
@@ -59,7 +65,10 @@ def test_t1_is_suggested_only_when_it_suits(scene):
 
 
 def test_a_t1_that_would_not_be_used_is_not_suggested(scene):
-    dynamic = [(add(scene, "dyn pre", shape=(60, 50, 40)), None), (add(scene, "dyn 1", shape=(60, 50, 40)), None)]
+    dynamic = [
+        (add(scene, "dyn pre", shape=(60, 50, 40)), None),
+        (add(scene, "dyn 1", shape=(60, 50, 40)), None),
+    ]
     subtractions = [(add(scene, f"sub {n}", shape=(60, 50, 40)), None) for n in (1, 2)]
     short = add(scene, "t1 nonfs", shape=(60, 50, 35))
     assert sources.suggest_t1(scene, dynamic) is None and sources.suggest_t1(scene, subtractions) is short
@@ -70,7 +79,9 @@ def test_a_t1_that_would_not_be_used_is_not_suggested(scene):
 def test_a_frame_without_voxels_is_named(scene):
     sequence = scene.AddNewNodeByClass("vtkMRMLSequenceNode", "Dynamic")
     for n in range(3):
-        frame = add(scene, "frame", seed=n) if n else scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "empty")
+        frame = (
+            add(scene, "frame", seed=n) if n else scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "empty")
+        )
         sequence.SetDataNodeAtValue(frame, str(n))
         scene.RemoveNode(frame)
     with pytest.raises(InputError, match="no voxels in memory"):
@@ -101,7 +112,7 @@ def test_hidden_volumes_and_our_own_maps_are_not_offered(scene):
     from scene_case import case
 
     grey, heatmap, result = case()
-    background = results.add_volume(scene, grey, "dyn pre")
+    background = add_volume(scene, grey, "dyn pre")
     results.write_results(scene, result, heatmap, background, subtraction=grey)
     hidden = add(scene, "hidden")
     hidden.SetHideFromEditors(True)
@@ -125,10 +136,10 @@ def test_sequences_come_first_and_their_shown_frame_is_no_volume(scene):
     assert browser.GetProxyNode(sequence) is not None
     add(scene, "a")
     add(scene, "b")
-    found = sources.find_sources(scene)
-    assert [source.kind for source in found] == ["sequence", "volumes"] and names(found[1]) == ["a", "b"]
-    assert found[0].nodes == (browser,) and found[0].title == "Dynamic (sequence of 3)"
-    exam = exam_from_items(found[0].items[:2], kind="phases", keep_order=True)
+    dynamic, volumes = sources.find_sources(scene)
+    assert (dynamic.kind, volumes.kind) == ("sequence", "volumes") and names(volumes) == ["a", "b"]
+    assert dynamic.nodes == (browser,) and dynamic.title == "Dynamic (sequence of 3)"
+    exam = exam_from_items(dynamic.items[:2], kind="phases", keep_order=True)
     assert exam.times_s.tolist() == [1.0]
     lonely = scene.AddNewNodeByClass("vtkMRMLSequenceNode", "Empty")
     assert lonely not in [node for source in sources.find_sources(scene) for node in source.nodes]

@@ -12,19 +12,20 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import SimpleITK as sitk
+from builders import save_model, small_exam, write_volumes
 from conftest import CHECKOUT
 from dicom_factory import edit
-from phantom import body_exam, smoothing_network
+from phantom import body_exam
 
-from BreastCMSLLib.core.geometry import to_sitk
-from BreastCMSLLib.models.bundle import save_bundle
-from BreastCMSLLib.network.resnet import NetworkSettings
 from BreastCMSLLib.preprocessing.model_input import InputContract
 from BreastCMSLLib.results.report import report_html
 from training.simulation.dicom_export import write_dicom
 
-SHIPPED = [p for folder in ("BreastCMSL", "BreastCMSLLib", "training", "scripts") for p in sorted((CHECKOUT / folder).rglob("*.py"))]
+SHIPPED = [
+    p
+    for folder in ("BreastCMSL", "BreastCMSLLib", "training", "scripts")
+    for p in sorted((CHECKOUT / folder).rglob("*.py"))
+]
 LIBRARY = [p for p in SHIPPED if CHECKOUT / "BreastCMSLLib" in p.parents]
 
 
@@ -36,7 +37,9 @@ def calls(path: Path):
 
 
 def keyword(call: ast.Call, name: str):
-    return next((k.value.value for k in call.keywords if k.arg == name and isinstance(k.value, ast.Constant)), None)
+    return next(
+        (k.value.value for k in call.keywords if k.arg == name and isinstance(k.value, ast.Constant)), None
+    )
 
 
 def offences(path: Path) -> list[str]:
@@ -52,7 +55,15 @@ def offences(path: Path) -> list[str]:
             else []
         )
         for name in names:
-            if name.split(".")[0] in ("pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"):
+            if name.split(".")[0] in (
+                "pickle",
+                "cPickle",
+                "dill",
+                "cloudpickle",
+                "joblib",
+                "shelve",
+                "marshal",
+            ):
                 found.append(f"imports {name}")
     for name, call in calls(path):
         last = name.rpartition(".")[2]
@@ -69,16 +80,25 @@ def offences(path: Path) -> list[str]:
             found.append(name)
         if name == "yaml.load" or last == "read_pickle" or name == "tempfile.mktemp":
             found.append(name)
-        if any(k.arg == "shell" and not (isinstance(k.value, ast.Constant) and k.value.value is False) for k in call.keywords):
+        if any(
+            k.arg == "shell" and not (isinstance(k.value, ast.Constant) and k.value.value is False)
+            for k in call.keywords
+        ):
             found.append(f"{name} through a shell")
-        if name.startswith("subprocess.") and call.args and isinstance(call.args[0], (ast.Constant, ast.JoinedStr)):
+        if (
+            name.startswith("subprocess.")
+            and call.args
+            and isinstance(call.args[0], (ast.Constant, ast.JoinedStr))
+        ):
             found.append(f"{name} with a text instead of a list")
     return found
 
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda p: str(p.relative_to(CHECKOUT)))
 def test_source_has_no_back_door(path):
-    allowed = {"exec", "compile"} if path.name == "measure_import.py" else set()  # times the project's own source
+    allowed = (
+        {"exec", "compile"} if path.name == "measure_import.py" else set()
+    )  # times the project's own source
     assert set(offences(path)) <= allowed, path
 
 
@@ -86,11 +106,15 @@ def test_the_scan_finds_what_it_must(tmp_path):
     path = tmp_path / "bad.py"
     path.write_text(
         "import pickle\nfrom joblib import load\nimport torch, numpy as np, os, subprocess, tempfile\n"
-        "torch.load('x')\ntorch.load('x', weights_only=False)\nnp.load('x', allow_pickle=True)\neval('1')\nexec('1')\nos.system('ls')\n"
-        "subprocess.run('ls', shell=True)\nsubprocess.run('ls')\ntempfile.mktemp()\nsubprocess.Popen(['ls'], shell=os.name)\n"
+        "torch.load('x')\ntorch.load('x', weights_only=False)\nnp.load('x', allow_pickle=True)\n"
+        "eval('1')\nexec('1')\nos.system('ls')\nsubprocess.run('ls', shell=True)\nsubprocess.run('ls')\n"
+        "tempfile.mktemp()\nsubprocess.Popen(['ls'], shell=os.name)\n"
     )
     assert len(offences(path)) >= 12
-    path.write_text("import subprocess, torch\ntorch.load('x', weights_only=True)\nsubprocess.run(['ls', '-l'], check=True)\n")
+    path.write_text(
+        "import subprocess, torch\ntorch.load('x', weights_only=True)\n"
+        "subprocess.run(['ls', '-l'], check=True)\n"
+    )
     assert not offences(path)
 
 
@@ -144,17 +168,19 @@ import os, socket, sys, tempfile
 sys.path.insert(0, {checkout!r})
 import ctypes.util  # may start helper programs, before the watch begins
 opened, started, modes = [], [], []
+network = {{"socket." + name for name in ("connect", "bind", "getaddrinfo", "gethostbyname", "sendto")}}
 
 def refuse(*arguments, **options):
     opened.append(arguments)
     raise OSError("no network here")
 
 def watch(event, arguments):
-    if event in ("socket.connect", "socket.bind", "socket.getaddrinfo", "socket.gethostbyname", "socket.sendto"):
+    if event in network:
         opened.append((event, arguments))
     if event in ("os.system", "subprocess.Popen", "os.exec", "os.posix_spawn"):
         started.append((event, arguments))
-    if event == "pickle.find_class" and not arguments[0].startswith(("numpy", "torch", "_codecs", "builtins", "copyreg", "collections")):
+    harmless = ("numpy", "torch", "_codecs", "builtins", "copyreg", "collections")
+    if event == "pickle.find_class" and not arguments[0].startswith(harmless):
         started.append((event, arguments))
     if event == "tempfile.mkdtemp" or event == "tempfile.mkstemp":
         modes.append(arguments[0])
@@ -172,23 +198,19 @@ sys.exit(status)
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
-    return save_bundle(
-        tmp_path_factory.mktemp("model"),
-        "small",
-        smoothing_network(NetworkSettings(width=1, blocks=(1, 1), strides=(1, 2))),
-        InputContract(size=(80, 56, 40), spacing_mm=4.4),
-        threshold=0.5,
-        description="",
-        training_data="nothing",
-        evidence={},
-    )
+    contract = InputContract(size=(80, 56, 40), spacing_mm=4.4)
+    return save_model(tmp_path_factory.mktemp("model"), contract=contract)
 
 
 @pytest.fixture(scope="module")
 def watched(model, tmp_path_factory):
     """A DICOM exam full of a patient's data and of markup, analysed by a process whose sockets are closed."""
     folder = tmp_path_factory.mktemp("watched")
-    exam = body_exam(np.array([[-3.0, 0, 0, 165.0], [0, -3.0, 0, 120.0], [0, 0, 4.0, -88.0], [0, 0, 0, 1]]), (110, 85, 44), (-78, 20, 0))
+    exam = body_exam(
+        np.array([[-3.0, 0, 0, 165.0], [0, -3.0, 0, 120.0], [0, 0, 4.0, -88.0], [0, 0, 0, 1]]),
+        (110, 85, 44),
+        (-78, 20, 0),
+    )
     written = write_dicom(folder / "exam", [exam.pre, *exam.post], seed=5)
     edit(written, **PATIENT)
     series: dict[Path, list[Path]] = {}
@@ -211,7 +233,11 @@ def watched(model, tmp_path_factory):
         "cpu",
     ]
     done = subprocess.run(
-        command, capture_output=True, text=True, timeout=280, cwd=folder, env={**os.environ, "QT_QPA_PLATFORM": "offscreen"}
+        command,
+        capture_output=True,
+        text=True,
+        cwd=folder,
+        env={**os.environ, "QT_QPA_PLATFORM": "offscreen"},
     )
     assert done.returncode == 0, done.stderr
     return folder / "out", done
@@ -245,17 +271,24 @@ def test_no_patient_data_in_any_result_or_message(watched):
 def test_markup_from_dicom_stays_text(watched):
     page = (watched[0] / "report.html").read_text(encoding="utf-8")
     assert "&lt;script&gt;" in page  # the description is shown
-    assert "<script" not in page.lower() and "onerror=alert(1)>" not in page and "<b>" not in page.partition("Acme")[2][:5]
+    assert (
+        "<script" not in page.lower()
+        and "onerror=alert(1)>" not in page
+        and "<b>" not in page.partition("Acme")[2][:5]
+    )
     assert "default-src 'none'" in page
     for tag in re.findall(r"<[a-zA-Z][^>]*>", page):  # escaped text holds no tags
         assert (
-            not re.search(r"\b(?:src|href|action)\s*=\s*[\"']?(?!data:image/png)\w", tag) and " on" not in tag.partition("aria-label")[0]
+            not re.search(r"\b(?:src|href|action)\s*=\s*[\"']?(?!data:image/png)\w", tag)
+            and " on" not in tag.partition("aria-label")[0]
         ), tag
 
 
-@pytest.mark.parametrize("evil", [SCRIPT, '" onload="x', "</title><script>", "&lt;", "javascript:alert(1)", "\u202etxt"])
+@pytest.mark.parametrize(
+    "evil", [SCRIPT, '" onload="x', "</title><script>", "&lt;", "javascript:alert(1)", "\u202etxt"]
+)
 def test_every_text_of_a_result_is_escaped(watched, evil):
-    """Put markup into every text of a real result, one after another's keys too: the page gains no element."""
+    """Put markup into every text of a real result, keys too: the page gains no element."""
     result = json.loads((watched[0] / "result.json").read_text(encoding="utf-8"))
 
     def spoil(value):
@@ -276,7 +309,8 @@ def test_every_text_of_a_result_is_escaped(watched, evil):
             def handle_starttag(self, tag, attributes):
                 seen.append(tag)
                 assert not any(
-                    name.startswith("on") or (name in ("href", "src") and not (value or "").startswith("data:image/"))
+                    name.startswith("on")
+                    or (name in ("href", "src") and not (value or "").startswith("data:image/"))
                     for name, value in attributes
                 ), attributes
 
@@ -289,18 +323,29 @@ def test_every_text_of_a_result_is_escaped(watched, evil):
 
 def plain_analysis(inputs: list[str], out: Path, model: Path) -> list[str]:
     """Arguments of an analysis without a scene, on the CPU."""
-    return ["analyze", *inputs, "--output", str(out), "--model", str(model), "--device", "cpu", "--no-scene", "--progress", "none"]
+    return [
+        "analyze",
+        *inputs,
+        "--output",
+        str(out),
+        "--model",
+        str(model),
+        "--device",
+        "cpu",
+        "--no-scene",
+        "--progress",
+        "none",
+    ]
 
 
 def test_temporary_folders_are_private(model, tmp_path, monkeypatch):
-    """While results are being made, nobody else may look into them; afterwards they have the usual permissions."""
+    """While results are made, nobody else may look into them; afterwards permissions are the usual ones."""
     if os.name != "posix":
         pytest.skip("permissions are those of POSIX")
     from BreastCMSLLib import cli
     from BreastCMSLLib.results import files as output
 
-    for n, phase in enumerate([(e := body_exam(np.diag([-8.0, -8.0, 8.0, 1.0]), (42, 32, 22), (-78, 20, 0))).pre, *e.post][:3]):
-        sitk.WriteImage(to_sitk(phase.volume), str(tmp_path / f"phase_{n}.nrrd"))
+    files = write_volumes(tmp_path, small_exam().phases)
     seen = []
     write = output.write_volume
 
@@ -310,8 +355,7 @@ def test_temporary_folders_are_private(model, tmp_path, monkeypatch):
         assert path.parent.parent.stat().st_mode & 0o077 == 0
 
     monkeypatch.setattr(output, "write_volume", watch)
-    files = [str(tmp_path / f"phase_{n}.nrrd") for n in range(3)]
-    arguments = plain_analysis([*files], tmp_path / "out", model)
+    arguments = plain_analysis([*map(str, files)], tmp_path / "out", model)
     assert cli.main(arguments) == 0 and len(seen) == 1
     (tmp_path / "plain").mkdir()
     assert (tmp_path / "out").stat().st_mode == (tmp_path / "plain").stat().st_mode
@@ -323,8 +367,7 @@ def test_a_path_named_after_the_patient_stays_out_of_the_results(model, tmp_path
     from BreastCMSLLib import cli
 
     folder = tmp_path / "Geheimrat_Zyxomelda_19470321"
-    exam = body_exam(np.diag([-8.0, -8.0, 8.0, 1.0]), (42, 32, 22), (-78, 20, 0))
-    write_dicom(folder, [exam.pre, *exam.post], seed=6)
+    write_dicom(folder, small_exam().phases, seed=6)
     arguments = plain_analysis([str(folder)], tmp_path / "out", model)
     assert cli.main(arguments) == 0
     for name, data in contents(tmp_path / "out"):

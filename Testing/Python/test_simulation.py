@@ -1,29 +1,39 @@
-"""Simulated exams: deterministic, physical, the same on every grid, with a truth that lies where it says, and no shortcut to the label.
+"""Simulated exams: deterministic, physical, the same on every grid, no shortcut to the label.
 
-The cohort of 300 exams takes most of the time (30 s on one core). A larger version: BREASTCMSL_SIMULATED_EXAMS=2000 pytest …
+The cohort of 300 exams takes most of the time (30 s on one core). A larger version:
+BREASTCMSL_SIMULATED_EXAMS=2000 pytest …
 """
 
+import hashlib
+import json
 import os
-import subprocess
-import sys
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from BreastCMSLLib.core.errors import InputError
 from BreastCMSLLib.core.geometry import apply_affine
-from training.data.manifest import load_exam
+from BreastCMSLLib.readers import read
+from training import simulate as simulate_command
+from training.data.exams import load_exam
+from training.data.manifest import read_cohort
 from training.evaluation.metrics import auc, auc_interval
-from training.simulation import anatomy, kinetics, lesions, simulate
+from training.evaluation.oracle import FIRST_SEED, ask_oracle, lesion_curves
+from training.simulation import anatomy, cohorts, demo, kinetics, lesions, simulate
 from training.simulation.anatomy import TISSUES, Grid
-from training.simulation.cohorts import COHORTS, FOLDER, cohort, text
+from training.simulation.cohorts import COHORTS, cohort_manifest
 from training.simulation.demo import DEMO_SEED
-from training.simulation.exam import _shift
-from training.simulation.oracle import FIRST_SEED, curves
+from training.simulation.scanner import _shift
 
 EXAMS = int(os.environ.get("BREASTCMSL_SIMULATED_EXAMS", "300"))
-DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here"))]
+DEVICES = [
+    "cpu",
+    pytest.param(
+        "cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
+    ),
+]
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +47,9 @@ def made():
 def test_same_seed_same_exam(made):
     again = simulate(11, True, voxel_mm=2.2)
     assert again.facts == made.facts and again.lesions == made.lesions
-    for a, b in zip(made.exam.post, again.exam.post, strict=True):  # libraries may round differently by alignment
+    for a, b in zip(
+        made.exam.post, again.exam.post, strict=True
+    ):  # libraries may round differently by alignment
         difference = np.abs(a.volume.array.astype(int) - b.volume.array.astype(int))
         assert (difference > 0).mean() < 1e-3 and difference.max() <= 2
     other = simulate(12, True, voxel_mm=2.2)
@@ -51,16 +63,19 @@ def test_truth_mask_lies_where_the_list_says_and_enhances(made):
     assert made.truth.shape == grid.shape
     lesion = next(x for x in made.lesions if x["malignant"])
     points = apply_affine(grid.affine, np.argwhere(made.truth == 2))
-    assert len(points) and np.linalg.norm(points.mean(0) - lesion["ras_mm"]) < max(4.4, 0.5 * lesion["radius_mm"])
+    assert len(points) and np.linalg.norm(points.mean(0) - lesion["ras_mm"]) < max(
+        4.4, 0.5 * lesion["radius_mm"]
+    )
     assert (lesion["side"] == "right") == (
-        lesion["ras_mm"][0] > np.median(apply_affine(grid.affine, np.argwhere(made.exam.pre.volume.array > 50))[:, 0])
+        lesion["ras_mm"][0]
+        > np.median(apply_affine(grid.affine, np.argwhere(made.exam.pre.volume.array > 50))[:, 0])
     )
     subtraction = made.exam.subtraction(1).array
     assert subtraction[made.truth == 2].mean() > 3 * abs(subtraction[made.truth == 0].mean())
 
 
 def test_every_tensor_is_made_on_the_device_asked_for(made):
-    """With a default device that holds no data, whatever forgets to name the device fails, or spoils the exam."""
+    """With a default device that holds no data, what forgets to name the device fails or spoils the exam."""
     with torch.device("meta"):
         again = simulate(11, True, voxel_mm=2.2, device="cpu")
     assert np.abs(again.exam.pre.volume.array.astype(int) - made.exam.pre.volume.array.astype(int)).max() <= 2
@@ -72,7 +87,9 @@ def test_every_tensor_is_made_on_the_device_asked_for(made):
 def test_noise_is_rician_of_the_level_in_the_facts(seed, device):
     exam = simulate(seed, False, voxel_mm=2.2, device=device)
     noise = exam.facts["gain"] / exam.facts["snr"] * (1.25 / 2.2) ** 1.5
-    air = np.stack([p.volume.array[:, :5] for p in (exam.exam.pre, *exam.exam.post)]).astype(float)  # rows in front of the breasts
+    air = np.stack([p.volume.array[:, :5] for p in (exam.exam.pre, *exam.exam.post)]).astype(
+        float
+    )  # rows in front of the breasts
     assert air.mean() == pytest.approx(noise * np.sqrt(np.pi / 2), rel=0.02)
     assert air.std() == pytest.approx(noise * np.sqrt(2 - np.pi / 2), rel=0.02)
     voxels = air.reshape(len(air), -1)
@@ -87,7 +104,9 @@ def test_devices_differ_in_the_noise_only():
     noise = here.facts["gain"] / here.facts["snr"] * (1.25 / 2.2) ** 1.5
     inside = here.exam.pre.volume.array > 5 * noise
     difference = (here.exam.post[0].volume.array.astype(float) - there.exam.post[0].volume.array)[inside]
-    assert abs(difference.mean()) < 0.02 * noise + 0.05 and difference.std() == pytest.approx(np.sqrt(2) * noise, rel=0.05)
+    assert abs(difference.mean()) < 0.02 * noise + 0.05 and difference.std() == pytest.approx(
+        np.sqrt(2) * noise, rel=0.05
+    )
 
 
 def test_motion_of_any_distance_moves_without_wrapping_round():
@@ -103,12 +122,16 @@ def test_motion_of_any_distance_moves_without_wrapping_round():
 
 
 def test_arterial_input_is_parkers_and_then_weinmanns():
-    """Parker's curve peaks near 6 mM of blood at 10 s and falls to 0.4 mM at 6 min; Weinmann's plasma falls from 0.61 mM at 6 min
-    to 0.49 mM at 12 min after 0.1 mmol/kg, where Parker's exponential would have left a third of that."""
+    """Parker's curve peaks near 6 mM of blood at 10 s and falls to 0.4 mM at 6 min; Weinmann's plasma falls
+    from 0.61 mM at 6 min to 0.49 mM at 12 min after 0.1 mmol/kg, where Parker's exponential would have left a
+    third of that."""
     t = np.linspace(0, 6, 3601)
     blood = kinetics.arterial_input(t) * (1 - kinetics.HAEMATOCRIT)
     assert blood.max() == pytest.approx(6.0, rel=0.05) and t[blood.argmax()] * 60 == pytest.approx(10, abs=2)
-    assert blood[-1] == pytest.approx(1.05 * np.exp(-0.1685 * 6), rel=1e-6) and kinetics.arterial_input(np.array([-1.0]))[0] == 0
+    assert (
+        blood[-1] == pytest.approx(1.05 * np.exp(-0.1685 * 6), rel=1e-6)
+        and kinetics.arterial_input(np.array([-1.0]))[0] == 0
+    )
     around = kinetics.arterial_input(np.array([5.9999, 6.0001, 12.0]))
     assert around[0] == pytest.approx(around[1], rel=1e-3)
     weinmann = [0.1 * (3.99 * np.exp(-0.144 * m) + 4.78 * np.exp(-0.0111 * m)) for m in (6.0, 12.0)]
@@ -127,7 +150,9 @@ def test_tofts_obeys_its_differential_equation():
 
 def test_gradient_echo_limits():
     assert kinetics.spoiled_gradient_echo(np.array(1e6), 5.0, 12.0) == pytest.approx(np.sin(np.deg2rad(12)))
-    assert kinetics.spoiled_gradient_echo(np.array(2.0), 5.0, 12.0) > kinetics.spoiled_gradient_echo(np.array(1.0), 5.0, 12.0)
+    assert kinetics.spoiled_gradient_echo(np.array(2.0), 5.0, 12.0) > kinetics.spoiled_gradient_echo(
+        np.array(1.0), 5.0, 12.0
+    )
 
 
 # ---------------------------------------------------------------- coarse grids hold the averages of fine ones
@@ -173,7 +198,9 @@ def test_random_fields_of_a_coarse_grid_are_averages():
     assert torch.allclose(torch.nn.functional.avg_pool3d(fine[None], 4)[0], coarse, atol=1e-4)
     assert 0.9 < fine.std() < 1.1
     thin = anatomy.smooth_noise(_cube(4.4), 2.2, np.random.default_rng(7), "cpu")
-    assert thin.std() < 0.5  # structure finer than a voxel averages out instead of turning into noise between voxels
+    assert (
+        thin.std() < 0.5
+    )  # structure finer than a voxel averages out instead of turning into noise between voxels
 
 
 # ---------------------------------------------------------------- classes: no shortcut, overlapping kinetics
@@ -195,9 +222,13 @@ def many():
             "brightest": np.percentile(phase, 99) / exam.facts["gain"],
         }
         nuisance.append(exam.facts | seen)
-        curve.append(list(curves(exam)[0].values()))
+        curve.append(list(lesion_curves(exam)[0].values()))
     torch.set_num_threads(threads)
-    return labels, {name: np.array([f[name] for f in nuisance], dtype=float) for name in nuisance[0]}, np.array(curve)
+    return (
+        labels,
+        {name: np.array([f[name] for f in nuisance], dtype=float) for name in nuisance[0]},
+        np.array(curve),
+    )
 
 
 def _classifiers():
@@ -216,7 +247,9 @@ def _cross_validated(labels, features, classifier):
     from sklearn.model_selection import StratifiedKFold, cross_val_predict
 
     folds = StratifiedKFold(5, shuffle=True, random_state=0)
-    return auc_interval(labels, cross_val_predict(classifier, features, labels, cv=folds, method="predict_proba")[:, 1])
+    return auc_interval(
+        labels, cross_val_predict(classifier, features, labels, cv=folds, method="predict_proba")[:, 1]
+    )
 
 
 @pytest.mark.timeout(1800)
@@ -248,7 +281,9 @@ def test_the_label_changes_nothing_but_the_lesions_class():
         malignant, benign = simulate(seed, True, voxel_mm=4.4), simulate(seed, False, voxel_mm=4.4)
         assert malignant.facts == benign.facts
         same = ("ras_mm", "radius_mm", "side", "vp")
-        assert [[x[k] for k in same] for x in malignant.lesions] == [[x[k] for k in same] for x in benign.lesions]
+        assert [[x[k] for k in same] for x in malignant.lesions] == [
+            [x[k] for k in same] for x in benign.lesions
+        ]
         assert [x["malignant"] for x in malignant.lesions] == [True] + [False] * (len(benign.lesions) - 1)
         assert not any(x["malignant"] for x in benign.lesions) and set(np.unique(benign.truth)) == {0, 1}
         far = (malignant.truth == 0) & (benign.truth == 0)
@@ -258,7 +293,11 @@ def test_the_label_changes_nothing_but_the_lesions_class():
 
 def test_kinetics_overlap_but_differ():
     rng = np.random.default_rng(1)
-    drawn = [lesions.draw(label, lesions.size(rng), rng, rng.spawn(1)[0]) for label in (True, False) for _ in range(400)]
+    drawn = [
+        lesions.draw(label, lesions.size(rng), rng, rng.spawn(1)[0])
+        for label in (True, False)
+        for _ in range(400)
+    ]
     kep = np.array([x.ktrans / x.ve for x in drawn])
     assert 0.85 < auc(np.arange(800) < 400, kep) < 0.97
     shape = np.array([x.irregularity + x.rim + x.heterogeneity for x in drawn])
@@ -268,36 +307,97 @@ def test_kinetics_overlap_but_differ():
 # ---------------------------------------------------------------- cohorts
 
 
-def test_cohorts_are_frozen_and_regenerate_identically():
-    for name in COHORTS:
-        assert (FOLDER / f"{name}.csv").read_bytes().decode() == text(name)
-    done = subprocess.run([sys.executable, "-m", "training.simulation.cohorts", "--check"], capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout + done.stderr
+@pytest.mark.parametrize("name", COHORTS)
+def test_a_cohort_is_the_frozen_one_or_none(name, tmp_path, monkeypatch):
+    assert simulate_command.main(["cohort", name, "--output", str(tmp_path / "cohort.csv")]) == 0
+    text = (tmp_path / "cohort.csv").read_bytes()
+    assert (
+        hashlib.sha256(text).hexdigest() == COHORTS[name].sha256
+        and text.count(b"\n") == COHORTS[name].count + 1
+    )
+    other = np.random.default_rng
+    monkeypatch.setattr(cohorts.np.random, "default_rng", lambda seed: other([*seed, 1]))
+    with pytest.raises(RuntimeError, match=f"the cohort {name} is not the frozen one"):
+        cohort_manifest(name)
 
 
 def test_cohorts_have_the_sizes_they_name_and_share_no_seed():
-    sizes = {"smoke": (24, 8, 8), "small": (3000, 500, 1000), "medium": (2000, 300, 600), "large": (12000, 500, 1000)}
-    sizes |= {"fresh": (0, 500, 2000), "confirm": (0, 500, 2000), "full": (400, 80, 160), "paper": (1204, 165, 346)}
+    sizes = {
+        "smoke": (24, 8, 8),
+        "small": (3000, 500, 1000),
+        "medium": (2000, 300, 600),
+        "large": (12000, 500, 1000),
+    }
+    sizes |= {
+        "fresh": (0, 500, 2000),
+        "confirm": (0, 500, 2000),
+        "full": (400, 80, 160),
+        "paper": (1204, 165, 346),
+    }
     assert sizes.keys() == COHORTS.keys()
     used: set[int] = {DEMO_SEED, 9_000_002}
     for name, counts in sizes.items():
-        rows = cohort(name)
+        rows = read_cohort(f"simulated:{name}")
         assert tuple(sum(r.split == part for r in rows) for part in ("train", "validate", "test")) == counts
         seeds = {r.seed for r in rows}
         assert len(seeds) == len(rows) == len({r.patient for r in rows}) and not used & seeds
         assert max(seeds) < FIRST_SEED or min(seeds) >= FIRST_SEED + 1_000_000, "the oracle's"
         used |= seeds
-        voxel = {"small": 4.4, "smoke": 4.4, "medium": 2.2, "large": 2.2, "fresh": 2.2, "confirm": 2.2, "full": None, "paper": None}[name]
-        assert {r.voxel_mm for r in rows} == {voxel} and all(r.patient == r.exam == f"sim-{r.seed}" for r in rows)
+        voxel = {
+            "small": 4.4,
+            "smoke": 4.4,
+            "medium": 2.2,
+            "large": 2.2,
+            "fresh": 2.2,
+            "confirm": 2.2,
+            "full": None,
+            "paper": None,
+        }[name]
+        assert {r.voxel_mm for r in rows} == {voxel} and all(
+            r.patient == r.exam == f"sim-{r.seed}" for r in rows
+        )
         labels = np.array([r.label for r in rows])
-        assert abs(auc(labels, [r.seed for r in rows]) - 0.5) < 3 * np.sqrt(1 / 3 / len(rows))  # no run of one label
-    test = [r.label for r in cohort("paper") if r.split == "test"]
-    assert (sum(test), len(test) - sum(test)) == (231, 115) and sum(r.label for r in cohort("paper")) == 1137
+        assert abs(auc(labels, [r.seed for r in rows]) - 0.5) < 3 * np.sqrt(
+            1 / 3 / len(rows)
+        )  # no run of one label
+    test = [r.label for r in read_cohort("simulated:paper") if r.split == "test"]
+    assert (sum(test), len(test) - sum(test)) == (231, 115) and sum(
+        r.label for r in read_cohort("simulated:paper")
+    ) == 1137
 
 
 def test_a_row_of_a_cohort_is_the_exam_of_its_seed():
-    row = cohort("smoke")[0]
+    row = read_cohort("simulated:smoke")[0]
     direct = simulate(row.seed, bool(row.label), voxel_mm=row.voxel_mm).exam
     assert load_exam(row).exam_id == direct.exam_id
     with pytest.raises(InputError, match='"huge".*smoke, small, medium, full, large, fresh, confirm, paper'):
-        cohort("huge")
+        read_cohort("simulated:huge")
+
+
+# ---------------------------------------------------------------- commands
+
+
+def test_one_exam_as_dicom_is_read_back_and_its_truth_stands_beside_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(demo, "simulate", lambda *a, **k: simulate(*a, voxel_mm=4.4, **k))
+    assert simulate_command.main(["demo", "--output", str(tmp_path / "exam"), "--seed", "5", "--benign"]) == 0
+    exam = read(tmp_path / "exam")
+    truth = json.loads((tmp_path / "exam_truth.json").read_text())
+    assert exam.t1 is not None and len(exam.post) >= 4 and not truth["malignant"] and truth["simulated"]
+    assert truth["seed"] == 5 and all(not lesion["malignant"] for lesion in truth["lesions"])
+
+
+def test_the_oracle_tells_the_label_better_than_chance():
+    answer = ask_oracle(40, 4.4)
+    assert max(low for _, low, _ in answer["auc"].values()) > 0.5
+    for figures in answer["types"].values():
+        assert figures["washout"] + figures["plateau"] + figures["persistent"] == pytest.approx(1.0)
+
+
+def test_a_sheet_shows_the_exams_asked_for(tmp_path):
+    path = tmp_path / "sheet.png"
+    assert simulate_command.main(["sheet", "--output", str(path), "--seeds", "1", "2", "--voxel", "4.4"]) == 0
+    one = tmp_path / "one.png"
+    assert simulate_command.main(["sheet", "--output", str(one), "--seeds", "1", "--voxel", "4.4"]) == 0
+    (width, height), (same, less) = (Image.open(p).size for p in (path, one))
+    assert width == same and height == less + (less - 16)
+    assert simulate_command.main(["sheet", "--output", str(tmp_path), "--seeds", "--voxel", "4.4"]) == 2

@@ -1,4 +1,4 @@
-"""Measure, print the table, write benchmark.json: ``python -m Testing.benchmark [--quick] [--markdown docs/benchmark.md]``."""
+"""Measure, print the table, write benchmark.json: ``python -m Testing.benchmark --markdown PAGE``."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from .table import into, text
 
 DUKE = ROOT.parent / "shared" / "data" / "duke_breast_mri_153"
 # in this order: the exam is made first, and training makes the cohort that two processes train on
-TOPICS = ("prepare", "machine", "analyze", "mask", "coam", "network", "precision", "reading", "start", "model_load")
-TOPICS += ("training", "processes", "many", "sizes")
+TOPICS = ("prepare", "machine", "analyze", "mask", "coam", "network", "precision", "reading", "start")
+TOPICS += ("model_load", "training", "processes", "many", "sizes")
 NEEDS = {"processes": "training"}
 
 
@@ -56,20 +56,33 @@ def measure(topics: list[str], quick: bool, say=lambda text: None) -> dict[str, 
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m Testing.benchmark", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="tiny sizes, once: shows that everything runs, not how fast it is")
-    parser.add_argument("--only", nargs="+", choices=TOPICS, metavar="TOPIC", help=f"some of: {', '.join(TOPICS)}")
-    parser.add_argument("--output", type=Path, default=Path("benchmark.json"))
-    parser.add_argument("--markdown", type=Path, metavar="PAGE", help="put the table into this page, too")
-    parser.add_argument("--from", dest="known", type=Path, metavar="JSON", help="measure nothing, show an earlier benchmark.json")
+    add = parser.add_argument
+    add(
+        "--quick",
+        action="store_true",
+        help="tiny sizes, once: shows that everything runs, not how fast it is",
+    )
+    add("--only", nargs="+", choices=TOPICS, metavar="TOPIC", help=f"some of: {', '.join(TOPICS)}")
+    add("--output", type=Path, default=Path("benchmark.json"))
+    add("--markdown", type=Path, metavar="PAGE", help="put the table into this page, too")
+    add(
+        "--from",
+        dest="known",
+        type=Path,
+        metavar="JSON",
+        help="measure nothing, show an earlier benchmark.json",
+    )
     options = parser.parse_args(arguments)
     if options.output.is_dir() or not options.output.absolute().parent.is_dir():
-        parser.error(f"--output names the file to write, in a folder that exists; {options.output} is none")  # before minutes are spent
+        # before minutes are spent
+        parser.error(f"--output names the file to write, in a folder that exists; {options.output} is none")
     if options.known is not None:
         try:
             report = json.loads(options.known.read_text(encoding="utf-8"))
             report["cost"] = cost(report["rows"], report["machine"]["cores"])
         except (OSError, ValueError, KeyError, TypeError):
-            print(f"{options.known} is not a benchmark.json that can be read; measure again.", file=sys.stderr)
+            sentence = f"{options.known} is not a benchmark.json that can be read; measure again."
+            print(sentence, file=sys.stderr)
             return 2
     else:
         wanted = set(options.only or TOPICS) | {"prepare"}

@@ -6,6 +6,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from .measure import row
+
 SEED = 12345  # six post-contrast phases, as in Luo et al. 2019
 
 
@@ -24,7 +26,7 @@ def settings(quick: bool):
 
 
 def random_network(chosen):
-    """A network of random weights in which every layer does something: blocks do not start as the identity."""
+    """Random weights with which every layer does something: no block starts as the identity."""
     import torch
 
     from BreastCMSLLib.network.resnet import BasicBlock, BreastNet
@@ -44,50 +46,50 @@ def random_network(chosen):
 def prepare(options: dict[str, Any]) -> list[dict[str, Any]]:
     """Write what the other topics read into ``options["folder"]``; the seconds a simulation takes.
 
-    exam/, exam-2.2/, exam-4.4/: a simulated exam as NRRD files, by voxel size in mm (quick: at 4.4 only). paper.json: a
-    full-width model for the paper's input; paper-2.2.json, paper-4.4.json: the same for coarser ones; small.json: the
-    shipped architecture at 4.4 mm.
+    exam/, exam-2.2/, exam-4.4/: a simulated exam as NRRD files, by voxel size in mm (quick: at 4.4 only).
+    paper.json: a full-width model for the paper's input; paper-2.2.json, paper-4.4.json: the same for coarser
+    ones; small.json: the shipped architecture at 4.4 mm.
     """
-    from BreastCMSLLib.models.bundle import save_bundle
     from BreastCMSLLib.network.resnet import NetworkSettings
     from training.data.cache import contract_at
 
-    from .measure import row
-
     quick, folder = options["quick"], Path(options["folder"])
     sizes = {"exam": 4.4} if quick else {"exam": 1.1, "exam-2.2": 2.2, "exam-4.4": 4.4}
-    rows = [_exam(folder / name, voxel, row) for name, voxel in sizes.items()]
+    rows = [write_exam(folder / name, voxel) for name, voxel in sizes.items()]
     chosen = random_network(settings(quick))
-    models = {"paper": (chosen, contract(quick)), "small": (random_network(NetworkSettings(width=4)), contract_at(4.4))}
+    models = {
+        "paper": (chosen, contract(quick)),
+        "small": (random_network(NetworkSettings(width=4)), contract_at(4.4)),
+    }
     if not quick:
         models |= {f"paper-{voxel}": (chosen, contract_at(voxel)) for voxel in (2.2, 4.4)}
     for name, (network, input_) in models.items():
-        save_bundle(
-            folder,
-            name,
-            network,
-            input_,
-            threshold=0.5,
-            description="Random weights, to measure speed.",
-            training_data="nothing",
-            evidence={},
-        )
+        write_model(folder, name, network, input_)
     return rows
 
 
-def _exam(folder: Path, voxel: float, row) -> dict[str, Any]:
+def write_model(folder: Path, name: str, network, input_) -> Path:
+    """Save a network of random weights as a bundle; its card."""
+    from BreastCMSLLib.models.bundle import save_bundle
+
+    facts = {"description": "Random weights, to measure speed.", "training_data": "nothing", "evidence": {}}
+    return save_bundle(folder, name, network, input_, threshold=0.5, **facts)
+
+
+def write_exam(folder: Path, voxel: float) -> dict[str, Any]:
+    """The simulated exam as dynamic_*.nrrd and t1.nrrd; the row of its simulation. voxel: edge in mm."""
     import SimpleITK as sitk
 
-    from BreastCMSLLib.core.geometry import to_sitk
+    from BreastCMSLLib.core.itk import to_sitk
     from training.simulation.exam import simulate
 
     start = time.perf_counter()
-    made = simulate(SEED, True, voxel_mm=voxel, with_t1=True)
+    simulated = simulate(SEED, True, voxel_mm=voxel, with_t1=True)
     seconds = time.perf_counter() - start
     folder.mkdir(parents=True)
-    for number, phase in enumerate([made.exam.pre, *made.exam.post]):
+    for number, phase in enumerate([simulated.exam.pre, *simulated.exam.post]):
         sitk.WriteImage(to_sitk(phase.volume), str(folder / f"dynamic_{number}.nrrd"), True)
-    sitk.WriteImage(to_sitk(made.exam.t1.volume), str(folder / "t1.nrrd"), True)
-    size = "×".join(map(str, made.exam.grid.shape))
-    note = f"one exam, {size}, {len(made.exam.post)} phases, T1"
+    sitk.WriteImage(to_sitk(simulated.exam.t1.volume), str(folder / "t1.nrrd"), True)
+    size = "×".join(map(str, simulated.exam.grid.shape))
+    note = f"one exam, {size}, {len(simulated.exam.post)} phases, T1"
     return row(f"simulation, {voxel} mm", seconds, n=1, exams_per_s=1 / seconds, note=note)

@@ -1,4 +1,5 @@
-"""The machine: what it is, and how fast it multiplies matrices, which is what a network is measured against."""
+"""The machine: what it is, and how fast it multiplies matrices, which is what a network is measured
+against."""
 
 from __future__ import annotations
 
@@ -44,7 +45,11 @@ def _processor() -> str:
     except OSError:
         return platform.processor() or platform.machine()
     facts = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in lines)}
-    flags = [flag for flag in ("avx2", "avx512f", "avx512_bf16", "amx_bf16") if flag in facts.get("flags", "").split()]
+    flags = [
+        flag
+        for flag in ("avx2", "avx512f", "avx512_bf16", "amx_bf16")
+        if flag in facts.get("flags", "").split()
+    ]
     name, family, model = (facts.get(key, "?") for key in ("model name", "cpu family", "model"))
     return f"{name} (family {family}, model {model}; {' '.join(flags)})"
 
@@ -63,8 +68,34 @@ def sizes(device: str, quick: bool) -> tuple[int, ...]:
     return (4096, 8192) if device == "cuda" else (1024, 2048, 4096)
 
 
-def matrix_rate(dtype, device: str = "cpu", sizes: tuple[int, ...] = (1024, 2048, 4096), repeats: int = 3) -> float:
-    """Floating-point operations a second of a square matrix product, the best size of the medians."""
+def computed_precisions(device: str) -> list:
+    """torch.dtypes that a device computes in, fastest first; one that it only emulates would take minutes."""
+    import torch
+
+    from BreastCMSLLib.models.inference import fast_precision
+
+    return list(dict.fromkeys([fast_precision(torch.device(device)), torch.float32]))
+
+
+def matrix_rate(
+    dtype, device: str = "cpu", sizes: tuple[int, ...] = (1024, 2048, 4096), repeats: int = 3
+) -> float:
+    """Best rate of square matrix products.
+
+    Parameters
+    ----------
+    dtype : torch.dtype
+        One of :func:`computed_precisions`.
+    sizes
+        Edges of the matrices.
+    repeats
+        Runs of each size, after one that does not count.
+
+    Returns
+    -------
+    float
+        Floating-point operations a second.
+    """
     import torch
 
     rates = []
@@ -93,8 +124,11 @@ def rows(options: dict[str, Any]) -> list[dict[str, Any]]:
         where = f"{torch.get_num_threads()} threads, {torch.backends.cpu.get_cpu_capability()}"
         if device == "cuda":
             where = torch.cuda.get_device_name()
-        for dtype in (torch.float32, torch.bfloat16):
+        for dtype in reversed(computed_precisions(device)):
             rate = matrix_rate(dtype, device, sizes(device, options["quick"]))
             name = f"matrix product, {device}, {str(dtype).removeprefix('torch.')}"
             out.append(row(name, None, n=3, tflop_per_s=rate / 1e12, note=where, no_peak=True))
+        if torch.bfloat16 not in computed_precisions(device):
+            name, note = f"matrix product, {device}, bfloat16", f"{where}: not computed, only emulated"
+            out.append(row(name, None, n=0, note=note, no_peak=True))
     return out

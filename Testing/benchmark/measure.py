@@ -28,9 +28,25 @@ def interleaved(*functions: Callable[[], Any] | None, repeats: int = 3, warm: bo
     return [statistics.median(values) for values in seconds]
 
 
-def row(name: str, ours_s: float | None, baseline_s: float | None = None, *, n: int, **more: Any) -> dict[str, Any]:
-    """One line of the table. more: peak_mb, floor_ratio, note, goal (a sentence), met, and further numbers."""
-    known = {"name": name, "ours_s": ours_s, "baseline_s": baseline_s, "ratio": None, "peak_mb": None, "floor_ratio": None, "n": n}
+def row(
+    name: str, ours_s: float | None, baseline_s: float | None = None, *, n: int, **more: Any
+) -> dict[str, Any]:
+    """One line of the table.
+
+    Parameters
+    ----------
+    more
+        peak_mb, floor_ratio, note, goal (a sentence), met, and further numbers.
+    """
+    known = {
+        "name": name,
+        "ours_s": ours_s,
+        "baseline_s": baseline_s,
+        "ratio": None,
+        "peak_mb": None,
+        "floor_ratio": None,
+        "n": n,
+    }
     if ours_s and baseline_s:
         known["ratio"] = baseline_s / ours_s
     return rounded({**known, **more})
@@ -48,16 +64,30 @@ def rounded(value: Any) -> Any:
 def process(
     arguments: Sequence[str], *, environment: dict[str, str] | None = None, limit_s: float = 600
 ) -> tuple[float, float | None, str]:
-    """Seconds, peak memory in MB (None where the system does not tell) and output of ``python ARGUMENTS``, run in the checkout.
+    """Run ``python ARGUMENTS`` in the checkout.
 
-    What starts it must be small: Linux counts the memory of the parent at the moment of starting as the child's.
-    Raises RuntimeError with what it printed when it fails.
+    What starts it must be small: Linux counts the parent's memory at the moment of starting as the child's.
+
+    Returns
+    -------
+    seconds : float
+    peak_mb : float or None
+        None where the system does not tell.
+    output : str
+
+    Raises
+    ------
+    RuntimeError
+        It failed; with what it printed.
     """
     with tempfile.TemporaryFile("w+") as output:
         start = time.perf_counter()
-        child = subprocess.Popen(
-            [sys.executable, *arguments], cwd=ROOT, stdout=output, stderr=subprocess.STDOUT, env={**os.environ, **(environment or {})}
-        )
+        options = {
+            "stdout": output,
+            "stderr": subprocess.STDOUT,
+            "env": {**os.environ, **(environment or {})},
+        }
+        child = subprocess.Popen([sys.executable, *arguments], cwd=ROOT, **options)
         peak = None
         if hasattr(os, "wait4"):
             status, usage = _wait(child, limit_s)
@@ -68,7 +98,8 @@ def process(
         output.seek(0)
         text = output.read()
     if status:
-        raise RuntimeError(f"python {' '.join(map(str, arguments))} ended with status {status}:\n{text[-2000:]}")
+        command = " ".join(map(str, arguments))
+        raise RuntimeError(f"python {command} ended with status {status}:\n{text[-2000:]}")
     return seconds, peak, text
 
 
@@ -95,7 +126,7 @@ def memory_mb() -> float | None:
 
 
 def worker(name: str, options: dict[str, Any]) -> list[dict[str, Any]]:
-    """The rows of a topic (see ``topics.WORKERS``), measured in a process of its own; its peak memory where a row has none."""
+    """The rows of one of ``topics.WORKERS``, from a process of its own, with its peak memory."""
     with tempfile.TemporaryDirectory(prefix="breastcmsl-benchmark-") as folder:
         request, answer = Path(folder, "request.json"), Path(folder, "rows.json")
         request.write_text(json.dumps(options))

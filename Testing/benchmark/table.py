@@ -1,4 +1,4 @@
-"""The rows as text: a table for the terminal, and the block of ``docs/benchmark.md`` that is made from benchmark.json."""
+"""The rows as text: a table for the terminal, and a block for ``docs/benchmark.md``."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 from .cost import ASSUMED, EXAMS, duration
 
-BEGIN, END = "<!-- made by python -m Testing.benchmark: begin -->", "<!-- made by python -m Testing.benchmark: end -->"
+BEGIN, END = (f"<!-- made by python -m Testing.benchmark: {end} -->" for end in ("begin", "end"))
 HEAD = ("What", "ours", "baseline", "ratio", "peak MB", "× floor", "n", "goal", "note")
 
 
@@ -28,11 +28,11 @@ def cells(row: dict[str, Any]) -> tuple[str, ...]:
 
 
 def _more(row: dict[str, Any]) -> str:
-    told = [f"{label} {row[key]:.3g}{unit}" for key, label, unit in _TOLD if row.get(key) is not None]
-    return "; ".join([*told, *([row["note"]] if row.get("note") else [])])
+    numbers = [f"{label} {row[key]:.3g}{unit}" for key, label, unit in _NUMBERS if row.get(key) is not None]
+    return "; ".join([*numbers, *([row["note"]] if row.get("note") else [])])
 
 
-_TOLD = (
+_NUMBERS = (
     ("exams_per_s", "", " exams/s"),
     ("dice", "Dice", ""),
     ("error", "largest difference", ""),
@@ -52,14 +52,15 @@ def time_text(seconds: float | None) -> str:
 
 
 def text(report: dict[str, Any]) -> str:
-    """The table for a terminal; notes on lines of their own would be lost among the columns, so they come last."""
+    """The table for a terminal, notes last: on lines of their own they would be lost among the columns."""
     lines = [HEAD, *[cells(row) for row in report["rows"]]]
     widths = [max(len(line[n]) for line in lines) for n in range(len(HEAD) - 2)]
-    made = []
+    aligned = []
     for line in lines:
-        start = "  ".join(cell.ljust(width) if n == 0 else cell.rjust(width) for n, (cell, width) in enumerate(zip(line, widths)))
-        made.append("  ".join([start, *[cell for cell in line[-2:] if cell]]).rstrip())
-    return "\n".join(made)
+        name, *numbers = [cell.rjust(width) for cell, width in zip(line, widths)]
+        words = [cell for cell in line[-2:] if cell]
+        aligned.append("  ".join([line[0].ljust(len(name)), *numbers, *words]).rstrip())
+    return "\n".join(aligned)
 
 
 def markdown(report: dict[str, Any]) -> str:
@@ -67,12 +68,13 @@ def markdown(report: dict[str, Any]) -> str:
     about = report["machine"]
     versions = ", ".join(f"{name} {version}" for name, version in about["versions"].items() if version)
     lines = [
-        f"Machine: {about['processor']}, {about['cores']} cores, {about['memory_gb']} GB, {about['system']}, Python {about['python']}; "
-        f"{versions}. Load at the start {about['load_at_start']}. The whole took {report['seconds']:.0f} s.",
+        f"Machine: {about['processor']}, {about['cores']} cores, {about['memory_gb']} GB, "
+        f"{about['system']}, Python {about['python']}; {versions}. Load at the start "
+        f"{about['load_at_start']}. The whole took {report['seconds']:.0f} s.",
         "",
-        "| " + " | ".join(HEAD) + " |",
+        _line(HEAD),
         "|---" * len(HEAD) + "|",
-        *["| " + " | ".join(cell.replace("|", "\\|") for cell in cells(row)) + " |" for row in report["rows"]],
+        *[_line([cell.replace("|", "\\|") for cell in cells(row)]) for row in report["rows"]],
     ]
     if report["cost"]:
         lines += [
@@ -81,17 +83,25 @@ def markdown(report: dict[str, Any]) -> str:
             "",
             f"| Work | this machine ({about['cores']} cores) | one GPU | cluster |",
             "|---|---|---|---|",
-            *[f"| {c['work']} | {duration(c['laptop_h'])} | {duration(c['gpu_h'])} | {duration(c['cluster_h'])} |" for c in report["cost"]],
+            *[
+                _line([c["work"], *[duration(c[f"{where}_h"]) for where in ("laptop", "gpu", "cluster")]])
+                for c in report["cost"]
+            ],
             "",
             *[f"- {sentence}." for sentence in ASSUMED],
         ]
     return "\n".join(lines)
 
 
+def _line(cells) -> str:
+    return "| " + " | ".join(cells) + " |"
+
+
 def into(page: Path, report: dict[str, Any]) -> None:
     """Put the block between its marks in a page. Raises ValueError when the page has no such marks."""
     whole = page.read_text(encoding="utf-8")
     if whole.count(BEGIN) != 1 or whole.count(END) != 1 or whole.index(BEGIN) > whole.index(END):
-        raise ValueError(f"{page} has no block between the two marks of Testing/benchmark/table.py; put them where the table belongs.")
+        marks = "the two marks of Testing/benchmark/table.py"
+        raise ValueError(f"{page} has no block between {marks}; put them where the table belongs.")
     before, after = whole[: whole.index(BEGIN) + len(BEGIN)], whole[whole.index(END) :]
     page.write_text(f"{before}\n{markdown(report)}\n{after}", encoding="utf-8")

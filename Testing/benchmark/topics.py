@@ -1,6 +1,8 @@
-"""What is measured inside one process: each topic makes rows. ``python -m Testing.benchmark.topics NAME REQUEST.json ROWS.json``.
+"""What is measured inside one process: each topic makes rows. ``python -m Testing.benchmark.topics NAME
+REQUEST.json ROWS.json``.
 
-``whole.py`` measures what runs as processes of its own. A topic's process is started for it alone, so its peak memory is its own.
+``whole.py`` measures what runs as processes of its own. A topic's process is started for it alone, so its
+peak memory is its own.
 """
 
 from __future__ import annotations
@@ -9,6 +11,7 @@ import json
 import statistics
 import sys
 import time
+from dataclasses import replace
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -40,12 +43,12 @@ def _exam(folder: Path):
 
 
 def mask(options: Options) -> Rows:
-    """The breast mask of the exam's T1, beside the slice loop; its overlap with that of the reference filter."""
+    """The breast mask of the exam's T1, beside the slice loop; its overlap with the reference filter's."""
     import numpy as np
 
-    from BreastCMSLLib.core.geometry import Volume, resample
+    from BreastCMSLLib.core.geometry import Volume
+    from BreastCMSLLib.core.resampling import resample
     from BreastCMSLLib.preprocessing import breast_mask as masking
-    from BreastCMSLLib.preprocessing import frangi
     from BreastCMSLLib.preprocessing.model_input import canonical_grid
 
     from . import baseline
@@ -54,7 +57,8 @@ def mask(options: Options) -> Rows:
     exam = _exam(Path(options["folder"], "exam"))
     size, affine = canonical_grid(exam.grid, spacing)
     image = Volume(resample(exam.t1.volume, size, affine).array, affine)
-    settings = masking.MaskSettings(sigmas_mm=(spacing, 2 * spacing))  # one and two voxels, as the baseline; at 1.1 mm the default
+    # one and two voxels, as the baseline; at 1.1 mm the default
+    settings = masking.MaskSettings(sigmas_mm=(spacing, 2 * spacing))
     slices = np.ascontiguousarray(image.array.T)  # [k, j, i], as the libraries of the baseline have it
     note = "×".join(map(str, size))
     ours = interleaved(lambda: masking.breast_mask(image, settings), repeats=3)[0]
@@ -62,25 +66,36 @@ def mask(options: Options) -> Rows:
         return [row("breast mask", ours, n=3, note=f"{note}; scikit-image is not installed")]
     looped = interleaved(lambda: baseline.mask(slices, spacing), repeats=1, warm=False)[0]
     bright = interleaved(lambda: baseline.mask(slices, spacing, both=False), repeats=1, warm=False)[0]
+    dice = _dice_of_the_reference(image, settings)
+    goal = "15 times as fast as the loop over slices, Dice at least 0.99 against the reference filter"
+    met = looped / ours >= 15 and dice >= 0.99
+    note += "; the loop once, bright and dark ridges"
+    half = {"n": 3, "note": "half the loop's work; ours finds both"}
+    return [
+        row("breast mask", ours, looped, n=3, dice=dice, goal=goal, met=met, note=note),
+        row("breast mask, loop with bright ridges only", ours, bright, **half),
+    ]
 
-    def reference(stack, threshold, sigmas) -> np.ndarray:
-        c = [frangi.structure(stack, sigma) / sigma**2 for sigma in sigmas]  # scikit-image does not multiply by sigma²
-        scaled = stack / stack.abs().max()
-        return baseline.edges(scaled.numpy(), tuple(c), sigmas=tuple(sigmas)) > threshold
 
+def _dice_of_the_reference(image, settings) -> float:
+    """Overlap of the mask with one whose edges scikit-image's filter found, at the same scales and c."""
+    from BreastCMSLLib.preprocessing import breast_mask as masking
+    from BreastCMSLLib.preprocessing import frangi
+
+    from . import baseline
+
+    def reference(stack, threshold, sigmas):
+        planes = (stack / stack.abs().max()).numpy()
+        c = tuple(baseline.structure(planes, sigma) for sigma in sigmas)
+        return baseline.edges(planes, c, sigmas=tuple(sigmas)) > threshold
+
+    mine = masking.breast_mask(image, settings).inside
     own, frangi.ridges = frangi.ridges, reference
     try:
         theirs = masking.breast_mask(image, settings).inside
     finally:
         frangi.ridges = own
-    mine = masking.breast_mask(image, settings).inside
-    dice = float(2 * (mine & theirs).sum() / (mine.sum() + theirs.sum()))
-    goal = "15 times as fast as the loop over slices, Dice at least 0.99 against the reference filter"
-    met = looped / ours >= 15 and dice >= 0.99
-    return [
-        row("breast mask", ours, looped, n=3, dice=dice, goal=goal, met=met, note=f"{note}; the loop once, bright and dark ridges"),
-        row("breast mask, loop with bright ridges only", ours, bright, n=3, note="half the loop's work; ours finds both"),
-    ]
+    return float(2 * (mine & theirs).sum() / (mine.sum() + theirs.sum()))
 
 
 # ---------------------------------------------------------------- COAM
@@ -103,15 +118,18 @@ def coam(options: Options) -> Rows:
     theirs = interleaved(lambda: baseline.gram(array), repeats=1, warm=False)[0]
     error = float(np.abs(ours(features).numpy() - expected).max() / np.abs(expected).max())
     mine = interleaved(lambda: ours(features), repeats=20)[0]
-    goal = "equal to the Gram matrix to 1e-5, 1000 times as fast, memory as N·C"
-    met = error <= 1e-5 and theirs / mine >= 1000
-    gram_mb = 4 * count**2 / 1e6
-    note = f"N = {count:,}, C = 512; the matrix takes {gram_mb:,.0f} MB, ours reads the features ({array.nbytes / 1e6:.0f} MB) alone"
     last = features[None].contiguous(memory_format=torch.channels_last_3d)[0]
     as_given = interleaved(lambda: ours(last), repeats=20)[0]
+    features_mb, gram_mb = array.nbytes / 1e6, 4 * count**2 / 1e6
+    note = f"N = {count:,}, C = 512; the matrix takes {gram_mb:,.0f} MB, "
+    note += f"ours reads the features ({features_mb:.0f} MB) alone"
+    goal = "equal to the Gram matrix to 1e-5, 1000 times as fast, memory as N·C"
+    met = error <= 1e-5 and theirs / mine >= 1000
+    more = {"error": error, "features_mb": features_mb, "before_mb": before, "goal": goal, "met": met}
+    laid_out = "the same features as our network's convolutions lay them out on a CPU"
     return [
-        row("COAM", mine, theirs, n=20, error=error, features_mb=array.nbytes / 1e6, before_mb=before, goal=goal, met=met, note=note),
-        row("COAM, channels last", as_given, theirs, n=20, note="the same features as our network's convolutions lay them out on a CPU"),
+        row("COAM", mine, theirs, n=20, **more, note=note),
+        row("COAM, channels last", as_given, theirs, n=20, note=laid_out),
     ]
 
 
@@ -119,16 +137,23 @@ def coam(options: Options) -> Rows:
 
 
 def flops(network, size: tuple[int, ...]) -> int:
-    """Operations (two for each multiplication and addition) of a network's convolutions for one exam of (phases, LR, AP, SI)."""
+    """Operations of a network's convolutions for one exam; a multiplication and an addition are two.
+
+    Parameters
+    ----------
+    network : BreastNet
+    size
+        (phases, LR, AP, SI).
+    """
     import torch
+
+    from BreastCMSLLib.network.resnet import BreastNet
 
     total = 0
 
     def count(layer, _, out) -> None:
         nonlocal total
         total += 2 * layer.weight[0].numel() * out.numel()
-
-    from BreastCMSLLib.network.resnet import BreastNet
 
     with torch.device("meta"):
         hollow = BreastNet(network.settings).eval()
@@ -140,59 +165,63 @@ def flops(network, size: tuple[int, ...]) -> int:
 
 
 def network(options: Options) -> Rows:
-    """The forward pass, by device and precision, beside MONAI's and the floor of the device's matrix products."""
+    """The forward pass, by device and precision, beside MONAI's and the floor of matrix products."""
     import torch
 
     from BreastCMSLLib.cli import keep_freed_memory
     from BreastCMSLLib.models.bundle import load_bundle
     from BreastCMSLLib.models.inference import Predictor
 
-    from . import baseline
-
     keep_freed_memory()  # as Analyze's process does; the baseline has it, too
-    quick = options["quick"]
     bundle = load_bundle(Path(options["folder"], "paper.json"))
     size = (bundle.contract.phases, *bundle.contract.size)
     batch = torch.rand(1, *size, generator=torch.Generator().manual_seed(1))
-    work = flops(bundle.network, size)
+    theirs = _monai_seconds(bundle, batch) if MONAI else None
     out = []
-    theirs = None
-    if MONAI:
-        made = baseline.network(bundle.network.settings.width)
-        input_ = batch.permute(0, 1, 4, 3, 2).contiguous()
-        theirs = interleaved(lambda: baseline.forward(made, input_), repeats=1)[0]
-        del made, input_
     for device in _devices():
-        for precision in ("bfloat16", "float32"):
-            predictor = Predictor(bundle, device, precision)
-            if predictor.precision != precision:
-                out.append(row(f"network, {device}, {precision}", None, n=0, note=predictor.precision_note))
+        for dtype in machine.computed_precisions(device):
+            name = _name(dtype)
+            predictor = Predictor(bundle, device, name)
+            if predictor.precision != name:
+                out.append(row(f"network, {device}, {name}", None, n=0, note=predictor.precision_note))
                 continue
-            dtype = getattr(torch, precision)
-            before = machine.matrix_rate(dtype, device, machine.sizes(device, quick), repeats=3)
-            repeats = 5 if precision == "bfloat16" and not quick else 3
-            mine = interleaved(partial(predictor.predict, batch[0]), repeats=repeats)[0]
-            rate = max(before, machine.matrix_rate(dtype, device, machine.sizes(device, quick), repeats=3))
-            chosen = precision == "bfloat16" and device == "cpu"  # a GPU waits for its input to be copied
-            out.append(
-                row(
-                    f"network, {device}, {precision}",
-                    mine,
-                    theirs if device == "cpu" else None,
-                    n=repeats,
-                    floor_ratio=mine / (work / rate),
-                    gflop=work / 1e9,
-                    gflop_per_s=rate / 1e9,
-                    goal="within 1.3 times of its floor" if chosen and not quick else None,
-                    met=mine / (work / rate) <= 1.3 if chosen and not quick else None,
-                    note="floor: convolutions' operations ÷ best matrix product of this run; baseline: MONAI, float32"
-                    if MONAI
-                    else "floor: convolutions' operations ÷ best matrix product of this run; MONAI is not installed",
-                )
-            )
-            if device == "cuda" and precision == "bfloat16":
+            out.append(_forward(predictor, device, dtype, batch, theirs, options["quick"]))
+            if device == "cuda" and name == "bfloat16":
                 out.append(_on_gpu(predictor, batch, options))
     return out
+
+
+def _name(dtype) -> str:
+    return str(dtype).removeprefix("torch.")
+
+
+def _monai_seconds(bundle, batch) -> float:
+    from . import baseline
+
+    resnet = baseline.network(bundle.network.settings.width)
+    exam = batch.permute(0, 1, 4, 3, 2).contiguous()
+    return interleaved(lambda: baseline.forward(resnet, exam), repeats=1)[0]
+
+
+def _forward(predictor, device: str, dtype, batch, theirs: float | None, quick: bool) -> dict[str, Any]:
+    """Forward passes between two measurements of the matrix rate, the better of which is the floor's."""
+    name, work = _name(dtype), flops(predictor.bundle.network, tuple(batch.shape[1:]))
+    before = machine.matrix_rate(dtype, device, machine.sizes(device, quick))
+    repeats = 5 if name == "bfloat16" and not quick else 3
+    mine = interleaved(partial(predictor.predict, batch[0]), repeats=repeats)[0]
+    rate = max(before, machine.matrix_rate(dtype, device, machine.sizes(device, quick)))
+    compared = "baseline: MONAI, float32" if MONAI else "MONAI is not installed"
+    more: dict[str, Any] = {
+        "floor_ratio": mine / (work / rate),
+        "gflop": work / 1e9,
+        "gflop_per_s": rate / 1e9,
+    }
+    if name == "bfloat16" and device == "cpu" and not quick:  # a GPU waits for its input to be copied
+        more |= {"goal": "within 1.3 times of its floor", "met": more["floor_ratio"] <= 1.3}
+    note = f"floor: convolutions' operations ÷ best matrix product of this run; {compared}"
+    return row(
+        f"network, {device}, {name}", mine, theirs if device == "cpu" else None, n=repeats, **more, note=note
+    )
 
 
 def _on_gpu(predictor, batch, options: Options) -> dict[str, Any]:
@@ -210,9 +239,9 @@ def _on_gpu(predictor, batch, options: Options) -> dict[str, Any]:
         torch.cuda.synchronize()
 
     seconds = interleaved(once, repeats=5)[0]
-    goal = None if options["quick"] else "0.25 s for mask, network and maps"
+    goal = {} if options["quick"] else {"goal": "0.25 s for mask, network and maps", "met": seconds <= 0.25}
     note = "edges of the mask, network and COAM; Analyze itself finds the mask on the CPU"
-    return row("edges, network and map, cuda", seconds, n=5, goal=goal, met=None if goal is None else seconds <= 0.25, note=note)
+    return row("edges, network and map, cuda", seconds, n=5, **goal, note=note)
 
 
 def precision(options: Options) -> Rows:
@@ -225,20 +254,22 @@ def precision(options: Options) -> Rows:
 
     exam = _exam(Path(options["folder"], "exam"))
     bundle = load_bundle(Path(options["folder"], "paper.json"))
-    found = {}
-    for name in ("float32", "bfloat16"):
+    title, outcomes = "precision, float32 and bfloat16", {}
+    for name in map(_name, machine.computed_precisions("cpu")):
         predictor = Predictor(bundle, "cpu", name)
         if predictor.precision == name:
             result = analyze(exam, predictor, map_name="COAM").result
-            found[name] = result["probability"], np.array(result["peaks"][0]["ras_mm"])
-    if len(found) < 2:
-        return [row("precision, float32 and bfloat16", None, n=1, note="this processor has no bfloat16 convolutions")]
-    (p, a), (q, b) = found["float32"], found["bfloat16"]
+            outcomes[name] = result["probability"], np.array(result["peaks"][0]["ras_mm"])
+    if len(outcomes) < 2:
+        return [row(title, None, n=1, note="this processor has no bfloat16 convolutions")]
+    (p, a), (q, b) = outcomes["float32"], outcomes["bfloat16"]
     moved = float(np.linalg.norm(a - b))
-    goal = "probability within 0.01, peak within 1.1 mm"
-    met = abs(p - q) <= 0.01 and moved <= 1.1
-    more = {"probability_difference": abs(p - q), "peak_mm": moved, "goal": goal, "met": met}
-    return [row("precision, float32 and bfloat16", None, n=1, **more, note="whole analysis of the simulated exam, random weights")]
+    more = {"probability_difference": abs(p - q), "peak_mm": moved}
+    more |= {
+        "goal": "probability within 0.01, peak within 1.1 mm",
+        "met": abs(p - q) <= 0.01 and moved <= 1.1,
+    }
+    return [row(title, None, n=1, **more, note="whole analysis of the simulated exam, random weights")]
 
 
 # ---------------------------------------------------------------- reading
@@ -250,40 +281,41 @@ def reading(options: Options) -> Rows:
 
     from . import baseline
 
-    out, repeats = [], 1 if options["quick"] else 3
-    folder = Path(options["folder"], "exam")
+    repeats, folder = 1 if options["quick"] else 3, Path(options["folder"], "exam")
     ours, theirs = interleaved(lambda: _exam(folder), lambda: baseline.read_nrrd(folder), repeats=repeats)
-    out.append(row("reading, NRRD", ours, theirs, n=repeats, note="ours also unpacks each file to check it, and checks the exam"))
-    duke = options.get("duke")
-    if duke is None:
+    note = "ours also unpacks each file to check it, and checks the exam"
+    out = [row("reading, NRRD", ours, theirs, n=repeats, note=note)]
+    if options.get("duke") is None:
         return [*out, row("reading, DICOM (Duke)", None, n=0, note="the Duke exam is not in ../shared/data")]
-    ours, theirs = interleaved(lambda: read([Path(duke)]), lambda: baseline.read_dicom(Path(duke)), repeats=repeats)
-    out.append(row("reading, DICOM (Duke)", ours, theirs, n=repeats, note="840 images; ours also checks positions, times and phases"))
-    return out
+    duke = Path(options["duke"])
+    ours, theirs = interleaved(lambda: read([duke]), lambda: baseline.read_dicom(duke), repeats=repeats)
+    note = "840 images; ours also checks positions, times and phases"
+    return [*out, row("reading, DICOM (Duke)", ours, theirs, n=repeats, note=note)]
 
 
 # ---------------------------------------------------------------- start
 
 
 def model_load(options: Options) -> Rows:
-    """Loading a model and checking its precision: the first in a process (PyTorch is imported), again, and kept."""
+    """Loading a model and checking its precision: first in a process, with PyTorch's import, and again."""
     start = time.perf_counter()
     import torch  # noqa: F401
 
-    imported = time.perf_counter() - start
+    out = [row("import of PyTorch", time.perf_counter() - start, n=1)]
     from BreastCMSLLib.models.bundle import load_bundle
     from BreastCMSLLib.models.inference import Predictor
 
-    out = [row("import of PyTorch", imported, n=1)]
-    for name, path in (("shipped model", None), ("full-width ResNet34", Path(options["folder"], "paper.json"))):
+    models = {"shipped model": None, "full-width ResNet34": Path(options["folder"], "paper.json")}
+    for name, path in models.items():
         seconds = []
         for _ in range(4):
             start = time.perf_counter()
             Predictor(load_bundle(path), "cpu")
             seconds.append(time.perf_counter() - start)
         note = "weights read, SHA-256 compared, half precision checked against float32"
+        again = statistics.median(seconds[1:])
         out.append(row(f"model load, {name}, first", seconds[0], n=1, note=note))
-        out.append(row(f"model load, {name}, file in the system's cache", statistics.median(seconds[1:]), n=3))
+        out.append(row(f"model load, {name}, file in the system's cache", again, n=3))
     return out
 
 
@@ -291,50 +323,27 @@ def model_load(options: Options) -> Rows:
 
 
 def training(options: Options) -> Rows:
-    """One training step by width and precision; reading and augmenting against computing; simulation and preprocessing."""
-    import torch
-
-    from BreastCMSLLib.network.resnet import NetworkSettings
-    from training.data.cache import contract_at
-    from training.data.exams import Exams
-    from training.prepare import prepare
+    """Making exams, reading them, and one step by width and precision; reading against computing."""
+    from training.data.preparation import prepare
     from training.recipes import small_cpu
 
-    quick, out = options["quick"], []
+    quick = options["quick"]
     start = time.perf_counter()
-    made = prepare("simulated:smoke", Path(options["folder"], "cache"), 4.4, workers=machine.cores())
-    seconds = time.perf_counter() - start
-    count = len(made.rows)
-    each = seconds / count
+    cohort = prepare("simulated:smoke", Path(options["folder"], "cache"), 4.4, workers=machine.cores())
+    each, count = (time.perf_counter() - start) / len(cohort.rows), len(cohort.rows)
     note = f"{count} exams at 4.4 mm, {machine.cores()} processes, their start included"
-    out.append(row("simulation and preprocessing, per exam", each, n=1, exams_per_s=1 / each, note=note))
-    out.append(_preprocessing(options))
-    out += [_simulation(device, quick) for device in _devices()]
-
+    out = [row("simulation and preprocessing, per exam", each, n=1, exams_per_s=1 / each, note=note)]
+    out += [_preprocessing(options), *(_simulation(device, quick) for device in _devices())]
     config = small_cpu(Path(options["folder"], "run"))
-    data = Exams([made.path(r["exam"]) for r in made.rows], config)
-    reads = interleaved(lambda: [data[0, n] for n in range(count)], repeats=1, warm=False)[0] / count
-    again = interleaved(lambda: [data[1, n] for n in range(count)], repeats=3, warm=False)[0] / count
-    out.append(row("training input, first reading of an exam", reads, n=count, exams_per_s=1 / reads, note="file, unpacking, augmentation"))
-    out.append(row("training input, an exam kept in memory", again, n=3 * count, exams_per_s=1 / again))
-
-    size = contract_at(4.4).size
-    small = config.network
-    steps = [("small_cpu", small, size, 16), ("small_cpu, width 32", NetworkSettings(**{**vars(small), "width": 32}), size, 16)]
-    if quick:
-        steps = [("tiny", exams.settings(True), size, 2)]
-    for device in _devices():
-        for dtype in (torch.float32, torch.bfloat16):
-            rate = machine.matrix_rate(dtype, device, machine.sizes(device, quick)[:2], repeats=3)
-            wanted = list(steps)
-            if not quick and (device == "cuda" or dtype == torch.bfloat16):
-                wanted.append(("paper", exams.settings(False), exams.contract(False).size, 1 if device == "cpu" else 8))
-            for name, settings, size_, batch in wanted:
-                out.append(_step(name, settings, size_, batch, device, dtype, rate, 1 if quick or name == "paper" else 3))
-    slow = next((r for r in out if r["name"].startswith("training step, small_cpu, cpu, bfloat16")), None)
-    if slow is not None:
-        share = again / slow["ours_s"]
-        note = f"reading and augmenting takes {100 * share:.0f} % of what a step takes, before a worker process hides it"
+    inputs = _training_input(cohort, config)
+    steps = [step for device in _devices() for step in _steps(config.network, device, quick)]
+    out += inputs + steps
+    small = [step["ours_s"] for step in steps if step["name"].startswith("training step, small_cpu, cpu, ")]
+    if small:
+        again = inputs[-1]["ours_s"]
+        share = again / min(small)
+        note = f"reading and augmenting takes {100 * share:.0f} % of what a step takes, "
+        note += "before a worker process hides it"
         out.append(row("training, reading against computing (small_cpu)", again, n=1, share=share, note=note))
     return out
 
@@ -342,9 +351,10 @@ def training(options: Options) -> Rows:
 def _simulation(device: str, quick: bool) -> dict[str, Any]:
     from training.simulation.exam import simulate
 
-    repeats = 1 if quick else 3
-    seconds = interleaved(lambda: simulate(900, True, voxel_mm=4.4 if quick else 1.1, device=device), repeats=repeats)[0]
-    return row(f"simulation, 1.1 mm, {device}", seconds, n=repeats, exams_per_s=1 / seconds, note="one exam at a time, on all cores")
+    voxel, repeats = 4.4 if quick else 1.1, 1 if quick else 3
+    seconds = interleaved(lambda: simulate(900, True, voxel_mm=voxel, device=device), repeats=repeats)[0]
+    note = "one exam at a time, on all cores"
+    return row(f"simulation, 1.1 mm, {device}", seconds, n=repeats, exams_per_s=1 / seconds, note=note)
 
 
 def _preprocessing(options: Options) -> dict[str, Any]:
@@ -353,10 +363,46 @@ def _preprocessing(options: Options) -> dict[str, Any]:
     exam, contract = _exam(Path(options["folder"], "exam")), exams.contract(options["quick"])
     repeats = 2 if options["quick"] else 3
     seconds = interleaved(lambda: preprocess(exam, contract), repeats=repeats)[0]
-    return row(f"preprocessing, {contract.spacing_mm} mm", seconds, n=repeats, exams_per_s=1 / seconds, note="mask, resampling, scaling")
+    more = {"exams_per_s": 1 / seconds, "note": "mask, resampling, scaling"}
+    return row(f"preprocessing, {contract.spacing_mm} mm", seconds, n=repeats, **more)
 
 
-def _step(name: str, settings, size, batch: int, device: str, dtype, rate: float, repeats: int) -> dict[str, Any]:
+def _training_input(cohort, config) -> Rows:
+    """The first reading of an exam, and a later one."""
+    from training.methods.loaders import Exams
+
+    count = len(cohort.rows)
+    data = Exams([cohort.path(r["exam"]) for r in cohort.rows], config)
+    first = interleaved(lambda: [data[0, n] for n in range(count)], repeats=1, warm=False)[0] / count
+    again = interleaved(lambda: [data[1, n] for n in range(count)], repeats=3, warm=False)[0] / count
+    more = {"exams_per_s": 1 / first, "note": "file, unpacking, augmentation"}
+    return [
+        row("training input, first reading of an exam", first, n=count, **more),
+        row("training input, an exam kept in memory", again, n=3 * count, exams_per_s=1 / again),
+    ]
+
+
+def _steps(small, device: str, quick: bool) -> Rows:
+    """A step of each network in each precision that the device computes in."""
+    from training.data.cache import contract_at
+
+    size, out = contract_at(4.4).size, []
+    cases = [("small_cpu", small, size, 16), ("small_cpu, width 32", replace(small, width=32), size, 16)]
+    if quick:
+        cases = [("tiny", exams.settings(True), size, 2)]
+    paper = ("paper", exams.settings(False), exams.contract(False).size, 1 if device == "cpu" else 8)
+    precisions = machine.computed_precisions(device)
+    for dtype in reversed(precisions):
+        rate = machine.matrix_rate(dtype, device, machine.sizes(device, quick)[:2])
+        full_width = not quick and (device == "cuda" or dtype == precisions[0])
+        for case in [*cases, paper] if full_width else cases:
+            out.append(_step(*case, device, dtype, rate, 1 if quick or case is paper else 3))
+    return out
+
+
+def _step(
+    name: str, settings, size, batch: int, device: str, dtype, rate: float, repeats: int
+) -> dict[str, Any]:
     """Forward, backward and update, per exam, with autocast as ``training/train.py`` has it."""
     import torch
 
@@ -364,9 +410,10 @@ def _step(name: str, settings, size, batch: int, device: str, dtype, rate: float
     from BreastCMSLLib.network.resnet import BreastNet
 
     torch.backends.cudnn.benchmark = True  # as in training/train.py
-    network = BreastNet(settings).train().to(device, memory_format=torch.channels_last_3d)
+    layout = torch.channels_last_3d
+    network = BreastNet(settings).train().to(device, memory_format=layout)
     optimiser = torch.optim.AdamW(network.parameters())
-    x = torch.rand(batch, settings.channels, *size, device=device).contiguous(memory_format=torch.channels_last_3d)
+    x = torch.rand(batch, settings.channels, *size, device=device).contiguous(memory_format=layout)
     y = (torch.arange(batch, device=device) % 2).float()
 
     def step() -> None:
@@ -380,18 +427,11 @@ def _step(name: str, settings, size, batch: int, device: str, dtype, rate: float
 
     seconds = interleaved(step, repeats=repeats)[0] / batch
     work = 3 * flops(network, (settings.channels, *size))  # backward takes two products for each of forward
-    precision = str(dtype).removeprefix("torch.")
-    return row(
-        f"training step, {name}, {device}, {precision}",
-        seconds,
-        n=repeats,
-        exams_per_s=1 / seconds,
-        batch=batch,
-        floor_ratio=seconds / (work / rate),
-        fraction_of_rate=work / rate / seconds,
-        gflop=work / 1e9,
-        note=f"per exam, batch {batch}; {100 * work / rate / seconds:.0f} % of the matrix rate of {rate / 1e9:.0f} GFLOP/s",
-    )
+    share = work / rate / seconds
+    note = f"per exam, batch {batch}; {100 * share:.0f} % of the matrix rate of {rate / 1e9:.0f} GFLOP/s"
+    more = {"exams_per_s": 1 / seconds, "batch": batch, "gflop": work / 1e9}
+    more |= {"floor_ratio": 1 / share, "fraction_of_rate": share, "note": note}
+    return row(f"training step, {name}, {device}, {_name(dtype)}", seconds, n=repeats, **more)
 
 
 # ---------------------------------------------------------------- growth
@@ -414,25 +454,16 @@ def many(options: Options) -> Rows:
         seconds.append(time.perf_counter() - start)
         if number in (1, count // 10, count // 4, count // 2, count):
             marks[number] = memory_mb() or 0.0
-    third = max(1, count // 4)
-    early, late = statistics.median(seconds[1 : 1 + third]), statistics.median(seconds[-third:])
-    settled, last = marks[count // 4], marks[count]
-    grown = last - settled
-    goal = None if options["quick"] else f"memory flat: less than 50 MB more at {count} exams than at {count // 4}"
-    listed = ", ".join(f"{n}: {mb:.0f}" for n, mb in marks.items())
-    note = f"MB after {listed}; an exam of the last quarter takes {late / early:.2f} times one of the first; 4.4 mm"
-    return [
-        row(
-            f"{count} exams in one process, per exam",
-            late,
-            n=count,
-            memory_mb={str(n): mb for n, mb in marks.items()},
-            grown_mb=grown,
-            goal=goal,
-            met=None if goal is None else grown < 50,
-            note=note,
-        )
-    ]
+    quarter = max(1, count // 4)
+    early, late = statistics.median(seconds[1 : 1 + quarter]), statistics.median(seconds[-quarter:])
+    grown = marks[count] - marks[count // 4]
+    more: dict[str, Any] = {"memory_mb": {str(n): mb for n, mb in marks.items()}, "grown_mb": grown}
+    if not options["quick"]:
+        more["goal"] = f"memory flat: less than 50 MB more at {count} exams than at {count // 4}"
+        more["met"] = grown < 50
+    note = f"MB after {', '.join(f'{n}: {mb:.0f}' for n, mb in marks.items())}; "
+    note += f"an exam of the last quarter takes {late / early:.2f} times one of the first; 4.4 mm"
+    return [row(f"{count} exams in one process, per exam", late, n=count, **more, note=note)]
 
 
 WORKERS = {

@@ -1,4 +1,4 @@
-"""``python -m Testing.faults --count 10000 --output faults.json``: bad inputs through every reader, counted."""
+"""``python -m Testing.faults --count 10000 --output faults.json``: bad inputs through every reader."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from collections import Counter
 from pathlib import Path
 
 from .bases import prepare
-from .generators import GENERATORS, schedule
+from .catalogue import GENERATORS, schedule
 from .judge import ACCEPTED, CRASH, PARTIAL, TIMEOUT, TYPED, UNTYPED, pick
 from .pool import run_all
 
@@ -22,13 +22,17 @@ FAILURES = (CRASH, UNTYPED, TIMEOUT, PARTIAL)
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m Testing.faults", description=__doc__)
-    parser.add_argument("--count", type=int, default=10000, help="inputs to make, besides those that ever failed")
+    parser.add_argument(
+        "--count", type=int, default=10000, help="inputs to make, besides those that ever failed"
+    )
     parser.add_argument("--seed", type=int, default=0, help="another seed makes other inputs")
     parser.add_argument("--output", type=Path, default=Path("faults.json"))
     parser.add_argument("--bases", type=Path, help="keep the undamaged inputs here, and use them again")
     parser.add_argument("--only", nargs="+", metavar="GENERATOR", help="some of the generators")
     parser.add_argument("--workers", type=int, default=1)
-    parser.add_argument("--time-limit", type=float, default=30.0, help="seconds of processor time for one input")
+    parser.add_argument(
+        "--time-limit", type=float, default=30.0, help="seconds of processor time for one input"
+    )
     options = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory(prefix="breastcmsl-bases-") as temporary:
         report = campaign(prepare(options.bases or Path(temporary, "bases")), options)
@@ -67,7 +71,11 @@ def campaign(bases: Path, options: argparse.Namespace) -> dict:
             failures.append(outcome.as_dict())
         done = sum(counts.values())
         if done % 500 == 0:
-            print(f"{done} inputs, {len(failures)} failures, {time.monotonic() - start:.0f} s", file=sys.stderr, flush=True)
+            print(
+                f"{done} inputs, {len(failures)} failures, {time.monotonic() - start:.0f} s",
+                file=sys.stderr,
+                flush=True,
+            )
     return {
         "inputs": sum(counts.values()),
         **{name: counts[name] for name in COUNTS},
@@ -83,13 +91,13 @@ def campaign(bases: Path, options: argparse.Namespace) -> dict:
 
 
 def regressions(bases: Path) -> list[dict]:
-    """Inputs that failed once: {"generator", "parameters", "was"}; those whose generator or base is absent are left out."""
+    """Inputs that failed once: {"generator", "parameters", "was"}, where generator and base are at hand."""
     kept = json.loads(REGRESSIONS.read_text()) if REGRESSIONS.exists() else []
     return [
         entry
         for entry in kept
         if entry["generator"] in GENERATORS
-        and not GENERATORS[entry["generator"]].available(bases)
+        and not GENERATORS[entry["generator"]].unavailable(bases)
         and (bases / entry["parameters"].get("base", ".")).is_dir()
     ]
 

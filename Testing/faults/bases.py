@@ -1,7 +1,8 @@
-"""The good inputs that the generators spoil: small exams in every format, a small bundle, a request, real headers if at hand.
+"""The good inputs that the generators spoil: small exams in every format, a small bundle, a request, real
+headers if at hand.
 
-Made by a process of its own (``python -m Testing.faults.bases FOLDER``), because writing them needs PyTorch and the
-processes that read must stay without it: their memory is limited.
+Made by a process of its own (``python -m Testing.faults.bases FOLDER``), because writing them needs PyTorch
+and the processes that read must stay without it: their memory is limited.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import zlib
 from pathlib import Path
 
 CHECKOUT = Path(__file__).resolve().parents[2]
+TESTS = CHECKOUT / "Testing" / "Python"
 REAL = {
     "duke": CHECKOUT.parent / "shared" / "data" / "duke_breast_mri_153",
     "mimbcd": CHECKOUT.parent / "shared" / "data" / "mimbcd_anonymized13",
@@ -34,11 +36,23 @@ BOMB_BYTES = 1 << 30
 
 
 def prepare(folder: Path, *, real: bool = True) -> Path:
-    """Make the bases in ``folder`` unless they are there already. real: also of the real exams, where they are at hand."""
+    """Make the bases in ``folder`` unless they are there already.
+
+    Parameters
+    ----------
+    real
+        Also of the real exams, where they are at hand.
+    """
     if not (folder / "complete").exists():
         folder.mkdir(parents=True, exist_ok=True)
         environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(CHECKOUT)}
-        command = [sys.executable, "-m", "Testing.faults.bases", str(folder), *([] if real else ["--no-real"])]
+        command = [
+            sys.executable,
+            "-m",
+            "Testing.faults.bases",
+            str(folder),
+            *([] if real else ["--no-real"]),
+        ]
         subprocess.run(command, cwd=CHECKOUT, env=environment, check=True)
     return folder
 
@@ -47,10 +61,10 @@ def make(folder: Path, real: bool = True) -> None:
     import numpy as np
     import SimpleITK as sitk
 
-    sys.path.insert(0, str(CHECKOUT / "Testing" / "Python"))
+    sys.path.insert(0, str(TESTS))
     from dicom_factory import affine, dynamics, t1, write_enhanced, write_study
 
-    from BreastCMSLLib.core.geometry import to_sitk
+    from BreastCMSLLib.core.itk import to_sitk
 
     grid = affine((7, -5, 11), flips=(True, False, False))
     phases = dynamics(3, shape=(12, 11, 10), grid=grid)
@@ -58,14 +72,22 @@ def make(folder: Path, real: bool = True) -> None:
         place = folder / name
         place.mkdir()
         for entry in phases:
-            sitk.WriteImage(to_sitk(entry.volume), str(place / f"{entry.name}{extension}"), useCompression=name in ("nrrd-gz", "mha-z"))
+            sitk.WriteImage(
+                to_sitk(entry.volume),
+                str(place / f"{entry.name}{extension}"),
+                useCompression=name in ("nrrd-gz", "mha-z"),
+            )
     for name, extension in (("4d-nrrd", ".nrrd"), ("4d-nii", ".nii.gz")):
         (folder / name).mkdir()
-        image = sitk.GetImageFromArray(np.stack([p.volume.array.transpose(2, 1, 0) for p in phases]), isVector=False)
+        image = sitk.GetImageFromArray(
+            np.stack([p.volume.array.transpose(2, 1, 0) for p in phases]), isVector=False
+        )
         image.SetSpacing([1.5, 1.25, 2.0, 65.0])
         sitk.WriteImage(image, str(folder / name / f"dyn{extension}"))
     for entry in (phases[1],):  # the same voxels as real numbers, to hold NaN and the like
-        sitk.WriteImage(to_sitk(entry.volume.with_array(entry.volume.array.astype(np.float32))), str(folder / "real.mha"))
+        sitk.WriteImage(
+            to_sitk(entry.volume.with_array(entry.volume.array.astype(np.float32))), str(folder / "real.mha")
+        )
     small = dynamics(3, shape=(9, 8, 6), grid=grid)
     write_study(folder / "dicom", small, t1=t1())
     (folder / "enhanced").mkdir()
@@ -88,7 +110,9 @@ def _recoded(folder: Path) -> None:
 
     shutil.copytree(folder / "dicom", folder / "recoded")
     series = sorted((folder / "recoded").iterdir())
-    for place, syntax in zip(series[1:], (RLELossless, DeflatedExplicitVRLittleEndian, ImplicitVRLittleEndian)):
+    for place, syntax in zip(
+        series[1:], (RLELossless, DeflatedExplicitVRLittleEndian, ImplicitVRLittleEndian)
+    ):
         for file in place.iterdir():
             data = pydicom.dcmread(file)
             data.decode()
@@ -102,24 +126,19 @@ def _recoded(folder: Path) -> None:
 
 
 def make_bundle(folder: Path) -> None:
+    """Random weights for exams of 4.4 mm."""
     import torch
 
-    from BreastCMSLLib.models.bundle import save_bundle
-    from BreastCMSLLib.network.resnet import BreastNet, NetworkSettings
+    sys.path.insert(0, str(TESTS))
+    from builders import SMALLEST, save_model
+
+    from BreastCMSLLib.network.resnet import BreastNet
     from BreastCMSLLib.preprocessing.model_input import InputContract
 
     torch.manual_seed(0)
-    network = BreastNet(NetworkSettings(width=1, blocks=(1, 1), strides=(1, 2)))
-    save_bundle(
-        folder,
-        "small",
-        network,
-        InputContract(size=(48, 40, 24), spacing_mm=4.4),
-        threshold=0.5,
-        description="random weights",
-        training_data="nothing",
-        evidence={"cohort": "none", "auc": 0.5},
-    )
+    contract = InputContract(size=(48, 40, 24), spacing_mm=4.4)
+    evidence = {"cohort": "none", "auc": 0.5}
+    save_model(folder, BreastNet(SMALLEST), contract, description="random weights", evidence=evidence)
 
 
 def _request(folder: Path) -> None:
@@ -132,7 +151,11 @@ def _request(folder: Path) -> None:
         "kind": "phases",
         "dynamics": [{"file": f.name, "name": f"node {n}", "time_s": 90.0 * n} for n, f in enumerate(order)],
         "t1": None,
-        "identifiers": {"exam_id": "feedfacefeedface", "study_instance_uid": "1.2", "series_instance_uids": ["1.2.3", "1.2.4"]},
+        "identifiers": {
+            "exam_id": "feedfacefeedface",
+            "study_instance_uid": "1.2",
+            "series_instance_uids": ["1.2.3", "1.2.4"],
+        },
         "options": {"map": "COAM", "device": "cpu", "model": None},
         "warnings": ["a sentence."],
     }
@@ -203,7 +226,9 @@ def _mimbcd(folder: Path) -> None:
         array = np.frombuffer(voxels, dtype).reshape(sizes[::-1])[::16, ::16, ::16]
         lines[index] = b"sizes: " + " ".join(str(n) for n in array.shape[::-1]).encode()
         lines = [b"encoding: raw" if line.startswith(b"encoding:") else line for line in lines]
-        (folder / archive.name.removesuffix(".xz")).write_bytes(b"\n".join(lines) + b"\n\n" + np.ascontiguousarray(array).tobytes())
+        (folder / archive.name.removesuffix(".xz")).write_bytes(
+            b"\n".join(lines) + b"\n\n" + np.ascontiguousarray(array).tobytes()
+        )
 
 
 if __name__ == "__main__":

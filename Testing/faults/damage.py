@@ -1,4 +1,6 @@
-"""Damage to bytes, header fields and JSON values, described by plain values so that every input can be kept and made again."""
+"""Damage to bytes, header fields and JSON values, described by plain values so that every input can be kept
+and made again.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +10,8 @@ import re
 import struct
 from typing import Any
 
-# values that a header field or a JSON entry may be given; JSON itself can hold all of them (NaN and huge integers in Python's dialect)
+# values that a header field or a JSON entry may be given; JSON itself can hold all of them (NaN and huge
+# integers in Python's dialect)
 NUMBERS = [
     0,
     -1,
@@ -54,13 +57,28 @@ WORDS = [
 
 
 def damage_bytes(rng: random.Random, size: int, reach: int | None = None) -> list:
-    """One operation on ``size`` bytes: [name, position, …]. reach: only the first so many bytes (the header)."""
-    here = lambda: rng.randrange(max(1, min(size, reach or size)))  # noqa: E731
+    """One operation on ``size`` bytes: [name, position, …].
+
+    Parameters
+    ----------
+    reach
+        Only the first so many bytes, as those of a header.
+    """
+
+    def here() -> int:
+        return rng.randrange(max(1, min(size, reach or size)))
+
     name = rng.choice(["flip", "flip", "flip", "set", "zero", "cut", "double", "delete", "swap", "shuffle"])
     if name == "flip":
         return [name, here(), rng.randrange(8)]
     if name == "set":
-        return [name, here(), bytes(rng.choice([0, 255, 127, 10, 32, rng.randrange(256)]) for _ in range(rng.randint(1, 8))).hex()]
+        return [
+            name,
+            here(),
+            bytes(
+                rng.choice([0, 255, 127, 10, 32, rng.randrange(256)]) for _ in range(rng.randint(1, 8))
+            ).hex(),
+        ]
     if name == "cut":
         return [name, here()]
     return [name, here(), rng.choice([1, 2, 4, 8, 64, 512])]
@@ -101,7 +119,18 @@ def text_fields(data: bytes, separator: bytes, end: bytes) -> tuple[list[bytes],
 
 
 _NRRD = {
-    "type": ["block", "double", "float", "uchar", "int8", "longlong", "unsigned long long int", "string", "???", ""],
+    "type": [
+        "block",
+        "double",
+        "float",
+        "uchar",
+        "int8",
+        "longlong",
+        "unsigned long long int",
+        "string",
+        "???",
+        "",
+    ],
     "dimension": ["0", "-1", "1", "2", "4", "5", "16", "17", "99999", "1e9", "nan"],
     "sizes": [
         "0 0 0",
@@ -140,7 +169,14 @@ _NRRD = {
         "",
     ],
     "space origin": ["(nan,nan,nan)", "(inf,0,0)", "(1e300,1e300,1e300)", "(0,0)", "none", "", "(0,0,0,0,0)"],
-    "space": ["left-posterior-superior-time", "scanner-xyz", "3D-left-handed", "right-anterior-superior", "", "nowhere"],
+    "space": [
+        "left-posterior-superior-time",
+        "scanner-xyz",
+        "3D-left-handed",
+        "right-anterior-superior",
+        "",
+        "nowhere",
+    ],
     "kinds": [
         "list domain domain",
         "RGB-color domain domain",
@@ -203,7 +239,16 @@ _MHA = {
         "1 0 0 0 1 0 1 1 0",
     ],
     "Offset": ["nan nan nan", "inf 0 0", "1e300 1e300 1e300", "1", ""],
-    "ElementType": ["MET_NONE", "MET_DOUBLE", "MET_UCHAR", "MET_STRING", "MET_USHORT_ARRAY", "MET_LONG_LONG", "???", ""],
+    "ElementType": [
+        "MET_NONE",
+        "MET_DOUBLE",
+        "MET_UCHAR",
+        "MET_STRING",
+        "MET_USHORT_ARRAY",
+        "MET_LONG_LONG",
+        "???",
+        "",
+    ],
     "ElementNumberOfChannels": ["0", "-1", "2", "3", "1000000", "2147483648"],
     "ElementDataFile": [
         "/dev/zero",
@@ -232,7 +277,7 @@ TEXT_HEADERS = {"nrrd": (_NRRD, b": ", b"\n\n"), "mha": (_MHA, b" = ", b"Element
 
 
 def damage_text(rng: random.Random, kind: str) -> list:
-    """One operation on a text header: ["field", name, value], ["drop", name], ["twice", name] or ["move", name]."""
+    """One operation on a text header: ["field", name, value], or ["drop", "twice" or "move", name]."""
     fields = TEXT_HEADERS[kind][0]
     name = rng.choice(list(fields))
     action = rng.choice(["field"] * 8 + ["drop", "twice", "move"])
@@ -247,7 +292,9 @@ def apply_text(data: bytes, kind: str, operations: list) -> bytes:
         lines = data[:stop].split(b"\n")[:-1]
         rest = data[stop:]
         key = name.encode()
-        index = next((n for n, line in enumerate(lines) if re.match(re.escape(key) + rb"\s*[:=]", line)), None)
+        index = next(
+            (n for n, line in enumerate(lines) if re.match(re.escape(key) + rb"\s*[:=]", line)), None
+        )
         if action == "field":
             line = key + separator + value[0].encode()
             if index is None:
@@ -266,9 +313,10 @@ def apply_text(data: bytes, kind: str, operations: list) -> bytes:
 
 # NIfTI-1: name → offset, struct format, number of values
 NIFTI = {
-    "sizeof_hdr": (0, "i", 1), "dim": (40, "h", 8), "datatype": (70, "h", 1), "bitpix": (72, "h", 1), "pixdim": (76, "f", 8),
-    "vox_offset": (108, "f", 1), "scl_slope": (112, "f", 1), "scl_inter": (116, "f", 1), "xyzt_units": (123, "b", 1),
-    "qform_code": (252, "h", 1), "sform_code": (254, "h", 1), "quatern": (256, "f", 6), "srow": (280, "f", 12), "magic": (344, "b", 4),
+    "sizeof_hdr": (0, "i", 1), "dim": (40, "h", 8), "datatype": (70, "h", 1), "bitpix": (72, "h", 1),
+    "pixdim": (76, "f", 8), "vox_offset": (108, "f", 1), "scl_slope": (112, "f", 1),
+    "scl_inter": (116, "f", 1), "xyzt_units": (123, "b", 1), "qform_code": (252, "h", 1),
+    "sform_code": (254, "h", 1), "quatern": (256, "f", 6), "srow": (280, "f", 12), "magic": (344, "b", 4),
     "extension": (348, "b", 4),
 }  # fmt: skip
 _DATATYPES = [0, 1, 2, 4, 8, 16, 32, 64, 128, 255, 256, 512, 768, 1024, 1280, 1536, 1792, 2048, 2304, -1]
@@ -283,7 +331,9 @@ def damage_nifti(rng: random.Random) -> list:
     elif code == "f":
         value = rng.choice([0.0, -1.0, 1e-30, 1e30, -1e30, 352.0, 0.001, 3.0e38, *ODD_NUMBERS])
     else:
-        value = rng.choice([0, -1, 1, 2, 3, 4, 7, 8, 127, 16, 32, 64] + ([32767, -32768, 1000, 10000] if code != "b" else []))
+        value = rng.choice(
+            [0, -1, 1, 2, 3, 4, 7, 8, 127, 16, 32, 64] + ([32767, -32768, 1000, 10000] if code != "b" else [])
+        )
     return [name, rng.randrange(count), value]
 
 
@@ -296,9 +346,10 @@ def apply_nifti(data: bytes, operations: list) -> bytes:
 
 
 EVIL_JSON: list[Any] = [
-    None, True, False, *NUMBERS, *ODD_NUMBERS, 10**400, -(10**400), "", "\0", "a\0b", "\ud800", "../../etc/passwd", "/dev/zero",
-    "a" * 5000, "x\ny", {}, [], [[]], {"": None}, [1, 2, 3], ["a"], "NaN", "1", "cuda:99", "mps", "<script>alert(1)</script>",
-    "\u202e", "..", ".", "/", "~", "file:///etc/passwd", "a.nrrd",
+    None, True, False, *NUMBERS, *ODD_NUMBERS, 10**400, -(10**400), "", "\0", "a\0b", "\ud800",
+    "../../etc/passwd", "/dev/zero", "a" * 5000, "x\ny", {}, [], [[]], {"": None}, [1, 2, 3], ["a"], "NaN",
+    "1", "cuda:99", "mps", "<script>alert(1)</script>", "\u202e", "..", ".", "/", "~", "file:///etc/passwd",
+    "a.nrrd",
 ]  # fmt: skip
 
 

@@ -1,5 +1,6 @@
-"""Runs in processes that are forked from this one, which has loaded the libraries already: a kill then strikes the work, not
-the loading, and costs a fraction of the time. What the process does is what the command does, with a session of its own.
+"""Runs in processes that are forked from this one, which has loaded the libraries already: a kill then
+strikes the work, not the loading, and costs a fraction of the time. What the process does is what the command
+does, with a session of its own.
 """
 
 from __future__ import annotations
@@ -15,14 +16,28 @@ from pathlib import Path
 
 
 class Forked:
-    """A running process: ``pid`` leads a session, ``output`` is its standard output to read from (a text file), ``errors`` what it
-    wrote to standard error, once it has ended.
+    """A running process.
+
+    Parameters
+    ----------
+    work
+        Gives the exit status.
+    scratch
+        Folder for the process's temporary files.
+    under_a_parent
+        A process that only waits comes between, as the one that started an analysis.
+
+    Attributes
+    ----------
+    pid
+        It leads a session.
+    output
+        Its standard output, to read from.
+    errors
+        What it wrote to standard error, once it has ended.
     """
 
     def __init__(self, work: Callable[[], int], scratch: Path, *, under_a_parent: bool = False):
-        """work: gives the exit status. scratch: folder for the process's temporary files. under_a_parent: a process that
-        only waits comes between, as the one that started an analysis.
-        """
         scratch.mkdir(parents=True, exist_ok=True)
         near, far = os.pipe()
         near_errors, far_errors = os.pipe()  # no file: its size may be limited
@@ -66,7 +81,7 @@ class Forked:
             (os.killpg if whole_session else os.kill)(self.pid, signal.SIGKILL)
 
     def wait(self, seconds: float = 600.0) -> int:
-        """Exit status of the leading process, after everything in its session has ended; -9 when it was killed."""
+        """Exit status of the leading process (-9 when killed), after everything in its session has ended."""
         if self.status is None:
             self.status = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
         with suppress(OSError, ValueError):

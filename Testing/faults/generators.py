@@ -1,101 +1,52 @@
-"""Generators of bad inputs: each picks parameters (plain values, so that an input can be kept), and makes the input from them.
-
-``pick(rng, bases)`` chooses, ``make(parameters, bases, folder)`` writes the input below an empty folder and returns a Case.
+"""Our own generators of bad inputs: damaged volume files and DICOM studies, odd folders, requests, bundles,
+manifests.
 """
 
 from __future__ import annotations
 
 import gzip
 import hashlib
-import importlib.util
 import json
 import os
 import random
 import shutil
 import struct
-from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from . import damage
-
-# what an accepted input must be: "never" accepted; the "same" voxels and place as the undamaged; merely a "valid" exam
-NEVER, SAME, VALID = "never", "same", "valid"
-
-
-@dataclass
-class Case:
-    """kind: which reader ("exam", "t1", "request", "bundle", "manifest"). paths: what it is given. names: a message must
-    hold one of them. accept: NEVER, SAME or VALID. like: the undamaged input to compare with when SAME.
-    """
-
-    kind: str
-    paths: list[Path]
-    names: list[str] = field(default_factory=list)
-    accept: str = VALID
-    like: list[Path] | None = None
-
-
-@dataclass(frozen=True)
-class Generator:
-    name: str
-    pick: Callable[[random.Random, Path], dict]
-    make: Callable[[dict, Path, Path], Case]
-    weight: int = 1
-    needs_torch: bool = False
-    available: Callable[[Path], str] = lambda bases: ""  # the reason why not, "" when it can run
-
-
-GENERATORS: dict[str, Generator] = {}
-
-
-def generator(name: str, pick, *, weight: int = 1, needs_torch: bool = False, available=lambda bases: ""):
-    def register(make):
-        GENERATORS[name] = Generator(name, pick, make, weight, needs_torch, available)
-        return make
-
-    return register
-
-
-def files_in(folder: Path) -> list[str]:
-    return sorted(str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file())
-
-
-def linked(source: Path, target: Path) -> None:
-    """A copy of a folder whose files are links to the originals: cheap, and replaced one by one where damaged."""
-    for file in source.rglob("*"):
-        if file.is_file():
-            place = target / file.relative_to(source)
-            place.parent.mkdir(parents=True, exist_ok=True)
-            os.symlink(file, place)
-
-
-def put(path: Path, data: bytes) -> None:
-    """Write a file, in place of the link to the original."""
-    path.unlink(missing_ok=True)
-    path.write_bytes(data)
-
-
-def _names(base: Path) -> list[str]:
-    """Any of these in a message tells the user where to look: file names, folder names, series descriptions."""
-    return [Path(f).name for f in files_in(base)] + [Path(f).name.split(".")[0] for f in files_in(base)]
-
+from .cases import (
+    NEVER,
+    SAME,
+    VALID,
+    Case,
+    exam_of_dicom,
+    exam_of_files,
+    files_in,
+    generator,
+    linked,
+    names_of,
+    original,
+    put,
+)
 
 # ---------------------------------------------------------------- volume files
 
 _VOLUMES = ["nrrd", "nrrd-gz", "nhdr", "nii", "nii-gz", "mha", "mha-z", "mhd", "4d-nrrd", "4d-nii", "mimbcd"]
-_HEADER = {"nrrd": 420, "nrrd-gz": 420, "nhdr": 420, "nii": 352, "mha": 330, "mha-z": 360, "mhd": 330, "4d-nrrd": 450, "mimbcd": 640}
+_HEADER = {
+    "nrrd": 420,
+    "nrrd-gz": 420,
+    "nhdr": 420,
+    "nii": 352,
+    "mha": 330,
+    "mha-z": 360,
+    "mhd": 330,
+    "4d-nrrd": 450,
+    "mimbcd": 640,
+}
 
 
 def _volume_bases(bases: Path) -> list[str]:
     return [name for name in _VOLUMES if (bases / name).is_dir()]
-
-
-def _exam(bases: Path, base: str, folder: Path, accept: str = VALID) -> Case:
-    place = folder / "exam"
-    linked(bases / base, place)
-    given = [place / f for f in files_in(bases / base) if not f.endswith(".raw")]
-    return Case("exam", given, [*_names(bases / base), "exam"], accept, [bases / base])
 
 
 def _pick_bytes(rng: random.Random, bases: Path) -> dict:
@@ -112,8 +63,8 @@ def _pick_bytes(rng: random.Random, bases: Path) -> dict:
 
 @generator("volume-bytes", _pick_bytes, weight=14)
 def _volume_bytes(parameters: dict, bases: Path, folder: Path) -> Case:
-    case = _exam(bases, parameters["base"], folder)
-    data = (bases / parameters["base"] / parameters["file"]).read_bytes()
+    case = exam_of_files(bases, parameters["base"], folder)
+    data = original(parameters, bases)
     put(folder / "exam" / parameters["file"], damage.apply_bytes(data, parameters["operations"]))
     return case
 
@@ -125,19 +76,32 @@ def _pick_truncated(rng: random.Random, bases: Path) -> dict:
     return {
         "base": base,
         "file": file,
-        "keep": rng.choice([0, 1, size - 1, size - 4, size - 8, size - 9, rng.randrange(size), rng.randrange(size)]),
+        "keep": rng.choice(
+            [0, 1, size - 1, size - 4, size - 8, size - 9, rng.randrange(size), rng.randrange(size)]
+        ),
     }
 
 
 @generator("volume-truncated", _pick_truncated, weight=6)
 def _volume_truncated(parameters: dict, bases: Path, folder: Path) -> Case:
-    case = _exam(bases, parameters["base"], folder, SAME)
-    put(folder / "exam" / parameters["file"], (bases / parameters["base"] / parameters["file"]).read_bytes()[: parameters["keep"]])
+    case = exam_of_files(bases, parameters["base"], folder, SAME)
+    put(folder / "exam" / parameters["file"], original(parameters, bases)[: parameters["keep"]])
     return case
 
 
 def _pick_text(rng: random.Random, bases: Path) -> dict:
-    base = rng.choice(["nrrd", "nrrd-gz", "nhdr", "4d-nrrd", "mha", "mha-z", "mhd", *(["mimbcd"] if (bases / "mimbcd").is_dir() else [])])
+    base = rng.choice(
+        [
+            "nrrd",
+            "nrrd-gz",
+            "nhdr",
+            "4d-nrrd",
+            "mha",
+            "mha-z",
+            "mhd",
+            *(["mimbcd"] if (bases / "mimbcd").is_dir() else []),
+        ]
+    )
     kind = "mha" if base.startswith("mh") else "nrrd"
     file = rng.choice([f for f in files_in(bases / base) if not f.endswith(".raw")])
     return {
@@ -150,9 +114,12 @@ def _pick_text(rng: random.Random, bases: Path) -> dict:
 
 @generator("header-text", _pick_text, weight=14)
 def _header_text(parameters: dict, bases: Path, folder: Path) -> Case:
-    case = _exam(bases, parameters["base"], folder)
-    data = (bases / parameters["base"] / parameters["file"]).read_bytes()
-    put(folder / "exam" / parameters["file"], damage.apply_text(data, parameters["kind"], parameters["operations"]))
+    case = exam_of_files(bases, parameters["base"], folder)
+    data = original(parameters, bases)
+    put(
+        folder / "exam" / parameters["file"],
+        damage.apply_text(data, parameters["kind"], parameters["operations"]),
+    )
     os.mkfifo(folder / "exam" / "pipe")  # a data file that never answers
     return case
 
@@ -160,13 +127,17 @@ def _header_text(parameters: dict, bases: Path, folder: Path) -> Case:
 def _pick_nifti(rng: random.Random, bases: Path) -> dict:
     base = rng.choice(["nii", "nii-gz", "4d-nii"])
     file = rng.choice(files_in(bases / base))
-    return {"base": base, "file": file, "operations": [damage.damage_nifti(rng) for _ in range(rng.choice([1, 1, 1, 2, 3]))]}
+    return {
+        "base": base,
+        "file": file,
+        "operations": [damage.damage_nifti(rng) for _ in range(rng.choice([1, 1, 1, 2, 3]))],
+    }
 
 
 @generator("header-nifti", _pick_nifti, weight=10)
 def _header_nifti(parameters: dict, bases: Path, folder: Path) -> Case:
-    case = _exam(bases, parameters["base"], folder)
-    data = (bases / parameters["base"] / parameters["file"]).read_bytes()
+    case = exam_of_files(bases, parameters["base"], folder)
+    data = original(parameters, bases)
     packed = parameters["base"] != "nii"
     data = damage.apply_nifti(gzip.decompress(data) if packed else data, parameters["operations"])
     put(folder / "exam" / parameters["file"], gzip.compress(data, 1) if packed else data)
@@ -193,20 +164,25 @@ _ODD_VOXELS = [
 
 
 @generator(
-    "voxels", lambda rng, bases: {"what": rng.choice(_ODD_VOXELS), "extension": rng.choice([".nrrd", ".mha", ".nii", ".nii.gz"])}, weight=3
+    "voxels",
+    lambda rng, bases: {
+        "what": rng.choice(_ODD_VOXELS),
+        "extension": rng.choice([".nrrd", ".mha", ".nii", ".nii.gz"]),
+    },
+    weight=3,
 )
 def _voxels(parameters: dict, bases: Path, folder: Path) -> Case:
     """Values and types that are no grey image."""
     import numpy as np
     import SimpleITK as sitk
 
-    case = _exam(bases, "mha", folder)
+    case = exam_of_files(bases, "mha", folder)
     image = sitk.ReadImage(str(bases / "real.mha"))
     array = sitk.GetArrayFromImage(image)
     what = parameters["what"]
     if what in ("nan", "inf", "-inf"):
         array[3, 4, 5] = float(what)
-    made = {
+    odd_array = {
         "constant": lambda: np.full_like(array, 3),
         "complex": lambda: array.astype(np.complex64),
         "bool": lambda: (array > 200).astype(np.uint8),
@@ -218,7 +194,7 @@ def _voxels(parameters: dict, bases: Path, folder: Path) -> Case:
         "2d": lambda: array[0],
         "one slice": lambda: array[:1],
     }.get(what, lambda: array)()
-    odd = sitk.GetImageFromArray(made)
+    odd = sitk.GetImageFromArray(odd_array)
     if what in ("vector", "5 values"):
         odd = sitk.Compose([odd] * (3 if what == "vector" else 5))
     if odd.GetDimension() == 3 and what != "one slice":
@@ -273,12 +249,17 @@ def _bomb(parameters: dict, bases: Path, folder: Path) -> Case:
         sizes = [*sizes[:2], 16, 64]
     if kind in ("nrrd", "nrrd-tail", "members", "4d"):
         word = {8: "uchar", 16: "short", 64: "double"}[bits]
-        head = f"NRRD0004\ntype: {word}\ndimension: {len(sizes)}\nsizes: {' '.join(map(str, sizes))}\nendian: little\nencoding: gzip\n"
+        head = f"NRRD0004\ntype: {word}\ndimension: {len(sizes)}\nsizes: {' '.join(map(str, sizes))}\n"
+        head += "endian: little\nencoding: gzip\n"
         head += "byte skip: -1\n" if kind == "nrrd-tail" else ""
         paths = [place / f"phase {n}.nrrd" for n in range(2)]
         content = head.encode() + b"\n" + packed
     elif kind == "mha":
-        stream = b"\x78\x9c" + (bases / "bombs" / "zeros.deflate").read_bytes() + facts["adler32"].to_bytes(4, "big")
+        stream = (
+            b"\x78\x9c"
+            + (bases / "bombs" / "zeros.deflate").read_bytes()
+            + facts["adler32"].to_bytes(4, "big")
+        )
         word = {8: "MET_UCHAR", 16: "MET_SHORT", 64: "MET_DOUBLE"}[bits]
         head = "ObjectType = Image\nNDims = 3\nBinaryData = True\nBinaryDataByteOrderMSB = False\n"
         head += f"CompressedData = True\nCompressedDataSize = {len(stream)}\n"
@@ -305,7 +286,7 @@ def _deflate_bomb(bases: Path, folder: Path) -> Case:
     """A deflated DICOM object whose private element unpacks to a gibibyte."""
     import pydicom
 
-    case = _study(bases, "dicom", folder, NEVER)
+    case = exam_of_dicom(bases, "dicom", folder, NEVER)
     file = next(f for f in files_in(bases / "dicom") if "pass_1" in f)
     data = pydicom.dcmread(bases / "dicom" / file)
     data.file_meta.TransferSyntaxUID = pydicom.uid.DeflatedExplicitVRLittleEndian
@@ -318,7 +299,10 @@ def _deflate_bomb(bases: Path, folder: Path) -> Case:
     packer = zlib.compressobj(9, zlib.DEFLATED, -15)
     element = struct.pack("<HH2sHI", 0x0009, 0x1010, b"OB", 0, 1 << 30)
     opened = packer.compress(
-        struct.pack("<HH2sHI", 0x0008, 0x0016, b"UI", 26, 0)[:6] + b"\x1a\0" + b"1.2.840.10008.5.1.4.1.1.4\0" + element
+        struct.pack("<HH2sHI", 0x0008, 0x0016, b"UI", 26, 0)[:6]
+        + b"\x1a\0"
+        + b"1.2.840.10008.5.1.4.1.1.4\0"
+        + element
     )
     body = opened + packer.flush(zlib.Z_FULL_FLUSH) + (bases / "bombs" / "zeros.deflate").read_bytes()
     shell.unlink()
@@ -327,14 +311,18 @@ def _deflate_bomb(bases: Path, folder: Path) -> Case:
 
 
 _ODDITIES = [
-    "loop", "loop up", "dangling", "folder called volume", "pipe", "empty files", "bytes in name", "newline in name", "long name", "root",
-    "deep", "same file twice",
-    "many", "no extension", "device", "wrong extension", "given pipe", "given folder twice", "nul in name",
+    "loop", "loop up", "dangling", "folder called volume", "pipe", "empty files", "bytes in name",
+    "newline in name", "long name", "root", "deep", "same file twice", "many", "no extension", "device",
+    "wrong extension", "given pipe", "given folder twice", "nul in name",
 ]  # fmt: skip
 
 
 def _pick_folder(rng: random.Random, bases: Path) -> dict:
-    return {"what": rng.choice(_ODDITIES), "base": rng.choice(["nrrd", "nii-gz", "dicom"]), "seed": rng.randrange(1000)}
+    return {
+        "what": rng.choice(_ODDITIES),
+        "base": rng.choice(["nrrd", "nii-gz", "dicom"]),
+        "seed": rng.randrange(1000),
+    }
 
 
 @generator("folder", _pick_folder, weight=3)
@@ -343,7 +331,7 @@ def _folder(parameters: dict, bases: Path, folder: Path) -> Case:
     base, what = parameters["base"], parameters["what"]
     place = folder / "exam"
     linked(bases / base, place)
-    case = Case("exam", [place], [*_names(bases / base), "exam", "ax dyn"], SAME, [bases / base])
+    case = Case("exam", [place], [*names_of(bases / base), "exam", "ax dyn"], SAME, [bases / base])
     volume = next((f for f in files_in(bases / base) if not f.endswith(".raw")), "")
     if what == "loop":
         (place / "again").symlink_to(place)
@@ -365,7 +353,9 @@ def _folder(parameters: dict, bases: Path, folder: Path) -> Case:
         case.names += ["a.nrrd", "b.dcm"]
         case.accept = VALID
     elif what in ("bytes in name", "newline in name"):
-        with open(os.fsencode(place) + (b"/\xff\xfe\x80.nrrd" if what[0] == "b" else b"/a\nb.nrrd"), "wb") as file:
+        with open(
+            os.fsencode(place) + (b"/\xff\xfe\x80.nrrd" if what[0] == "b" else b"/a\nb.nrrd"), "wb"
+        ) as file:
             file.write((bases / base / volume).read_bytes()[:200])
         case.names += ["a b", "nrrd"]
         case.accept = VALID
@@ -417,45 +407,34 @@ def _folder(parameters: dict, bases: Path, folder: Path) -> Case:
 # ---------------------------------------------------------------- DICOM
 
 _EVIL_TEXT = [
-    "", " ", "abc", "-1", "0", "1", "2", "3", "4", "7", "8", "12", "16", "24", "32", "64", "255", "32767", "65535", "4294967295", "1e10",
-    "1e300", "-1e300",
-    "nan", "inf", "-inf", "0\\0", "0\\0\\0", "-1\\-1", "1e-9\\1e-9", "1e9\\1e9", "nan\\nan", "1\\0\\0\\1\\0\\0", "0\\0\\0\\0\\0\\0",
-    "2\\0\\0\\0\\2\\0",
-    "1\\0\\0\\0\\1\\0", "1\\0\\0\\0\\nan\\0", "1e300\\1e300\\1e300", "99\\99\\99", "9" * 5000, "\\" * 300, "240000", "235959.999999",
-    "99999999",
-    "20000229", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2", "1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.4.50",
-    "1.2.840.10008.1.2.4.90", "1.2.840.10008.1.2.5",
-    "1.2.840.10008.5.1.4.1.1.4.1", "1.2.840.10008.5.1.4.1.1.66.4", "RGB", "MONOCHROME1", "CT", "MR", "DERIVED\\SECONDARY\\SUBTRACT",
-    "ax dyn pre",
-    "<script>alert(1)</script>", "\x1b$B", "\x00\x01\x02", "é€\udc80",
+    "", " ", "abc", "-1", "0", "1", "2", "3", "4", "7", "8", "12", "16", "24", "32", "64", "255", "32767",
+    "65535", "4294967295", "1e10", "1e300", "-1e300", "nan", "inf", "-inf", "0\\0", "0\\0\\0", "-1\\-1",
+    "1e-9\\1e-9", "1e9\\1e9", "nan\\nan", "1\\0\\0\\1\\0\\0", "0\\0\\0\\0\\0\\0", "2\\0\\0\\0\\2\\0",
+    "1\\0\\0\\0\\1\\0", "1\\0\\0\\0\\nan\\0", "1e300\\1e300\\1e300", "99\\99\\99", "9" * 5000, "\\" * 300,
+    "240000", "235959.999999", "99999999", "20000229", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2",
+    "1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.90", "1.2.840.10008.1.2.5",
+    "1.2.840.10008.5.1.4.1.1.4.1", "1.2.840.10008.5.1.4.1.1.66.4", "RGB", "MONOCHROME1", "CT", "MR",
+    "DERIVED\\SECONDARY\\SUBTRACT", "ax dyn pre", "<script>alert(1)</script>", "\x1b$B", "\x00\x01\x02",
+    "é€\udc80",
 ]  # fmt: skip
 _ELEMENTS = {
-    "SOPClassUID": "UI", "SOPInstanceUID": "UI", "StudyInstanceUID": "UI", "SeriesInstanceUID": "UI", "SeriesNumber": "IS",
-    "AcquisitionNumber": "IS",
-    "InstanceNumber": "IS", "SeriesDescription": "LO", "Modality": "CS", "ImageType": "CS", "Rows": "US", "Columns": "US",
-    "ImageOrientationPatient": "DS",
-    "ImagePositionPatient": "DS", "PixelSpacing": "DS", "AcquisitionDateTime": "DT", "AcquisitionDate": "DA", "AcquisitionTime": "TM",
-    "ContentTime": "TM",
-    "SeriesTime": "TM", "TriggerTime": "DS", "TemporalPositionIdentifier": "IS", "TemporalResolution": "DS", "ScanOptions": "CS",
-    "EchoTime": "DS",
-    "RepetitionTime": "DS", "ScanningSequence": "CS", "DiffusionBValue": "FD", "ContrastBolusAgent": "LO", "BitsAllocated": "US",
-    "BitsStored": "US",
-    "HighBit": "US", "PixelRepresentation": "US", "RescaleSlope": "DS", "RescaleIntercept": "DS", "SamplesPerPixel": "US",
-    "PhotometricInterpretation": "CS",
-    "NumberOfFrames": "IS", "SpecificCharacterSet": "CS", "MagneticFieldStrength": "DS", "PlanarConfiguration": "US", "PixelData": "OW",
-    "TransferSyntaxUID": "UI",
+    "SOPClassUID": "UI", "SOPInstanceUID": "UI", "StudyInstanceUID": "UI", "SeriesInstanceUID": "UI",
+    "SeriesNumber": "IS", "AcquisitionNumber": "IS", "InstanceNumber": "IS", "SeriesDescription": "LO",
+    "Modality": "CS", "ImageType": "CS", "Rows": "US", "Columns": "US", "ImageOrientationPatient": "DS",
+    "ImagePositionPatient": "DS", "PixelSpacing": "DS", "AcquisitionDateTime": "DT", "AcquisitionDate": "DA",
+    "AcquisitionTime": "TM", "ContentTime": "TM", "SeriesTime": "TM", "TriggerTime": "DS",
+    "TemporalPositionIdentifier": "IS", "TemporalResolution": "DS", "ScanOptions": "CS", "EchoTime": "DS",
+    "RepetitionTime": "DS", "ScanningSequence": "CS", "DiffusionBValue": "FD", "ContrastBolusAgent": "LO",
+    "BitsAllocated": "US", "BitsStored": "US", "HighBit": "US", "PixelRepresentation": "US",
+    "RescaleSlope": "DS", "RescaleIntercept": "DS", "SamplesPerPixel": "US",
+    "PhotometricInterpretation": "CS", "NumberOfFrames": "IS", "SpecificCharacterSet": "CS",
+    "MagneticFieldStrength": "DS", "PlanarConfiguration": "US", "PixelData": "OW", "TransferSyntaxUID": "UI",
 }  # fmt: skip
 _DICOM_BASES = ["dicom", "dicom", "dicom", "recoded", "enhanced", "duke", "duke"]
 
 
 def _dicom_base(rng: random.Random, bases: Path) -> str:
     return rng.choice([b for b in _DICOM_BASES if (bases / b).is_dir()])
-
-
-def _study(bases: Path, base: str, folder: Path, accept: str = VALID) -> Case:
-    linked(bases / base, folder / "exam")
-    # a series is told by its description, which damage may have changed: then by its folder or the exam's
-    return Case("exam", [folder / "exam"], [*_names(bases / base), "exam", "ax dyn", "dyn"], accept, [bases / base])
 
 
 def _targets(rng: random.Random, bases: Path, base: str) -> list[str]:
@@ -473,7 +452,13 @@ def _pick_elements(rng: random.Random, bases: Path) -> dict:
     changes = []
     for _ in range(rng.choice([1, 1, 1, 2, 3])):
         keyword = rng.choice(list(_ELEMENTS))
-        changes.append([keyword, rng.choice([_ELEMENTS[keyword]] * 4 + ["UN", "LO", "SQ", "FD", "OB"]), rng.randrange(-1, len(_EVIL_TEXT))])
+        changes.append(
+            [
+                keyword,
+                rng.choice([_ELEMENTS[keyword]] * 4 + ["UN", "LO", "SQ", "FD", "OB"]),
+                rng.randrange(-1, len(_EVIL_TEXT)),
+            ]
+        )
     return {"base": base, "files": _targets(rng, bases, base), "changes": changes}
 
 
@@ -481,7 +466,9 @@ def _raw_value(vr: str, text: str) -> bytes:
     if vr in ("US", "FD"):
         try:
             numbers = [float(v) for v in text.split("\\")]
-            value = b"".join(struct.pack("<H", int(n) % 65536) if vr == "US" else struct.pack("<d", n) for n in numbers)
+            value = b"".join(
+                struct.pack("<H", int(n) % 65536) if vr == "US" else struct.pack("<d", n) for n in numbers
+            )
         except (ValueError, OverflowError):
             value = text.encode("utf-8", "surrogateescape")
     else:
@@ -497,7 +484,7 @@ def _dicom_elements(parameters: dict, bases: Path, folder: Path) -> Case:
     from pydicom.dataelem import RawDataElement
     from pydicom.tag import Tag
 
-    case = _study(bases, parameters["base"], folder)
+    case = exam_of_dicom(bases, parameters["base"], folder)
     for file in parameters["files"]:
         data = pydicom.dcmread(bases / parameters["base"] / file)
         for keyword, vr, number in parameters["changes"]:
@@ -508,21 +495,37 @@ def _dicom_elements(parameters: dict, bases: Path, folder: Path) -> Case:
                 continue
             value = _raw_value(vr, _EVIL_TEXT[number])
             if keyword == "TransferSyntaxUID":
-                holder.TransferSyntaxUID = pydicom.uid.UID(_EVIL_TEXT[number].encode("ascii", "ignore").decode().replace("\\", "")[:64])
+                holder.TransferSyntaxUID = pydicom.uid.UID(
+                    _EVIL_TEXT[number].encode("ascii", "ignore").decode().replace("\\", "")[:64]
+                )
             else:
                 tag = Tag(tag_for_keyword(keyword))
-                dict.__setitem__(holder._dict, tag, RawDataElement(tag, vr, len(value), value, 0, data.original_encoding[0], True))
+                dict.__setitem__(
+                    holder._dict,
+                    tag,
+                    RawDataElement(tag, vr, len(value), value, 0, data.original_encoding[0], True),
+                )
         target = folder / "exam" / file
         target.unlink()
         implicit, little = data.original_encoding
         try:
-            pydicom.dcmwrite(target, data, implicit_vr=implicit, little_endian=little, enforce_file_format=False)
+            pydicom.dcmwrite(
+                target, data, implicit_vr=implicit, little_endian=little, enforce_file_format=False
+            )
         except Exception:  # what the writer will not write is no input
             target.unlink(missing_ok=True)
             os.symlink(bases / parameters["base"] / file, target)
     # a series may be told by the description it was given here
-    described = [_EVIL_TEXT[number] for keyword, _, number in parameters["changes"] if keyword == "SeriesDescription" and number >= 0]
-    case.names.extend(text[:20] if len(text) > 2 else f"{text} phase" for text in described if text.strip() and text.isprintable())
+    described = [
+        _EVIL_TEXT[number]
+        for keyword, _, number in parameters["changes"]
+        if keyword == "SeriesDescription" and number >= 0
+    ]
+    case.names.extend(
+        text[:20] if len(text) > 2 else f"{text} phase"
+        for text in described
+        if text.strip() and text.isprintable()
+    )
     return case
 
 
@@ -540,16 +543,19 @@ def _pick_dicom_bytes(rng: random.Random, bases: Path) -> dict:
 
 @generator("dicom-bytes", _pick_dicom_bytes, weight=12)
 def _dicom_bytes(parameters: dict, bases: Path, folder: Path) -> Case:
-    case = _study(bases, parameters["base"], folder)
+    case = exam_of_dicom(bases, parameters["base"], folder)
     for file in set(parameters["files"]):
-        put(folder / "exam" / file, damage.apply_bytes((bases / parameters["base"] / file).read_bytes(), parameters["operations"]))
+        put(
+            folder / "exam" / file,
+            damage.apply_bytes((bases / parameters["base"] / file).read_bytes(), parameters["operations"]),
+        )
     return case
 
 
 _STUDY_FAULTS = [
-    "missing slice", "missing slices", "doubled slice", "copied slice", "mixed series", "mixed studies", "one slice moved",
-    "truncated pixels", "negative length",
-    "pixels too long", "swapped phases", "all one series", "undefined length", "deep sequences", "long sequences", "huge rows",
+    "missing slice", "missing slices", "doubled slice", "copied slice", "mixed series", "mixed studies",
+    "one slice moved", "truncated pixels", "negative length", "pixels too long", "swapped phases",
+    "all one series", "undefined length", "deep sequences", "long sequences", "huge rows",
     "other orientation", "half a phase",
 ]  # fmt: skip
 
@@ -568,7 +574,7 @@ def _dicom_study(parameters: dict, bases: Path, folder: Path) -> Case:
     import pydicom
 
     base, what, rng = parameters["base"], parameters["what"], random.Random(parameters["seed"])
-    case = _study(bases, base, folder)
+    case = exam_of_dicom(bases, base, folder)
     files = [f for f in files_in(bases / base) if "t1" not in f]
     one = rng.choice(files)
     series = [f for f in files if Path(f).parent == Path(one).parent]
@@ -600,7 +606,12 @@ def _dicom_study(parameters: dict, bases: Path, folder: Path) -> Case:
             rewrite(file, lambda data: setattr(data, keyword, value))
     elif what == "one slice moved":
         shift = rng.choice([0.01, 0.3, 1.0, 50.0, -1e6])
-        rewrite(one, lambda data: setattr(data, "ImagePositionPatient", [float(v) + shift for v in data.ImagePositionPatient]))
+        rewrite(
+            one,
+            lambda data: setattr(
+                data, "ImagePositionPatient", [float(v) + shift for v in data.ImagePositionPatient]
+            ),
+        )
     elif what == "truncated pixels":
         data = (bases / base / one).read_bytes()
         put(place / one, data[: -rng.randint(1, 60)])
@@ -645,44 +656,66 @@ def _pick_request(rng: random.Random, bases: Path) -> dict:
     value = json.loads((bases / "request" / "REQUEST.json").read_text())
     if rng.random() < 0.25:
         size = (bases / "request" / "REQUEST.json").stat().st_size
-        return {"operations": [], "bytes": [damage.damage_bytes(rng, size) for _ in range(rng.choice([1, 3]))]}
-    return {"operations": [damage.damage_json(rng, value) for _ in range(rng.choice([1, 1, 1, 2, 3]))], "bytes": []}
+        return {
+            "operations": [],
+            "bytes": [damage.damage_bytes(rng, size) for _ in range(rng.choice([1, 3]))],
+        }
+    return {
+        "operations": [damage.damage_json(rng, value) for _ in range(rng.choice([1, 1, 1, 2, 3]))],
+        "bytes": [],
+    }
 
 
 def _evil_names() -> list[str]:
     """Names that a damaged request gives its files: a message rightly repeats them."""
-    return [Path(text).name for text in damage.EVIL_JSON if isinstance(text, str) and Path(text).name.isprintable() and Path(text).name]
+    return [
+        Path(text).name
+        for text in damage.EVIL_JSON
+        if isinstance(text, str) and Path(text).name.isprintable() and Path(text).name
+    ]
 
 
 @generator("request", _pick_request, weight=8)
 def _request(parameters: dict, bases: Path, folder: Path) -> Case:
-    case = _exam(bases, "request", folder)
+    case = exam_of_files(bases, "request", folder)
     value = json.loads((bases / "request" / "REQUEST.json").read_text())
     text = damage.apply_json(value, parameters["operations"]).encode("utf-8", "surrogatepass")
     put(folder / "exam" / "REQUEST.json", damage.apply_bytes(text, parameters["bytes"]))
-    return Case("request", [folder / "exam" / "REQUEST.json"], [*case.names, "node", "REQUEST.json", folder.name, *_evil_names()], VALID)
+    return Case(
+        "request",
+        [folder / "exam" / "REQUEST.json"],
+        [*case.names, "node", "REQUEST.json", folder.name, *_evil_names()],
+        VALID,
+    )
 
 
 _ARCHITECTURE = {
     "channels": [0, -1, 1, 5, 10**6, 2.5], "width": [0, -1, 2, 4096, 10**9, 1.5, "1"],
     "blocks": [[], [0], [10**6], [1], [1, 1, 1], [-1, 1], ["1", "1"], [[1], [1]]],
-    "strides": [[], [0, 2], [-1, 2], [10**6, 1], [1], [1, 2, 3]], "stem_kernel": [0, -1, 2, 8, 10001], "stem_stride": [0, -4, 10**9],
-    "stem_pool": [1, "yes", None],
-    "head": ["", "cosine", "mlp", None, []], "pooling": ["", "max", "mean", None, {}], "scale": [0, -1, 1e400, "20", float("nan")],
+    "strides": [[], [0, 2], [-1, 2], [10**6, 1], [1], [1, 2, 3]], "stem_kernel": [0, -1, 2, 8, 10001],
+    "stem_stride": [0, -4, 10**9], "stem_pool": [1, "yes", None], "head": ["", "cosine", "mlp", None, []],
+    "pooling": ["", "max", "mean", None, {}], "scale": [0, -1, 1e400, "20", float("nan")],
 }  # fmt: skip
 _CONTRACT = {
-    "size": [[0, 0, 0], [-1, 40, 24], [10**5, 10**5, 10**5], [48, 40], [48.5, 40, 24], 5, [2048] * 3, [1, 1, 1], ["a", 1, 2]],
-    "spacing_mm": [0, -1, 1e-9, 1e9, float("nan"), float("inf"), "1.1", None], "phases": [0, -1, 5, 10**9, 6.5],
-    "scale_percentile": [-1, 101, float("nan"), "99"],
+    "size": [
+        [0, 0, 0], [-1, 40, 24], [10**5, 10**5, 10**5], [48, 40], [48.5, 40, 24], 5, [2048] * 3, [1, 1, 1],
+        ["a", 1, 2],
+    ],
+    "spacing_mm": [0, -1, 1e-9, 1e9, float("nan"), float("inf"), "1.1", None],
+    "phases": [0, -1, 5, 10**9, 6.5], "scale_percentile": [-1, 101, float("nan"), "99"],
     "clip": [[1, -1], [0, 0], [float("nan"), 1], [-1], "x", [-1, float("inf")]],
-    "mask": [5, [], {"unknown": 1}, {"sigmas_mm": []}, {"sigmas_mm": [0]},
-    {"sigmas_mm": [1e9]}, {"skin_mm": "x"}, {"smooth_mm": -1}, {"edge_threshold": float("nan")}, {"chest_half_width_mm": 0}],
+    "mask": [
+        5, [], {"unknown": 1}, {"sigmas_mm": []}, {"sigmas_mm": [0]}, {"sigmas_mm": [1e9]}, {"skin_mm": "x"},
+        {"smooth_mm": -1}, {"edge_threshold": float("nan")}, {"chest_half_width_mm": 0},
+    ],
 }  # fmt: skip
 
 
 def _pick_bundle(rng: random.Random, bases: Path) -> dict:
     card = json.loads((bases / "bundle" / "small.json").read_text())
-    what = rng.choice(["card", "card", "settings", "settings", "settings", "weights", "tensors", "tensors", "bytes", "file"])
+    what = rng.choice(
+        ["card", "card", "settings", "settings", "settings", "weights", "tensors", "tensors", "bytes", "file"]
+    )
     parameters: dict = {"what": what, "operations": [], "rehash": True}
     if what == "card":
         parameters["operations"] = [damage.damage_json(rng, card) for _ in range(rng.choice([1, 1, 2]))]
@@ -692,15 +725,42 @@ def _pick_bundle(rng: random.Random, bases: Path) -> dict:
         parameters.update(group=group, name=name, value=rng.choice(table[name]))
     elif what in ("weights", "bytes"):
         size = (bases / "bundle" / "small.safetensors").stat().st_size
-        parameters["operations"] = [damage.damage_bytes(rng, size, rng.choice([8, 2000, None])) for _ in range(rng.choice([1, 2]))]
+        parameters["operations"] = [
+            damage.damage_bytes(rng, size, rng.choice([8, 2000, None])) for _ in range(rng.choice([1, 2]))
+        ]
         parameters["rehash"] = what == "weights"
     elif what == "tensors":
         parameters["tensor"] = rng.choice(
-            ["length", "nesting", "shape", "dtype", "offsets", "overlap", "huge", "nan", "missing", "more", "empty", "metadata"]
+            [
+                "length",
+                "nesting",
+                "shape",
+                "dtype",
+                "offsets",
+                "overlap",
+                "huge",
+                "nan",
+                "missing",
+                "more",
+                "empty",
+                "metadata",
+            ]
         )
     else:
         parameters["file"] = rng.choice(
-            ["../small.safetensors", "/dev/zero", "", ".", "missing", "pipe", "small.json", "a/b", "..", "zero.safetensors", "\0"]
+            [
+                "../small.safetensors",
+                "/dev/zero",
+                "",
+                ".",
+                "missing",
+                "pipe",
+                "small.json",
+                "a/b",
+                "..",
+                "zero.safetensors",
+                "\0",
+            ]
         )
     return parameters
 
@@ -785,21 +845,22 @@ _MANIFEST_PATHS = [
 ]
 
 
-def _manifest_missing(bases: Path) -> str:
-    return "" if importlib.util.find_spec("training.manifest") else "training/manifest.py is not there"
-
-
 def _pick_manifest(rng: random.Random, bases: Path) -> dict:
     what = rng.choice(["path", "path", "bytes", "cell", "columns"])
     return {
         "what": what,
         "path": rng.choice(_MANIFEST_PATHS),
-        "cell": [rng.randrange(8), rng.choice(["", "nan", "-1", "2", "maybe", "1e400", '"', "a,b", "\u202e", "x" * 5000, "[[", "0;0;0"])],
+        "cell": [
+            rng.randrange(8),
+            rng.choice(
+                ["", "nan", "-1", "2", "maybe", "1e400", '"', "a,b", "\u202e", "x" * 5000, "[[", "0;0;0"]
+            ),
+        ],
         "operations": [damage.damage_bytes(rng, 400) for _ in range(rng.choice([1, 2, 5]))],
     }
 
 
-@generator("manifest", _pick_manifest, weight=3, needs_torch=True, available=_manifest_missing)
+@generator("manifest", _pick_manifest, weight=3, needs_torch=True)
 def _manifest(parameters: dict, bases: Path, folder: Path) -> Case:
     """Lists of exams that name files elsewhere, or are no lists."""
     place = folder / "data"
@@ -809,7 +870,16 @@ def _manifest(parameters: dict, bases: Path, folder: Path) -> Case:
     os.mkfifo(place / "pipe")
     columns = ["patient", "exam", "label", "split", "pre", "post", "kind", "times_s"]
     rows = [
-        [f"p{n}", f"e{n}", str(n % 2), "train", "ax dyn pre.nrrd", "ax dyn pass 1.nrrd|ax dyn pass 2.nrrd", "phases", "0|90|180"]
+        [
+            f"p{n}",
+            f"e{n}",
+            str(n % 2),
+            "train",
+            "ax dyn pre.nrrd",
+            "ax dyn pass 1.nrrd|ax dyn pass 2.nrrd",
+            "phases",
+            "0|90|180",
+        ]
         for n in range(3)
     ]
     what = parameters["what"]
@@ -829,20 +899,3 @@ def _manifest(parameters: dict, bases: Path, folder: Path) -> Case:
     path.write_bytes(damage.apply_bytes(data, parameters["operations"]) if what == "bytes" else data)
     accept = NEVER if what == "path" and parameters["path"] not in ("",) else VALID
     return Case("manifest", [path], ["manifest.csv"], accept)
-
-
-def schedule(bases: Path, only: list[str] | None = None) -> tuple[list[Generator], dict[str, str]]:
-    """The generators to go round, each as often as its weight; and those that cannot run here, with the reason."""
-    from . import independent  # noqa: F401  (registers its generators)
-
-    chosen, skipped = [], {}
-    for entry in GENERATORS.values():
-        if only and entry.name not in only:
-            continue
-        reason = entry.available(bases)
-        if reason:
-            skipped[entry.name] = reason
-        else:
-            chosen += [entry] * entry.weight
-    random.Random(0).shuffle(chosen)
-    return chosen, skipped

@@ -16,17 +16,35 @@ import numpy as np
 
 from BreastCMSLLib.core.errors import BreastCMSLError
 
-from .generators import GENERATORS, NEVER, SAME, Case
+from .cases import NEVER, SAME, Case
+from .catalogue import GENERATORS
 
 MEMORY_MB = 1024  # what reading one input may claim beyond the process as it was
 
 # verdicts; the last two are given by the pool, to which a dead process can no longer speak
-TYPED, ACCEPTED, UNTYPED, PARTIAL, CRASH, TIMEOUT = "typed_errors", "accepted", "untyped", "partial_results", "crashes", "timeouts"
+TYPED, ACCEPTED, UNTYPED, PARTIAL, CRASH, TIMEOUT = (
+    "typed_errors",
+    "accepted",
+    "untyped",
+    "partial_results",
+    "crashes",
+    "timeouts",
+)
 
 
 @dataclass
 class Outcome:
-    """verdict: one of the names above. seconds: of processor time. peak_mb: memory claimed beyond the start, at its highest."""
+    """What became of an input.
+
+    Attributes
+    ----------
+    verdict
+        One of the names above.
+    seconds
+        Processor time.
+    peak_mb
+        Memory claimed beyond the start, at its highest.
+    """
 
     verdict: str
     message: str = ""
@@ -47,7 +65,14 @@ def run(name: str, parameters: dict, bases: Path, scratch: Path | None = None) -
         _reset_peak()
         start, before = time.process_time(), _resident_mb()
         verdict, message = _judge(case)
-        return Outcome(verdict, message, name, parameters, round(time.process_time() - start, 3), round(_resident_mb("VmHWM") - before, 1))
+        return Outcome(
+            verdict,
+            message,
+            name,
+            parameters,
+            round(time.process_time() - start, 3),
+            round(_resident_mb("VmHWM") - before, 1),
+        )
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -58,16 +83,19 @@ def pick(name: str, seed: int, bases: Path) -> dict:
 
 def _judge(case: Case) -> tuple[str, str]:
     try:
-        made = read(case)
+        answer = read(case)
     except BreastCMSLError as error:
         return _judge_message(str(error), case)
     except BaseException as error:  # whatever else comes out, a user would have seen it
         where = traceback.extract_tb(error.__traceback__)[-1]
-        return UNTYPED, f"{type(error).__name__}: {str(error)[:300]} ({Path(where.filename).name}:{where.lineno})"
+        return (
+            UNTYPED,
+            f"{type(error).__name__}: {str(error)[:300]} ({Path(where.filename).name}:{where.lineno})",
+        )
     if case.accept == NEVER:
         return PARTIAL, "accepted, though it must not be"
     try:
-        return _judge_accepted(made, case)
+        return _judge_accepted(answer, case)
     except Exception as error:  # what was accepted is so odd that not even its checks work
         return PARTIAL, f"{type(error).__name__}: {str(error)[:200]}"
 
@@ -90,7 +118,8 @@ def read(case: Case):
 
         return load_bundle(case.paths[0])
     if case.kind == "manifest":
-        from training.data.manifest import load_exam, read_manifest
+        from training.data.exams import load_exam
+        from training.data.manifest import read_manifest
 
         rows = read_manifest(case.paths[0])
         return [load_exam(row) for row in rows]
@@ -107,17 +136,19 @@ def _judge_message(message: str, case: Case) -> tuple[str, str]:
     return TYPED, message
 
 
-def _judge_accepted(made, case: Case) -> tuple[str, str]:
+def _judge_accepted(answer, case: Case) -> tuple[str, str]:
     if case.kind == "bundle":
-        return _judge_bundle(made)
-    exams = made if case.kind == "manifest" else [made[0] if case.kind == "request" else made]
+        return _judge_bundle(answer)
+    exams = answer if case.kind == "manifest" else [answer[0] if case.kind == "request" else answer]
     for exam in exams:
         wrong = broken_contract(exam)
         if wrong:
             return PARTIAL, wrong
     if case.kind == "request":
-        options = made[1]
-        if not all(options.get(k) is None or isinstance(options.get(k), str) for k in ("map", "device", "model")):
+        options = answer[1]
+        if not all(
+            options.get(k) is None or isinstance(options.get(k), str) for k in ("map", "device", "model")
+        ):
             return PARTIAL, f"options of the wrong type: {options!r}"[:300]
     if case.accept == SAME:
         wrong = _differs(exams[0], case)
@@ -129,11 +160,20 @@ def _judge_accepted(made, case: Case) -> tuple[str, str]:
 def broken_contract(exam) -> str:
     """What of an exam is not as ``Exam`` promises; "" when all is."""
     phases = [*([exam.pre] if exam.pre is not None else []), *exam.post]
-    if not 2 <= len(phases) <= 12 or len(exam.offsets) != len(exam.post) or not np.isfinite(exam.offsets).all():
+    if (
+        not 2 <= len(phases) <= 12
+        or len(exam.offsets) != len(exam.post)
+        or not np.isfinite(exam.offsets).all()
+    ):
         return f"{len(phases)} phases, {len(exam.offsets)} offsets"
     for phase in [*phases, *([exam.t1] if exam.t1 is not None else [])]:
         array, affine = phase.volume.array, phase.volume.affine
-        if array.ndim != 3 or min(array.shape) < 4 or not np.issubdtype(array.dtype, np.number) or np.iscomplexobj(array):
+        if (
+            array.ndim != 3
+            or min(array.shape) < 4
+            or not np.issubdtype(array.dtype, np.number)
+            or np.iscomplexobj(array)
+        ):
             return f"{phase.name}: {array.dtype} {array.shape}"
         if not np.isfinite(array).all() or array.min() == array.max():
             return f"{phase.name}: voxels not finite, or constant"
@@ -186,7 +226,11 @@ def _judge_bundle(bundle) -> tuple[str, str]:
     from BreastCMSLLib.preprocessing.model_input import InputContract
 
     contract = bundle.contract
-    if not isinstance(contract, InputContract) or not 0 < bundle.threshold < 1 or not 0 < bundle.temperature < 1e6:
+    if (
+        not isinstance(contract, InputContract)
+        or not 0 < bundle.threshold < 1
+        or not 0 < bundle.temperature < 1e6
+    ):
         return PARTIAL, "contract, threshold or temperature"
     if not all(torch.isfinite(t).all() for t in bundle.network.state_dict().values()):
         return PARTIAL, "weights are not finite"

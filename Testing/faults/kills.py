@@ -1,11 +1,14 @@
-"""``python -m Testing.faults.kills --count 200 --output faults.json``: analyses killed, starved of disk, robbed of their folder.
+"""``python -m Testing.faults.kills --count 200 --output faults.json``: analyses killed, starved of disk,
+robbed of their folder.
 
-Each trial begins with an output folder that holds the whole results of one exam and a file of the user, and lets
-another exam be analysed into it. Whatever happens, the folder must then hold the old results or the new, whole, and the
-user's file. ``lost`` counts the trials after which it does not. One trial in five runs the command as a user does; the
-others are forked from a process that has the libraries loaded (``forks.py``), so that more kills strike the work itself.
+Each trial begins with an output folder that holds the whole results of one exam and a file of the user, and
+lets another exam be analysed into it. Whatever happens, the folder must then hold the old results or the new,
+whole, and the user's file. ``lost`` counts the trials after which it does not. One trial in five runs the
+command as a user does; the others are forked from a process that has the libraries loaded (``forks.py``), so
+that more kills strike the work itself.
 
-Then come the kills of training (``training_kills.py``) and of the module's child process (``module_kills.py``).
+Then come the kills of training (``training_kills.py``) and of the module's child process
+(``module_kills.py``).
 """
 
 from __future__ import annotations
@@ -27,10 +30,11 @@ from collections import Counter
 from contextlib import suppress
 from pathlib import Path
 
-from .bases import CHECKOUT, prepare
+from .bases import CHECKOUT, TESTS, prepare
 from .forks import Forked, session_alive
 
-FILES = {"scene.mrb", "heatmap.nrrd", "result.json", "report.html", "overlay.png"}  # and the outline, where the result says so
+# and the outline, where the result says so
+FILES = {"scene.mrb", "heatmap.nrrd", "result.json", "report.html", "overlay.png"}
 NOTE = "the user's own file"
 FRESH = 0.2  # share of the trials that start the command anew
 TOO_LATE = "ended before the kill"  # judged like the others, but no kill
@@ -38,11 +42,12 @@ AGAIN = 0.15  # share of the kills after which the analysis is run once more, to
 
 
 class Ground:
-    """The exams, the bundle and one undisturbed run of each, whose results are the old and whose times the measure."""
+    """Exams, bundle, and one undisturbed run of each exam: the old results, and the measure of time."""
 
     def __init__(self, folder: Path, bases: Path):
         self.folder, self.model = folder, bases / "bundle" / "small.json"
-        subprocess.run([sys.executable, "-m", "Testing.faults.kills", "--make-exams", str(folder)], cwd=CHECKOUT, check=True)
+        command = [sys.executable, "-m", "Testing.faults.kills", "--make-exams", str(folder)]
+        subprocess.run(command, cwd=CHECKOUT, check=True)
         self.old = folder / "old"
         self._whole_run("a", self.old)
         self.seconds = {}  # how long one run takes: of the command (True), of one forked (False)
@@ -61,17 +66,41 @@ class Ground:
         self.fingerprint = fingerprint(self.old)
 
     def _whole_run(self, exam: str, out: Path) -> str:
-        done = subprocess.run(self.command(exam, out), cwd=CHECKOUT, env=environment(), capture_output=True, text=True, timeout=600)
+        options = {
+            "cwd": CHECKOUT,
+            "env": environment(),
+            "capture_output": True,
+            "text": True,
+            "timeout": 600,
+        }
+        done = subprocess.run(self.command(exam, out), **options)
         if done.returncode:
             raise RuntimeError(done.stderr)
         return json.loads((out / "result.json").read_text())["exam_id"]
 
     def command(self, exam: str, out: Path) -> list[str]:
-        model = ["--model", str(self.model), "--device", "cpu", "--progress", "json"]
-        return [sys.executable, "-m", "BreastCMSLLib", "analyze", str(self.folder / exam), "--output", str(out), *model]
+        model = ["--model", str(self.model), "--device", "cpu", "--progress", "json", "--overwrite"]
+        command = [sys.executable, "-m", "BreastCMSLLib", "analyze", str(self.folder / exam)]
+        return [*command, "--output", str(out), *model]
 
-    def start(self, out: Path, scratch: Path, *, fresh: bool, under_a_parent: bool = False, file_limit: int | None = None) -> Forked:
-        """The analysis of the new exam into ``out``, as a process that can be killed. file_limit: bytes no file may exceed."""
+    def start(
+        self,
+        out: Path,
+        scratch: Path,
+        *,
+        fresh: bool,
+        under_a_parent: bool = False,
+        file_limit: int | None = None,
+    ) -> Forked:
+        """Analyse the new exam into ``out``, as a process that can be killed.
+
+        Parameters
+        ----------
+        fresh
+            The command itself, instead of a fork that has the libraries.
+        file_limit
+            Bytes that no file may exceed.
+        """
         command = self.command("b", out)
 
         def work() -> int:
@@ -119,12 +148,16 @@ def environment() -> dict[str, str]:
 
 
 def fingerprint(folder: Path) -> dict[str, str]:
-    """Names and SHA-256 of what a user sees in a folder: hidden leftovers of a killed process do not count."""
-    return {p.name: hashlib.sha256(p.read_bytes()).hexdigest() for p in sorted(folder.iterdir()) if not p.name.startswith(".")}
+    """Names and SHA-256 of what a user sees in a folder: a killed process's hidden files do not count."""
+    return {
+        p.name: hashlib.sha256(p.read_bytes()).hexdigest()
+        for p in sorted(folder.iterdir())
+        if not p.name.startswith(".")
+    }
 
 
 def new_or_wrong(out: Path, exam_id: str) -> str:
-    """ "new" when the folder holds the whole results of ``exam_id`` and the user's file, else what is wrong."""
+    """ "new" when the folder holds the exam's whole results and the user's file, else what is wrong."""
     wrong = not_whole(out, exam_id, {"notes.txt"})
     if not wrong and (out / "notes.txt").read_text() != NOTE:
         return "the user's file has changed"
@@ -132,7 +165,7 @@ def new_or_wrong(out: Path, exam_id: str) -> str:
 
 
 def not_whole(out: Path, exam_id: str, further: set[str]) -> str:
-    """Why a folder does not hold the whole results of an exam and the ``further`` files, and nothing else; "" when it does."""
+    """Why a folder is not an exam's whole results and the ``further`` files alone; "" when it is."""
     names = {p.name for p in out.iterdir() if not p.name.startswith(".")}
     try:
         result = json.loads((out / "result.json").read_text())
@@ -149,32 +182,29 @@ def not_whole(out: Path, exam_id: str, further: set[str]) -> str:
     except Exception as error:
         return f"holds {sorted(names)}, {type(error).__name__}: {error}"
     belongs = [result["exam_id"], (out / "report.html").read_text(), scene]
-    if not whole or not all(exam_id in text for text in belongs) or (out / "overlay.png").read_bytes()[-8:-4] != b"IEND":
+    if (
+        not whole
+        or not all(exam_id in text for text in belongs)
+        or (out / "overlay.png").read_bytes()[-8:-4] != b"IEND"
+    ):
         return "results of two exams, or not whole"
     return ""
 
 
 def make_exams(folder: Path) -> None:
     """Two small exams of three phases as NRRD."""
-    sys.path.insert(0, str(CHECKOUT / "Testing" / "Python"))
-    import numpy as np
-    import SimpleITK as sitk
-    from phantom import body_exam
-
-    from BreastCMSLLib.core.geometry import to_sitk
+    sys.path.insert(0, str(TESTS))
+    from builders import small_exam, write_volumes
 
     for seed, name in enumerate("ab"):
-        (folder / name).mkdir(parents=True)
-        exam = body_exam(np.diag([-8.0, -8.0, 8.0, 1.0]), (42, 32, 22), (-78, 20, 0), seed=seed)
-        for number, phase in enumerate([exam.pre, *exam.post][:3]):
-            sitk.WriteImage(to_sitk(phase.volume), str(folder / name / f"phase {number}.nrrd"))
+        write_volumes(folder / name, small_exam(seed=seed).phases, "phase {}.nrrd")
 
 
 # ---------------------------------------------------------------- trials
 
 
 def kill_trial(ground: Ground, number: int, rng: random.Random) -> tuple[str, str]:
-    """Kill -9 of the analysis, or of the process that started it, at a random moment; two in three while results are written.
+    """Kill -9 of the analysis, or of its parent, at a random moment; two in three while it writes.
 
     After some, the analysis is run again: it must end with new results and leave nothing else.
     """
@@ -194,9 +224,15 @@ def kill_trial(ground: Ground, number: int, rng: random.Random) -> tuple[str, st
     process.kill(whole_session=not parent_dies)
     # the child of a killed parent goes on, or ends because nobody reads its progress
     struck = process.wait(20 * seconds + 60) == -signal.SIGKILL
-    kind = TOO_LATE if not struck else f"{'parent' if parent_dies else 'child'}{' while writing' if late else ''}"
+    kind = (
+        TOO_LATE
+        if not struck
+        else f"{'parent' if parent_dies else 'child'}{' while writing' if late else ''}"
+    )
     state = "still running" if session_alive(process.pid) else ground.state(out)
-    if state in ("old", "new") and rng.random() < AGAIN:  # the next run finds its way and clears what was left
+    if (
+        state in ("old", "new") and rng.random() < AGAIN
+    ):  # the next run finds its way and clears what was left
         again = ground.start(out, out.parent / "scratch", fresh=False)
         after = _with_status(ground, out, again, (0,))
         state = state if after == "new" else f"{state}, and the next run: {after}"
@@ -207,7 +243,9 @@ def starved_trial(ground: Ground, number: int, rng: random.Random) -> tuple[str,
     """No file may grow beyond a limit: the writes fail as on a full disk, each time somewhere else."""
     out = ground.output(f"starved-{number}")
     limit = int(10 ** rng.uniform(2, 5.5))
-    process = ground.start(out, ground.folder / f"scratch-{number}", fresh=rng.random() < FRESH, file_limit=limit)
+    process = ground.start(
+        out, ground.folder / f"scratch-{number}", fresh=rng.random() < FRESH, file_limit=limit
+    )
     return "file size limit", _with_status(ground, out, process, (0, 2))
 
 
@@ -225,14 +263,16 @@ def _with_status(ground: Ground, out: Path, process: Forked, allowed) -> str:
 
 
 def full_disk_trial(ground: Ground, number: int, rng: random.Random) -> tuple[str, str] | None:
-    """A disk with a few hundred kilobytes left, or one that may only be read. None where disks cannot be mounted."""
+    """A disk nearly full, or one that may only be read. None where disks cannot be mounted."""
     place = ground.folder / f"disk-{number}"
     place.mkdir()
-    held = sum(p.stat().st_size for p in ground.old.iterdir())
-    size = held + 65536 + int(rng.random() * 1.5 * held)
+    old_bytes = sum(p.stat().st_size for p in ground.old.iterdir())
+    size = old_bytes + 65536 + int(rng.random() * 1.5 * old_bytes)
     if (
         shutil.which("mount") is None
-        or subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", place], capture_output=True).returncode
+        or subprocess.run(
+            ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", place], capture_output=True
+        ).returncode
     ):
         place.rmdir()
         return None
@@ -269,7 +309,18 @@ def vanishing_trial(ground: Ground, number: int, rng: random.Random) -> tuple[st
 
 
 def campaign(count: int, seed: int, bases: Path, folder: Path, further: tuple[int, int] = (0, 0)) -> dict:
-    """``count`` kills and a tenth as many of each other trial; ``further`` kills of training and of the module's child process."""
+    """The trials: ``count`` kills, and a tenth as many of each other kind.
+
+    Parameters
+    ----------
+    further
+        Kills of training, and of the module's child process.
+
+    Returns
+    -------
+    dict
+        "kills", "lost", and "kill_campaign" with the details.
+    """
     ground = Ground(folder, bases)
     kinds: dict[str, Counter] = {}
     lost: list[str] = []
@@ -291,7 +342,11 @@ def campaign(count: int, seed: int, bases: Path, folder: Path, further: tuple[in
         for leftover in ground.folder.glob(f"*-{number}*"):
             shutil.rmtree(leftover, ignore_errors=True)
         if number % 20 == 0:
-            print(f"{number} trials, {kills} kills, {len(lost)} lost, {time.monotonic() - start:.0f} s", file=sys.stderr, flush=True)
+            print(
+                f"{number} trials, {kills} kills, {len(lost)} lost, {time.monotonic() - start:.0f} s",
+                file=sys.stderr,
+                flush=True,
+            )
     details = {}
     for name, amount, options in zip(("training", "module"), further, ([], ["--model", str(ground.model)])):
         if amount:
@@ -328,8 +383,12 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--training", type=int, default=24, help="kills of training, besides")
     parser.add_argument("--module", type=int, default=24, help="kills of the module's child process, besides")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--output", type=Path, default=Path("faults.json"), help="the counts are added to this file")
-    parser.add_argument("--bases", type=Path, help="the undamaged inputs of Testing.faults, to use them again")
+    parser.add_argument(
+        "--output", type=Path, default=Path("faults.json"), help="the counts are added to this file"
+    )
+    parser.add_argument(
+        "--bases", type=Path, help="the undamaged inputs of Testing.faults, to use them again"
+    )
     parser.add_argument("--make-exams", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     if options.make_exams:
@@ -337,7 +396,9 @@ def main(arguments: list[str] | None = None) -> int:
         return 0
     with tempfile.TemporaryDirectory(prefix="breastcmsl-kills-") as temporary:
         bases = prepare(options.bases or Path(temporary, "bases"))
-        report = campaign(options.count, options.seed, bases, Path(temporary, "ground"), (options.training, options.module))
+        report = campaign(
+            options.count, options.seed, bases, Path(temporary, "ground"), (options.training, options.module)
+        )
     whole = json.loads(options.output.read_text()) if options.output.exists() else {}
     options.output.write_text(json.dumps({**whole, **report}, indent=1) + "\n")
     print(json.dumps({key: report["kill_campaign"].get(key) for key in ("trials", "training", "module")}))

@@ -1,8 +1,9 @@
-"""``python -m Testing.faults.module_kills --count 20``: the module's child process killed at random moments, on the stand-ins.
+"""``python -m Testing.faults.module_kills --count 20``: the module's child process killed at random moments,
+on the stand-ins.
 
-The scene holds an exam with earlier results. After each kill it must be the scene it was, node for node and voxel for voxel,
-or hold the new results whole. One kill in five strikes the real analysis, the others ``self_test_child.py``. Runs in a process
-of its own, because Qt and VTK cannot be forked.
+The scene holds an exam with earlier results. After each kill it must be the scene it was, node for node and
+voxel for voxel, or hold the new results whole. One kill in five strikes the real analysis, the others
+``self_test_child.py``. Runs in a process of its own, because Qt and VTK cannot be forked.
 """
 
 from __future__ import annotations
@@ -20,16 +21,22 @@ from collections import Counter
 from contextlib import suppress
 from pathlib import Path
 
-from .bases import CHECKOUT
+from .bases import CHECKOUT, TESTS
 
 REAL = 0.2  # share of the kills that strike the real analysis
-RESULTS = ("vtkMRMLScalarVolumeNode", "vtkMRMLMarkupsFiducialNode", "vtkMRMLTableNode", "vtkMRMLTextNode", "vtkMRMLPlotChartNode")
+RESULTS = (
+    "vtkMRMLScalarVolumeNode",
+    "vtkMRMLMarkupsFiducialNode",
+    "vtkMRMLTableNode",
+    "vtkMRMLTextNode",
+    "vtkMRMLPlotChartNode",
+)
 
 
 def start_desktop():
     """The module on the stand-ins, with Qt's windows off the screen; returns its ``self_test``."""
     os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
-    for folder in (CHECKOUT, CHECKOUT / "Testing" / "standins", CHECKOUT / "Testing" / "Python", CHECKOUT / "BreastCMSL"):
+    for folder in (CHECKOUT, CHECKOUT / "Testing" / "standins", TESTS, CHECKOUT / "BreastCMSL"):
         sys.path.insert(0, str(folder))
     import desktop
 
@@ -44,7 +51,7 @@ def scene_fingerprint(scene) -> str:
     """SHA-256 over every node's attributes and every volume's voxels."""
     import slicer
 
-    found = hashlib.sha256()
+    digest = hashlib.sha256()
     nodes = scene.GetNodes()
     for node in (nodes.GetItemAsObject(n) for n in range(nodes.GetNumberOfItems())):
         if node.IsA("vtkMRMLSubjectHierarchyNode"):
@@ -52,25 +59,25 @@ def scene_fingerprint(scene) -> str:
         # addresses and modification times are no content
         text = re.sub(r"0x[0-9a-fA-F]+|\(\w* ?\(nil\)\)", "", str(node))
         text = re.sub(r"(?m)^.*(Time|MTime|Reference Count|Observer|Count:).*$", "", text)
-        found.update(text.encode())
+        digest.update(text.encode())
         if node.IsA("vtkMRMLVolumeNode") and node.GetImageData() is not None:
-            found.update(slicer.util.arrayFromVolume(node).tobytes())
+            digest.update(slicer.util.arrayFromVolume(node).tobytes())
         if node.IsA("vtkMRMLTextNode"):
-            found.update((node.GetText() or "").encode())
-    return found.hexdigest()
+            digest.update((node.GetText() or "").encode())
+    return digest.hexdigest()
 
 
 def phantom_nodes():
     """A small body with breasts as volume nodes, for the real analysis."""
     import numpy as np
     import slicer
-    from phantom import body_exam
+    from builders import small_exam
 
-    exam = body_exam(np.diag([-8.0, -8.0, 8.0, 1.0]), (42, 32, 22), (-78, 20, 0))
-    phases = [exam.pre, *exam.post][:3]
     return [
-        slicer.util.addVolumeFromArray(np.ascontiguousarray(p.volume.array.transpose(2, 1, 0)), p.volume.affine, f"body {p.name}")
-        for p in phases
+        slicer.util.addVolumeFromArray(
+            np.ascontiguousarray(p.volume.array.transpose(2, 1, 0)), p.volume.affine, f"body {p.name}"
+        )
+        for p in small_exam().phases
     ]
 
 
@@ -81,8 +88,10 @@ class Ground:
         import slicer
 
         self_test = start_desktop()
+        import BreastCMSL
+
         slicer.mrmlScene.Clear()
-        self.panel, self.model = self_test.Panel(), model
+        self.panel, self.model = self_test.Panel(BreastCMSL.BreastCMSLWidget), model
         self.small = self_test.makeExam()
         self.panel.settle()
         self.bodies = phantom_nodes()
@@ -97,11 +106,23 @@ class Ground:
 
         self.panel.logic.childCommand = [pythonExecutable(), "-m", "BreastCMSLLib"]
         begin = time.monotonic()
-        self.panel.logic.analyze(self.bodies, kind="phases", keepOrder=True, model=self.model, device="cpu", wait=wait)
+        self.panel.logic.analyze(
+            self.bodies, kind="phases", keepOrder=True, model=self.model, device="cpu", wait=wait
+        )
         self.real_s = time.monotonic() - begin
 
     def trial(self, rng: random.Random) -> tuple[str, str, bool]:
-        """What was killed, what the scene is then ("old", "new" or what is wrong), and whether the kill struck before the end."""
+        """Analyse, and kill the child at a random moment.
+
+        Returns
+        -------
+        str
+            What was killed.
+        str
+            What the scene is then: "old", "new" or what is wrong.
+        bool
+            Whether the kill struck before the end.
+        """
         import slicer
 
         panel, real = self.panel, rng.random() < REAL
@@ -134,7 +155,11 @@ class Ground:
         if outcome.error:
             if "\n" in outcome.error or not outcome.error.endswith("."):
                 return kind, f"said {outcome.error!r}", killed
-            return kind, "old" if scene_fingerprint(panel.scene) == before else "the scene has changed", killed
+            return (
+                kind,
+                "old" if scene_fingerprint(panel.scene) == before else "the scene has changed",
+                killed,
+            )
         whole = [len(panel.results(kind)) for kind in RESULTS] == count
         return kind, "new" if whole else "results of which some are missing", killed
 
@@ -155,7 +180,16 @@ def main(arguments: list[str] | None = None) -> int:
             failures.append(f"{kind} (trial {number}): {state}")
             print(failures[-1], file=sys.stderr, flush=True)
     ground.panel.close()
-    print(json.dumps({"kills": kills, "trials": number, "kinds": {k: dict(v) for k, v in kinds.items()}, "failures": failures}))
+    print(
+        json.dumps(
+            {
+                "kills": kills,
+                "trials": number,
+                "kinds": {k: dict(v) for k, v in kinds.items()},
+                "failures": failures,
+            }
+        )
+    )
     return 1 if failures else 0
 
 

@@ -17,7 +17,7 @@ _RECYCLE = 400  # inputs after which a worker is replaced, so that one slow leak
 
 
 class Worker:
-    """One process. Bundles need PyTorch, whose threads and libraries the readers' limit must not have to cover."""
+    """One process. Those for bundles load PyTorch, which the readers' limit of memory need not cover."""
 
     def __init__(self, bases: Path, scratch: Path, with_torch: bool):
         self.arguments = (bases, scratch, with_torch)
@@ -32,7 +32,7 @@ class Worker:
         far.close()
         self.done = 0
         self.job = None
-        self._expect(120.0)  # loading the libraries is not the input's time
+        self._expect(600.0)  # loading the libraries is not the input's time
 
     def _expect(self, seconds: float) -> None:
         if not self.pipe.poll(seconds):
@@ -46,34 +46,40 @@ class Worker:
 
     def result(self) -> Outcome | None:
         """What became of the job, None while it runs."""
+        ended = not self.process.is_alive()
         if self.pipe.poll(0):
             try:
                 outcome = self.pipe.recv()
+            except EOFError:
+                ended = True
+            else:
                 self.job = None
                 self.done += 1
                 if self.done >= _RECYCLE:
-                    self.stop()
-                    self._start()
+                    self._renew()
                 return outcome
-            except EOFError:
-                pass
-        name, parameters = self.job
-        if not self.process.is_alive() or self._hung_up():
+        if ended:
             self.process.join(5)
             code = self.process.exitcode
-            outcome = Outcome(CRASH, f"the process died ({signal.Signals(-code).name if code and code < 0 else code})", name, parameters)
+            reason = signal.Signals(-code).name if code and code < 0 else code
+            outcome = Outcome(CRASH, f"the process died ({reason})", *self.job)
         elif self._is_late():
-            outcome = Outcome(TIMEOUT, "no answer in time", name, parameters)
+            outcome = Outcome(TIMEOUT, "no answer in time", *self.job)
         else:
             return None
-        self.stop()
-        self._start()
+        self._renew()
         return outcome
 
+    def _renew(self) -> None:
+        self.stop()
+        self._start()
+
     def _is_late(self) -> bool:
-        """By processor time, so that a busy computer is not taken for a slow reader; by the clock when it only waits."""
+        """By processor time, as the computer may be busy; by the clock when the process only waits."""
         waited = time.monotonic() - self.since
-        return waited > 10 * self.limit_s or (waited > self.limit_s and self._processor_s() - self.used > self.limit_s)
+        return waited > 10 * self.limit_s or (
+            waited > self.limit_s and self._processor_s() - self.used > self.limit_s
+        )
 
     def _processor_s(self) -> float:
         try:
@@ -82,12 +88,6 @@ class Worker:
             return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
         except (OSError, IndexError, ValueError):
             return time.monotonic()
-
-    def _hung_up(self) -> bool:
-        try:
-            return self.pipe.poll(0) and False
-        except (EOFError, OSError):
-            return True
 
     def stop(self) -> None:
         self.pipe.close()
@@ -103,7 +103,7 @@ def _serve(pipe, bases: Path, scratch: Path, with_torch: bool) -> None:
 
     from BreastCMSLLib import readers  # noqa: F401
 
-    from . import independent, judge  # noqa: F401
+    from . import judge
 
     if with_torch:
         import torch
@@ -111,7 +111,8 @@ def _serve(pipe, bases: Path, scratch: Path, with_torch: bool) -> None:
         from BreastCMSLLib.models import bundle as weights  # noqa: F401
 
         torch.set_num_threads(1)
-        torch.nn.functional.conv3d(torch.ones(1, 1, 8, 8, 8), torch.ones(1, 1, 3, 3, 3))  # its kernels claim memory at first use
+        # the kernels of a convolution claim memory at first use
+        torch.nn.functional.conv3d(torch.ones(1, 1, 8, 8, 8), torch.ones(1, 1, 3, 3, 3))
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # libraries print about damaged files
     judge.limit_memory()
     pipe.send(None)
@@ -123,9 +124,22 @@ def _serve(pipe, bases: Path, scratch: Path, with_torch: bool) -> None:
         pipe.send(judge.run(name, parameters, bases, scratch))
 
 
-def run_all(jobs: Iterable[tuple[str, dict, bool]], bases: Path, *, workers: int = 1, limit_s: float = 30.0) -> Iterator[Outcome]:
-    """The outcome of each (generator, parameters, needs PyTorch), in the order they end. limit_s: of processor time for one input,
-    and a tenth of what it may take by the clock.
+def run_all(
+    jobs: Iterable[tuple[str, dict, bool]], bases: Path, *, workers: int = 1, limit_s: float = 30.0
+) -> Iterator[Outcome]:
+    """Give inputs to the workers.
+
+    Parameters
+    ----------
+    jobs
+        (generator, parameters, whether its reader needs PyTorch).
+    limit_s
+        Processor time for one input; by the clock it may take ten times as long.
+
+    Yields
+    ------
+    Outcome
+        In the order they end.
     """
     scratch = Path(tempfile.mkdtemp(prefix="breastcmsl-faults-"))
     pools: dict[bool, list[Worker]] = {False: [], True: []}
@@ -141,7 +155,10 @@ def run_all(jobs: Iterable[tuple[str, dict, bool]], bases: Path, *, workers: int
                 if free is None and len(pool) < workers:
                     free = Worker(bases, scratch, with_torch)
                     pool.append(free)
-                if free is not None and sum(w.job is not None for side in pools.values() for w in side) < workers:
+                if (
+                    free is not None
+                    and sum(w.job is not None for side in pools.values() for w in side) < workers
+                ):
                     break
                 time.sleep(0.0005)
             free.send(name, parameters, limit_s)

@@ -1,9 +1,11 @@
-"""``python -m Testing.faults.training_kills --count 20``: training killed at random moments, again and again, and then let finish.
+"""``python -m Testing.faults.training_kills --count 20``: training killed at random moments, again and again,
+and then let finish.
 
-A run must come out with the very weights of one that nobody disturbed, and at every moment between hold the checkpoint of a
-whole epoch: ``last/state.pt`` of epoch n, ``best.safetensors`` of n or n + 1 epochs. The list of exams is one of simulated
-exams on a coarse grid. Training goes through ``training/train.py``'s own ``main``, each time in a process of its own
-(``forks.py``); each run's first process also preprocesses the exams, and may be killed in doing so.
+A run must come out with the very weights of one that nobody disturbed, and at every moment between hold the
+checkpoint of a whole epoch: ``last/state.pt`` of epoch n, ``best.safetensors`` of n or n + 1 epochs. The list
+of exams is one of simulated exams on a coarse grid. Training goes through ``training/train.py``'s own
+``main``, each time in a process of its own (``forks.py``); each run's first process also preprocesses the
+exams, and may be killed in doing so.
 """
 
 from __future__ import annotations
@@ -30,7 +32,7 @@ TIMES = ("seconds", "exams_per_s")  # columns that differ between equal runs
 
 
 class Ground:
-    """The exams, and an undisturbed run: digests of its checkpoints after each epoch, and how long it took."""
+    """The exams, and an undisturbed run: digests of its checkpoints after each epoch, and its seconds."""
 
     def __init__(self, folder: Path):
         self.folder = folder
@@ -44,7 +46,13 @@ class Ground:
         self.rows = rows(folder / "whole")
 
     def train(self, name: str, record: Path | None = None) -> int:
-        """Status of ``training/train.py`` for the run ``name`` with a cache of its own. record: where to note the checkpoints."""
+        """Exit status of training the run ``name``, with a cache of its own.
+
+        Parameters
+        ----------
+        record
+            Where to note the checkpoints of each epoch.
+        """
         from training import train
         from training.runs import folder as runs
 
@@ -61,11 +69,20 @@ class Ground:
             runs.save_state = noted
         small = ["--network.width", "4", "--epochs", str(EPOCHS), "--batch", "4", "--precision", "no"]
         return train.main(
-            ["smoke", "--output", str(out), "--cohort", str(self.manifest), "--cache", str(self.folder / f"{name}-cache"), *small]
+            [
+                "smoke",
+                "--output",
+                str(out),
+                "--cohort",
+                str(self.manifest),
+                "--cache",
+                str(self.folder / f"{name}-cache"),
+                *small,
+            ]
         )
 
     def wrong(self, name: str) -> str:
-        """What is not as it must be in a run that was killed; "" when the checkpoint is that of a whole epoch."""
+        """What is not as it must be in a killed run; "" when its checkpoint is that of a whole epoch."""
         import torch
 
         folder = self.folder / name
@@ -111,25 +128,25 @@ def digest(state: dict) -> str:
     """SHA-256 over every tensor and number of a checkpoint, but for the seconds that its epochs took."""
     import torch
 
-    found = hashlib.sha256()
+    checksum = hashlib.sha256()
 
     def add(value) -> None:
         if isinstance(value, torch.Tensor):
-            found.update(str((value.dtype, tuple(value.shape))).encode())
-            found.update(value.detach().cpu().contiguous().numpy().tobytes())
+            checksum.update(str((value.dtype, tuple(value.shape))).encode())
+            checksum.update(value.detach().cpu().contiguous().numpy().tobytes())
         elif isinstance(value, dict):
             for key, entry in value.items():
                 if key not in TIMES:
-                    found.update(repr(key).encode())
+                    checksum.update(repr(key).encode())
                     add(entry)
         elif isinstance(value, (list, tuple)):
             for entry in value:
                 add(entry)
         else:
-            found.update(repr(value).encode())
+            checksum.update(repr(value).encode())
 
     add(state)
-    return found.hexdigest()
+    return checksum.hexdigest()
 
 
 def digest_file(path: Path) -> str:
@@ -157,7 +174,7 @@ def make_exams(folder: Path) -> Path:
 
 
 def trial(ground: Ground, number: int, rng: random.Random, kills: int) -> tuple[Counter, str]:
-    """Kill a run ``kills`` times, then let it finish. How many kills struck in which stage, and what was wrong."""
+    """Kill a run ``kills`` times, then let it finish: kills by stage, and what was wrong."""
     name, struck = f"run-{number}", Counter()
     for _ in range(kills):
         process = Forked(lambda: ground.train(name), ground.folder / "scratch")
@@ -185,14 +202,14 @@ def trial(ground: Ground, number: int, rng: random.Random, kills: int) -> tuple[
 
 
 def campaign(count: int, seed: int, folder: Path) -> dict:
-    """``count`` kills in runs of one to three each. "kills", "lost", "kinds" (stage → {"old": …} counts), "failures"."""
+    """``count`` kills, in runs of one to three each: "kills", "runs", "struck" by stage, "failures"."""
     load_libraries()
     ground = Ground(folder)
     struck, failures, number = Counter(), [], 0
     while (kills := sum(struck.values()) - struck[TOO_LATE]) < count:
         rng = random.Random(seed * 1_000_003 + number)
-        found, wrong = trial(ground, number, rng, min(rng.choice([1, 2, 3]), count - kills))
-        struck += found
+        kinds, wrong = trial(ground, number, rng, min(rng.choice([1, 2, 3]), count - kills))
+        struck += kinds
         if wrong:
             failures.append(f"training run {number}: {wrong}")
             print(failures[-1], file=sys.stderr, flush=True)

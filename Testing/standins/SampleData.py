@@ -19,7 +19,11 @@ class SampleDataLogic:
         checksums=None,
         loadFileType=None,
     ):
-        counts = {len(value) for value in (uris, fileNames, nodeNames, checksums, loadFileTypes) if isinstance(value, list)}
+        counts = {
+            len(value)
+            for value in (uris, fileNames, nodeNames, checksums, loadFileTypes)
+            if isinstance(value, list)
+        }
         if len(counts) > 1:
             raise ValueError(f"{sampleName}: the lists differ in length")
         registered.append({key: value for key, value in locals().items() if key not in ("counts",)})

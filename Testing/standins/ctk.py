@@ -14,15 +14,15 @@ def register(cls):
 class ctkCollapsibleButton(qt.QGroupBox):
     """A titled section that can be folded."""
 
-    contentsCollapsed = Signal(bool)
-
     def __init__(self, parent=None):
         super().__init__(parent)
         self._collapsed, self._folded = False, []
         self.setSizePolicy(qt.QSizePolicy.Preferred, qt.QSizePolicy.Maximum)
         self.setStyleSheet(
-            "ctkCollapsibleButton { border: 1px solid #c4c4c4; border-radius: 3px; margin-top: 22px; padding-top: 4px; }"
-            "ctkCollapsibleButton::title { subcontrol-origin: margin; left: 6px; top: 3px; font-weight: bold; }"
+            "ctkCollapsibleButton "
+            "{ border: 1px solid #c4c4c4; border-radius: 3px; margin-top: 22px; padding-top: 4px; } "
+            "ctkCollapsibleButton::title "
+            "{ subcontrol-origin: margin; left: 6px; top: 3px; font-weight: bold; }"
         )
 
     def _set_collapsed(self, collapsed):
@@ -30,7 +30,6 @@ class ctkCollapsibleButton(qt.QGroupBox):
             return
         self._collapsed = bool(collapsed)
         self._fold()
-        self.contentsCollapsed.emit(self._collapsed)
 
     def _fold(self):
         """Hide the contents, or bring back those that were not hidden before."""
@@ -71,22 +70,32 @@ class ctkSliderWidget(qt.QWidget):
         self._slider.sliderMoved.connect(self._on_slider)
 
     def _on_value(self, value):
-        extent = self._box.maximum - self._box.minimum
-        self._slider.setValue(round(self._STEPS * (value - self._box.minimum) / extent) if extent else 0)
+        self._move_slider()
         self.valueChanged.emit(value)
 
     def _on_slider(self, step):
-        self._box.setValue(self._box.minimum + (self._box.maximum - self._box.minimum) * step / self._STEPS)
+        box = self._box
+        box.setValue(box.minimum + (box.maximum - box.minimum) * step / self._STEPS)
 
-    def _set_limit(self, which, value):
-        getattr(self._box, which)(value)
-        self._slider.setValue(round(self._STEPS * (self._box.value - self._box.minimum) / max(self._box.maximum - self._box.minimum, 1e-9)))
+    def _move_slider(self):
+        box = self._box
+        extent = box.maximum - box.minimum
+        self._slider.setValue(round(self._STEPS * (box.value - box.minimum) / extent) if extent else 0)
+
+    def _set_minimum(self, value):
+        self._box.setMinimum(value)
+        self._move_slider()
+
+    def _set_maximum(self, value):
+        self._box.setMaximum(value)
+        self._move_slider()
 
     value = Property(float, lambda self: self._box.value, lambda self, value: self._box.setValue(value))
-    minimum = Property(float, lambda self: self._box.minimum, lambda self, value: self._set_limit("setMinimum", value))
-    maximum = Property(float, lambda self: self._box.maximum, lambda self, value: self._set_limit("setMaximum", value))
-    singleStep = Property(float, lambda self: self._box.singleStep, lambda self, value: self._box.setSingleStep(value))
-    decimals = Property(int, lambda self: self._box.decimals, lambda self, value: self._box.setDecimals(value))
-
-    def setValue(self, value):
-        self.value = value
+    minimum = Property(float, lambda self: self._box.minimum, _set_minimum)
+    maximum = Property(float, lambda self: self._box.maximum, _set_maximum)
+    singleStep = Property(
+        float, lambda self: self._box.singleStep, lambda self, value: self._box.setSingleStep(value)
+    )
+    decimals = Property(
+        int, lambda self: self._box.decimals, lambda self, value: self._box.setDecimals(value)
+    )

@@ -23,7 +23,7 @@ class _Application(qt.QObject):
 
 
 def start():
-    """slicer-core, Qt, qMRML widgets and the Python layer of the desktop. Returns ``slicer.app``. May be called again."""
+    """slicer-core, Qt, qMRML widgets and the desktop's Python layer; may be called again. Returns the app."""
     application = qt.QApplication.instance() or qt.QApplication(["BreastCMSL tests"])
     sys.path.insert(0, str(HERE.parents[1])) if str(HERE.parents[1]) not in sys.path else None
     from BreastCMSLLib.scene import embedded
@@ -64,18 +64,27 @@ def _add_application(app, application):
 
 
 def _add_python_layer():
-    """``slicer.ScriptedLoadableModule``, ``slicer.i18n`` and ``slicer.parameterNodeWrapper``, none of them in slicer-core."""
+    """What slicer-core lacks: its modules ScriptedLoadableModule, i18n and parameterNodeWrapper."""
     import parameter_nodes
     import slicer
 
     scripted = types.ModuleType("slicer.ScriptedLoadableModule")
-    classes = (ScriptedLoadableModule, ScriptedLoadableModuleWidget, ScriptedLoadableModuleLogic, ScriptedLoadableModuleTest)
+    classes = (
+        ScriptedLoadableModule,
+        ScriptedLoadableModuleWidget,
+        ScriptedLoadableModuleLogic,
+        ScriptedLoadableModuleTest,
+    )
     scripted.__all__ = [cls.__name__ for cls in classes]
     for cls in classes:
         setattr(scripted, cls.__name__, cls)
     i18n = types.ModuleType("slicer.i18n")
     i18n.tr, i18n.translate = lambda text: text, lambda context, text: text
-    for name, module in (("ScriptedLoadableModule", scripted), ("i18n", i18n), ("parameterNodeWrapper", parameter_nodes)):
+    for name, module in (
+        ("ScriptedLoadableModule", scripted),
+        ("i18n", i18n),
+        ("parameterNodeWrapper", parameter_nodes),
+    ):
         sys.modules[f"slicer.{name}"] = module
         setattr(slicer, name, module)
 
@@ -95,9 +104,6 @@ class ScriptedLoadableModule:
 
     def resourcePath(self, name):
         return str(pathlib.Path(self.parent.path).parent / "Resources" / name)
-
-    def getDefaultModuleDocumentationLink(self, page=None):
-        return ""
 
     def runTest(self, msec=100, **options):
         test = getattr(sys.modules[self.moduleName], self.moduleName + "Test")()
@@ -153,7 +159,6 @@ class ScriptedLoadableModuleLogic:
     def __init__(self, parent=None):
         super().__init__()
         self.moduleName = type(self).__name__.removesuffix("Logic")
-        self.isSingletonParameterNode = True
 
     def getParameterNode(self):
         import slicer
@@ -184,14 +189,16 @@ class ScriptedLoadableModuleTest(unittest.TestCase):
 def load_module(path):
     """Execute a scripted module's file and register it as ``slicer.modules.<name>``.
 
-    Returns (Python module, module descriptor); ``descriptor.makeWidget()`` builds the widget as entering the module does.
+    Returns (Python module, descriptor); ``descriptor.makeWidget()`` does what entering the module does.
     """
     import slicer
 
     path = pathlib.Path(path).resolve()
     name = path.stem
 
-    descriptor = types.SimpleNamespace(path=str(path), name=name, title="", categories=[], dependencies=[], contributors=[], icon=None)
+    descriptor = types.SimpleNamespace(
+        path=str(path), name=name, title="", categories=[], dependencies=[], contributors=[], icon=None
+    )
 
     def execute():
         spec = importlib.util.spec_from_file_location(name, path)

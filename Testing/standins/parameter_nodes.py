@@ -1,7 +1,7 @@
-"""Stand-in for ``slicer.parameterNodeWrapper``: typed attributes kept in a scripted module node, connected to widgets.
+"""Stand-in for ``slicer.parameterNodeWrapper``: typed attributes kept in a node, connected to widgets.
 
-Covers what the module declares: bool, int, float, str, enumerations and MRML nodes, with ``WithinRange``, ``Choice``,
-``Minimum`` and ``Maximum`` annotations. Any other type raises, as an unsupported type does in the desktop.
+Covers what the module declares: bool, float, str, enumerations and MRML nodes, annotated ``WithinRange``. Any
+other type raises, as an unsupported type does in the desktop.
 """
 
 import dataclasses
@@ -24,33 +24,6 @@ class WithinRange:
             raise ValueError(f"{value} is not between {self.minimum} and {self.maximum}")
 
 
-@dataclasses.dataclass
-class Minimum:
-    minimum: float
-
-    def validate(self, value):
-        if value < self.minimum:
-            raise ValueError(f"{value} is below {self.minimum}")
-
-
-@dataclasses.dataclass
-class Maximum:
-    maximum: float
-
-    def validate(self, value):
-        if value > self.maximum:
-            raise ValueError(f"{value} is above {self.maximum}")
-
-
-class Choice:
-    def __init__(self, choices):
-        self.choices = list(choices)
-
-    def validate(self, value):
-        if value not in self.choices:
-            raise ValueError(f"{value!r} is not one of {self.choices}")
-
-
 class _Parameter:
     def __init__(self, name, annotation, default):
         self.name = name
@@ -58,7 +31,7 @@ class _Parameter:
         self.type = typing.get_args(annotation)[0] if hasattr(annotation, "__metadata__") else annotation
         self.is_node = isinstance(self.type, type) and issubclass(self.type, slicer.vtkMRMLNode)
         self.is_enum = isinstance(self.type, type) and issubclass(self.type, enum.Enum)
-        if not (self.is_node or self.is_enum or self.type in (bool, int, float, str)):
+        if not (self.is_node or self.is_enum or self.type in (bool, float, str)):
             raise TypeError(f"parameter {name}: no stand-in for type {annotation}")
         if default is _MISSING:
             default = None if self.is_node else next(iter(self.type)) if self.is_enum else self.type()
@@ -97,7 +70,7 @@ class _Connector:
         if kind is qt.QCheckBox and parameter.type is bool:
             self.changed, self.read = widget.toggled, lambda: widget.checked
             self.write = lambda value: setattr(widget, "checked", value)
-        elif kind in (ctk.ctkSliderWidget, qt.QDoubleSpinBox) and parameter.type is float:
+        elif kind is ctk.ctkSliderWidget and parameter.type is float:
             limits = next((v for v in parameter.validators if isinstance(v, WithinRange)), None)
             if limits is None:
                 raise RuntimeError(f"{parameter.name}: a slider needs a WithinRange annotation")
@@ -114,9 +87,10 @@ class _Connector:
             self.write = lambda value: setattr(widget, "currentIndex", members.index(value))
         elif kind is slicer.qMRMLNodeComboBox and parameter.is_node:
             widget.nodeTypes = [parameter.type.__name__]
-            self.changed, self.read, self.write = widget.currentNodeChanged, widget.currentNode, widget.setCurrentNode
+            self.changed, self.read = widget.currentNodeChanged, widget.currentNode
+            self.write = widget.setCurrentNode
         else:
-            raise RuntimeError(f"no connection between {parameter.name} ({parameter.type}) and a {kind.__name__}")
+            raise RuntimeError(f"{parameter.name} ({parameter.type}) cannot be shown by a {kind.__name__}")
 
 
 class _Wrapper:
@@ -128,14 +102,9 @@ class _Wrapper:
         self.parameterNode = parameter_node
         self._guis, self._next_tag, self._writing = {}, 1, False
         for parameter in self._parameters.values():
-            if not parameter_node.GetParameter(parameter.name) and not parameter_node.GetNodeReferenceID(parameter.name):
+            name = parameter.name
+            if not (parameter_node.GetParameter(name) or parameter_node.GetNodeReferenceID(name)):
                 parameter.write(parameter_node, parameter.default)
-
-    def connectGui(self, gui):
-        """As in Slicer up to 5.10: connects, but returns no tag, so that what it did cannot be undone."""
-        widgets = gui.findChildren(qt.QWidget) if isinstance(gui, qt.QWidget) else list(vars(gui).values())
-        named = {widget.property("SlicerParameterName"): widget for widget in widgets}
-        self.connectParametersToGui({name: widget for name, widget in named.items() if name})
 
     def connectParametersToGui(self, mapping):
         """Connect widgets by parameter name; the tag returned undoes it in :meth:`disconnectGui`."""
@@ -154,7 +123,9 @@ class _Wrapper:
 
             connector.changed.connect(slot)
             slots.append(slot)
-        observer = self.parameterNode.AddObserver(vtk.vtkCommand.ModifiedEvent, lambda caller, event: self._update_gui())
+        observer = self.parameterNode.AddObserver(
+            vtk.vtkCommand.ModifiedEvent, lambda caller, event: self._update_gui()
+        )
         tag, self._next_tag = self._next_tag, self._next_tag + 1
         self._guis[tag] = (connectors, slots, observer)
         return tag
@@ -177,21 +148,6 @@ class _Wrapper:
         finally:
             self._writing = False
 
-    def StartModify(self):
-        return self.parameterNode.StartModify()
-
-    def EndModify(self, was_modifying):
-        return self.parameterNode.EndModify(was_modifying)
-
-    def AddObserver(self, event, callback, priority=0.0):
-        return self.parameterNode.AddObserver(event, callback, priority)
-
-    def RemoveObserver(self, tag):
-        self.parameterNode.RemoveObserver(tag)
-
-    def Modified(self):
-        self.parameterNode.Modified()
-
 
 def parameterNodeWrapper(cls):
     """Class decorator: every annotated attribute becomes a parameter."""
@@ -206,5 +162,5 @@ def parameterNodeWrapper(cls):
         )
         for name, parameter in parameters.items()
     }
-    kept = {name: value for name, value in vars(cls).items() if name not in parameters and name not in ("__dict__", "__weakref__")}
-    return type(cls.__name__, (_Wrapper,), {**kept, **members, "_parameters": parameters})
+    own = {name: value for name, value in vars(cls).items() if name not in ("__dict__", "__weakref__")}
+    return type(cls.__name__, (_Wrapper,), {**own, **members, "_parameters": parameters})

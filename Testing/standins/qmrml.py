@@ -48,18 +48,14 @@ class qMRMLNodeComboBox(qt.QWidget):
     """Chooses one node of the given classes, or none; follows the scene."""
 
     currentNodeChanged = Signal(object)
-    currentNodeIDChanged = Signal(str)
 
     nodeTypes = _option("QStringList", "nodeTypes", [])
     noneEnabled = _option(bool, "noneEnabled", False)
     noneDisplay = _option(str, "noneDisplay", "None")
     addEnabled = _option(bool, "addEnabled", True)
     removeEnabled = _option(bool, "removeEnabled", True)
-    renameEnabled = _option(bool, "renameEnabled", False)
-    editEnabled = _option(bool, "editEnabled", False)
     showHidden = _option(bool, "showHidden", False)
     showChildNodeTypes = _option(bool, "showChildNodeTypes", True)
-    selectNodeUponCreation = _option(bool, "selectNodeUponCreation", True)
 
     def __init__(self, parent=None):
         super().__init__(parent)
@@ -120,15 +116,11 @@ class qMRMLNodeComboBox(qt.QWidget):
         if node_id != self._current:
             self._current = node_id
             self.currentNodeChanged.emit(self.currentNode())
-            self.currentNodeIDChanged.emit(node_id or "")
 
     def currentNode(self):
         return self._scene.GetNodeByID(self._current) if self._scene is not None and self._current else None
 
     def setCurrentNode(self, node):
         self._select(node if isinstance(node, str) else node.GetID() if node is not None else None)
-
-    def nodeCount(self):
-        return len(self._nodes())
 
     currentNodeID = Property(str, lambda self: self._current or "", lambda self, value: self._select(value))

@@ -1,14 +1,14 @@
 """Stand-in for the ``qt`` module of desktop Slicer (PythonQt), on PySide6.
 
-What a scripted module relies on, and PySide6 does differently, is added to the PySide6 classes of this process:
+What a scripted module relies on and PySide6 does differently is added to the PySide6 classes:
 
 * Q_PROPERTYs are plain attributes (``label.text``, ``button.enabled = False``) while setters stay callable;
 * ``object.name`` is the object's name, ``className()`` its C++ class, ``delete()`` deletes it later;
 * ``object.connect("clicked(bool)", f)`` and ``disconnect`` take the C++ signature of a signal;
 * ``QUiLoader`` knows the stand-ins of CTK and qMRML widgets, and makes the connections of the .ui file.
 
-Where PythonQt is lenient this module is not, so that mistakes show in tests: a misspelt signal, an unknown attribute,
-``None`` given to a text property and a signature with the wrong number of parameters raise.
+Where PythonQt is lenient this module is not, so that mistakes show in tests: a misspelt signal, an unknown
+attribute, ``None`` given to a text property and a signature with the wrong number of parameters raise.
 """
 
 import ctypes
@@ -23,12 +23,15 @@ os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
 from PySide6 import QtCore, QtGui, QtTest, QtUiTools, QtWidgets  # noqa: E402
 from shiboken6 import Shiboken  # noqa: E402
 
-if sys.version_info < (3, 12):  # PySide6 6.12 drops a reference to None in every call that returns None; later Pythons do not count them
+if sys.version_info < (
+    3,
+    12,
+):  # PySide6 6.12 drops a reference to None in every call that returns None; later Pythons do not count them
     ctypes.c_ssize_t.from_address(id(None)).value += 1 << 40
 
 
 class _Property:
-    """A Q_PROPERTY seen as an attribute of instances; on the class, the PySide6 attribute of that name stays."""
+    """A Q_PROPERTY as an attribute of instances; on the class, the PySide6 attribute of that name stays."""
 
     def __init__(self, name, original):
         self.name, self.original = name, original
@@ -72,14 +75,18 @@ def _strict_setattr(self, name, value):
 
 
 def _signal_of(instance, signature):
-    """The bound signal for a C++ signature; raises when the class has no signal of that name and parameters."""
+    """The bound signal of a C++ signature; raises when the class has none of that name and parameters."""
     name = signature.split("(")[0].strip()
     signal = getattr(instance, name, None)
     if signal is None or not hasattr(signal, "connect"):
         raise ValueError(f"{type(instance).__name__} has no signal {signature}")
     meta = instance.metaObject()
     plain = re.sub(r"[\s*&]|const|::\w+|Q?Process(?=[,)])", "", signature)
-    known = [bytes(meta.method(i).methodSignature()).decode() for i in range(meta.methodCount()) if meta.method(i).name() == name.encode()]
+    known = [
+        bytes(meta.method(i).methodSignature()).decode()
+        for i in range(meta.methodCount())
+        if meta.method(i).name() == name.encode()
+    ]
     if not any(k.count(",") == plain.count(",") and ("()" in k) == ("()" in plain) for k in known):
         raise ValueError(f"{type(instance).__name__} has {', '.join(known)} but not {signature}")
     return signal
@@ -114,7 +121,7 @@ for _module in (QtCore, QtGui, QtWidgets, QtTest):
 
 QObject = QtCore.QObject
 
-# PySide6 finds connect and disconnect before any attribute put on the class: attribute access itself must be hooked
+# PySide6 looks up connect and disconnect before any attribute of the class: attribute access itself is hooked
 _getattribute = QObject.__getattribute__
 _hooked = {"connect": _connect, "disconnect": _disconnect}
 
@@ -124,8 +131,12 @@ def _hooked_getattribute(self, name):
 
 
 QObject.__getattribute__ = _hooked_getattribute
-QtCore.QProcess.__getattribute__ = _hooked_getattribute  # has bases beside QObject, and would not inherit the hook
-QObject.name = property(lambda self: self.property("objectName"), lambda self, value: self.setProperty("objectName", value))
+QtCore.QProcess.__getattribute__ = (
+    _hooked_getattribute  # has bases beside QObject, and would not inherit the hook
+)
+QObject.name = property(
+    lambda self: self.property("objectName"), lambda self, value: self.setProperty("objectName", value)
+)
 QObject.className = lambda self: self.metaObject().className()
 QObject.delete = lambda self: self.deleteLater()
 
@@ -148,7 +159,10 @@ class QUiLoader(QtUiTools.QUiLoader):
         wanted = []
         connections = root.find("connections")
         if connections is not None:
-            wanted = [{key: c.findtext(key) for key in ("sender", "signal", "receiver", "slot")} for c in connections]
+            wanted = [
+                {key: c.findtext(key) for key in ("sender", "signal", "receiver", "slot")}
+                for c in connections
+            ]
             root.remove(connections)
         buffer = QtCore.QBuffer()
         buffer.setData(ElementTree.tostring(root))

@@ -1,4 +1,4 @@
-"""What the readers of public collections share: tables, patient folders, and what a folder of images holds, from headers alone."""
+"""What the readers of collections share: tables, patient folders, and what images are, from headers alone."""
 
 from __future__ import annotations
 
@@ -6,22 +6,37 @@ import csv
 import os
 import re
 import sys
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
+import pydicom
+import SimpleITK as sitk
 
 from BreastCMSLLib.core.errors import BreastCMSLError, DependencyError, InputError
+from BreastCMSLLib.readers.dicom import find_dynamics, is_dicom
+from BreastCMSLLib.readers.folders import walk_files
 from training.data.manifest import Row
 
 Item = TypeVar("Item")
 
 
 @dataclass
-class Found:
-    """What a reader makes of a folder: rows, exams left out with the reason, and remarks for the user."""
+class Collection:
+    """What is found in a downloaded collection.
+
+    Parameters
+    ----------
+    rows : list of Row
+        Its usable exams.
+    left_out : list of (str, str)
+        Exams, and why each is not usable.
+    notes : list of str
+        For the user.
+    """
 
     rows: list[Row] = field(default_factory=list)
     left_out: list[tuple[str, str]] = field(default_factory=list)
@@ -31,14 +46,44 @@ class Found:
         self.left_out.append((exam, str(why).rstrip(".")))
 
     def count(self, number: int, text: str) -> None:
-        """A remark about a number of exams, if there are any."""
+        """A note about a number of exams, if there are any."""
         if number:
-            self.notes.append(f"{number} exam{'s' * (number > 1)}: {text}")
+            self.notes.append(f"{_count(number, 'exam')}: {text}")
+
+    def remarks(self) -> list[str]:
+        """What was left out, and the notes, as lines."""
+        lines = [f"left out: {exam}: {why}." for exam, why in self.left_out]
+        lines += [f"note: {note}." for note in self.notes]
+        return [*lines, f"left out: {_count(len(self.left_out), 'exam')} in all."]
+
+    def summary(self) -> str:
+        """The numbers of exams and patients, by label and split."""
+        splits = Counter(row.split for row in self.rows)
+        patients, malignant = len({row.patient for row in self.rows}), sum(row.label for row in self.rows)
+        parts = ", ".join(f"{split} {splits[split]}" for split in ("train", "validate", "test"))
+        return (
+            f"{_count(len(self.rows), 'exam')} of {_count(patients, 'patient')} "
+            f"({malignant} malignant, {len(self.rows) - malignant} benign; {parts})"
+        )
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 @dataclass(frozen=True)
 class Table:
-    """Rows of a CSV or xlsx file, by column. Columns and cells are text, columns in lower case, spaces collapsed."""
+    """Rows of a CSV or xlsx file.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    columns : tuple of str
+        Their names, in lower case, spaces collapsed.
+    rows : tuple of dict
+        Cells by column, as text.
+    """
 
     path: Path
     columns: tuple[str, ...]
@@ -46,10 +91,13 @@ class Table:
 
     def column(self, start: str, *, required: bool = True) -> str | None:
         """The column of this name, or else the first that starts so."""
-        found = next((c for c in self.columns if c == start), None) or next((c for c in self.columns if c.startswith(start)), None)
-        if found is None and required:
-            raise InputError(f'{self.path.name} has no column "{start}"; give the collection\'s own table with --labels.')
-        return found
+        exact = [name for name in self.columns if name == start]
+        column = next(iter([*exact, *(name for name in self.columns if name.startswith(start))]), None)
+        if column is None and required:
+            raise InputError(
+                f'{self.path.name} has no column "{start}"; give the collection\'s own table with --labels.'
+            )
+        return column
 
     def by(self, start: str, key=lambda text: text) -> dict[object, list[dict[str, str]]]:
         """Rows by the key made of a column; rows without one are passed over."""
@@ -61,17 +109,40 @@ class Table:
 
 
 def read_table(path: Path, key: str, *, sheet: str | None = None) -> Table:
-    """A CSV or xlsx table. key: how the name of one of its columns starts; the first line that has it is the header.
+    """A CSV or xlsx table.
 
-    sheet: of an xlsx file, the first sheet without it. Raises InputError naming the file.
+    Parameters
+    ----------
+    path : Path
+        The file.
+    key : str
+        How the name of one of its columns starts; the first line that has it is the header.
+    sheet : str, optional
+        Of an xlsx file (None: the first).
+
+    Returns
+    -------
+    Table
+
+    Raises
+    ------
+    InputError
+        Naming the file.
     """
     if not path.exists():
         raise InputError(f"{path} does not exist; check the name of the table.")
-    lines = [[_clean(cell) for cell in line] for line in (_xlsx(path, sheet) if path.suffix.lower() == ".xlsx" else _csv(path))]
+    lines = [
+        [_clean(cell) for cell in line]
+        for line in (_xlsx(path, sheet) if path.suffix.lower() == ".xlsx" else _csv(path))
+    ]
     for number, line in enumerate(lines[:20]):
         header = [cell.lower() for cell in line]
         if any(cell.startswith(key) for cell in header):
-            body = [dict(zip(header, [*cells, *[""] * len(header)])) for cells in lines[number + 1 :] if any(cells)]
+            body = [
+                dict(zip(header, [*cells, *[""] * len(header)]))
+                for cells in lines[number + 1 :]
+                if any(cells)
+            ]
             return Table(path, tuple(c for c in header if c), tuple(body))
     raise InputError(f'{path.name} has no column "{key}"; give the collection\'s own table with --labels.')
 
@@ -88,7 +159,9 @@ def _xlsx(path: Path, sheet: str | None) -> list[list[object]]:
     try:
         import openpyxl
     except ImportError as error:
-        raise DependencyError(f"{path.name} needs openpyxl to be read; install it with: pip install openpyxl.") from error
+        raise DependencyError(
+            f"{path.name} needs openpyxl to be read; install it with: pip install openpyxl."
+        ) from error
     try:
         book = openpyxl.load_workbook(path, read_only=True, data_only=True)
     except Exception as error:  # a damaged file fails in many ways
@@ -96,8 +169,15 @@ def _xlsx(path: Path, sheet: str | None) -> list[list[object]]:
     try:
         named = {name.strip().lower(): name for name in book.sheetnames}
         if sheet is not None and sheet.lower() not in named:
-            raise InputError(f'{path.name} has no sheet "{sheet}"; give the collection\'s own table with --labels.')
-        return [list(line) for line in book[named[sheet.lower()] if sheet else book.sheetnames[0]].iter_rows(values_only=True)]
+            raise InputError(
+                f'{path.name} has no sheet "{sheet}"; give the collection\'s own table with --labels.'
+            )
+        return [
+            list(line)
+            for line in book[named[sheet.lower()] if sheet else book.sheetnames[0]].iter_rows(
+                values_only=True
+            )
+        ]
     finally:
         book.close()
 
@@ -110,30 +190,70 @@ def _clean(cell: object) -> str:
 
 
 def table_file(folder: Path, given: Path | None, *patterns: str) -> Path | None:
-    """The table the user gave, or the only one in the folder (or one level below) that matches a pattern, tried in turn."""
+    """The table of a collection.
+
+    Parameters
+    ----------
+    folder : Path
+        Of the collection.
+    given : Path or None
+        The table that the user gave.
+    *patterns : str
+        Of names, tried in turn in the folder and one level below.
+
+    Returns
+    -------
+    Path or None
+        The given table, or the only one that matches; None where none does.
+
+    Raises
+    ------
+    InputError
+        When several match.
+    """
     if given is not None:
         return given
     for pattern in patterns:
-        found = sorted(p for place in (pattern, f"*/{pattern}") for p in folder.glob(place) if not p.name.startswith(("~", ".")))
-        if len(found) > 1:
-            raise InputError(f"{folder} holds several tables ({', '.join(p.name for p in found)}); choose one with --labels.")
-        if found:
-            return found[0]
+        matches = [path for name in (pattern, f"*/{pattern}") for path in folder.glob(name)]
+        tables = sorted(path for path in matches if not path.name.startswith(("~", ".")))
+        if len(tables) > 1:
+            names = ", ".join(path.name for path in tables)
+            raise InputError(f"{folder} holds several tables ({names}); choose one with --labels.")
+        if tables:
+            return tables[0]
     return None
 
 
-def label_of(codes: Sequence[str], labels: Mapping[str, int | None], negatives: bool) -> tuple[int | None, str]:
-    """The label of an exam from the codes of its lesions or sides, or None and why.
+def label_of(
+    codes: Sequence[str], labels: Mapping[str, int | None], negatives: bool
+) -> tuple[int | None, str]:
+    """The label of an exam from the codes of its lesions or sides.
 
-    labels: code → 1 malignant, 0 benign, None no lesion. One malignant makes the exam malignant. negatives: exams without
-    a lesion count as benign instead of being left out.
+    Parameters
+    ----------
+    codes : sequence of str
+        One malignant makes the exam malignant.
+    labels : mapping
+        Code → 1 malignant, 0 benign, None no lesion.
+    negatives : bool
+        Whether exams without a lesion count as benign instead of being left out.
+
+    Returns
+    -------
+    label : int or None
+        None: the exam is left out.
+    why : str
+        The reason.
     """
     known = [labels[code] for code in codes if code in labels]
     if 1 in known:
         return 1, ""
     strange = next((code for code in codes if code not in labels), None)
     if strange is not None:
-        return None, f'the label "{strange}" is not one of {", ".join(labels)}' if strange else "the label is missing"
+        return (
+            None,
+            f'the label "{strange}" is not one of {", ".join(labels)}' if strange else "the label is missing",
+        )
     if 0 in known:
         return 0, ""
     return (0, "") if negatives else (None, "no lesion (--negatives counts it as benign)")
@@ -154,7 +274,12 @@ def each(items: Sequence[Item], what: str) -> Iterator[Item]:
     """The items, with a count on a terminal."""
     for number, item in enumerate(items, 1):
         if sys.stderr.isatty():
-            print(f"\r{what} {number}/{len(items)}", end="" if number < len(items) else "\n", file=sys.stderr, flush=True)
+            print(
+                f"\r{what} {number}/{len(items)}",
+                end="" if number < len(items) else "\n",
+                file=sys.stderr,
+                flush=True,
+            )
         yield item
 
 
@@ -162,23 +287,43 @@ def each(items: Sequence[Item], what: str) -> Iterator[Item]:
 
 
 def folders_named(folder: Path, pattern: str, depth: int = 4) -> dict[str, list[Path]]:
-    """Folders below (or the folder itself) whose whole name matches, by name; what lies inside a match is not searched."""
+    """Folders by their whole name; what lies inside a match is not searched.
+
+    Parameters
+    ----------
+    folder : Path
+        Searched, and matched itself where nothing below it does.
+    pattern : str
+        Regular expression; the case does not matter.
+    depth : int
+        Levels below the folder.
+
+    Returns
+    -------
+    dict
+        Name → folders, sorted.
+
+    Raises
+    ------
+    InputError
+        When it is no folder.
+    """
     if not folder.is_dir():
         raise InputError(f"{folder} is not a folder; give the folder the collection was downloaded to.")
-    found: dict[str, list[Path]] = {}
+    matches: dict[str, list[Path]] = {}
     level = [folder]
     for _ in range(depth):
         following: list[Path] = []
-        for place in level:
-            for path in sorted(p for p in place.iterdir() if p.is_dir() and not p.name.startswith(".")):
+        for parent in level:
+            for path in sorted(p for p in parent.iterdir() if p.is_dir() and not p.name.startswith(".")):
                 if re.fullmatch(pattern, path.name, re.I):
-                    found.setdefault(path.name, []).append(path)
+                    matches.setdefault(path.name, []).append(path)
                 else:
                     following.append(path)
         level = following
-    if re.fullmatch(pattern, folder.name, re.I) and not found:
-        found[folder.name] = [folder]
-    return dict(sorted(found.items()))
+    if re.fullmatch(pattern, folder.name, re.I) and not matches:
+        matches[folder.name] = [folder]
+    return dict(sorted(matches.items()))
 
 
 def studies(patient: Path) -> list[Path]:
@@ -206,10 +351,6 @@ class Series:
 
 def series_of(study: Path) -> list[Series]:
     """One entry for each folder with DICOM files, told from its first readable header."""
-    import pydicom
-
-    from BreastCMSLLib.readers.dicom_slices import is_dicom
-
     result = []
     for root, _, names in os.walk(study, followlinks=True):
         folder = Path(root)
@@ -217,44 +358,77 @@ def series_of(study: Path) -> list[Series]:
         if first is None:
             continue
         try:
-            head = pydicom.dcmread(first, stop_before_pixels=True, specific_tags=["SeriesDescription", "Modality"])
+            head = pydicom.dcmread(
+                first, stop_before_pixels=True, specific_tags=["SeriesDescription", "Modality"]
+            )
         except Exception:  # a damaged file: the folder's own name still tells something
             result.append(Series(folder, folder.name, ""))
             continue
-        result.append(Series(folder, str(head.get("SeriesDescription") or folder.name), str(head.get("Modality", "")).upper()))
+        result.append(
+            Series(
+                folder,
+                str(head.get("SeriesDescription") or folder.name),
+                str(head.get("Modality", "")).upper(),
+            )
+        )
     return result
 
 
 def dynamics(folders: Sequence[Path]) -> tuple[list, str]:
-    """The volumes that the library takes for the dynamic ones (``readers.dicom.Stack``), from headers alone, and their kind.
+    """The volumes that the library takes for the dynamic ones, from headers alone.
 
-    Raises InputError with the sentence that Analyze would show.
+    Parameters
+    ----------
+    folders : sequence of Path
+        Of one exam.
+
+    Returns
+    -------
+    stacks : list of Stack
+        Of ``readers.dicom``.
+    kind : {"phases", "subtractions"}
+
+    Raises
+    ------
+    InputError
+        With the sentence that Analyze would show.
     """
-    from BreastCMSLLib.readers import dicom
-    from BreastCMSLLib.readers.dicom_slices import scan, walk_files
-
-    found = scan(file for folder in folders for file in walk_files(folder))
-    dicom._check_scan(found, folders[0])
-    stacks, subtracted = dicom._choose_dynamics(dicom.build_stacks(found.slices, folders[0]), "auto", folders[0], found)
-    return stacks, "subtractions" if subtracted else "phases"
+    return find_dynamics((file for folder in folders for file in walk_files(folder)), folders[0])
 
 
-def usable_study(patient: str, places: Sequence[Path], found: Found) -> tuple[Path, list, str] | None:
-    """The first of a patient's MRI studies with a dynamic series, its volumes and their kind; the others are listed as left out."""
-    every = [study for place in places for study in studies(place)]
+def usable_study(
+    patient: str, folders: Sequence[Path], collection: Collection
+) -> tuple[Path, list, str] | None:
+    """The first of a patient's MRI studies with a dynamic series; the others are listed as left out.
+
+    Parameters
+    ----------
+    patient : str
+        For the list.
+    folders : sequence of Path
+        The patient's folders.
+    collection : Collection
+        That lists what is left out.
+
+    Returns
+    -------
+    tuple or None
+        The study's folder, its volumes and their kind.
+    """
+    every = [study for folder in folders for study in studies(folder)]
     mri = [study for study in every if any(s.modality in ("MR", "") for s in series_of(study))]
     if not mri:
-        found.leave_out(patient, "no MR images are there")
+        collection.leave_out(patient, "no MR images are there")
     chosen = None
     for study in mri:
         name = patient if len(mri) == 1 else f"{patient}, {study.name}"
         if chosen is not None:
-            found.leave_out(name, "an earlier study of the patient is used")
+            collection.leave_out(name, "an earlier study of the patient is used")
             continue
         try:
             chosen = (study, *dynamics([study]))
         except BreastCMSLError as error:
-            found.leave_out(name, error)
+            collection.leave_out(name, error)
     return chosen
 
 
@@ -262,23 +436,46 @@ def usable_study(patient: str, places: Sequence[Path], found: Found) -> tuple[Pa
 
 
 def header(path: Path) -> tuple[tuple[int, ...], np.ndarray, bool]:
-    """Size, spacing and whether the geometry says nothing (unit voxels at the origin, as when none was set)."""
-    import SimpleITK as sitk
+    """What a volume file says of its grid.
 
+    Parameters
+    ----------
+    path : Path
+        NIfTI or the like.
+
+    Returns
+    -------
+    size : tuple of int
+    spacing : numpy.ndarray
+        mm.
+    unset : bool
+        Whether the geometry says nothing: unit voxels at the origin, as when none was set.
+
+    Raises
+    ------
+    InputError
+        For a damaged file.
+    """
     sitk.ProcessObject.SetGlobalWarningDisplay(False)
     reader = sitk.ImageFileReader()
     reader.SetFileName(os.fspath(path))
     try:
         reader.ReadImageInformation()
     except RuntimeError as error:
-        raise InputError(f"{path.name} cannot be read: it is damaged or incomplete; download it again.") from error
+        raise InputError(
+            f"{path.name} cannot be read: it is damaged or incomplete; download it again."
+        ) from error
     spacing = np.array(reader.GetSpacing())
-    unset = bool(np.all(spacing == 1) and not any(reader.GetOrigin()) and np.all(np.abs(np.abs(reader.GetDirection()).sum() - 3) < 1e-6))
+    unset = bool(
+        np.all(spacing == 1)
+        and not any(reader.GetOrigin())
+        and np.all(np.abs(np.abs(reader.GetDirection()).sum() - 3) < 1e-6)
+    )
     return tuple(reader.GetSize()), spacing, unset
 
 
 def check_phases(files: Sequence[Path]) -> None:
-    """Raise InputError unless there are at least two readable volumes of one size, which tell the size of their voxels."""
+    """Raise InputError unless these are two or more readable volumes of one size with known voxels."""
     if len(files) < 2:
         raise InputError("fewer than two dynamic phases")
     first, _, unset = header(files[0])

@@ -1,4 +1,4 @@
-"""fastMRI breast: a folder of DICOM images for each patient (one file for each slice and time frame), and an xlsx table."""
+"""fastMRI breast: a folder of DICOM images for each patient, one file a slice and time; and an xlsx table."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from BreastCMSLLib.core.errors import BreastCMSLError, InputError
 from training.data.manifest import Row
 
 from .common import (
-    Found,
+    Collection,
     dynamics,
     each,
     folders_named,
@@ -24,9 +24,11 @@ LABELS = {"0": None, "1": 1, "2": 0}  # negative, malignancy, benign: not the or
 SPLITS = {"0": "train", "1": "test"}
 
 
-def find(folder: Path, labels: Path | None, found: Found, negatives: bool) -> None:
-    places = folders_named(folder, r"fastMRI_breast_\d+(_\d+)?")
-    path = table_file(folder, labels, "breast_fastMRI*.xlsx", "fastMRI*breast*.xlsx", "fastMRI*breast*label*.csv")
+def find(folder: Path, labels: Path | None, collection: Collection, negatives: bool) -> None:
+    folders = folders_named(folder, r"fastMRI_breast_\d+(_\d+)?")
+    path = table_file(
+        folder, labels, "breast_fastMRI*.xlsx", "fastMRI*breast*.xlsx", "fastMRI*breast*label*.csv"
+    )
     if path is None:
         raise InputError(f"{folder} holds no xlsx table of fastMRI breast; give it with --labels.")
     table = read_table(path, "patient coded name")
@@ -37,24 +39,24 @@ def find(folder: Path, labels: Path | None, found: Found, negatives: bool) -> No
     )
     entries = table.by("patient coded name", number_at_end)
     patients: dict[int, list[Path]] = {}
-    for name, several in places.items():
+    for name, several in folders.items():
         patients.setdefault(int(name.split("_")[2]), []).extend(several)
     for number, several in each(sorted(patients.items()), "patients"):
         name = f"fastMRI_breast_{number:03d}"
         entry = entries.get(number)
         if entry is None:
-            found.leave_out(name, f"{path.name} does not list it")
+            collection.leave_out(name, f"{path.name} does not list it")
             continue
         label, why = label_of([row[lesion] for row in entry], LABELS, negatives)
         if label is None:
-            found.leave_out(name, why)
+            collection.leave_out(name, why)
             continue
-        chosen = _dynamic(several, name, found)
+        chosen = _dynamic(several, name, collection)
         if chosen is None:
             continue
         # the same woman may have been scanned twice, under two names: the table counts those pairs from 1
         group = entry[0][repeat] if repeat else ""
-        found.rows.append(
+        collection.rows.append(
             Row(
                 patient=f"fastMRI_breast_repeated_{group}" if re.fullmatch(r"[1-9]\d*", group) else name,
                 exam=safe(name),
@@ -66,8 +68,8 @@ def find(folder: Path, labels: Path | None, found: Found, negatives: bool) -> No
         )
 
 
-def _dynamic(folders: list[Path], name: str, found: Found) -> Path | None:
-    """The folder with the dynamic images: the last that has any (``_1`` is the scan before the contrast agent, ``_2`` after)."""
+def _dynamic(folders: list[Path], name: str, collection: Collection) -> Path | None:
+    """The last folder with dynamic images: ``_1`` is the scan before the contrast agent, ``_2`` after."""
     reason: object = ""
     for folder in sorted(folders, key=lambda p: p.name, reverse=True):
         try:
@@ -75,5 +77,5 @@ def _dynamic(folders: list[Path], name: str, found: Found) -> Path | None:
             return folder
         except BreastCMSLError as error:
             reason = error
-    found.leave_out(name, reason)
+    collection.leave_out(name, reason)
     return None

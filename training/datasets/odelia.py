@@ -1,4 +1,5 @@
-"""ODELIA breast MRI: ``<INST>/data/<UID>/{Pre,Post_1…,Sub_1…,T2}.nii.gz``, or each breast alone in ``data_unilateral``.
+"""ODELIA breast MRI: ``<INST>/data/<UID>/{Pre,Post_1…,Sub_1…,T2}.nii.gz``, or each breast alone in
+``data_unilateral``.
 
 ``metadata[_unilateral]/annotation.csv`` has the lesion of each side, ``split.csv`` the published five folds.
 """
@@ -11,30 +12,45 @@ from pathlib import Path
 from BreastCMSLLib.core.errors import InputError
 from training.data.manifest import Row
 
-from .common import Found, Table, check_phases, each, label_of, read_table, safe
+from .common import Collection, Table, check_phases, each, label_of, read_table, safe
 
 LABELS = {"0": None, "1": 0, "2": 1}  # no lesion, benign, malignant (ductal carcinoma in situ included)
 SPLITS = {"train": "train", "val": "validate", "validation": "validate", "test": "test"}
 FOLD = "0"
 
 
-def find(folder: Path, labels: Path | None, found: Found, negatives: bool) -> None:
-    metadata = [p for depth in ("", "*/", "*/*/") for name in ("metadata", "metadata_unilateral") for p in folder.glob(depth + name)]
+def find(folder: Path, labels: Path | None, collection: Collection, negatives: bool) -> None:
+    metadata = [
+        p
+        for depth in ("", "*/", "*/*/")
+        for name in ("metadata", "metadata_unilateral")
+        for p in folder.glob(depth + name)
+    ]
     institutions = sorted({p.parent for p in metadata if p.is_dir()})
     if not institutions:
-        raise InputError(f"{folder} has no INSTITUTION/metadata or metadata_unilateral folder; give the folder of the ODELIA data.")
+        raise InputError(
+            f"{folder} has no INSTITUTION/metadata or metadata_unilateral folder; "
+            "give the folder of the ODELIA data."
+        )
     for institution in institutions:
-        # both breasts together where they are there: the breast mask and the model's field of view are made for that
-        side = "" if (institution / "data").is_dir() and (institution / "metadata").is_dir() else "_unilateral"
-        _institution(folder, institution, side, labels, found, negatives)
+        # both breasts together where they are there: the breast mask and the model's field of view are made
+        # for that
+        side = (
+            "" if (institution / "data").is_dir() and (institution / "metadata").is_dir() else "_unilateral"
+        )
+        _institution(folder, institution, side, labels, collection, negatives)
 
 
-def _institution(folder: Path, institution: Path, side: str, labels: Path | None, found: Found, negatives: bool) -> None:
+def _institution(
+    folder: Path, institution: Path, side: str, labels: Path | None, collection: Collection, negatives: bool
+) -> None:
     exams = sorted(p for p in (institution / f"data{side}").glob("*") if p.is_dir())
     annotation = labels or institution / f"metadata{side}" / "annotation.csv"
     if not annotation.exists():
         for exam in exams:
-            found.leave_out(f"{institution.name}_{exam.name}", f"{institution.name} has no annotation.csv")
+            collection.leave_out(
+                f"{institution.name}_{exam.name}", f"{institution.name} has no annotation.csv"
+            )
         return
     table = read_table(annotation, "uid")
     by_uid = table.by("uid")
@@ -45,19 +61,19 @@ def _institution(folder: Path, institution: Path, side: str, labels: Path | None
         key = safe(f"{institution.name}_{exam.name}")
         entry = by_uid.get(exam.name)
         if entry is None:
-            found.leave_out(key, f"{annotation.name} does not list it")
+            collection.leave_out(key, f"{annotation.name} does not list it")
             continue
         label, why = label_of([row[c] for row in entry for c in columns], LABELS, negatives)
         if label is None:
-            found.leave_out(key, why)
+            collection.leave_out(key, why)
             continue
         try:
             pre, post, kind = _phases(exam)
         except InputError as error:
-            found.leave_out(key, error)
+            collection.leave_out(key, error)
             continue
         name = (entry[0][patient] if patient else "") or re.sub(r"_(left|right)$", "", exam.name)
-        found.rows.append(
+        collection.rows.append(
             Row(
                 patient=f"{institution.name}_{name}",
                 exam=key,
@@ -82,7 +98,11 @@ def _splits(path: Path) -> dict[str, str]:
         return {}
     table = read_table(path, "uid")
     uid, split, fold = table.column("uid"), table.column("split"), table.column("fold", required=False)
-    return {row[uid]: SPLITS.get(row[split].lower(), "") for row in table.rows if not fold or row[fold] in ("", FOLD)}
+    return {
+        row[uid]: SPLITS.get(row[split].lower(), "")
+        for row in table.rows
+        if not fold or row[fold] in ("", FOLD)
+    }
 
 
 def _phases(exam: Path) -> tuple[Path | None, list[Path], str]:

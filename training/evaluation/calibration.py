@@ -1,4 +1,5 @@
-"""What is frozen on the validation exams before a test exam is read: one temperature, and named operating points.
+"""What is frozen on the validation exams before a test exam is read: one temperature, and named operating
+points.
 
 Thresholds apply to the calibrated probability σ(logit / temperature), as the bundle's threshold does.
 """
@@ -8,8 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.optimize import minimize_scalar
+from scipy.special import expit
 
-from training.evaluation import metrics
+from . import metrics
 
 PAPER_SENSITIVITY = 0.857  # of CMSL in Table 1 of Luo et al. 2019
 DEFAULT_POINT = "paper_sensitivity"
@@ -18,7 +21,17 @@ LIMITS = (0.05, 20.0)  # of the temperature
 
 @dataclass(frozen=True)
 class Calibration:
-    """temperature divides the logit. loss_before, loss_after: mean negative log-likelihood on validation. note: why it is 1."""
+    """A temperature, and what it does on the validation exams.
+
+    Parameters
+    ----------
+    temperature : float
+        Divides the logit.
+    loss_before, loss_after : float
+        Mean negative log-likelihood.
+    note : str
+        Why it is 1, or at its limit.
+    """
 
     temperature: float
     loss_before: float
@@ -28,8 +41,6 @@ class Calibration:
 
 def probability(logits: np.ndarray, temperature: float = 1.0) -> np.ndarray:
     """σ(logit / temperature), float64."""
-    from scipy.special import expit
-
     return expit(np.asarray(logits, dtype=np.float64) / temperature)
 
 
@@ -42,22 +53,36 @@ def negative_log_likelihood(labels: np.ndarray, logits: np.ndarray, temperature:
 def fit_temperature(labels: np.ndarray, logits: np.ndarray) -> Calibration:
     """The temperature of greatest likelihood (Guo et al. 2017, with one class score), within ``LIMITS``.
 
-    It keeps the order of the exams, and so the AUC. Where every exam already lies on its side of 0 the likelihood grows
-    without end as the temperature falls; then it stays 1.
-    """
-    from scipy.optimize import minimize_scalar
+    It keeps the order of the exams, and so the AUC. Where every exam already lies on its side of 0 the
+    likelihood grows without end as the temperature falls; then it stays 1.
 
+    Parameters
+    ----------
+    labels : numpy.ndarray
+        (exams,) 1 malignant, 0 benign.
+    logits : numpy.ndarray
+        (exams,).
+
+    Returns
+    -------
+    Calibration
+    """
     labels, logits = np.asarray(labels).astype(bool), np.asarray(logits, dtype=np.float64)
     before = negative_log_likelihood(labels, logits)
     if (logits[labels] > 0).all() and (logits[~labels] < 0).all():
-        return Calibration(1.0, before, before, "left at 1: the validation exams are separated without error, which fixes no temperature")
-    found = minimize_scalar(
+        return Calibration(
+            1.0,
+            before,
+            before,
+            "left at 1: the validation exams are separated without error, which fixes no temperature",
+        )
+    minimum = minimize_scalar(
         lambda t: negative_log_likelihood(labels, logits, float(np.exp(t))),
         bounds=np.log(LIMITS),
         method="bounded",
         options={"xatol": 1e-6},
     )
-    temperature = float(np.exp(found.x))
+    temperature = float(np.exp(minimum.x))
     note = ""
     if min(temperature / LIMITS[0], LIMITS[1] / temperature) < 1.01:
         note = f"at the limit of the range searched, {LIMITS[0]:g} to {LIMITS[1]:g}"
@@ -68,24 +93,39 @@ def threshold_at_sensitivity(labels: np.ndarray, probabilities: np.ndarray, sens
     """The highest threshold that keeps the sensitivity, halfway down to the next lower score of any exam."""
     labels, probabilities = np.asarray(labels).astype(bool), np.asarray(probabilities, dtype=np.float64)
     malignant = np.sort(probabilities[labels])[::-1]
-    wanted = int(np.ceil(sensitivity * malignant.size - 1e-9))  # 0.95 of 20 is 19, whatever floating point makes of it
+    wanted = int(
+        np.ceil(sensitivity * malignant.size - 1e-9)
+    )  # 0.95 of 20 is 19, whatever floating point makes of it
     last_called = malignant[max(1, wanted) - 1]
     below = probabilities[probabilities < last_called]
     return _inside((last_called + (below.max() if below.size else 0.0)) / 2)
 
 
 def youden_threshold(labels: np.ndarray, probabilities: np.ndarray) -> float:
-    """The threshold of largest sensitivity + specificity, halfway between scores; of equals the most sensitive."""
+    """The threshold of largest sensitivity + specificity, between scores; of equals the most sensitive."""
     labels, probabilities = np.asarray(labels).astype(bool), np.asarray(probabilities, dtype=np.float64)
     scores = np.unique(probabilities)
-    candidates = (scores + np.concatenate([[0.0], scores[:-1]])) / 2
-    called = probabilities[None] >= candidates[:, None]
+    thresholds = (scores + np.concatenate([[0.0], scores[:-1]])) / 2
+    called = probabilities[None] >= thresholds[:, None]
     index = called[:, labels].mean(axis=1) - called[:, ~labels].mean(axis=1)
-    return _inside(candidates[int(np.argmax(np.round(index, 12)))])
+    return _inside(thresholds[int(np.argmax(np.round(index, 12)))])
 
 
 def operating_points(labels: np.ndarray, probabilities: np.ndarray) -> dict[str, dict]:
-    """Thresholds by name, with what each gives on the validation exams."""
+    """Thresholds by name, with what each gives on the validation exams.
+
+    Parameters
+    ----------
+    labels : numpy.ndarray
+        (exams,) 1 malignant, 0 benign.
+    probabilities : numpy.ndarray
+        (exams,) calibrated.
+
+    Returns
+    -------
+    dict
+        name → threshold, default, and validation: sensitivity and specificity.
+    """
     thresholds = {
         "youden": youden_threshold(labels, probabilities),
         "paper_sensitivity": threshold_at_sensitivity(labels, probabilities, PAPER_SENSITIVITY),

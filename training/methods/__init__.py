@@ -1,0 +1,1 @@
+"""How a network is trained: loaders, objective, start, loop."""

@@ -1,12 +1,9 @@
-"""The folder of a training run: what is written into it, and how it is read again.
-
-config.json, environment.json, split.csv, ancestry.csv, metrics.csv, tensorboard/, last/state.pt, best.safetensors,
-curves.png; evaluation adds its own files.
+"""A run's folder: config.json, environment.json, split.csv, ancestry.csv, metrics.csv, tensorboard/,
+last/state.pt, best.safetensors, candidates/, curves.png; evaluation adds its own files.
 """
 
 from __future__ import annotations
 
-import csv
 import io
 import json
 import os
@@ -19,128 +16,210 @@ from pathlib import Path
 
 import torch
 
-from BreastCMSLLib.candidates.classifier import CandidateNetwork, CandidateSettings
+from BreastCMSLLib.candidates.classifier import CandidateClassifier
+from BreastCMSLLib.candidates.settings import CandidateSettings
 from BreastCMSLLib.core.errors import InputError
+from BreastCMSLLib.core.serialisation import from_json
 from BreastCMSLLib.network.resnet import BreastNet, NetworkSettings
-from BreastCMSLLib.preprocessing.breast_mask import MaskSettings
 from BreastCMSLLib.preprocessing.model_input import InputContract
-from training.data.cache import write_atomically
+from training.data.files import read_rows, write_atomically, write_rows
 from training.recipes import Config
 
-CANDIDATES = "candidates"  # folder of the second reading
+CANDIDATES = "candidates"  # folder of the candidate classifier
 PACKAGES = ("torch", "numpy", "scipy", "SimpleITK", "accelerate", "safetensors")
 
 
 @dataclass(frozen=True)
 class Run:
-    """network: the weights that were best on validation, float32, evaluation mode. candidates: of the second reading, if trained."""
+    """A finished run.
+
+    Parameters
+    ----------
+    folder : Path
+        Where it lies.
+    config : dict
+        Its config.json.
+    network : BreastNet
+        With the weights that were best on validation, float32, in evaluation mode.
+    contract : InputContract
+        Of the exams it reads.
+    candidates : CandidateClassifier, optional
+        If one was trained.
+    """
 
     folder: Path
     config: dict
     network: BreastNet
     contract: InputContract
-    candidates: CandidateNetwork | None = None
-
-
-def tuples(values: dict) -> dict:
-    return {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
+    candidates: CandidateClassifier | None = None
 
 
 def load_run(folder: Path | str, weights: str = "best.safetensors") -> Run:
-    """Raises InputError when the folder holds no finished epoch of a run, or one of another version."""
+    """Read a run.
+
+    Parameters
+    ----------
+    folder : Path or str
+        Of the run.
+    weights : str
+        Name of the weights' file in it.
+
+    Returns
+    -------
+    Run
+        With its candidate classifier, if it has one.
+
+    Raises
+    ------
+    InputError
+        When the folder holds no finished epoch of a run, or one of another version.
+    """
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
     folder = Path(folder)
     try:
         config = json.loads((folder / "config.json").read_text())
-        network = BreastNet(NetworkSettings(**tuples(config["network"])))
+        network = BreastNet(from_json(NetworkSettings, config["network"]))
         network.load_state_dict(load_file(folder / weights))
-        mask = MaskSettings(**tuples(config["input"]["mask"]))
-        contract = InputContract(**{**tuples(config["input"]), "mask": mask})
+        contract = InputContract.from_json(config["input"])
     except FileNotFoundError as error:
-        raise InputError(f"{folder} holds no {Path(error.filename or weights).name}; choose the folder of a training run.") from error
+        name = Path(error.filename or weights).name
+        raise InputError(f"{folder} holds no {name}; choose the folder of a training run.") from error
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
         reason = str(error).splitlines()[0][:120]
-        raise InputError(f"The run in {folder} cannot be read ({reason}); train it again with this version.") from error
+        raise InputError(
+            f"The run in {folder} cannot be read ({reason}); train it again with this version."
+        ) from error
     return Run(folder, config, network.eval(), contract, load_candidates(folder))
 
 
-def load_candidates(folder: Path) -> CandidateNetwork | None:
-    """The candidate network of a run, in evaluation mode, or None when it has none. Raises InputError for a damaged one."""
+def load_candidates(folder: Path) -> CandidateClassifier | None:
+    """The candidate classifier of a run, in evaluation mode.
+
+    Parameters
+    ----------
+    folder : Path
+        Of the run.
+
+    Returns
+    -------
+    CandidateClassifier or None
+        None when it has none.
+
+    Raises
+    ------
+    InputError
+        For a damaged one.
+    """
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
-    place = folder / CANDIDATES
-    if not (place / "best.safetensors").exists():
+    own = folder / CANDIDATES
+    if not (own / "best.safetensors").exists():
         return None
     try:
-        card = json.loads((place / "config.json").read_text())
-        network = CandidateNetwork(CandidateSettings(**{**card["settings"], "mix": tuple(card["mix"])}))
-        network.load_state_dict(load_file(place / "best.safetensors"))
+        card = json.loads((own / "config.json").read_text())
+        settings = from_json(CandidateSettings, {**card["settings"], "mix": card["mix"]})
+        classifier = CandidateClassifier(settings)
+        classifier.load_state_dict(load_file(own / "best.safetensors"))
     except (OSError, KeyError, TypeError, ValueError, RuntimeError, SafetensorError) as error:
-        raise InputError(f"{place} holds no finished training; run python training/train_candidates.py {folder} again.") from error
-    return network.eval()
+        raise InputError(
+            f"{own} holds no finished training; run python training/train_candidates.py {folder} again."
+        ) from error
+    return classifier.eval()
 
 
 def carry_candidates(init: Path | None, folder: Path) -> None:
-    """The second reading of the run that a run was carried over from, unchanged: it reads at its own voxel size."""
-    if init is None:
+    """Copy the candidate classifier of the run that a run was carried over from."""
+    if init is None or not (init / CANDIDATES / "best.safetensors").exists():
         return
-    for name in ("config.json", "best.safetensors"):  # the weights last: with them the second reading is there
-        if (init / CANDIDATES / "best.safetensors").exists():
-            write_atomically(folder / CANDIDATES / name, (init / CANDIDATES / name).read_bytes())
+    for name in ("config.json", "best.safetensors"):  # the weights last: with them the classifier is there
+        write_atomically(folder / CANDIDATES / name, (init / CANDIDATES / name).read_bytes())
 
 
-def save_weights(network: BreastNet | CandidateNetwork, path: Path) -> None:
+def save_weights(network: torch.nn.Module, path: Path) -> None:
+    """Write a network's weights as safetensors."""
     from safetensors.torch import save
 
     write_atomically(path, save({k: v.detach().cpu().contiguous() for k, v in network.state_dict().items()}))
 
 
 def save_state(state: dict, path: Path) -> None:
-    """torch.save, atomically: after a crash the file is the old one or the new one."""
+    """``torch.save``, atomically."""
     stream = io.BytesIO()
     torch.save(state, stream)
     write_atomically(path, stream.getvalue())
 
 
-def write_rows(path: Path, rows: list[dict]) -> None:
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    write_atomically(path, text.getvalue())
+def refuse_another(path: Path, card: dict, may_change: Sequence[str] = ()) -> None:
+    """Raise InputError when a folder's config.json tells of another training than a card.
 
-
-def read_rows(path: Path) -> list[dict]:
+    Parameters
+    ----------
+    path : Path
+        The config.json; where it is absent, nothing is refused.
+    card : dict
+        What would be written there.
+    may_change : sequence of str
+        Keys that may differ.
+    """
     if not path.exists():
-        return []
-    with open(path, newline="") as stream:
-        return list(csv.DictReader(stream))
+        return
+    before, now = json.loads(path.read_text()), json.loads(json.dumps(card))
+    for key in now:
+        if key not in may_change and before.get(key) != now[key]:
+            raise InputError(
+                f"{path.parent} holds a training with another {key} ({before.get(key)}); "
+                "choose another folder, or remove that one."
+            )
 
 
 def seen_patients(folder: Path) -> list[dict]:
     """Patients (patient, split) that a run, or a run it started from, was trained or validated on."""
     own = [row for row in read_rows(folder / "split.csv") if row["split"] != "test"]
-    pairs = {(r["patient"], r["split"]) for r in [*own, *read_rows(folder / "ancestry.csv")]}
-    return [{"patient": p, "split": s} for p, s in sorted(pairs)]
+    return _sorted_pairs([*own, *read_rows(folder / "ancestry.csv")])
 
 
 def remember_patients(folder: Path, patients: Sequence[str]) -> None:
     """Add patients that the run has learned from besides its own to its ancestry.csv."""
-    pairs = {(r["patient"], r["split"]) for r in read_rows(folder / "ancestry.csv")} | {(patient, "train") for patient in patients}
-    write_rows(folder / "ancestry.csv", [{"patient": p, "split": s} for p, s in sorted(pairs)])
+    learned = [{"patient": patient, "split": "train"} for patient in patients]
+    write_rows(folder / "ancestry.csv", _sorted_pairs([*read_rows(folder / "ancestry.csv"), *learned]))
+
+
+def _sorted_pairs(rows: Sequence[dict]) -> list[dict]:
+    pairs = sorted({(row["patient"], row["split"]) for row in rows})
+    return [{"patient": patient, "split": split} for patient, split in pairs]
 
 
 def check_ancestry(rows: list[dict], init: Path) -> list[dict]:
-    """The patients an earlier run has seen. Raises InputError when one of them is a test exam here, or was trained on and validates."""
+    """The patients an earlier run has seen.
+
+    Parameters
+    ----------
+    rows : list of dict
+        patient and split of this run's exams.
+    init : Path
+        The earlier run.
+
+    Returns
+    -------
+    list of dict
+        As :func:`seen_patients`.
+
+    Raises
+    ------
+    InputError
+        When one of them is a test exam here, or was trained on and validates.
+    """
     earlier = seen_patients(init)
-    seen, trained = {r["patient"] for r in earlier}, {r["patient"] for r in earlier if r["split"] == "train"}
+    seen = {row["patient"] for row in earlier}
+    trained = {row["patient"] for row in earlier if row["split"] == "train"}
     for row in rows:
-        if row["split"] == "test" and row["patient"] in seen or row["split"] == "validate" and row["patient"] in trained:
+        patient, split = row["patient"], row["split"]
+        if (split == "test" and patient in seen) or (split == "validate" and patient in trained):
             raise InputError(
-                f"Patient {row['patient']} is for {row['split']} here but {init} has seen that patient; "
+                f"Patient {patient} is for {split} here but {init} has seen that patient; "
                 "split the cohort as that run did, or start afresh."
             )
     return earlier
@@ -148,7 +227,7 @@ def check_ancestry(rows: list[dict], init: Path) -> list[dict]:
 
 def describe(recipe: str, config: Config, contract: InputContract, cache: str, source: str) -> dict:
     """config.json."""
-    chosen = {k: str(v) if isinstance(v, Path) else v for k, v in asdict(config).items()}
+    chosen = {key: str(value) if isinstance(value, Path) else value for key, value in asdict(config).items()}
     return {
         "recipe": recipe,
         **chosen,
@@ -169,9 +248,9 @@ def environment(device: str, processes: int, precision: str) -> dict:
         except PackageNotFoundError:
             return ""
 
+    command = ["git", "-C", str(Path(__file__).resolve().parent), "rev-parse", "HEAD"]
     try:
-        here = Path(__file__).resolve().parent
-        commit = subprocess.run(["git", "-C", str(here), "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
+        commit = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
     except (OSError, subprocess.CalledProcessError):
         commit = ""
     return {

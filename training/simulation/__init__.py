@@ -1,7 +1,4 @@
-"""Simulated breast DCE-MRI exams, made from physics and anatomy; research use only.
-
-``simulate(seed, malignant)`` → SimulatedExam: the exam and its truth. Everything follows from the seed.
-"""
+"""Simulated breast DCE-MRI exams, from physics and anatomy; all follows from a seed. Research use only."""
 
 from .exam import SimulatedExam, simulate
 

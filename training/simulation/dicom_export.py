@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from BreastCMSLLib.core.errors import OutputError
 from BreastCMSLLib.core.geometry import LPS_FROM_RAS, check_affine
-from BreastCMSLLib.exam.exam import Phase
+from BreastCMSLLib.exam import Phase
 
 _START_S = 9 * 3600  # the first phase is acquired at nine o'clock
 
@@ -25,16 +26,38 @@ def write_dicom(
     seed: int = 0,
     scrambled_names: bool = False,
 ) -> list[Path]:
-    """Write each phase as one MR series, in a sub-folder of its own, and return the files.
+    """Write each phase as one MR series, in a sub-folder of its own.
 
-    folder: made when missing. phases: in order of acquisition; ``time_s`` (or 90 s steps where it is None) becomes
-    AcquisitionTime. t1: written as a series acquired before them, without fat saturation.
-    study_uid, seed: UIDs follow from these alone, so that the same call writes the same files.
-    scrambled_names: file names that do not sort by position, to test readers.
+    Slices are columns × rows = i × j, stacked along k. Integers of at most 16 bits are stored as they are,
+    others as 16 bits with rescale slope and intercept. DICOM has no left-handed stacks: of such a volume a
+    reader returns k reversed.
 
-    Slices are columns × rows = i × j, stacked along k. Integers of at most 16 bits are stored as they are, others as
-    16 bits with rescale slope and intercept. DICOM has no left-handed stacks: of such a volume a reader returns k reversed.
-    Raises InputError for an affine that is no regular grid, OutputError when the folder cannot be written.
+    Parameters
+    ----------
+    folder : Path
+        Made when missing.
+    phases : sequence of Phase
+        In order of acquisition; ``time_s`` (or 90 s steps where it is None) becomes AcquisitionTime.
+    t1 : Phase, optional
+        Written as a series acquired before them, without fat saturation.
+    description_prefix : str
+        Before the phases' names in SeriesDescription.
+    study_uid, seed
+        UIDs follow from these alone, so that the same call writes the same files.
+    scrambled_names : bool
+        File names that do not sort by position, to test readers.
+
+    Returns
+    -------
+    list of Path
+        The files.
+
+    Raises
+    ------
+    InputError
+        For an affine that is no regular grid.
+    OutputError
+        When the folder cannot be written.
     """
     from pydicom.uid import generate_uid
 
@@ -49,7 +72,7 @@ def write_dicom(
     series = [(phase, time, True, n > 0) for n, (phase, time) in enumerate(zip(phases, clock, strict=True))]
     if t1 is not None:
         series.insert(0, (t1, _START_S - 300.0, False, False))
-    written: list[Path] = []
+    files: list[Path] = []
     for number, (phase, time, fat_saturated, contrast) in enumerate(series, 1):
         common = {
             "StudyInstanceUID": study,
@@ -67,16 +90,26 @@ def write_dicom(
             "SeriesTime": _dicom_time(time),
         }
         label = re.sub(r"\W+", "_", phase.name, flags=re.ASCII).strip("_") or "series"
-        place = folder / f"{number:02d}-{label}"
+        series_folder = folder / f"{number:02d}-{label}"
+        image_uid = partial(uid, study, "image", number)
         try:
-            place.mkdir(parents=True, exist_ok=True)
-            written += _write_series(place, phase, common, lambda k, n=number: uid(study, "image", n, k), scrambled_names, seed + number)
+            series_folder.mkdir(parents=True, exist_ok=True)
+            files += _write_series(series_folder, phase, common, image_uid, scrambled_names, seed + number)
         except OSError as error:
-            raise OutputError(f"{place} cannot be written ({error.strerror}); choose another folder.") from error
-    return written
+            raise OutputError(
+                f"{series_folder} cannot be written ({error.strerror}); choose another folder."
+            ) from error
+    return files
 
 
-def _write_series(place: Path, phase: Phase, common: dict[str, object], image_uid, scrambled: bool, seed: int) -> list[Path]:
+def _write_series(
+    folder: Path,
+    phase: Phase,
+    common: dict[str, object],
+    image_uid: Callable[[int], str],
+    scrambled: bool,
+    seed: int,
+) -> list[Path]:
     from pydicom.dataset import FileDataset, FileMetaDataset
     from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage
 
@@ -98,10 +131,12 @@ def _write_series(place: Path, phase: Phase, common: dict[str, object], image_ui
         data.PatientName, data.PatientID = "Simulated^Exam", "SIMULATED"
         data.PatientBirthDate, data.PatientSex = "", "F"
         data.StudyDate = data.SeriesDate = data.AcquisitionDate = data.ContentDate = "20000101"
-        data.StudyTime, data.StudyID, data.AccessionNumber, data.ReferringPhysicianName = _dicom_time(_START_S), "", "", ""
+        data.StudyTime = _dicom_time(_START_S)
+        data.StudyID = data.AccessionNumber = data.ReferringPhysicianName = ""
         data.Modality, data.Manufacturer, data.MagneticFieldStrength = "MR", "BreastCMSL simulation", 1.5
         data.BodyPartExamined, data.PatientPosition, data.Laterality = "BREAST", "FFP", ""
-        data.ScanningSequence, data.SequenceVariant, data.MRAcquisitionType, data.EchoTrainLength = "GR", "SP", "3D", 1
+        data.ScanningSequence, data.SequenceVariant = "GR", "SP"
+        data.MRAcquisitionType, data.EchoTrainLength = "3D", 1
         for keyword, value in common.items():
             setattr(data, keyword, value)
         data.InstanceNumber, data.PositionReferenceIndicator = k + 1, ""
@@ -115,8 +150,9 @@ def _write_series(place: Path, phase: Phase, common: dict[str, object], image_ui
         data.PixelRepresentation = int(pixels.dtype == np.int16)
         if (slope, intercept) != (1.0, 0.0):
             data.RescaleSlope, data.RescaleIntercept, data.RescaleType = _ds(slope), _ds(intercept), "US"
-        data.PixelData = np.ascontiguousarray(pixels[:, :, k].T).astype(pixels.dtype.newbyteorder("<")).tobytes()
-        file = place / f"{int(names[k]) + 1:04d}.dcm"
+        plane = np.ascontiguousarray(pixels[:, :, k].T)
+        data.PixelData = plane.astype(pixels.dtype.newbyteorder("<")).tobytes()
+        file = folder / f"{int(names[k]) + 1:04d}.dcm"
         data.save_as(file, enforce_file_format=True)
         files.append(file)
     return files
@@ -129,10 +165,10 @@ def _as_16_bit(array: np.ndarray) -> tuple[np.ndarray, float, float]:
         for kind in (np.uint16, np.int16):
             if np.iinfo(kind).min <= low and high <= np.iinfo(kind).max:
                 return array.astype(kind), 1.0, 0.0
-    slope = float(_ds((high - low) / 65535)) if high > low else 1.0
-    slope = slope or 1.0
+    slope = (float(_ds((high - low) / 65535)) if high > low else 1.0) or 1.0
     intercept = float(_ds(low))
-    return np.clip(np.round((array.astype(np.float64) - intercept) / slope), 0, 65535).astype(np.uint16), slope, intercept
+    steps = np.round((array.astype(np.float64) - intercept) / slope)
+    return np.clip(steps, 0, 65535).astype(np.uint16), slope, intercept
 
 
 def _ds(value: float) -> str:

@@ -1,0 +1,48 @@
+"""What the child process left: the result, and the volumes that go with it."""
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from slicer.i18n import tr as _
+
+from BreastCMSLLib.core.errors import BreastCMSLError
+
+
+@dataclass
+class ChildOutput:
+    """result: of ``result.json``. heatmap, maps, outlines: Volumes in world RAS mm, for ``write_results``."""
+
+    result: dict
+    heatmap: object = None
+    maps: dict = field(default_factory=dict)
+    outlines: object = None
+
+
+def readResult(folder):
+    """The result in a folder of the child's; raises BreastCMSLError when another version wrote it."""
+    result = json.loads((folder / "result.json").read_text(encoding="utf-8"))
+    if result.get("kind") != "breastcmsl.result" or result.get("schema_version") != 1:
+        text = _("The analysis wrote results of another version; install the BreastCMSL extension again.")
+        raise BreastCMSLError(text)
+    return ChildOutput(result)
+
+
+def readVolumes(output, folder):
+    """Fill in the volumes of a result: a generator that pauses between files."""
+    output.heatmap = _readVolume(folder, "heatmap.nrrd")
+    maps = output.result.get("maps")
+    for name, entry in maps.items() if isinstance(maps, dict) else ():
+        if isinstance(entry, dict) and entry.get("file"):
+            yield
+            output.maps[name] = _readVolume(folder, entry["file"])
+    if output.result.get("outline"):
+        output.outlines = _readVolume(folder, output.result["outline"]["file"])
+
+
+def _readVolume(folder, name):
+    import SimpleITK as sitk
+
+    from BreastCMSLLib.core.itk import from_sitk
+
+    return from_sitk(sitk.ReadImage(str(folder / Path(name).name)))  # never a path out of the folder

@@ -1,0 +1,196 @@
+"""Runs the analysis and puts its results into the scene; needs no widget and no main window."""
+
+import slicer
+from slicer.i18n import tr as _
+from slicer.ScriptedLoadableModule import ScriptedLoadableModuleLogic
+
+from BreastCMSLLib.core.errors import BreastCMSLError, Cancelled, InputError
+
+from . import dependencies, diagnostics, inputs, views
+from .analysis import AnalysisRun, removeLeftovers
+from .parameters import BreastCMSLParameterNode
+
+
+class BreastCMSLLogic(ScriptedLoadableModuleLogic):
+    """What the panel can do, for scripts; see docs/scripting.md.
+
+    >>> result = slicer.util.getModuleLogic("BreastCMSL").analyze([pre, post1, post2])
+
+    Attributes
+    ----------
+    childCommand : list of str or None
+        Replaces ``PythonSlicer -m BreastCMSLLib``; dependencies are then not checked.
+    """
+
+    def __init__(self):
+        ScriptedLoadableModuleLogic.__init__(self)
+        self.childCommand = None
+        self._run = None
+
+    def getParameterNode(self):
+        return BreastCMSLParameterNode(super().getParameterNode())
+
+    # Analysis
+
+    @property
+    def running(self):
+        return self._run is not None and self._run.running
+
+    @property
+    def lastFailure(self):
+        """The ``diagnostics.Failure`` of the latest analysis; empty when it did not fail."""
+        return self._run.failure if self._run is not None else diagnostics.Failure()
+
+    def analyze(
+        self,
+        source,
+        t1=None,
+        kind="auto",
+        times=None,
+        keepOrder=False,
+        model=None,
+        device="auto",
+        mapName=None,
+        wait=True,
+        progress=None,
+        finished=None,
+    ):
+        """Analyse an exam, and write the results into the scene.
+
+        Parameters
+        ----------
+        source : list or node
+            Volume nodes; one sequence browser, sequence or multivolume node; or pairs of such a node and a
+            frame index.
+        t1 : vtkMRMLScalarVolumeNode, optional
+            T1 without fat saturation, for the breast mask.
+        kind : {"auto", "phases", "subtractions"}
+        times : list of float, optional
+            Seconds of each volume.
+        keepOrder : bool
+            Take the volumes in the order given, not in that of their times and names.
+        model : str or Path, optional
+            A model's .json file; the one that ships by default.
+        device : {"auto", "cpu", "cuda", "mps"}
+        mapName : str, optional
+            The map to show, such as "COAMxCAM"; the model's own by default.
+        wait : bool
+            Return only when the analysis has ended.
+        progress : callable, optional
+            Called with the fraction done and what is being done.
+        finished : callable, optional
+            Called once, with the ``analysis.Outcome``.
+
+        Returns
+        -------
+        dict or None
+            The result as in ``result.json``; None without ``wait``.
+
+        Raises
+        ------
+        BreastCMSLError
+            One sentence; the scene is then as it was.
+        """
+        self._refuseSecondRun()
+        items = self.itemsOf(source)
+        self._checkItems(items, t1)
+        self.ensureDependencies()
+        self._refuseSecondRun()  # installing lets events through
+        removeLeftovers()
+        options = {"device": device, "model": None if model is None else str(model)}
+        if mapName:
+            options["map"] = mapName
+        self._run = AnalysisRun(
+            items, t1, kind, times, keepOrder, options, self.childCommand, progress, finished
+        )
+        self._run.start()
+        return self._resultOf(self._run) if wait else None
+
+    @staticmethod
+    def itemsOf(source):
+        """(node, frame index or None) of what :meth:`analyze` accepts."""
+        from BreastCMSLLib.scene.reading import frame_count
+
+        if hasattr(source, "IsA"):
+            if source.IsA("vtkMRMLScalarVolumeNode"):
+                return [(source, None)]
+            return [(source, index) for index in range(frame_count(source))]
+        return [item if isinstance(item, tuple) else (item, None) for item in source]
+
+    def ensureDependencies(self):
+        """Install what the analysis needs, after asking. Raises DependencyError when something is missing."""
+        if self.childCommand is None:
+            dependencies.ensureDependencies()
+
+    def cancel(self, reason=""):
+        """Stop the child process and all it started. ``finished`` is called once it is gone."""
+        if self.running:
+            self._run.cancel(reason)
+
+    def stopNow(self):
+        """Stop without a call of ``finished``, and wait until the process is gone: the module is unloaded."""
+        if self.running:
+            self._run.stopNow()
+
+    def _refuseSecondRun(self):
+        if self.running:
+            raise InputError(_("An analysis is already running; wait for it, or cancel it first."))
+
+    @staticmethod
+    def _checkItems(items, t1):
+        if any(node is None for node, _index in items):
+            raise InputError(_("A volume is missing from the selection; choose one for every phase."))
+        rows = [inputs.PhaseRow(node, index, node.GetName(), None, True) for node, index in items]
+        problem = inputs.problem(rows, t1)
+        if problem:
+            raise InputError(problem)
+
+    @staticmethod
+    def _resultOf(run):
+        """Wait for a run while Slicer answers, and return its result."""
+        while run.running:
+            run.wait(50)
+            slicer.app.processEvents()
+        if run.outcome.cancelled:
+            raise Cancelled(run.outcome.error)
+        if run.outcome.error:
+            raise BreastCMSLError(run.outcome.error)
+        return run.outcome.result
+
+    # Results
+
+    @staticmethod
+    def results(examID):
+        """The nodes of an exam's results (``BreastCMSLLib.scene.nodes.ResultNodes``), or None."""
+        from BreastCMSLLib.scene import results
+
+        return results.find_results(slicer.mrmlScene, examID)
+
+    @staticmethod
+    def removeResults(examID):
+        """Remove an exam's results with all that belongs to them; returns how many nodes there were."""
+        from BreastCMSLLib.scene import results
+
+        return results.remove_results(slicer.mrmlScene, examID)
+
+    def writeReport(self, path, examID):
+        """Write the one-page HTML report of an exam's results; returns the path. Raises BreastCMSLError."""
+        from BreastCMSLLib.results.report import write_report
+        from BreastCMSLLib.scene import results
+        from BreastCMSLLib.scene.outlines import outline_labels
+        from BreastCMSLLib.scene.pictures import peak_pictures
+        from BreastCMSLLib.scene.reading import volume_from_node
+
+        result, nodes = results.find_records(slicer.mrmlScene).get(examID), self.results(examID)
+        if result is None or nodes is None:
+            raise InputError(_("The scene does not hold this exam's results any more; press Analyze again."))
+        background, pictures = nodes.subtraction or views.shownUnder(nodes.heatmap), {}
+        if background is not None:
+            images = [volume_from_node(node, copy=False) for node in (background, nodes.heatmap)]
+            pictures = peak_pictures(*images, result, outlines=outline_labels(nodes, result))
+        write_report(path, result, pictures)
+        return path
+
+    def diagnostics(self, result=None):
+        """Versions, device, model, timings and the last failure as text; nothing of the patient."""
+        return diagnostics.diagnosticsText(result, self.lastFailure)

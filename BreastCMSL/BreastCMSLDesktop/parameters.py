@@ -1,0 +1,62 @@
+"""The user's choices, saved with the scene."""
+
+import enum
+from typing import Annotated
+
+import slicer
+from slicer.i18n import tr as _
+from slicer.parameterNodeWrapper import WithinRange, parameterNodeWrapper
+
+
+class VolumeKind(enum.Enum):
+    """What the selected volumes are."""
+
+    AUTO = "auto"
+    PHASES = "phases"
+    SUBTRACTIONS = "subtractions"
+
+    def label(self):
+        return {
+            VolumeKind.AUTO: _("Detect automatically"),
+            VolumeKind.PHASES: _("Phases (the first is before contrast)"),
+            VolumeKind.SUBTRACTIONS: _("Subtractions (after − before)"),
+        }[self]
+
+
+class Device(enum.Enum):
+    """Which processor does the work."""
+
+    AUTO = "auto"
+    CPU = "cpu"
+    GPU = "cuda"
+
+    def label(self):
+        return {Device.AUTO: _("Automatic"), Device.CPU: _("CPU"), Device.GPU: _("NVIDIA GPU")}[self]
+
+
+@parameterNodeWrapper
+class BreastCMSLParameterNode:
+    """The dynamic volumes are node references beside these parameters, see ``inputs``.
+
+    Attributes
+    ----------
+    suggestedT1 : ID of the T1 that the panel chose by itself.
+    inputsChosen : the user has touched the inputs, so nothing is suggested any more.
+    modelPath : a model's .json file, "" for the one that ships.
+    resultExam : ID of the exam whose results are shown.
+    heatmapVolume : the map over the images.
+    overlayThreshold : fraction of the map's maximum below which it is transparent.
+    """
+
+    volumeKind: VolumeKind = VolumeKind.AUTO
+    t1Volume: slicer.vtkMRMLScalarVolumeNode
+    suggestedT1: str = ""
+    inputsChosen: bool = False
+    modelPath: str = ""
+    device: Device = Device.AUTO
+    resultExam: str = ""
+    heatmapVolume: slicer.vtkMRMLScalarVolumeNode
+    overlayVisible: bool = True
+    legendVisible: bool = True
+    overlayOpacity: Annotated[float, WithinRange(0.0, 1.0)] = 0.6
+    overlayThreshold: Annotated[float, WithinRange(0.0, 1.0)] = 0.4

@@ -1,0 +1,77 @@
+"""The table of a result's peaks, most suspicious first."""
+
+import qt
+from slicer.i18n import tr as _
+
+from .common import signalsBlocked
+
+_WIDTHS = (24, 82, 0, 42, 50, 50)  # of the columns in pixels; 0 takes the rest
+_LENGTHS = {4: "depth_mm", 5: "size_mm"}  # columns that are hidden when no peak has the length
+_ROW_HEIGHT = 22
+
+
+class PeaksTable:
+    """Shows peaks in a QTableWidget. onPeak(): one was chosen, for the first time or again."""
+
+    def __init__(self, table, onPeak):
+        self._table = table
+        table.setColumnCount(len(_WIDTHS))
+        table.verticalHeader().hide()
+        table.verticalHeader().setDefaultSectionSize(_ROW_HEIGHT)
+        table.connect("itemSelectionChanged()", onPeak)
+        table.connect("cellClicked(int,int)", lambda row, column: onPeak())
+
+    @property
+    def current(self):
+        """Number of the chosen peak, from 0."""
+        return max(0, self._table.currentRow())
+
+    def choose(self, row):
+        self._table.setCurrentCell(row, 0)
+
+    def show(self, peaks):
+        scored = bool(peaks) and all(peak.get("probability") is not None for peak in peaks)
+        value = _("Probability") if scored else _("Map value")
+        self._table.setHorizontalHeaderLabels(
+            ["#", value, _("Position (mm)"), _("Side"), _("Depth"), _("Size")]
+        )
+        with signalsBlocked(self._table):
+            self._table.setRowCount(len(peaks))
+            for row, peak in enumerate(peaks):
+                self._fillRow(row, peak, scored)
+        self._layOut(peaks)
+
+    def _fillRow(self, row, peak, scored):
+        from BreastCMSLLib.results.wording import moved_text, percent, position_text, size_text
+
+        texts = [
+            str(row + 1),
+            percent(peak["probability"] if scored else peak["value"]),
+            position_text(peak["ras_mm"]).removesuffix(" mm"),
+            sideText(peak.get("side")),
+            *("" if peak.get(key) is None else f"{float(peak[key]):.0f} mm" for key in _LENGTHS.values()),
+        ]
+        click = _("Peak {number}: click to move all views there").format(number=row + 1)
+        tip = [click, position_text(peak["ras_mm"], 1), size_text(peak), moved_text(peak)]
+        for column, text in enumerate(texts):
+            item = qt.QTableWidgetItem(text)
+            item.setFlags(qt.Qt.ItemIsEnabled | qt.Qt.ItemIsSelectable)
+            item.setToolTip("\n".join(filter(None, tip)))
+            self._table.setItem(row, column, item)
+
+    def _layOut(self, peaks):
+        header = self._table.horizontalHeader()
+        for column, width in enumerate(_WIDTHS):
+            header.setSectionResizeMode(column, qt.QHeaderView.Fixed if width else qt.QHeaderView.Stretch)
+            if width:
+                self._table.setColumnWidth(column, width)
+        for column, key in _LENGTHS.items():
+            self._table.setColumnHidden(column, all(peak.get(key) is None for peak in peaks))
+        height = _ROW_HEIGHT * max(1, len(peaks)) + 32
+        self._table.setMinimumHeight(height)
+        self._table.setMaximumHeight(height)
+        self._table.visible = bool(peaks)
+
+
+def sideText(side):
+    return {"left": _("left"), "right": _("right")}.get(side, str(side or ""))

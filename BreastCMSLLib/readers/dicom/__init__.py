@@ -1,0 +1,7 @@
+"""From DICOM files to an exam: which images form volumes, which of these are the phases and the T1."""
+
+from .exam import find_dynamics, read_dicom, read_dicom_volume
+from .objects import is_dicom
+from .stacks import Stack
+
+__all__ = ["Stack", "find_dynamics", "is_dicom", "read_dicom", "read_dicom_volume"]

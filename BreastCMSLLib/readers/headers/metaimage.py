@@ -1,0 +1,131 @@
+"""Headers of MetaImage files."""
+
+from __future__ import annotations
+
+import math
+import re
+from pathlib import Path
+
+from ...core.errors import InputError
+from ...core.text import one_line
+from .header import (
+    Header,
+    check_dimensions,
+    check_spacing,
+    damaged,
+    data_beside,
+    data_start,
+    foreign,
+    need,
+    no_grey_values,
+    number_of,
+    set_once,
+    sizes_of,
+    text_header,
+    whole_of,
+)
+
+_BYTES = {
+    **dict.fromkeys(("MET_CHAR", "MET_UCHAR"), 1),
+    **dict.fromkeys(("MET_SHORT", "MET_USHORT"), 2),
+    **dict.fromkeys(("MET_INT", "MET_UINT", "MET_LONG", "MET_ULONG", "MET_FLOAT"), 4),
+    **dict.fromkeys(("MET_LONG_LONG", "MET_ULONG_LONG", "MET_DOUBLE"), 8),
+}
+_VECTORS = ("elementspacing", "elementsize", "offset", "position", "origin", "centerofrotation")
+_MATRICES = ("transformmatrix", "rotation", "orientation")
+_FLAGS = ("compresseddata", "binarydata", "binarydatabyteordermsb", "elementbyteordermsb")
+_MAX_CHANNELS = 4096
+
+
+def metaimage_header(path: Path) -> Header:
+    """The checked header of a MetaImage file.
+
+    Parameters
+    ----------
+    path
+        A .mha or .mhd file.
+
+    Returns
+    -------
+    Header
+        Of the voxels in it or beside it.
+
+    Raises
+    ------
+    InputError
+        One sentence that names the file.
+    """
+    text, offset = text_header(path, _until_data_file)
+    fields = _fields(path, text)
+    sizes = sizes_of(path, fields["dimsize"])
+    check_dimensions(path, fields["ndims"], sizes)
+    voxel_bytes = _voxel_bytes(path, fields)
+    _check_place(path, fields, len(sizes))
+    flags = {name: _flag(path, name, fields[name]) for name in _FLAGS if name in fields}
+    if not flags.get("binarydata", True):
+        raise InputError(
+            f"{path.name}: its voxels are stored as text, which is not supported; export it as binary data."
+        )
+    skip = whole_of(path, "header size", fields.get("headersize", "0"))
+    local = fields["elementdatafile"].lower() == "local"
+    data = path if local else data_beside(path, fields["elementdatafile"])
+    packing = "zlib" if flags.get("compresseddata") else "raw"
+    if packing == "zlib":
+        if whole_of(path, "compressed size", fields.get("compresseddatasize", "0")) < 0 or skip:
+            raise damaged(path, "its header skips a part of the packed data")
+    elif skip < -1 or (local and skip):
+        raise damaged(path, f"its header size is {skip}")
+    total = math.prod(sizes) * voxel_bytes
+    start = data_start(data, offset if local else 0, skip, total)
+    return Header(sizes, total, data, start, packing)
+
+
+def _until_data_file(text: str) -> str | None:
+    """The header ends with the line that names the data."""
+    match = re.search(r"^\s*ElementDataFile\s*[=:].*$", text, re.M | re.I)
+    return text[: match.end()] if match and match.end() < len(text) else None
+
+
+def _fields(path: Path, text: str) -> dict[str, str]:
+    """Field in lower case → value; those that every image has to have are there."""
+    fields: dict[str, str] = {}
+    for line in text.split("\n"):
+        if not line.strip():
+            continue
+        match = re.fullmatch(r"\s*([A-Za-z0-9_\- .()]+?)\s*[=:]\s*(.*)", line)
+        if match is None:
+            raise (
+                damaged(path, f"its header has the line “{one_line(line, 60)}”") if fields else foreign(path)
+            )
+        set_once(path, fields, match.group(1), match.group(2))
+    if fields.get("objecttype", "Image").lower() != "image" or "elementdatafile" not in fields:
+        raise foreign(path)
+    need(path, fields, "ndims", "dimsize", "elementtype")
+    return fields
+
+
+def _voxel_bytes(path: Path, fields: dict[str, str]) -> int:
+    channels = whole_of(path, "number of channels", fields.get("elementnumberofchannels", "1"))
+    kind = fields["elementtype"].upper()
+    size = _BYTES.get(kind.removesuffix("_ARRAY"))
+    if size is None or not 1 <= channels <= _MAX_CHANNELS:
+        raise no_grey_values(path, f"{channels} of type “{one_line(kind, 40)}”")
+    return size * channels
+
+
+def _check_place(path: Path, fields: dict[str, str], dimensions: int) -> None:
+    """Refuse spacing, origin and directions that are no numbers, too few or too many, or collapse an axis."""
+    for name in (*_VECTORS, *_MATRICES):
+        if name not in fields:
+            continue
+        values = [number_of(path, name, value) for value in fields[name].split()]
+        if len(values) != (dimensions**2 if name in _MATRICES else dimensions):
+            raise damaged(path, f"its {name} has {len(values)} values for {dimensions} dimensions")
+        if name == "elementspacing":
+            check_spacing(path, min(values))
+
+
+def _flag(path: Path, name: str, text: str) -> bool:
+    if text.lower() not in ("true", "false", "0", "1"):
+        raise damaged(path, f"its {name} is “{one_line(text, 20)}”")
+    return text.lower() in ("true", "1")

@@ -1,0 +1,42 @@
+"""What readers say."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import contextmanager
+
+from ..core.errors import InputError
+from ..core.text import one_line
+
+_LONGEST = 1200  # characters
+
+
+@contextmanager
+def one_sentence():
+    """Whatever a name or header put into a message, it stays one printable line; lack of memory is said, too.
+
+    Raises
+    ------
+    InputError
+        Where the code within raised it, or MemoryError.
+    """
+    try:
+        yield
+    except InputError as error:
+        text = one_line(error, 100_000)
+        raise InputError(text if len(text) <= _LONGEST else f"{text[:800]} … {text[-300:]}") from error
+    except MemoryError as error:
+        raise InputError(
+            "There is not enough memory to read this exam; "
+            "close other programs, or give fewer or smaller volumes."
+        ) from error
+
+
+def counted(number: int, noun: str) -> str:
+    """ "1 slice", "2 slices"."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def listing(names: Sequence[str], limit: int = 6) -> str:
+    """The first names, and how many more there are."""
+    return ", ".join(names[:limit]) + (f" and {len(names) - limit} more" if len(names) > limit else "")

@@ -1,0 +1,36 @@
+"""What an analysis yields, in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..core.geometry import Volume
+from ..preprocessing.model_input import ModelInput
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """An analysed exam.
+
+    Parameters
+    ----------
+    result : dict
+        What result.json holds; the keys are listed in docs/architecture.md.
+    heatmap : Volume
+        The saliency map, float32, 0 to 1, on the exam's own grid.
+    model_input : ModelInput
+        What the network was given.
+    further_maps : mapping of str to Volume
+        The other maps by name, like the heatmap, when they were asked for.
+    outlines : Volume or None
+        uint8 on the exam's own grid, n inside the outline of the n-th candidate; None when the exam is not
+        suspicious.
+    """
+
+    result: dict[str, Any]
+    heatmap: Volume
+    model_input: ModelInput
+    further_maps: Mapping[str, Volume] = field(default_factory=dict)
+    outlines: Volume | None = None

@@ -1,0 +1,176 @@
+"""The parts of result.json: plain values, each key documented in docs/architecture.md."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from .. import __version__
+from ..candidates.candidate import Candidate
+from ..checks.range_check import Reason
+from ..core.geometry import Volume
+from ..exam import Exam
+from ..exam.coverage import wide_enough_for_both
+from ..findings.kinetics import region_curve
+from ..findings.outline import outline_candidates
+from ..models.bundle import Bundle
+from ..models.inference import Predictor
+from ..preprocessing.landmarks import Skin, side
+from ..preprocessing.model_input import ModelInput
+from ..scoring import ExamScore
+
+SCHEMA_VERSION = 1
+MAP_THRESHOLD = 0.4
+
+
+def score_record(score: ExamScore, bundle: Bundle) -> dict[str, Any]:
+    """The exam's probability, and whether it is suspicious at the bundle's threshold."""
+    return {
+        "probability": round(score.probability, 6),
+        "logit": round(score.logit, 6),
+        "malignant": bool(score.probability >= bundle.threshold),
+        "threshold": bundle.threshold,
+    }
+
+
+def map_record(name: str, malignant: bool, bundle: Bundle) -> dict[str, Any]:
+    """The saliency map's name and how to show it."""
+    return {
+        "map": name,
+        "map_meaningful": bool(malignant),
+        "map_threshold": MAP_THRESHOLD,
+        "map_cell_mm": round(bundle.network.settings.total_stride * bundle.contract.spacing_mm, 2),
+    }
+
+
+def peak_records(
+    candidates: Sequence[Candidate], exam: Exam, model_input: ModelInput, skin_mm: float
+) -> list[dict[str, Any]]:
+    """Each candidate's position, side, depth and estimate."""
+    skin = Skin.of(model_input.inside, model_input.affine, skin_mm)
+    # in an exam of one breast there is no sternum to be left or right of
+    both = wide_enough_for_both(exam.grid.shape, exam.grid.affine)
+    records = []
+    for candidate in candidates:
+        record = {
+            "ras_mm": [round(c, 3) for c in candidate.ras_mm],
+            "map_ras_mm": [round(c, 3) for c in candidate.map_ras_mm],
+            "value": round(candidate.value, 4),
+            "side": side(model_input.affine, candidate.ras_mm, model_input.middle) if both else "",
+            "depth_mm": round(skin.depth(candidate.ras_mm), 1),
+        }
+        if candidate.probability is not None:
+            reasons = {group: round(share, 2) for group, share in candidate.reasons}
+            record |= {"probability": round(candidate.probability, 4), "reasons": reasons}
+        records.append(record)
+    return records
+
+
+def add_outlines(peaks: list[dict[str, Any]], exam: Exam, model_input: ModelInput) -> Volume:
+    """Outline the candidates: each record gets its label and size.
+
+    Returns
+    -------
+    Volume
+        uint8 on the exam's own grid, the labels.
+    """
+    positions = [peak["ras_mm"] for peak in peaks]
+    inside = Volume(model_input.inside, model_input.affine)
+    labels, outlines = outline_candidates(exam, inside, positions, len(model_input.array))
+    for peak, (label, _) in zip(peaks, outlines):
+        if label:
+            outline = outlines[label - 1][1]
+            size = {"size_mm": round(outline.diameter_mm, 1), "volume_ml": round(outline.volume_ml, 2)}
+            peak |= {"outline": label, **size}
+    return labels
+
+
+def finding_record(exam: Exam, peaks: Sequence[Mapping[str, Any]], outlines: Volume) -> dict[str, Any]:
+    """The first candidate, and the mean curve of its outline."""
+    first = {key: value for key, value in peaks[0].items() if key not in ("value", "map_ras_mm")}
+    region = outlines.with_array(outlines.array == 1) if first.get("outline") else None
+    return {"peak": 1, **first, "kinetics": None if region is None else region_curve(exam, region)}
+
+
+def exam_record(exam: Exam, model_input: ModelInput) -> dict[str, Any]:
+    """How the exam was understood: phases in their order, T1 and breast mask."""
+    return {
+        "phases": _phase_records(exam),
+        "t1": None if exam.t1 is None else {"name": exam.t1.name},
+        "mask": {"source": model_input.mask_source, "volume_ml": round(model_input.mask_volume_ml, 1)},
+    }
+
+
+def _phase_records(exam: Exam) -> list[dict[str, Any]]:
+    times = exam.times_s
+    records = []
+    if exam.pre is not None:
+        records.append({"name": exam.pre.name, "role": "pre", "time_s": None if times is None else 0.0})
+    role = "post" if exam.pre is not None else "subtraction"
+    for number, phase in enumerate(exam.post):
+        time_s = None if times is None else round(float(times[number]), 1)
+        records.append({"name": phase.name, "role": role, "time_s": time_s})
+    return records
+
+
+def model_record(predictor: Predictor) -> dict[str, Any]:
+    """What reproduces the run: device, precision and model."""
+    bundle = predictor.bundle
+    return {
+        "device": predictor.device.type,
+        "device_reason": predictor.device_reason,
+        "precision": predictor.precision,
+        "model": {
+            "name": bundle.name,
+            "sha256": bundle.sha256,
+            "training_data": bundle.training_data,
+            "evidence": bundle.evidence,
+        },
+    }
+
+
+def warning_texts(
+    exam: Exam,
+    model_input: ModelInput,
+    predictor: Predictor,
+    reasons: Sequence[Reason],
+    map_name: str,
+    saliency: np.ndarray,
+) -> list[str]:
+    """Sentences to show to the user, the gravest first."""
+    texts = [*(reason.text for reason in reasons), *exam.warnings, *model_input.warnings]
+    if predictor.precision_note:
+        texts.append(predictor.precision_note)
+    if not saliency.any():
+        texts.append(
+            f"Nothing speaks for malignant in the {map_name} map; "
+            "the strongest enhancement is listed instead."
+        )
+    return texts
+
+
+def input_record(exam: Exam) -> dict[str, Any]:
+    """Where the exam comes from, and its grid."""
+    return {
+        "study_instance_uid": exam.identifiers.get("study_instance_uid"),
+        "series_instance_uids": list(exam.identifiers.get("series_instance_uids", [])),
+        "subtraction_offsets": list(exam.offsets),
+        "grid": {"size": list(exam.grid.shape), "ijk_to_ras": exam.grid.affine.tolist()},
+    }
+
+
+def versions() -> dict[str, str]:
+    """Versions that a result depends on."""
+    import SimpleITK
+    import torch
+
+    return {
+        "breastcmsl": __version__,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "numpy": np.__version__,
+        "SimpleITK": SimpleITK.Version.VersionString(),
+    }

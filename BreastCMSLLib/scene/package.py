@@ -1,0 +1,77 @@
+"""The scene of an analysis as files: scene.mrb, overlay.png, and the pictures of the report."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ..core.errors import OutputError
+from ..core.stages import Progress, Stopwatch
+from ..exam import Exam
+from ..results.analysis import Analysis
+from ..results.wording import NOT_MEANINGFUL, map_title
+from . import bundle, embedded
+from .pictures import peak_pictures
+from .results import write_results
+from .views import render_overlay
+from .volumes import add_volume
+
+
+def write_scene(
+    exam: Exam, analysis: Analysis, folder: Path, progress: Progress, stopwatch: Stopwatch
+) -> dict[str, bytes]:
+    """Build the scene of an analysis, save it as scene.mrb and its views as overlay.png.
+
+    Parameters
+    ----------
+    exam : Exam
+    analysis : Analysis
+        The versions in its result get Slicer's.
+    folder : Path
+        Where the two files are written.
+    progress : callable
+        Called with "scene" and the fraction done.
+    stopwatch : Stopwatch
+        Times the stages "scene" and "pictures".
+
+    Returns
+    -------
+    dict of str to bytes
+        The pictures of the report: caption → PNG, that of the whole exam first.
+
+    Raises
+    ------
+    DependencyError
+        Slicer's core, or an OpenGL library, is missing.
+    OutputError
+        A file cannot be written, or this is the desktop, whose scene belongs to its user.
+    """
+    result = analysis.result
+    progress("scene", 0.0)
+    with stopwatch.stage("scene"):
+        scene = embedded.start()
+        if not embedded.is_embedded():
+            raise OutputError(
+                "Inside 3D Slicer use the Breast CMSL module, or add --no-scene; "
+                "the open scene was left alone."
+            )
+        scene.Clear(0)
+        result["versions"]["slicer_core"] = embedded.version()
+        first = result["peaks"][0]["ras_mm"]
+        # the second post-contrast phase, when cancers enhance most
+        subtraction = exam.subtraction(min(1, len(exam.post) - 1))
+        background = add_volume(scene, subtraction, "Subtraction")
+        progress("scene", 0.2)
+        nodes = write_results(scene, result, analysis.heatmap, background, outlines=analysis.outlines)
+        progress("scene", 0.4)
+        render_overlay(scene, background, nodes, first, folder / "overlay.png")
+        progress("scene", 0.6)
+        bundle.show_in_views(scene, background, nodes, first)
+        bundle.save_scene(scene, folder / "scene.mrb")
+        progress("scene", 0.8)
+    with stopwatch.stage("pictures"):
+        what = "the finding" if result["map_meaningful"] else f"the first candidate ({NOT_MEANINGFUL})"
+        caption = f"Slices through {what}, with the {map_title(result['map'])}"
+        overlay = (folder / "overlay.png").read_bytes()
+        further = peak_pictures(subtraction, analysis.heatmap, result, outlines=analysis.outlines, first=1)
+    progress("scene", 1.0)
+    return {caption: overlay, **further}

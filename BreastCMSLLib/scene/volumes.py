@@ -1,0 +1,187 @@
+"""Volumes of a scene: maps with their colours and legends, and the grey images under them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from ..core.errors import InputError
+from ..core.geometry import Volume, check_affine
+from ..results.colors import grey_window, heat_ramp
+from ..results.wording import headline, map_label, map_title
+from .changes import scene_transaction
+from .nodes import HEADLINE, MAP, add_node, tag_node
+from .transforms import to_vtk
+
+
+def add_volume(scene, volume: Volume, name: str):
+    """Add a grey scalar volume, its window over the 1st to 99.7th percentile.
+
+    Parameters
+    ----------
+    scene : vtkMRMLScene
+    volume : Volume
+        Its affine is to world RAS mm.
+    name : str
+
+    Returns
+    -------
+    vtkMRMLScalarVolumeNode
+
+    Raises
+    ------
+    InputError
+        The affine is unusable.
+    OutputError
+        The scene cannot take it.
+    """
+    check_affine(volume.affine, name)
+    with scene_transaction(scene):
+        node = scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", name)
+        _fill_grey(node, volume)
+    return node
+
+
+def checked_map(volume: Volume) -> Volume:
+    """A map as float32.
+
+    Parameters
+    ----------
+    volume : Volume
+
+    Returns
+    -------
+    Volume
+
+    Raises
+    ------
+    InputError
+        Its affine is unusable, or a value is not finite.
+    """
+    affine = check_affine(volume.affine, "heatmap")
+    array = np.asarray(volume.array, dtype=np.float32)
+    if array.ndim != 3 or not array.size or not np.isfinite(array).all():
+        raise InputError("The heatmap is not a volume of finite values; run the analysis again.")
+    return Volume(array, affine)
+
+
+def add_subtraction(scene, volume: Volume, result: Mapping):
+    """Add the subtraction that the maps lie over; affine to the frame of the node."""
+    node = add_node(scene, "vtkMRMLScalarVolumeNode", "Subtraction", result, "subtraction")
+    check_affine(volume.affine, "subtraction")
+    _fill_grey(node, volume)
+    return node
+
+
+def add_colors(scene, result: Mapping):
+    """Add the table of the maps' colours over 0 to 1, transparent below the result's ``map_threshold``."""
+    node = add_node(scene, "vtkMRMLColorTableNode", f"{map_title(result['map'])} colors", result, "colors")
+    threshold = float(result["map_threshold"])
+    colors = heat_ramp()
+    node.SetTypeToUser()
+    node.SetNumberOfColors(len(colors))
+    for index, (red, green, blue) in enumerate(colors.tolist()):
+        value = index / (len(colors) - 1)
+        node.SetColor(index, f"{value:.3f}", red, green, blue, 1.0 if value >= threshold else 0.0)
+    # newer Slicer stores colours as .csv by default, which 5.8 and older cannot read
+    node.AddDefaultStorageNode()
+    node.GetStorageNode().SetDefaultWriteFileExtension("ctbl")
+    return node
+
+
+def add_map(scene, name: str, volume: Volume, result: Mapping, colors):
+    """Add a map with its legend.
+
+    Parameters
+    ----------
+    scene : vtkMRMLScene
+    name : str
+        Which map; the result's own is the heatmap.
+    volume : Volume
+        0 to 1; affine to the frame of the node.
+    result : mapping
+        The content of ``result.json``.
+    colors : vtkMRMLColorTableNode
+
+    Returns
+    -------
+    vtkMRMLScalarVolumeNode
+    """
+    role = "heatmap" if name == result["map"] else "map"
+    shown = {**result, "map": name}
+    node = add_node(scene, "vtkMRMLScalarVolumeNode", map_label(shown), result, role)
+    node.SetAttribute(MAP, name)
+    node.SetAttribute(HEADLINE, headline(shown))
+    # the display before the voxels: MRML would look through all of them for a window that is not wanted
+    node.CreateDefaultDisplayNodes()
+    display = node.GetDisplayNode()
+    display.SetAndObserveColorNodeID(colors.GetID())
+    display.AutoWindowLevelOff()
+    display.SetWindowLevelMinMax(0.0, 1.0)
+    # the threshold works voxel by voxel whatever colours the user chooses later
+    display.AutoThresholdOff()
+    display.SetThreshold(float(result["map_threshold"]), 1.0)
+    display.SetApplyThreshold(1)
+    _set_voxels(node, volume)
+    _add_legend(node, shown)
+    return node
+
+
+def _add_legend(volume, result: Mapping) -> None:
+    import slicer
+
+    logic = getattr(slicer, "vtkSlicerColorLogic", None)
+    if not hasattr(logic, "AddDefaultColorLegendDisplayNode"):
+        return
+    legend = logic.AddDefaultColorLegendDisplayNode(volume)
+    if legend is None:
+        return
+    legend.SetTitleText(map_label(result).replace(" (", "\n("))
+    legend.SetLabelFormat("%.1f")
+    legend.SetNumberOfLabels(6)
+    legend.SetPosition(0.98, 0.05)  # bottom right: outside the breasts in every standard view
+    legend.SetSize(0.12, 0.32)
+    legend.SetVisibility(bool(result["map_meaningful"]))
+    tag_node(legend, result, "legend")
+
+
+def _fill_grey(node, volume: Volume) -> None:
+    # the display before the voxels, as above
+    node.CreateDefaultDisplayNodes()
+    display = node.GetDisplayNode()
+    display.SetAndObserveColorNodeID("vtkMRMLColorTableNodeGrey")
+    display.AutoWindowLevelOff()
+    display.SetWindowLevelMinMax(*grey_window(volume.array))
+    _set_voxels(node, volume)
+
+
+def _set_voxels(node, volume: Volume) -> None:
+    node.SetIJKToRASMatrix(to_vtk(volume.affine))
+    node.SetAndObserveImageData(to_image_data(volume.array))
+
+
+def to_image_data(array: np.ndarray):
+    """vtkImageData with the voxels of an array.
+
+    Parameters
+    ----------
+    array : ndarray, shape (i, j, k)
+        Boolean voxels become uint8, those of float16 float32.
+
+    Returns
+    -------
+    vtkImageData
+    """
+    import vtk
+    from vtk.util import numpy_support
+
+    if array.dtype == bool or array.dtype == np.float16:
+        array = array.astype(np.uint8 if array.dtype == bool else np.float32)
+    array = array.astype(array.dtype.newbyteorder("="), copy=False)
+    image = vtk.vtkImageData()
+    image.SetDimensions(*array.shape)
+    scalars = numpy_support.numpy_to_vtk(array.ravel(order="F"), deep=True)
+    scalars.SetName("ImageScalars")
+    image.GetPointData().SetScalars(scalars)
+    return image

@@ -1,0 +1,280 @@
+"""Training of the candidate classifier: bags, learning from exam labels, and candidates kept as features."""
+
+import shutil
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from builders import TINY
+from test_candidates import COUNT, DURATION_MIN, PERSISTENT, SHAPE, WASHOUT, breast
+
+from BreastCMSLLib.candidates.classifier import CandidateClassifier, noisy_or
+from BreastCMSLLib.candidates.proposals import propose_candidates
+from BreastCMSLLib.candidates.settings import CandidateSettings
+from BreastCMSLLib.core.errors import InputError
+from BreastCMSLLib.models.bundle import load_bundle
+from BreastCMSLLib.preprocessing.model_input import InputContract, ModelInput
+from BreastCMSLLib.scoring import score_exam
+from training import describe_candidates, train_candidates
+from training.candidates import described, training
+from training.candidates.bags import Bags
+from training.candidates.described import describe_cohort, describe_exam, load_described
+from training.data import cache
+from training.data.files import read_rows
+from training.data.manifest import read_cohort, read_manifest, write_manifest
+from training.data.preparation import prepare_exam
+from training.evaluation.evaluation import evaluate
+from training.evaluation.localisation import locate
+from training.methods.loop import train as train_network
+from training.recipes import CandidateConfig, Config
+from training.runs import folder as runs
+from training.runs.draft import draft_predictor
+
+SMOKE = "simulated:smoke"
+SETTINGS = CandidateSettings(grid_mm=4.4, count=4)
+CONFIG = CandidateConfig(epochs=12, batch=8, rate=0.01, settings=SETTINGS)
+
+
+def features(seed: int, candidates: int = 4) -> np.ndarray:
+    return np.random.default_rng(seed).normal(size=(candidates, COUNT)).astype(np.float32)
+
+
+# --- learning ---
+
+
+def test_members_learn_each_for_itself_and_speak_together():
+    torch.manual_seed(0)
+    classifier = CandidateClassifier(CandidateSettings(members=3, members_without_curve=2))
+    bags = Bags.of([(features(n), n % 2, DURATION_MIN) for n in range(6)])
+    exams = torch.arange(6)
+    assert training.exam_logits(classifier, bags, exams).shape == (5, 6)
+    classifier.eval()
+    context = bags.context[bags.exam]
+    each = classifier.member_logits(bags.features, context).detach()
+    sighted = each[:3].mean(0)
+    assert torch.allclose(classifier(bags.features, context), sighted) and float(each.std(0).min()) > 0
+    assert training.exam_logits(classifier, bags, exams).shape == (1, 6)
+    expected = [float(noisy_or(sighted[4 * n : 4 * n + 4])) for n in range(6)]
+    assert np.allclose(training.validate(classifier, bags), expected, atol=1e-5)
+    of_exam, of_candidates = classifier.logits(features(1), DURATION_MIN)
+    assert np.allclose(of_exam, sighted[4:8], atol=1e-5)
+    assert np.allclose(of_candidates, each.mean(0)[4:8], atol=1e-5)
+
+
+def test_a_tenth_of_the_exams_is_learned_from_without_their_duration():
+    bags = Bags.of([(np.zeros((2, COUNT), np.float32), 1, DURATION_MIN)] * 1000)
+    durations = bags.withhold_durations(0).context[:, -1]
+    assert 0.07 < float(durations.isnan().float().mean()) < 0.13
+    unchanged = torch.full((1000,), float(np.log(DURATION_MIN)))
+    assert torch.equal(bags.context[:, -1], unchanged), "the exams given are not changed"
+
+
+@pytest.mark.parametrize("durations", [[None] * 6, [6.0] * 6])
+def test_a_duration_that_taught_nothing_decides_nothing(durations):
+    """None was known, or all lasted as long: the weights of it are as random as they were drawn."""
+    bags = Bags.of([(features(n), n % 2, duration) for n, duration in enumerate(durations)])
+    classifier = training.new_classifier(CandidateSettings(), 0, bags).eval()
+    unknown, known = (np.stack(classifier.logits(features(9, 3), duration)) for duration in (None, 6.1))
+    assert np.allclose(unknown, known, atol=0.01)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """A run of a tiny network on exams with one lesion each: those that wash out are malignant."""
+    root, rows = tmp_path_factory.mktemp("candidates"), []
+    folder = root / "cache"
+    cache.write_cache(folder, InputContract(size=SHAPE, spacing_mm=4.4), "simulated:tiny")
+    for n in range(96):
+        rng = np.random.default_rng(n)
+        label, centre = n % 2, rng.uniform((30, 30, 25), (140, 90, 60))
+        distractor = rng.uniform((30, 30, 25), (140, 90, 60))
+        spots = [(distractor, 7, 2 * PERSISTENT), (centre, 9, WASHOUT if label else PERSISTENT)]
+        array, inside, affine = breast(spots, seed=n)
+        split = "train" if n < 48 else "validate" if n < 72 else "test"
+        row = {"exam": f"e{n}", "patient": f"p{n}", "label": label, "split": split}
+        lesion = {
+            "ras_mm": np.add(centre, affine[:3, 3]).tolist(),
+            "radius_mm": 9.0,
+            "malignant": bool(label),
+        }
+        exam = ModelInput(array, affine, inside, 1.0, float(SHAPE[0] / 2), "pre", 100.0, (), DURATION_MIN)
+        cache.store(cache.exam_path(folder, row["exam"]), exam, {**row, "lesions": [lesion]})
+        rows.append(row)
+    cache.write_index(folder, rows)
+    config = Config(
+        root / "run", cache=folder, spacing_mm=4.4, network=TINY, epochs=1, batch=8, precision="no"
+    )
+    train_network("smoke", config)
+    return root / "run"
+
+
+def test_labels_of_exams_teach_which_candidate_is_the_cancer(run, tmp_path, capsys):
+    folder = shutil.copytree(run, tmp_path / "run")
+    assert runs.load_run(folder).candidates is None
+    assert training.train(folder, CONFIG) == folder / "candidates"
+    history = read_rows(folder / "candidates" / "metrics.csv")
+    assert len(history) == 12 and float(history[-1]["validation_auc"]) > 0.9
+    predictor = draft_predictor(runs.load_run(folder))
+    hits = 0
+    for n in range(73, 96, 2):
+        exam = cache.load(cache.exam_path(run.parent / "cache", f"e{n}"))
+        score = score_exam(predictor, exam.array.float().numpy(), exam.inside, exam.affine, DURATION_MIN)
+        lesion = exam.meta["lesions"][0]["ras_mm"]
+        hits += np.linalg.norm(np.subtract(score.candidates[0].ras_mm, lesion)) < 9
+    assert hits >= 10  # of 12, beside a brighter distractor
+    logit, located = locate(predictor, exam)
+    assert logit == pytest.approx(score.logit)
+    assert located["LESION"].candidate.ras_mm == score.candidates[0].ras_mm
+
+    result = evaluate(folder)
+    by_map = result["evidence"]["localisation"]
+    assert by_map["LESION"]["mean_mm"] < by_map["COAM"]["mean_mm"]
+    assert set(result["evidence"]["network_alone"]) >= {"auc", "auc_95"}
+    assert load_bundle(result["bundle"]["file"]).candidates is not None
+    assert train_candidates.main([str(folder), "--seed", "1", "--workers", "1"]) == 2
+    assert "holds a training with another" in capsys.readouterr().err
+
+    # a run on other voxels that starts from this one, without training, takes its classifier along
+    config = Config(
+        tmp_path / "carried",
+        cache=run.parent / "cache",
+        spacing_mm=4.4,
+        init=folder,
+        epochs=0,
+        precision="no",
+    )
+    carried = runs.load_run(train_network("smoke", config)).candidates.state_dict()
+    trained = runs.load_candidates(folder).state_dict()
+    assert all(torch.equal(carried[name], trained[name]) for name in trained)
+
+
+def test_an_interrupted_training_reaches_the_same_weights(run, tmp_path, monkeypatch):
+    straight, broken = (shutil.copytree(run, tmp_path / name) for name in ("straight", "broken"))
+    config = CandidateConfig(epochs=5, batch=8, rate=0.01, settings=SETTINGS)
+    training.train(straight, config)
+    whole, calls = training.train_epoch, []
+
+    def breaks(*arguments):
+        calls.append(0)
+        if len(calls) == 4:
+            raise KeyboardInterrupt
+        return whole(*arguments)
+
+    monkeypatch.setattr(training, "train_epoch", breaks)
+    with pytest.raises(KeyboardInterrupt):
+        training.train(broken, config)
+    assert runs.load_candidates(broken) is None
+    monkeypatch.setattr(training, "train_epoch", whole)
+    training.train(broken, config)
+    first, second = (runs.load_candidates(folder).state_dict() for folder in (straight, broken))
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+    (broken / "candidates" / "config.json").write_text("{}")
+    with pytest.raises(InputError, match="train_candidates"):
+        runs.load_run(broken)
+
+
+# --- candidates kept as features ---
+
+
+def test_a_candidate_is_described_as_from_the_cache(tmp_path):
+    row = read_cohort(SMOKE)[0]
+    contract = cache.contract_at(4.4)
+    kept = describe_exam(row, contract, SETTINGS)
+    prepare_exam(row, contract, tmp_path)
+    exam = cache.load(cache.exam_path(tmp_path, row.exam))
+    own = propose_candidates(exam.array.numpy(), exam.inside, exam.affine, exam.duration_min, SETTINGS)
+    assert np.array_equal(kept.features, own.features)
+    assert np.allclose(kept.ras_mm, [candidate.ras_mm for candidate in own.candidates], atol=1e-3)
+    centres = [lesion["ras_mm"] for lesion in exam.meta["lesions"] if lesion["malignant"]]
+    assert np.allclose(kept.lesions_mm, np.reshape(centres, (-1, 3)), atol=1e-3)
+    assert kept.duration_min == exam.duration_min and 2 < kept.duration_min < 15
+    assert (kept.exam, kept.patient, kept.label, kept.split) == (row.exam, row.patient, row.label, row.split)
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """Candidates of the first 6 exams of a cohort in parts of 4."""
+    monkeypatch.setattr(described, "PART", 4)
+    write_manifest(tmp_path / "some.csv", read_cohort(SMOKE)[:6])
+    assert describe_cohort(str(tmp_path / "some.csv"), tmp_path / "candidates", 4.4, SETTINGS, workers=1) == 6
+    return tmp_path / "candidates"
+
+
+def test_parts_are_made_once_and_read_back_in_order(folder):
+    source = str(folder.parent / "some.csv")
+    rows = read_manifest(source)
+    card, exams = load_described(folder)
+    assert [exam.exam for exam in exams] == [row.exam for row in rows] and card["source"] == source
+    assert sorted(p.name for p in folder.glob("*.npz")) == ["part-0000.npz", "part-0001.npz"]
+    again = describe_exam(rows[5], cache.contract_at(4.4), SETTINGS)
+    assert np.array_equal(exams[5].features, again.features)
+    assert np.array_equal(exams[5].lesions_mm, again.lesions_mm)
+    assert {exam.split for exam in load_described(folder, "train")[1]} == {"train"}
+
+    # a computer that makes the first part only adds nothing; the next run makes what is missing
+    (folder / "part-0001.npz").unlink()
+    assert describe_cohort(source, folder, 4.4, SETTINGS, workers=1, parts=[0]) == 0
+    assert len(load_described(folder)[1]) == 4
+    assert describe_cohort(source, folder, 4.4, SETTINGS, workers=1) == 2
+
+
+def test_folders_that_do_not_fit_are_named(folder, monkeypatch):
+    with pytest.raises(InputError, match="another cohort"):
+        describe_cohort(SMOKE, folder, 4.4, SETTINGS, workers=1)
+    source = str(folder.parent / "some.csv")
+    monkeypatch.setattr(cache, "code_version", lambda *folders: "other")
+    with pytest.raises(InputError, match="described otherwise"):
+        describe_cohort(source, folder, 4.4, SETTINGS, workers=1)
+    part = folder / "part-0000.npz"
+    part.write_bytes(part.read_bytes()[:-40])
+    with pytest.raises(InputError, match="part-0000.npz is damaged"):
+        load_described(folder)
+    with pytest.raises(InputError, match="holds no candidates"):
+        load_described(folder.parent)
+
+
+def test_further_exams_join_the_runs_own(folder, tmp_path, monkeypatch):
+    run = SimpleNamespace(folder=tmp_path / "run", contract=cache.contract_at(4.4))
+
+    def further(split=(), settings=SETTINGS, run=run):
+        return training.further_exams(folder, run, settings, split)
+
+    card, exams = further([{"patient": "p", "split": "test"}])
+    assert card["source"].endswith("some.csv") and all(exam.split == "train" for exam in exams)
+    own = Bags.of([(np.zeros((2, COUNT), np.float32), 1, None)])
+    both = own + Bags.of([(exam.features, exam.label, exam.duration_min) for exam in exams])
+    assert both.labels.tolist() == [1, *(exam.label for exam in exams)]
+    features, row, _ = both.candidates_of(torch.tensor([1]))
+    assert np.array_equal(features.numpy(), exams[0].features) and set(row.tolist()) == {0}
+
+    # on another computer, without the exams, the features are enough
+    (folder.parent / "some.csv").unlink()
+    assert len(further()[1]) == len(exams)
+
+    with pytest.raises(InputError, match="among the run's validation or test patients"):
+        further([{"patient": exams[0].patient, "split": "validate"}])
+    with pytest.raises(InputError, match="another settings"):
+        further(settings=CandidateSettings(grid_mm=4.4, count=5))
+    with pytest.raises(InputError, match="another contract"):
+        further(run=SimpleNamespace(folder=run.folder, contract=cache.contract_at(2.2)))
+    monkeypatch.setattr(cache, "code_version", lambda *folders: "other")
+    with pytest.raises(InputError, match="another code"):
+        further()
+
+
+def test_patients_learned_from_are_remembered(tmp_path):
+    runs.remember_patients(tmp_path, ["b", "a"])
+    runs.remember_patients(tmp_path, ["b", "c"])
+    assert runs.seen_patients(tmp_path) == [{"patient": p, "split": "train"} for p in "abc"]
+
+
+def test_a_manifest_that_cannot_be_used_is_named(tmp_path, capsys):
+    lines = "patient,exam,label,split,pre,post\np,e,1,train,gone.nrrd,missing.nrrd\n"
+    (tmp_path / "some.csv").write_text(lines)
+    command = [str(tmp_path / "some.csv"), "--output", str(tmp_path / "candidates"), "--workers", "1"]
+    assert describe_candidates.main(command) == 2
+    message = capsys.readouterr().err
+    assert "some.csv" in message and "gone.nrrd" in message and message.count("\n") == 1
+    assert not list(tmp_path.glob("candidates/*.npz"))

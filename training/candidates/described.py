@@ -1,0 +1,226 @@
+"""The candidates of a cohort as features: what the classifier learns from, without keeping the exams' voxels.
+
+Exams are made or read, preprocessed as everywhere, described and forgotten: 11 kB an exam, where its voxels
+take 5 MB. A folder holds ``candidates.json`` (input contract, settings, source, code) and parts of ``PART``
+exams, ``part-0000.npz`` and so on, each written whole. The same command goes on where it stopped; several
+computers can each make some of the parts.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from rich.progress import track
+
+from BreastCMSLLib.candidates.proposals import propose_candidates
+from BreastCMSLLib.candidates.settings import CandidateSettings
+from BreastCMSLLib.core.errors import InputError
+from BreastCMSLLib.preprocessing.model_input import InputContract, preprocess
+from training.data import cache
+from training.data.exams import load_exam, truth
+from training.data.files import write_arrays, write_json
+from training.data.manifest import Row, read_cohort
+from training.data.preparation import use_one_core
+
+PART = 500
+CARD = "candidates.json"
+SETTINGS = ("phases", "grid_mm", "count", "separation_mm", "features")  # those that decide the features
+
+
+@dataclass(frozen=True)
+class DescribedExam:
+    """The candidates of one exam.
+
+    Parameters
+    ----------
+    exam, patient, label, split
+        As in its manifest.
+    features : numpy.ndarray
+        (candidates, features) float32.
+    ras_mm : numpy.ndarray
+        (candidates, 3) float32, where each lies, in RAS mm.
+    duration_min : float or None
+        From the first phase after contrast to the last.
+    lesions_mm : numpy.ndarray
+        (lesions, 3) float32, centres of the malignant lesions in RAS mm, to judge by and not to learn from.
+    """
+
+    exam: str
+    patient: str
+    label: int
+    split: str
+    features: np.ndarray
+    ras_mm: np.ndarray
+    duration_min: float | None
+    lesions_mm: np.ndarray
+
+
+def describe_exam(row: Row, contract: InputContract, settings: CandidateSettings) -> DescribedExam:
+    """Read or simulate, preprocess and describe one exam. Raises InputError naming it."""
+    exam = load_exam(row)
+    model_input = preprocess(exam, contract)
+    # half precision, as caches keep exams
+    array = model_input.array.astype(np.float16)
+    described = propose_candidates(
+        array, model_input.inside, model_input.affine, model_input.duration_min, settings
+    )
+    centres = [lesion["ras_mm"] for lesion in truth(row, exam)[0] if lesion["malignant"]]
+    return DescribedExam(
+        row.exam,
+        row.patient,
+        row.label,
+        row.split,
+        described.features,
+        np.array([candidate.ras_mm for candidate in described.candidates], np.float32).reshape(-1, 3),
+        model_input.duration_min,
+        np.array(centres, np.float32).reshape(-1, 3),
+    )
+
+
+def describe_cohort(
+    source: str,
+    output: Path,
+    spacing_mm: float,
+    settings: CandidateSettings | None = None,
+    workers: int | None = None,
+    parts: Iterable[int] | None = None,
+) -> int:
+    """Make the parts of a cohort that are not there yet.
+
+    Parameters
+    ----------
+    source : str
+        A manifest (CSV), or simulated:NAME.
+    output : Path
+        Folder of the parts.
+    spacing_mm : float
+        Voxel size of the exams that are described.
+    settings : CandidateSettings, optional
+        How candidates are found and described.
+    workers : int, optional
+        Processes (default: one a core).
+    parts : iterable of int, optional
+        Only these (None: all).
+
+    Returns
+    -------
+    int
+        How many exams were described.
+
+    Raises
+    ------
+    InputError
+        With the first exam that cannot be used, or when the folder holds other candidates.
+    """
+    contract, rows = cache.contract_at(spacing_mm), read_cohort(source)
+    settings = settings or CandidateSettings()
+    card, path = card_of(source, contract, settings), output / CARD
+    if path.exists() and json.loads(path.read_text()) != card:
+        raise InputError(
+            f"{output} holds candidates of another cohort, or described otherwise; choose another folder."
+        )
+    write_json(path, card)
+    every = range(-(-len(rows) // PART))
+    missing = [n for n in (every if parts is None else parts) if n in every and not _part(output, n).exists()]
+    count = 0
+    with ProcessPoolExecutor(workers or os.cpu_count(), initializer=use_one_core) as pool:
+        for number in missing:
+            chosen = rows[number * PART : (number + 1) * PART]
+            work = pool.map(partial(describe_exam, contract=contract, settings=settings), chosen, chunksize=2)
+            title = f"candidates of {source}, part {number}"
+            _write(_part(output, number), list(track(work, title, total=len(chosen))))
+            count += len(chosen)
+    return count
+
+
+def card_of(source: str, contract: InputContract, settings: CandidateSettings) -> dict:
+    """What decides the features of a cohort, as ``candidates.json`` holds it."""
+    card = {
+        "source": source,
+        "contract": asdict(contract),
+        "settings": {name: value for name, value in asdict(settings).items() if name in SETTINGS},
+        "part": PART,
+        "code": cache.code_version("BreastCMSLLib/candidates"),
+    }
+    return json.loads(json.dumps(card))
+
+
+def load_described(folder: Path, split: str | None = None) -> tuple[dict, list[DescribedExam]]:
+    """Read a folder of described candidates. Parts that were never made are left out.
+
+    Parameters
+    ----------
+    folder : Path
+        Of the parts.
+    split : str, optional
+        Only these exams (None: all).
+
+    Returns
+    -------
+    card : dict
+        What the folder says of itself.
+    exams : list of DescribedExam
+        In the order of the cohort.
+
+    Raises
+    ------
+    InputError
+        When it is not such a folder, or a part is damaged.
+    """
+    try:
+        card = json.loads((folder / CARD).read_text())
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"{folder} holds no candidates; make them with python training/describe_candidates.py."
+        ) from error
+    every = [exam for path in sorted(folder.glob("part-*.npz")) for exam in _read(path)]
+    exams = [exam for exam in every if split in (None, exam.split)]
+    if not exams:
+        raise InputError(
+            f"{folder} has no {split or ''} exams yet; run python training/describe_candidates.py again."
+        )
+    return card, exams
+
+
+def _part(folder: Path, number: int) -> Path:
+    return folder / f"part-{number:04d}.npz"
+
+
+def _write(path: Path, exams: Sequence[DescribedExam]) -> None:
+    arrays = {
+        name: np.array([getattr(exam, name) for exam in exams])
+        for name in ("exam", "patient", "label", "split")
+    }
+    for name in ("features", "ras_mm", "lesions_mm"):
+        arrays[name] = np.concatenate([getattr(exam, name) for exam in exams])
+    arrays["duration_min"] = np.array([exam.duration_min for exam in exams], np.float64)  # None becomes NaN
+    arrays["candidates"] = np.array([len(exam.features) for exam in exams])
+    arrays["lesions"] = np.array([len(exam.lesions_mm) for exam in exams])
+    write_arrays(path, **arrays)
+
+
+def _read(path: Path) -> list[DescribedExam]:
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            arrays = {name: stored[name] for name in stored.files}
+        candidates, lesions = arrays["candidates"].cumsum()[:-1], arrays["lesions"].cumsum()[:-1]
+        columns = [
+            *(arrays[name].tolist() for name in ("exam", "patient", "label", "split")),
+            np.split(arrays["features"], candidates),
+            np.split(arrays["ras_mm"], candidates),
+            [None if np.isnan(value) else float(value) for value in arrays["duration_min"]],
+            np.split(arrays["lesions_mm"], lesions),
+        ]
+        return [DescribedExam(*row) for row in zip(*columns, strict=True)]
+    except Exception as error:  # zip, header and array errors alike: the file is not what _write() wrote
+        raise InputError(
+            f"{path} is damaged ({type(error).__name__}); "
+            "delete it and run python training/describe_candidates.py again."
+        ) from error

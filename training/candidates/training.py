@@ -1,0 +1,327 @@
+"""Train the candidate classifier of a run, from labels of whole exams.
+
+It learns from the run's exams and from others that were described beforehand. RUN/candidates holds
+config.json, metrics.csv, last.pt (an interrupted training goes on from there, to the same weights) and
+best.safetensors.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import roc_auc_score
+from torch.optim.lr_scheduler import OneCycleLR
+
+from BreastCMSLLib.candidates.classifier import CandidateClassifier, noisy_or
+from BreastCMSLLib.candidates.settings import CandidateSettings
+from BreastCMSLLib.core.errors import InputError
+from BreastCMSLLib.network.losses import sigmoid_loss
+from training.data import cache
+from training.data.files import read_rows, write_json, write_rows
+from training.recipes import CandidateConfig
+from training.runs import folder as runs
+from training.runs.draft import draft_predictor
+
+from .bags import Bags, bags_of_cache
+from .described import DescribedExam, card_of, load_described
+
+LARGEST_GRADIENT = 5.0  # norm, of each member
+LEAST_SPREAD = 0.1  # of the logarithm of the exams' durations
+NO_SAY = 1e6  # a spread so wide that every duration is the mean
+
+
+def train(
+    folder: Path,
+    config: CandidateConfig,
+    *,
+    cache_folder: Path | None = None,
+    more: Path | None = None,
+    workers: int = 1,
+) -> Path:
+    """Train a run's candidate classifier.
+
+    Parameters
+    ----------
+    folder : Path
+        Of the run.
+    config : CandidateConfig
+        All settings.
+    cache_folder : Path, optional
+        Cache of the exams (default: the one the run was trained on).
+    more : Path, optional
+        Folder of described candidates, whose training exams are learned from as well.
+    workers : int
+        Processes that find and describe candidates.
+
+    Returns
+    -------
+    Path
+        RUN/candidates.
+
+    Raises
+    ------
+    InputError
+        When the run, its cache or an earlier training does not fit.
+    """
+    run = runs.load_run(folder)
+    store = cache.open_cache(cache_folder or run.config["cache"])
+    if store.contract != run.contract:
+        raise InputError(
+            f"The cache {store.folder} holds other inputs than the run {folder} reads; "
+            "name the cache it was trained on."
+        )
+    settings = settings_for(run, config.settings)
+    split = read_rows(folder / "split.csv")
+    paths = {
+        part: [store.path(row["exam"]) for row in split if row["split"] == part]
+        for part in ("train", "validate")
+    }
+    paths["train"] = paths["train"][: config.limit or None]
+    card = {**asdict(replace(config, settings=settings)), "cache": str(store.folder)}
+    card["supervision"] = "image-level labels only"
+    further: list[DescribedExam] = []
+    if more is not None:
+        source, further = further_exams(more, run, settings, split)
+        card["more"] = f"{len(further)} training exams of {source['source']}"
+    output = folder / runs.CANDIDATES
+    runs.refuse_another(output / "config.json", card)
+    bags = {
+        part: bags_of_cache(paths[part], settings, workers, f"candidates of {part} exams") for part in paths
+    }
+    if further:
+        runs.remember_patients(folder, [exam.patient for exam in further])
+        bags["train"] += Bags.of([(exam.features, exam.label, exam.duration_min) for exam in further])
+    bags["train"] = bags["train"].withhold_durations(config.seed)
+    write_json(output / "config.json", card)
+    classifier = fit(bags["train"], bags["validate"], config, settings, output)
+    labels = bags["validate"].labels.numpy().astype(int)
+    mix = fit_mix(_network_logits(run, paths["validate"]), validate(classifier, bags["validate"]), labels)
+    card |= {"mix": mix, "mix_from": f"{len(labels)} validation exams of {store.source}"}
+    runs.save_weights(classifier, output / "best.safetensors")
+    write_json(output / "config.json", card)
+    return output
+
+
+def settings_for(run: runs.Run, settings: CandidateSettings) -> CandidateSettings:
+    """The settings with the phases of a run's input, and its grid where that is coarser."""
+    grid_mm = max(settings.grid_mm, run.contract.spacing_mm)
+    return replace(settings, phases=run.contract.phases, grid_mm=grid_mm, features=None)
+
+
+def further_exams(
+    folder: Path, run: runs.Run, settings: CandidateSettings, split: Sequence[dict]
+) -> tuple[dict, list[DescribedExam]]:
+    """Training exams from a folder of described candidates.
+
+    Parameters
+    ----------
+    folder : Path
+        Of the described candidates.
+    run : Run
+        That they are to be learned from with.
+    settings : CandidateSettings
+        Of the classifier.
+    split : sequence of dict
+        Rows of the run's split.csv.
+
+    Returns
+    -------
+    card : dict
+        What the folder says of itself.
+    exams : list of DescribedExam
+        Its training exams.
+
+    Raises
+    ------
+    InputError
+        When they were described otherwise, or when the run validates or tests with one of them.
+    """
+    card, exams = load_described(folder, "train")
+    here = card_of(card["source"], run.contract, settings)
+    if different := [key for key in ("contract", "settings", "code") if card.get(key) != here[key]]:
+        raise InputError(
+            f"The candidates in {folder} were described with another {different[0]} "
+            f"than those of the run {run.folder}; make them anew."
+        )
+    unseen = {row["patient"] for row in split if row["split"] != "train"}
+    if shared := sorted(unseen & {exam.patient for exam in exams}):
+        raise InputError(
+            f"Patient {shared[0]} of {folder} is among the run's validation or test patients; "
+            "leave that patient out."
+        )
+    return card, exams
+
+
+def fit(
+    training: Bags, validation: Bags, config: CandidateConfig, settings: CandidateSettings, output: Path
+) -> CandidateClassifier:
+    """Train a classifier, or go on with it.
+
+    The schedule ends at a rate of zero: the last weights are taken, nothing is picked by its validation AUC.
+
+    Parameters
+    ----------
+    training, validation : Bags
+        Exams to learn from, and to look at after each epoch.
+    config : CandidateConfig
+        Epochs, batch, rate, decay and seed.
+    settings : CandidateSettings
+        Of the classifier.
+    output : Path
+        Folder of metrics.csv and last.pt.
+
+    Returns
+    -------
+    CandidateClassifier
+        After the last epoch.
+
+    Raises
+    ------
+    InputError
+        When the exams do not fill a batch.
+    """
+    classifier = new_classifier(settings, config.seed, training)
+    parameters = classifier.parameters()
+    optimiser = torch.optim.AdamW(parameters, lr=config.rate, weight_decay=config.weight_decay)
+    exams = len(training.labels)
+    steps = config.epochs * (exams // config.batch)
+    if not steps:
+        raise InputError(f"{exams} training exams do not fill a batch of {config.batch}; lower --batch.")
+    schedule = OneCycleLR(optimiser, config.rate, total_steps=steps, pct_start=0.15)
+    history = _resume(output / "last.pt", classifier, optimiser, schedule)
+    labels = validation.labels.numpy().astype(int)
+    for epoch in range(len(history), config.epochs):
+        start = time.perf_counter()
+        loss = train_epoch(classifier, optimiser, schedule, training, config, epoch)
+        seconds = time.perf_counter() - start
+        logits = validate(classifier, validation)
+        figures = {
+            "train_loss": loss,
+            "validation_loss": float(sigmoid_loss(torch.from_numpy(logits), validation.labels)),
+            "validation_auc": float(roc_auc_score(labels, logits)),
+        }
+        rounded = {key: round(value, 5) for key, value in figures.items()}
+        history.append({"epoch": epoch + 1, **rounded, "seconds": round(seconds, 1)})
+        print(", ".join(f"{key} {value}" for key, value in history[-1].items()), flush=True)
+        state = {"network": classifier.state_dict(), "optimiser": optimiser.state_dict()}
+        state |= {"schedule": schedule.state_dict(), "rows": history}
+        runs.save_state(state, output / "last.pt")
+        write_rows(output / "metrics.csv", history)
+    return classifier
+
+
+def new_classifier(settings: CandidateSettings, seed: int, training: Bags) -> CandidateClassifier:
+    """An untrained classifier that standardises features as these exams have them."""
+    torch.manual_seed(seed)
+    classifier = CandidateClassifier(settings)
+    features, durations = training.features.clamp(-10, 10), training.context[:, -1]
+    durations = durations[durations.isfinite()]
+    known = len(durations) > 1
+    mean = durations.mean(0, keepdim=True) if known else torch.zeros(1)
+    classifier.mean.copy_(torch.cat([features.mean(0), mean]))
+    # nothing was learned of durations that are unknown, or hardly differ: they get no say, or a small one
+    spread = durations.std(0, keepdim=True).clamp_min(LEAST_SPREAD) if known else torch.full((1,), NO_SAY)
+    classifier.spread.copy_(torch.cat([features.std(0), spread]) + 1e-3)
+    return classifier
+
+
+def train_epoch(
+    classifier: CandidateClassifier, optimiser, schedule, bags: Bags, config: CandidateConfig, epoch: int
+) -> float:
+    """Mean loss of the members, each of which learns for itself.
+
+    Order, noise and dropout follow from (seed, epoch) alone.
+    """
+    torch.manual_seed(config.seed * 100_003 + epoch)
+    classifier.train()
+    order = torch.randperm(len(bags.labels))
+    total, steps = 0.0, len(order) // config.batch
+    for step in range(steps):
+        exams = order[step * config.batch : (step + 1) * config.batch]
+        losses = [sigmoid_loss(own, bags.labels[exams]) for own in exam_logits(classifier, bags, exams)]
+        losses = torch.stack(losses)
+        optimiser.zero_grad(set_to_none=True)
+        losses.sum().backward()
+        for member in classifier.members:
+            torch.nn.utils.clip_grad_norm_(member.parameters(), LARGEST_GRADIENT)
+        optimiser.step()
+        schedule.step()
+        total += float(losses.detach().mean())
+    return total / max(1, steps)
+
+
+@torch.inference_mode()
+def validate(classifier: CandidateClassifier, bags: Bags) -> np.ndarray:
+    """(exams,) float32 logits of all exams, as Analyze computes them."""
+    classifier.eval()
+    parts = torch.arange(len(bags.labels)).split(64)
+    return torch.cat([exam_logits(classifier, bags, part)[0] for part in parts]).numpy()
+
+
+def exam_logits(classifier: CandidateClassifier, bags: Bags, exams: torch.Tensor) -> torch.Tensor:
+    """Logits of exams, by multiple-instance aggregation (noisy-or) over their candidates.
+
+    Parameters
+    ----------
+    classifier : CandidateClassifier
+        In training or evaluation mode.
+    bags : Bags
+        That hold the exams.
+    exams : torch.Tensor
+        Their indices.
+
+    Returns
+    -------
+    torch.Tensor
+        (members, exams) as each member sees them; in evaluation mode (1, exams), of which the exam's score is
+        made.
+    """
+    features, row, column = bags.candidates_of(exams)
+    context = bags.context[exams][row]
+    if classifier.training:
+        logits = classifier.member_logits(features, context)
+    else:
+        logits = classifier(features, context)[None]
+    most = int(column.max()) + 1 if len(column) else 1
+    table = torch.full((len(logits), len(exams), most), -math.inf)
+    table[:, row, column] = logits
+    return noisy_or(table)
+
+
+def fit_mix(
+    network_logits: np.ndarray, candidate_logits: np.ndarray, labels: np.ndarray
+) -> tuple[float, float, float]:
+    """(a, b, c) of the exam's logit a·network + b·candidates + c, by logistic regression of the label.
+
+    a is 0 where the network would count against malignancy.
+    """
+    both = np.stack([network_logits, candidate_logits], axis=1)
+    regression = LogisticRegression(C=1e3).fit(both, labels)
+    a, b = regression.coef_[0].tolist()
+    if a < 0:
+        regression = LogisticRegression(C=1e3).fit(both[:, 1:], labels)
+        a, b = 0.0, float(regression.coef_[0, 0])
+    return round(a, 6), round(b, 6), round(float(regression.intercept_[0]), 6)
+
+
+def _network_logits(run: runs.Run, paths: Sequence[Path]) -> np.ndarray:
+    predictor = draft_predictor(replace(run, candidates=None))
+    return np.array([predictor.predict(cache.load(path).array).logit for path in paths])
+
+
+def _resume(path: Path, classifier: CandidateClassifier, optimiser, schedule) -> list[dict]:
+    """Load the last checkpoint, if there is one; the rows of metrics.csv until then."""
+    if not path.exists():
+        return []
+    state = torch.load(path, weights_only=True, map_location="cpu")
+    classifier.load_state_dict(state["network"])
+    optimiser.load_state_dict(state["optimiser"])
+    schedule.load_state_dict(state["schedule"])
+    return state["rows"]

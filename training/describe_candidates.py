@@ -1,0 +1,45 @@
+"""Keep the candidates of a cohort as features, for train_candidates.py, without keeping the exams' voxels.
+
+    python training/describe_candidates.py simulated:large --output CANDIDATES --spacing 2.2
+    python training/train_candidates.py RUN --more CANDIDATES
+
+11 kB an exam, where its voxels take 5 MB. The same command goes on where it stopped; several computers can
+each make some of the parts (``--parts 0 12``).
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+if not __package__:  # run by its path, which puts this folder first
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
+
+from training.candidates.described import describe_cohort
+from training.command import ends_in_a_sentence, parser_of
+
+
+@ends_in_a_sentence
+def main(arguments: list[str] | None = None) -> None:
+    parser = parser_of(__doc__)
+    parser.add_argument("source", help="a manifest (CSV), or simulated:NAME")
+    parser.add_argument("--output", required=True, type=Path)
+    parser.add_argument(
+        "--spacing", type=float, default=2.2, help="voxel size in mm of the exams that are read (2.2 or 1.1)"
+    )
+    parser.add_argument("--workers", type=int, help="processes (default: one a core)")
+    parser.add_argument(
+        "--parts",
+        nargs=2,
+        type=int,
+        metavar=("FIRST", "END"),
+        help="only the parts FIRST to END − 1 (default: all)",
+    )
+    o = parser.parse_args(arguments)
+    parts = None if o.parts is None else range(*o.parts)
+    count = describe_cohort(o.source, o.output, o.spacing, workers=o.workers, parts=parts)
+    print(f"{count} exams described in {o.output}")
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,383 @@
+"""Evaluate a run on exams it has never seen, and make the bundle that Slicer loads.
+
+Temperature and thresholds are fitted on the run's validation exams; then its test exams are read, and
+RUN/evaluation.json says how often that has happened. Exams go through the same Predictor, in the same
+precision, as *Analyze*.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+from rich.progress import track
+
+from BreastCMSLLib.core.errors import InputError
+from BreastCMSLLib.models.bundle import load_bundle, save_bundle
+from BreastCMSLLib.models.cards import DEFAULT_NAME
+from BreastCMSLLib.models.inference import Predictor
+from BreastCMSLLib.network.resnet import NetworkSettings
+from training.data import cache
+from training.data.files import read_rows
+from training.data.preparation import use_one_core
+from training.runs.draft import bundle_texts, draft_predictor
+from training.runs.folder import Run, load_run
+
+from . import calibration, metrics, records
+from .lesions import malignant_lesions, miss
+from .records import column, tidy
+from .scored_exams import ScoredExam, evaluated_maps, peak_of, score_exams
+from .splits import check_split, open_cache_of, read_split, split_paths
+
+INTERVALS = (
+    "95 %; AUC: DeLong; sensitivity, specificity, predictive values, hit rates and pointing: Wilson; "
+    f"all else: bootstrap over patients, {metrics.ROUNDS} rounds, seed 0"
+)
+
+
+def evaluate(
+    folder: Path,
+    *,
+    cache_folder: Path | None = None,
+    weights: str = "best.safetensors",
+    export: Path | None = None,
+    name: str = DEFAULT_NAME,
+    maps: Sequence[str] | None = None,
+    device: str = "auto",
+    precision: str = "auto",
+    workers: int = 1,
+) -> dict:
+    """Evaluate a run; write evaluation.json, predictions.csv and features.npz into it, and the bundle.
+
+    Parameters
+    ----------
+    folder : Path
+        Of the run.
+    cache_folder : Path, optional
+        Cache of the exams (default: the one the run was trained on).
+    weights : str
+        Name of the weights' file in the run's folder.
+    export : Path, optional
+        Folder of the bundle (default: the run's).
+    name : str
+        Of the bundle.
+    maps : sequence of str, optional
+        To locate with (default: all).
+    device, precision : str
+        As of :class:`Predictor`.
+    workers : int
+        Processes that read exams, each with a network of its own.
+
+    Returns
+    -------
+    dict
+        evaluation.json.
+
+    Raises
+    ------
+    InputError
+        Before anything is written, when exams, labels, contract or weights do not fit together.
+    """
+    run = load_run(folder, weights)
+    maps = _checked_maps(maps, run)
+    split = read_split(folder)
+    check_split(split, read_rows(folder / "ancestry.csv"))
+    store = open_cache_of(run, cache_folder)
+    paths = {part: split_paths(store, split, part) for part in ("validate", "test")}
+    reader = _Reader(folder, weights, name, device, precision)
+    predictor = draft_predictor(run, name, device, precision)
+
+    validation, validation_pooled = _read(predictor, paths["validate"], "validate", (), reader, workers)
+    frozen = _freeze(validation)
+    command = f"python training/evaluate.py RUN --cache CACHE --weights {weights} --maps {' '.join(maps)}"
+    entry = {"weights": weights, "sha256": predictor.bundle.sha256, "command": command}
+    times = records.begin(folder, entry)
+    if times > 1:
+        print(
+            f"Evaluation {times} of this run: its test exams were read before, "
+            "so to choose by these figures is to learn from them."
+        )
+    test, test_pooled = _read(predictor, paths["test"], "test", maps, reader, workers)
+    _calibrate(test, frozen.temperature)
+
+    calibrated, uncalibrated, bins = _reliability(test, frozen.temperature)
+    evidence = summarise(test, maps, frozen.points) | {"calibration": calibrated}
+    evidence |= _provenance(run, store, validation, test, predictor.precision, times, command)
+    evidence = tidy(evidence)
+    bundle = _export(run, export or folder, name, frozen, evidence, predictor.bundle.sha256)
+    rows, pooled = [*validation, *test], [*validation_pooled, *test_pooled]
+    records.write_predictions(folder, rows)
+    records.write_features(folder, rows, pooled, run.network)
+    fitted = tidy({"calibration": asdict(frozen.calibration), **classification(validation, frozen.threshold)})
+    seconds = round(float(np.median(column(test, "seconds"))), 3)
+    return records.finish(
+        folder,
+        {
+            "evidence": evidence,
+            "validation": fitted,
+            "uncalibrated": tidy(uncalibrated),
+            "reliability_bins": tidy(bins),
+            "maps": list(maps),
+            "cache": str(store.folder),
+            "bundle": bundle,
+            "speed": {"device": predictor.device_reason, "seconds_per_exam": seconds},
+        },
+    )
+
+
+def _checked_maps(maps: Sequence[str] | None, run: Run) -> tuple[str, ...]:
+    known = evaluated_maps(run.candidates is not None)
+    if unknown := set(maps or ()) - set(known):
+        raise InputError(f"There is no map called {sorted(unknown)[0]!r}; choose among {', '.join(known)}.")
+    return tuple(maps or known)
+
+
+# --- reading exams ---
+
+
+@dataclass(frozen=True)
+class _Reader:
+    """What a worker process needs to read exams as this one does."""
+
+    folder: Path
+    weights: str
+    name: str
+    device: str
+    precision: str
+
+    def predictor(self) -> Predictor:
+        return draft_predictor(load_run(self.folder, self.weights), self.name, self.device, self.precision)
+
+
+def _read(
+    predictor: Predictor, paths: list[Path], part: str, maps: Sequence[str], reader: _Reader, workers: int
+) -> tuple[list[dict], list[np.ndarray]]:
+    """Rows and pooled features of the exams; by processes with a network each, where workers is above 1."""
+    if workers > 1:
+        with ProcessPoolExecutor(workers, get_context("spawn"), _begin_worker, (reader,)) as pool:
+            work = pool.map(partial(_row_in_worker, maps=maps), paths)
+            pairs = list(track(work, f"{part} exams", total=len(paths)))
+    else:
+        pairs = [_row_and_feature(predictor, path, maps) for path in track(paths, f"{part} exams")]
+    return [{**row, "split": part} for row, _ in pairs], [pooled for _, pooled in pairs]
+
+
+def _begin_worker(reader: _Reader) -> None:
+    global _predictor
+    use_one_core()
+    _predictor = reader.predictor()
+
+
+def _row_in_worker(path: Path, maps: Sequence[str]) -> tuple[dict, np.ndarray]:
+    return _row_and_feature(_predictor, path, maps)
+
+
+def _row_and_feature(predictor: Predictor, path: Path, maps: Sequence[str]) -> tuple[dict, np.ndarray]:
+    scored = next(score_exams(predictor, [path]))
+    return row_of(scored, maps, predictor.bundle.network.settings), scored.pooled
+
+
+def row_of(scored: ScoredExam, maps: Sequence[str], settings: NetworkSettings) -> dict:
+    """One line of predictions.csv, before calibration.
+
+    Parameters
+    ----------
+    scored : ScoredExam
+        The exam.
+    maps : sequence of str
+        Whose peaks are located, in malignant exams.
+    settings : NetworkSettings
+        Of the network.
+
+    Returns
+    -------
+    dict
+        The logits, and for each map where its peak lies.
+    """
+    meta = scored.exam.meta
+    row = {"exam": meta["exam"], "patient": meta["patient"], "label": int(meta["label"])}
+    row |= {"logit": scored.score.logit, "network_logit": scored.prediction.logit}
+    row |= {"cos_theta": scored.cosine, "seconds": scored.seconds}
+    if meta["label"] and malignant_lesions(meta):
+        for name in maps:
+            peak = peak_of(name, scored, settings)
+            distance, inside = miss(scored.exam, peak)
+            row |= {f"{name}_mm": distance, f"{name}_inside": int(inside)}
+            row |= {f"{name}_{axis}": value for axis, value in zip("ras", peak)}
+    return row
+
+
+# --- what is frozen before a test exam is read ---
+
+
+@dataclass(frozen=True)
+class _Frozen:
+    calibration: calibration.Calibration
+    points: dict[str, dict]
+
+    @property
+    def temperature(self) -> float:
+        return self.calibration.temperature
+
+    @property
+    def threshold(self) -> float:
+        return self.points[calibration.DEFAULT_POINT]["threshold"]
+
+
+def _freeze(validation: list[dict]) -> _Frozen:
+    fitted = calibration.fit_temperature(column(validation, "label"), column(validation, "logit"))
+    _calibrate(validation, fitted.temperature)
+    points = calibration.operating_points(column(validation, "label"), column(validation, "probability"))
+    return _Frozen(fitted, points)
+
+
+def _calibrate(rows: list[dict], temperature: float) -> None:
+    for row, probability in zip(rows, calibration.probability(column(rows, "logit"), temperature)):
+        row["probability"] = float(probability)
+
+
+# --- figures ---
+
+
+def classification(rows: Sequence[dict], threshold: float) -> dict:
+    """Table 1 of the paper at one threshold, and what does not depend on it; intervals as ``*_95``."""
+    labels, probabilities, patients = (column(rows, name) for name in ("label", "probability", "patient"))
+    return {
+        "n": len(rows),
+        "malignant": int(labels.sum()),
+        "patients": int(np.unique(patients).size),
+        "auc": metrics.auc(labels, probabilities),
+        "auc_95": metrics.auc_interval(labels, probabilities, patients=patients),
+        **metrics.at_threshold(labels, probabilities, threshold, patients),
+    }
+
+
+def localisation(rows: Sequence[dict], maps: Sequence[str]) -> dict:
+    """By map, over rows that hold its peak."""
+    figures = {}
+    for name in maps:
+        chosen = [row for row in rows if f"{name}_mm" in row]
+        distances, inside, patients = (
+            column(chosen, key) for key in (f"{name}_mm", f"{name}_inside", "patient")
+        )
+        figures[name] = metrics.localisation(distances, inside, patients)
+    return figures
+
+
+def summarise(rows: Sequence[dict], maps: Sequence[str], points: dict[str, dict]) -> dict:
+    """Classification and localisation evidence of calibrated test rows, without the provenance.
+
+    Parameters
+    ----------
+    rows : sequence of dict
+        Of predictions.csv.
+    maps : sequence of str
+        Whose peaks they hold.
+    points : dict
+        Operating points by name.
+
+    Returns
+    -------
+    dict
+        Figures with intervals.
+    """
+    labels, probabilities, patients = (column(rows, name) for name in ("label", "probability", "patient"))
+    threshold = points[calibration.DEFAULT_POINT]["threshold"]
+    malignant = [row for row in rows if row["label"]]
+    called = [row for row in malignant if row["probability"] >= threshold]
+    evidence = {
+        "classification": {
+            "operating_point": calibration.DEFAULT_POINT,
+            "threshold": threshold,
+            **classification(rows, threshold),
+        },
+        "localisation": localisation(called, maps),
+        "localisation_all": localisation(malignant, maps),
+    }
+    alone = column(rows, "network_logit")
+    if not np.array_equal(alone, column(rows, "logit")):  # candidates took part
+        interval = metrics.auc_interval(labels, alone, patients=patients)
+        evidence["network_alone"] = {"auc": metrics.auc(labels, alone), "auc_95": interval}
+    if {"CAM", "COAM"} <= set(maps):
+        chosen = [row for row in called if "CAM_mm" in row]
+        distances = (column(chosen, f"{name}_mm") for name in ("CAM", "COAM"))
+        evidence["cam_over_coam"] = metrics.distance_ratio(*distances, column(chosen, "patient"))
+    evidence["operating_points"] = {
+        name: {
+            **point,
+            "test": metrics.sensitivity_and_specificity(
+                labels, probabilities >= point["threshold"], patients
+            ),
+        }
+        for name, point in points.items()
+    }
+    return evidence
+
+
+def _reliability(test: list[dict], temperature: float) -> tuple[dict, dict, dict]:
+    """Calibration figures, those before calibration, and the bins of both."""
+    labels, patients = column(test, "label"), column(test, "patient")
+    calibrated = metrics.reliability(labels, column(test, "probability"), patients)
+    uncalibrated = metrics.reliability(labels, calibration.probability(column(test, "logit")), patients)
+    bins = {"calibrated": calibrated.pop("bins"), "uncalibrated": uncalibrated.pop("bins")}
+    return {"temperature": temperature, **calibrated}, uncalibrated, bins
+
+
+def _provenance(
+    run: Run,
+    store: cache.Cache,
+    validation: list[dict],
+    test: list[dict],
+    precision: str,
+    times: int,
+    command: str,
+) -> dict:
+    return {
+        "cohort": _cohort(run.config, store, validation, test),
+        "simulated": bool(run.config["simulated"]),
+        "supervision": run.config["supervision"],
+        "objective": run.config["objective"],
+        "seed": run.config["seed"],
+        "n": len(test),
+        "intervals": INTERVALS,
+        "precision": precision,
+        "evaluations": times,
+        "command": command,
+    }
+
+
+def _cohort(config: dict, store: cache.Cache, validation: list[dict], test: list[dict]) -> str:
+    kind, _, name = store.source.partition(":")
+    if kind == "simulated":
+        source = f"simulated cohort {name}"
+    else:
+        source = "simulated exams" if config["simulated"] else Path(store.source).name
+    patients, malignant = len({row["patient"] for row in test}), sum(row["label"] for row in test)
+    return (
+        f"{source}: {len(test)} test exams of {patients} patients, {malignant} malignant; "
+        f"temperature and thresholds from {len(validation)} validation exams"
+    )
+
+
+def _export(run: Run, folder: Path, name: str, frozen: _Frozen, evidence: dict, sha256: str) -> dict:
+    """Write the bundle; where it lies and what it holds."""
+    bundle = save_bundle(
+        folder,
+        name,
+        run.network,
+        run.contract,
+        candidates=run.candidates,
+        threshold=frozen.threshold,
+        temperature=frozen.temperature,
+        evidence=evidence,
+        **bundle_texts(run),
+    )
+    if load_bundle(bundle).sha256 != sha256:
+        raise RuntimeError("the exported weights are not those that were evaluated")
+    size = bundle.with_suffix(".safetensors").stat().st_size
+    return {"file": str(bundle), "sha256": sha256, "bytes": size}

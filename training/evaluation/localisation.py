@@ -1,0 +1,283 @@
+"""Ways to find the lesion, compared on the same features of the same malignant exams."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import numpy as np
+from scipy import ndimage
+
+from BreastCMSLLib.candidates.candidate import Candidate, Region
+from BreastCMSLLib.candidates.from_map import candidates_from_map, is_nipple
+from BreastCMSLLib.candidates.peaks import find_peaks, normalise
+from BreastCMSLLib.candidates.regions import is_vessel
+from BreastCMSLLib.core.geometry import apply_affine
+from BreastCMSLLib.findings.outline import outline
+from BreastCMSLLib.models.inference import Predictor
+from BreastCMSLLib.models.maps import LESION_MAP, NETWORK_MAPS
+from BreastCMSLLib.preprocessing.enhancement import early_phases, mean_enhancement
+from BreastCMSLLib.preprocessing.landmarks import nipples
+from BreastCMSLLib.results.record import MAP_THRESHOLD
+from BreastCMSLLib.scoring import ExamScore, lesion_map, saliency_map, score_exam
+from training.data.cache import CachedExam
+
+from . import calibration, metrics
+from .lesions import miss
+from .scored_exams import NULL_MAP, ScoredExam, map_of
+
+SIGNAL = "SIGNAL"  # no network at all: the early enhancement
+SNAP = "+snap"  # what Analyze makes of a map of the network: its candidates
+FAR_MM = 10.0
+
+
+def methods(has_candidates: bool = False) -> list[str]:
+    """Names of every method, in the order of the table; the lesion map, for models that have it, last."""
+    names = [name + step for name in NETWORK_MAPS for step in ("", SNAP)]
+    return [*names, NULL_MAP, SIGNAL, *([LESION_MAP] if has_candidates else [])]
+
+
+@dataclass
+class Clock:
+    """Processor seconds of named pieces of work: other programs on the machine do not count."""
+
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def measure(self, name: str) -> Iterator[None]:
+        start = time.process_time()
+        yield
+        self.seconds[name] = self.seconds.get(name, 0.0) + time.process_time() - start
+
+    def sum(self, *names: str) -> float:
+        return sum(self.seconds[name] for name in names)
+
+
+@dataclass(frozen=True)
+class Located:
+    """Where a method says the lesion is.
+
+    Parameters
+    ----------
+    candidate : Candidate
+        The most suspicious.
+    saliency : numpy.ndarray
+        (LR, AP, SI) its map, 0–1.
+    seconds : float
+        Of the processor, network included.
+    """
+
+    candidate: Candidate
+    saliency: np.ndarray
+    seconds: float
+
+
+# --- one exam ---
+
+
+def locate(predictor: Predictor, exam: CachedExam) -> tuple[float, dict[str, Located]]:
+    """Locate the lesion of one exam by every method.
+
+    Parameters
+    ----------
+    predictor : Predictor
+        Of the model.
+    exam : CachedExam
+        The exam.
+
+    Returns
+    -------
+    logit : float
+        The exam's.
+    located : dict
+        By method.
+    """
+    clock = Clock()
+    array, inside, affine = exam.array.float().numpy(), exam.inside, exam.affine
+    with clock.measure("network"):
+        prediction = predictor.predict(array)
+    with clock.measure(SIGNAL):
+        early = mean_enhancement(array, early_phases(len(array)))
+    score = ExamScore(prediction, prediction.logit, prediction.probability, None)
+    scored = ScoredExam(exam, score, np.empty(0), 0.0, 0.0)
+    settings = predictor.bundle.network.settings
+
+    def highest(saliency: np.ndarray) -> Candidate:
+        return find_peaks(saliency, inside, affine, count=1)[0]
+
+    located = {}
+    for name in NETWORK_MAPS:
+        with clock.measure(name):
+            saliency = saliency_map(name, score, settings, early, inside, affine)
+            peak = highest(saliency)
+        with clock.measure(name + SNAP):
+            candidate = candidates_from_map(name, saliency, early, inside, affine)[0]
+        located[name] = Located(peak, saliency, clock.sum("network", name))
+        seconds = clock.sum("network", SIGNAL, name, name + SNAP)
+        located[name + SNAP] = Located(candidate, saliency, seconds)
+    with clock.measure(NULL_MAP):
+        saliency = map_of(NULL_MAP, scored, settings)
+        peak = highest(saliency)
+    located[NULL_MAP] = Located(peak, saliency, clock.sum("network", NULL_MAP))
+    with clock.measure(SIGNAL):
+        saliency = normalise(early, inside)
+        peak = highest(saliency)
+    located[SIGNAL] = Located(peak, saliency, clock.sum(SIGNAL))
+    if not predictor.bundle.has_candidates:
+        return prediction.logit, located
+    with clock.measure(LESION_MAP):
+        score = score_exam(predictor, array, inside, affine, exam.duration_min, early)
+        saliency = lesion_map(score.candidates, early, inside)
+    candidate = score.candidates[0] if score.candidates else located[SIGNAL].candidate
+    return score.logit, {**located, LESION_MAP: Located(candidate, saliency, clock.sum(LESION_MAP))}
+
+
+def judge(predictor: Predictor, exam: CachedExam) -> dict:
+    """One line of rows.jsonl: what every method comes to on an exam.
+
+    Parameters
+    ----------
+    predictor : Predictor
+        Of the model.
+    exam : CachedExam
+        With a malignant lesion of known place.
+
+    Returns
+    -------
+    dict
+        By method the miss in mm, whether the point is inside, Dice of map and outline, and what was hit.
+    """
+    logit, located = locate(predictor, exam)
+    early = mean_enhancement(exam.array, early_phases(len(exam.array)))
+    truth = None if exam.truth is None or not (exam.truth == 2).any() else exam.truth == 2
+    lines = {}
+    for name, result in located.items():
+        candidate = result.candidate
+        distance, inside = miss(exam, candidate.ras_mm)
+        line = {"ras_mm": list(candidate.ras_mm), "mm": distance, "inside": int(inside)}
+        line["seconds"] = result.seconds
+        if truth is not None:
+            around = outline(early, exam.inside, exam.affine, candidate.ras_mm)
+            line["dice_map"] = metrics.dice(result.saliency >= MAP_THRESHOLD, truth)
+            line["dice_outline"] = 0.0 if around is None else metrics.dice(around.region.array, truth)
+        line["hit"] = what_is_there(exam, candidate.ras_mm, candidate.region)
+        lines[name] = line
+    in_mask = None if truth is None else float((truth & exam.inside).sum() / truth.sum())
+    head = {"exam": exam.meta["exam"], "patient": exam.meta["patient"], "logit": logit, "in_mask": in_mask}
+    return {**head, "methods": lines}
+
+
+def what_is_there(exam: CachedExam, ras_mm: Sequence[float], region: Region | None) -> str:
+    """What a point lies on.
+
+    Parameters
+    ----------
+    exam : CachedExam
+        With its truth.
+    ras_mm : sequence of float
+        The point, RAS mm.
+    region : Region or None
+        The bright region there.
+
+    Returns
+    -------
+    str
+        By the truth a malignant or a benign lesion (or within 3 mm of one), else by shape and place.
+    """
+    for lesion in sorted(exam.meta.get("lesions") or (), key=lambda lesion: not lesion["malignant"]):
+        if lesion.get("ras_mm") is None:
+            continue
+        reach = float(lesion.get("radius_mm") or FAR_MM) + 3.0
+        if np.linalg.norm(np.subtract(ras_mm, lesion["ras_mm"])) <= reach:
+            return "malignant lesion" if lesion["malignant"] else "benign lesion"
+    if is_nipple(ras_mm, nipples(exam.inside, exam.affine)):
+        return "nipple by its place"
+    if is_vessel(region):
+        return "vessel by its shape"
+    index = np.round(apply_affine(np.linalg.inv(exam.affine), ras_mm)).astype(int)
+    index = np.clip(index, 0, np.array(exam.inside.shape) - 1)
+    spacing = np.linalg.norm(exam.affine[:3, :3], axis=0)
+    depth = ndimage.distance_transform_edt(np.pad(exam.inside, 1), sampling=spacing)
+    return "border of the mask" if depth[tuple(index + 1)] <= 5.0 else "other tissue"
+
+
+# --- all exams ---
+
+
+def called_malignant(logits: np.ndarray, validation_logits: np.ndarray) -> np.ndarray:
+    """Which exams are called malignant at the threshold of the paper's sensitivity on validation."""
+    scores = calibration.probability(validation_logits)
+    labels = np.ones(scores.size, int)
+    threshold = calibration.threshold_at_sensitivity(labels, scores, calibration.PAPER_SENSITIVITY)
+    return calibration.probability(logits) >= threshold
+
+
+def summarise(rows: Sequence[dict], called: np.ndarray) -> dict[str, dict]:
+    """Figures of every method.
+
+    Parameters
+    ----------
+    rows : sequence of dict
+        Of :func:`judge`.
+    called : numpy.ndarray
+        (exams,) :func:`called_malignant`.
+
+    Returns
+    -------
+    dict
+        By method: figures of merit by the paper's protocol (``called``) and over all malignant exams
+        (``all``), the cost in seconds, and what was hit instead.
+    """
+    table = {}
+    for name in rows[0]["methods"]:
+        lines = [row["methods"][name] for row in rows]
+        figures = {"seconds": float(np.median([line["seconds"] for line in lines]))}
+        for protocol, chosen in (("called", np.flatnonzero(called)), ("all", np.arange(len(rows)))):
+            figures[protocol] = _figures([rows[n] for n in chosen], name)
+        far = [line["hit"] for line in lines if line["mm"] > FAR_MM]
+        figures["hit_instead"] = {what: far.count(what) for what in sorted(set(far))}
+        table[name] = figures
+    return table
+
+
+def _figures(rows: Sequence[dict], name: str) -> dict:
+    lines, patients = [row["methods"][name] for row in rows], [row["patient"] for row in rows]
+    figures = metrics.localisation(
+        [line["mm"] for line in lines], [line["inside"] for line in lines], patients
+    )
+    for key in ("dice_map", "dice_outline"):
+        values = np.array([line[key] for line in lines if key in line])
+        figures[key] = float(values.mean()) if values.size else float("nan")
+    return figures
+
+
+def by_score(rows: Sequence[dict], name: str, shares: Sequence[float] = (0.1, 0.25, 0.5, 1.0)) -> list[dict]:
+    """Figures of a method over shares of the malignant exams that score highest."""
+    order = sorted(rows, key=lambda row: -row["logit"])
+    groups = []
+    for share in shares:
+        part = order[: max(1, round(share * len(order)))]
+        groups.append({"share": share, "lowest_logit": part[-1]["logit"], **_figures(part, name)})
+    return groups
+
+
+def choose(table: dict[str, dict], factor: float = 2.0) -> dict[str, str]:
+    """The method for the test exams.
+
+    Parameters
+    ----------
+    table : dict
+        Of :func:`summarise`.
+    factor : float
+        How many times the seconds of plain COAM are affordable.
+
+    Returns
+    -------
+    dict
+        best: the least mean miss by the paper's protocol. default: the same among those that are affordable.
+    """
+    order = sorted(table, key=lambda name: (table[name]["called"]["mean_mm"], table[name]["seconds"]))
+    affordable = [name for name in order if table[name]["seconds"] <= factor * table["COAM"]["seconds"]]
+    return {"best": order[0], "default": affordable[0]}

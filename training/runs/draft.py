@@ -1,0 +1,56 @@
+"""A run's networks as *Analyze* will have them.
+
+A bundle rounds the weights, and what is evaluated is what is shipped.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+from BreastCMSLLib.models.bundle import load_bundle, save_bundle
+from BreastCMSLLib.models.cards import DEFAULT_NAME
+from BreastCMSLLib.models.inference import Predictor
+
+from .folder import Run
+
+
+def bundle_texts(run: Run) -> dict[str, str]:
+    """What a run's bundle says of itself: ``description`` and ``training_data``."""
+    text = f"3-D ResNet, width {run.network.settings.width}, objective {run.config['objective'].upper()}, "
+    text += run.config["supervision"] + (", and a candidate classifier" if run.candidates is not None else "")
+    source = "simulated exams" if run.config["simulated"] else f"exams of {Path(run.config['source']).name}"
+    return {"description": text, "training_data": source}
+
+
+def draft_predictor(
+    run: Run, name: str = DEFAULT_NAME, device: str = "auto", precision: str = "auto"
+) -> Predictor:
+    """A predictor of a run's bundle, not calibrated.
+
+    Parameters
+    ----------
+    run : Run
+        Its network, and its candidate classifier if it has one.
+    name : str
+        Of the bundle.
+    device, precision : str
+        As of :class:`Predictor`.
+
+    Returns
+    -------
+    Predictor
+        Of a bundle that is nowhere kept.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        path = save_bundle(
+            Path(folder),
+            name,
+            run.network,
+            run.contract,
+            candidates=run.candidates,
+            threshold=0.5,
+            evidence={},
+            **bundle_texts(run),
+        )
+        return Predictor(load_bundle(path), device, precision)
