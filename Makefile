@@ -12,6 +12,8 @@ TORCH_INDEX ?=
 SYSTEM_CHECK ?= yes
 # make test PYTEST_ARGS="-k dicom": further options for pytest
 PYTEST_ARGS ?=
+# make test-slicer SLICER_CORE=5.12.4.0: the versions of slicer-core to test on; constraints.txt pins one of them
+SLICER_CORE ?= 5.11.0.6 5.12.4.0 5.13.31053.0
 
 unexport PYTHONHOME PYTHONPATH
 export PYTHON
@@ -24,11 +26,12 @@ endif
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help setup system moved demo train-smoke faults soak benchmark screenshots test lint clean distclean
+.PHONY: help setup system moved demo train-smoke faults soak benchmark screenshots test test-slicer lint clean distclean
 
 help:
 	@echo "make demo       make a simulated breast MRI exam and analyse it; results in demo/result"
 	@echo "make test       check style and imports, and run all tests"
+	@echo "make test-slicer  the tests of scene and module on three versions of slicer-core (five minutes each)"
 	@echo "make train-smoke  simulate, preprocess, train, evaluate and export a tiny model: the whole path in about a minute"
 	@echo "make faults     10,000 bad inputs and 200 kills; counts in faults.json (about an hour)"
 	@echo "make soak       500 analyses in one process and 100 through the module: does anything grow? (half an hour)"
@@ -47,13 +50,25 @@ ifneq ($(SYSTEM_CHECK),no)
 		"$$python" scripts/system_packages.py --venv $(VENV)
 endif
 
-$(STAMP): pyproject.toml constraints.txt | system
-	@$(BIN)/python -c "import pip" 2>/dev/null || { \
-		python=$$(sh scripts/find_python.sh) && echo "Making $(VENV) with $$python" && "$$python" -m venv --clear $(VENV); }
-	$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt pip setuptools
-	$(BIN)/python -m pip install --disable-pip-version-check --no-build-isolation -c constraints.txt \
-		$(if $(TORCH_INDEX),--extra-index-url "$(TORCH_INDEX)") -e ".[slicer,train,test]"
+# $(call install,ENVIRONMENT,CONSTRAINTS,FURTHER REQUIREMENTS): all of the project in a virtual environment
+define install
+	@$(1)/bin/python -c "import pip" 2>/dev/null || { \
+		python=$$(sh scripts/find_python.sh) && echo "Making $(1) with $$python" && "$$python" -m venv --clear $(1); }
+	$(1)/bin/python -m pip install --disable-pip-version-check -c $(2) pip setuptools
+	$(1)/bin/python -m pip install --disable-pip-version-check --no-build-isolation -c $(2) \
+		$(if $(TORCH_INDEX),--extra-index-url "$(TORCH_INDEX)") -e ".[slicer,train,test]" $(3)
 	@printf '%s\n' "$(CURDIR)" > $@
+endef
+
+$(STAMP): pyproject.toml constraints.txt | system
+	$(call install,$(VENV),constraints.txt)
+
+# an environment of its own for each version of slicer-core, which names the version of VTK that it wants
+build/slicer-%/.installed: pyproject.toml constraints.txt | system
+	@mkdir -p $(@D)
+	grep -vE '^(slicer-core|vtk)==' constraints.txt > build/constraints-$*.txt
+	$(call install,$(@D),build/constraints-$*.txt,slicer-core==$*)
+.PRECIOUS: build/slicer-%/.installed
 
 demo: $(STAMP)
 	rm -rf demo/exam demo/result
@@ -93,6 +108,11 @@ lint: $(STAMP)
 
 test: lint
 	QT_QPA_PLATFORM=offscreen MPLBACKEND=Agg $(BIN)/python -m pytest -m "not benchmark" $(PYTEST_ARGS)
+
+test-slicer: $(SLICER_CORE:%=test-slicer-%)
+
+test-slicer-%: build/slicer-%/.installed
+	QT_QPA_PLATFORM=offscreen MPLBACKEND=Agg build/slicer-$*/bin/python -m pytest -m slicer $(PYTEST_ARGS)
 
 clean:
 	rm -rf demo build dist *.egg-info .pytest_cache .ruff_cache .hypothesis

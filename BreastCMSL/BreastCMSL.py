@@ -27,7 +27,7 @@ if str(libraryRoot()) not in sys.path:
 from BreastCMSLDesktop import sample_data  # noqa: E402
 from BreastCMSLDesktop.logic import BreastCMSLLogic  # noqa: E402
 
-HOMEPAGE = "https://github.com/BreastCMSL/BreastCMSL"
+from BreastCMSLLib import HOMEPAGE  # noqa: E402
 
 
 class BreastCMSL(ScriptedLoadableModule):

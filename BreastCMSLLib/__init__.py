@@ -4,3 +4,4 @@ Importing this package imports nothing heavy; import the sub-module you need.
 """
 
 __version__ = "0.1.0"
+HOMEPAGE = "https://github.com/BreastCMSL/SlicerBreastCMSL"

@@ -13,14 +13,19 @@ import errno
 import json
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from . import __version__
 from .core.errors import BreastCMSLError, DependencyError, InputError, OutputError
 from .core.stages import STAGES, Stopwatch, overall_progress
+
+if TYPE_CHECKING:
+    from .checks.input_check import Finding
+    from .exam import ExamPlan
 
 EXAMPLES = """\
 examples:
@@ -28,6 +33,9 @@ examples:
   breastcmsl analyze DICOM_FOLDER --output OUT
   breastcmsl analyze pre.nii.gz post1.nii.gz post2.nii.gz --times 0 90 180 --output OUT
   breastcmsl analyze sub1.nrrd sub2.nrrd sub3.nrrd --kind subtractions --t1 t1.nrrd --output OUT
+  breastcmsl check DICOM_FOLDER --phases 5 6 7 8
+  breastcmsl analyze DICOM_FOLDER --leave-out 12 "ax dyn MIP" --output OUT
+  breastcmsl analyze PATIENT_FOLDER --study 2 --output OUT
   breastcmsl model show
 
 exit status:
@@ -88,6 +96,29 @@ def _add_exam(command: argparse.ArgumentParser, count: str) -> None:
         metavar="S",
         help="time of each volume in seconds, in the order given",
     )
+    command.add_argument(
+        "--phases",
+        nargs="+",
+        default=(),
+        metavar="SERIES",
+        help="the dynamic volumes by series number or name, in any order: nothing else is one, "
+        'as in --phases 5 6 7 8, --phases 5:1-6 (phases of one series) or --phases "dyn pre" "dyn post"',
+    )
+    command.add_argument(
+        "--leave-out",
+        nargs="+",
+        default=(),
+        metavar="SERIES",
+        help="what is neither dynamic volume nor T1, named likewise, as in --leave-out 12 13",
+    )
+    command.add_argument(
+        "--study", metavar="N", help="which of several studies: its number in the list, or its UID"
+    )
+    command.add_argument(
+        "--keep-order",
+        action="store_true",
+        help="go on where the phase before contrast may be missing: the first volume is it",
+    )
 
 
 def _add_analyze(commands) -> None:
@@ -121,7 +152,7 @@ def _add_analyze(commands) -> None:
 def _add_check(commands) -> None:
     command = _add_command(commands, check_command, "check", "look at an exam without analysing it")
     _add_exam(command, "+")
-    command.add_argument("--json", action="store_true", help="print the findings as JSON")
+    command.add_argument("--json", action="store_true", help="print plan and findings as JSON")
 
 
 def _add_model(commands) -> None:
@@ -393,7 +424,24 @@ def read_exam(options: argparse.Namespace):
         return read_request(options.request)[0]
     from .readers import read
 
-    return read(options.input, t1=options.t1, kind=options.kind, times_s=options.times)
+    return read(options.input, reading_options(options))
+
+
+def reading_options(options: argparse.Namespace):
+    """What the command line says of its input, as ``readers.ReadOptions``."""
+    from .readers import ReadOptions, read_t1
+
+    t1, t1_uids = (None, ()) if options.t1 is None else read_t1(options.t1)
+    return ReadOptions(
+        kind=options.kind,
+        t1=t1,
+        t1_uids=tuple(t1_uids),
+        times_s=options.times,
+        phases=tuple(options.phases),
+        leave_out=tuple(options.leave_out),
+        study=options.study,
+        keep_order=options.keep_order,
+    )
 
 
 def check_earlier_results(folder: Path, exam_id: str, *, overwrite: bool) -> str:
@@ -426,19 +474,10 @@ def check_earlier_results(folder: Path, exam_id: str, *, overwrite: bool) -> str
 
 def load_model(model: str | Path | None):
     """The verified bundle. Imports all that an analysis needs."""
-    import gc
+    from . import pipeline  # noqa: F401
+    from .models.bundle import load_bundle
+    from .results import files  # noqa: F401
 
-    first = "torch" not in sys.modules
-    if first:
-        gc.disable()  # importing makes objects by the million, and hardly any rubbish to look for among them
-    try:
-        from . import pipeline  # noqa: F401
-        from .models.bundle import load_bundle
-        from .results import files  # noqa: F401
-    finally:
-        if first:
-            gc.freeze()
-            gc.enable()
     return load_bundle(model)
 
 
@@ -446,17 +485,44 @@ def load_model(model: str | Path | None):
 
 
 def check_command(options: argparse.Namespace, reporter: Reporter) -> int:
-    """Print what is fine and what is not about an exam; 2 when it cannot be analysed."""
-    from .checks.input_check import BAD, FAIR, GOOD, check_exam
+    """Print what each file of an exam is, then what is fine about the exam and what is not; 2 when it cannot
+    be analysed.
+    """
+    from .checks.input_check import BAD, check_exam
+    from .readers import plan, read
 
-    findings = check_exam(read_exam(options)).findings
-    if options.json:
-        say(json.dumps([vars(finding) for finding in findings], indent=1, ensure_ascii=False))
-    else:
-        marks = {GOOD: "ok  ", FAIR: "note", BAD: "STOP"}
-        for finding in findings:
-            say(f"{marks[finding.level]}  {finding.topic}: {finding.text}")
+    exam_plan, findings, refusal = plan(options.input, reading_options(options)), (), None
+    try:
+        exam = read(exam_plan)
+        warnings = tuple(dict.fromkeys((*exam.plan.warnings, *exam.warnings)))
+        exam_plan, findings = replace(exam.plan, warnings=warnings), check_exam(exam).findings
+    except InputError as error:  # what makes it none is still shown
+        exam_plan, refusal = replace(exam_plan, problem=_sentence(str(error))), error
+    say(_check_json(exam_plan, findings) if options.json else _check_text(exam_plan, findings))
+    if refusal is not None:
+        raise refusal
     return 2 if any(finding.level == BAD for finding in findings) else 0
+
+
+def _check_text(exam_plan: ExamPlan, findings: Sequence[Finding]) -> str:
+    from .checks.input_check import BAD, FAIR, GOOD
+    from .results.plan_table import plan_text, stack_records
+
+    marks = {GOOD: "ok  ", FAIR: "note", BAD: "STOP"}
+    lines = [f"{marks[finding.level]}  {finding.topic}: {finding.text}" for finding in findings]
+    texts = {finding.text for finding in findings}
+    lines += [f"{marks[FAIR]}  Exam: {warning}" for warning in exam_plan.warnings if warning not in texts]
+    return "\n".join([plan_text(stack_records(exam_plan)), *([""] if lines else []), *lines])
+
+
+def _check_json(exam_plan: ExamPlan, findings: Sequence[Finding]) -> str:
+    content = {
+        "schema_version": 1,
+        "kind": "breastcmsl.check",
+        "plan": exam_plan.as_json(),
+        "findings": [vars(finding) for finding in findings],
+    }
+    return json.dumps(content, indent=1, ensure_ascii=False)
 
 
 def show_model_command(options: argparse.Namespace, reporter: Reporter) -> None:

@@ -1,7 +1,7 @@
 """Reads what ``run_in_slicer.py`` wrote; status 1 unless every case of the self-test ran and passed.
 
-A check of its own, because a launcher may lose Slicer's exit status, and a Slicer that crashed writes nothing
-at all.
+``slicer_report.py REPORT [SLICER]``: SLICER is "release", "nightly" or a version that must have run. A check
+of its own, because a launcher may lose Slicer's exit status, and a Slicer that crashed writes nothing at all.
 """
 
 import ast
@@ -22,7 +22,13 @@ def expected():
     }
 
 
-def main(path):
+def is_wanted(version, wanted):
+    """A nightly's version ends in its date: 5.13.0-2026-11-28."""
+    nightly = "-" in version
+    return {"": True, "release": not nightly, "nightly": nightly}.get(wanted, version == wanted)
+
+
+def main(path, wanted=""):
     report = json.loads(Path(path).read_text(encoding="utf-8"))
     print(f"Slicer {report['slicer']}, Python {report['python']}, {report['platform']}")
     bad = 0
@@ -35,8 +41,11 @@ def main(path):
     missing = expected() - set(report["cases"])
     if missing:
         print("did not run: " + ", ".join(sorted(missing)))
-    return 1 if bad or missing else 0
+    wrong = not is_wanted(report["slicer"], wanted)
+    if wrong:
+        print(f"this is not the Slicer that was asked for: {wanted}")
+    return 1 if bad or missing or wrong else 0
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1]))
+    sys.exit(main(*sys.argv[1:]))

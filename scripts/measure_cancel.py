@@ -17,7 +17,10 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
-sys.path[:0] = [str(ROOT), str(ROOT / "Testing" / "standins"), str(ROOT / "scripts")]
+sys.path[:0] = [str(ROOT), str(ROOT / "scripts")]
+from Testing.standins_folder import STANDINS  # noqa: E402
+
+sys.path.insert(1, str(STANDINS))
 
 STAGES = ("Handing over", "Starting", "read", "model", "mask", "resample", "network", "map")
 STAGES += ("Taking over", "Showing")

@@ -39,7 +39,12 @@ print(*line)
 
 def main(runs: int = 5) -> int:
     inside = "slicer" in sys.modules
-    standins = "" if inside else str(ROOT / "Testing" / "standins")
+    standins = ""
+    if not inside:
+        sys.path.insert(0, str(ROOT))
+        from Testing.standins_folder import STANDINS
+
+        standins = str(STANDINS)
     code = _ONCE.format(standins=standins, root=str(ROOT), module=str(MODULE), heavy=HEAVY)
     times, heavy, count = [], set(), 0
     for _ in range(1 if inside else runs):

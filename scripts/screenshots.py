@@ -26,7 +26,10 @@ from web_picture import save
 
 ROOT = Path(__file__).resolve().parents[1]
 os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
-sys.path[:0] = [str(ROOT), str(ROOT / "Testing" / "standins")]
+sys.path[:0] = [str(ROOT)]
+from Testing.standins_folder import STANDINS  # noqa: E402
+
+sys.path.insert(1, str(STANDINS))
 
 WIDTH, PANEL_HEIGHT = 430, 1230
 BENIGN_SEED = 9_100_001  # outside every cohort

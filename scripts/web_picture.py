@@ -41,7 +41,8 @@ def save(picture: Image.Image, path: Path) -> bool:
 def encoded(picture: Image.Image, suffix: str) -> bytes:
     """The bytes of the picture as ``.webp`` or ``.png``."""
     if suffix == ".png":
-        return written(picture.quantize(256, method=Image.Quantize.MAXCOVERAGE), "PNG", optimize=True)
+        palette = picture.quantize(256, method=Image.Quantize.MAXCOVERAGE, kmeans=2)  # rare colours, too
+        return written(palette, "PNG", optimize=True)
     lossless = written(picture, "WEBP", method=6, lossless=True, quality=100)
     return min(lossless, written(picture, "WEBP", method=6, quality=QUALITY), key=len)
 

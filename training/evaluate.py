@@ -1,6 +1,6 @@
 """Evaluate a run on exams it has never seen, and make the bundle that Slicer loads.
 
-    python training/evaluate.py RUN --export Resources/Models
+    python training/evaluate.py RUN --export MODEL
 
 Temperature and thresholds are fitted on the run's validation exams; then its test exams are read, and
 RUN/evaluation.json says how often that has happened.

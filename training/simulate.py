@@ -1,7 +1,8 @@
 """Simulated exams: one as DICOM, sheets of them to look at, what their lesions tell, the list of a cohort.
 
-python training/simulate.py demo --output demo/exam python training/simulate.py sheet --output sheet.png
---real DICOM_FOLDER --real sub1.nrrd sub2.nrrd t1.nrrd python training/simulate.py oracle --count 300
+python training/simulate.py demo --output demo/exam
+python training/simulate.py sheet --output sheet.png --real DICOM_FOLDER --real sub1.nrrd sub2.nrrd
+python training/simulate.py oracle --count 300
 python training/simulate.py cohort small --output small.csv
 """
 

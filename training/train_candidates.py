@@ -1,8 +1,8 @@
 """Train the candidate classifier of a run, from labels of whole exams.
 
-    python training/train_candidates.py RUN python training/train_candidates.py RUN --epochs 20 --seed 1
-    python training/train_candidates.py RUN --more CANDIDATES       # and exams of
-    training/describe_candidates.py
+    python training/train_candidates.py RUN
+    python training/train_candidates.py RUN --epochs 20 --seed 1
+    python training/train_candidates.py RUN --more CANDIDATES      # also learn from described candidates
 
 Learns from RUN's exams (training and validation) and the training exams of CANDIDATES, into RUN/candidates. A
 training that was interrupted goes on, to the same weights. ``training/evaluate.py RUN`` then scores exams

@@ -59,6 +59,59 @@ def setSetting(key, value):
     slicer.app.userSettings().setValue(f"BreastCMSL/{key}", value)
 
 
+def fitColumns(table, stretched):
+    """Let a table's columns be as wide as what they show, at any font size; one takes the rest.
+
+    Returns the table's width, in pixels, at which all show all.
+    """
+    header = table.horizontalHeader()
+    header.setSectionResizeMode(qt.QHeaderView.ResizeToContents)
+    needed = header.length() + 2 * table.frameWidth
+    header.setSectionResizeMode(stretched, qt.QHeaderView.Stretch)
+    return needed
+
+
+def fitRows(table, fewest, most):
+    """Let a table's rows be as high as what they show, and the table as high as its rows.
+
+    fewest, most: how many rows are in sight, of a table with fewer or with more.
+    """
+    table.resizeRowsToContents()
+    rows = [table.rowHeight(row) for row in range(min(table.rowCount, most))]
+    empty = max(0, fewest - len(rows)) * table.verticalHeader().defaultSectionSize
+    header = table.horizontalHeader().sizeHint.height()
+    table.setFixedHeight(sum(rows) + empty + header + 2 * table.frameWidth)
+
+
+class GuiConnection:
+    """Widgets that show a parameter node and change it, until :meth:`undo`.
+
+    Up to Slicer 5.10 ``disconnectGui`` leaves an observer on the node, which may end Slicer when the panel is
+    gone: what ``connectParametersToGui`` observes is remembered here.
+
+    parameterNode: the wrapped node. widgets: parameter name → widget.
+    """
+
+    def __init__(self, parameterNode, widgets):
+        self._parameterNode, self._observers = parameterNode, []
+        add = parameterNode.AddObserver
+
+        def addAndRemember(*arguments):
+            self._observers.append(add(*arguments))
+            return self._observers[-1]
+
+        parameterNode.AddObserver = addAndRemember  # before the method of the class
+        try:
+            self._tag = parameterNode.connectParametersToGui(widgets)
+        finally:
+            del parameterNode.AddObserver
+
+    def undo(self):
+        self._parameterNode.disconnectGui(self._tag)
+        for observer in self._observers:  # Slicer 5.12 has removed them: no harm is done
+            self._parameterNode.parameterNode.RemoveObserver(observer)
+
+
 class waitCursor:
     """Shows the wait cursor, and gives it back whatever happens."""
 

@@ -2,7 +2,11 @@
 
 import importlib.util
 import logging
+import os
 import re
+import tempfile
+from contextlib import contextmanager
+from importlib import metadata
 from pathlib import Path
 
 import qt
@@ -12,6 +16,10 @@ from slicer.i18n import tr as _
 from BreastCMSLLib.core.errors import DependencyError
 
 from .common import libraryRoot, waitCursor
+
+# Slicer's own, for its other modules too: none of them may be replaced by what another package asks for
+_SHIPPED = ("numpy", "scipy", "SimpleITK", "pydicom", "pillow", "requests", "vtk")
+_FOR_REPORTS = ("scipy", "jinja2")
 
 
 def requirements():
@@ -32,9 +40,14 @@ def importName(requirement):
     return re.match(r"[\w.-]+", requirement).group().replace("-", "_")
 
 
-def ensureDependencies():
-    """Install what is missing, after asking once. Raises DependencyError when something stays missing."""
+def ensureDependencies(forReport=False):
+    """Install what is missing, after asking once. Raises DependencyError when something stays missing.
+
+    forReport: only what a report of existing results needs.
+    """
     missing = missingPackages()
+    if forReport:
+        missing = [line for line in missing if importName(line) in _FOR_REPORTS]
     if not missing:
         return
     names = ", ".join(missing)
@@ -42,13 +55,14 @@ def ensureDependencies():
         text = _("Not installed in this Python: {names}; install them with pip and try again.")
         raise DependencyError(text.format(names=names))
     question = _(
-        "The analysis needs Python packages that are not installed yet: {names}.\n\n"
-        "Download and install them now? This is needed once, takes some minutes and up to a few GB.\n\n"
+        "Python packages are needed that are not installed yet: {names}.\n\n"
+        "Download and install them now? This is needed once; torch takes some minutes and up to a few GB.\n\n"
         "Without internet: Cancel, then Advanced → Install from folder."
     ).format(names=names)
     if not slicer.util.confirmOkCancelDisplay(question, windowTitle=_("Breast CMSL")):
-        text = _("Not installed: {names}; press Analyze again to install them.")
-        raise DependencyError(text.format(names=names))
+        text = _("Not installed: {names}; press {button} again to install them.")
+        button = _("Report") if forReport else _("Analyze")
+        raise DependencyError(text.format(names=names, button=button))
 
     def install():
         if "torch" in missing:
@@ -59,7 +73,7 @@ def ensureDependencies():
         "Installing {names} failed ({error}). Behind a proxy, set HTTPS_PROXY=http://host:port before "
         "starting Slicer; without internet use Advanced → Install from folder."
     )
-    _run(install, failure, names=names)
+    _run(install, missing, failure)
 
 
 def installFromFolder(folder):
@@ -80,8 +94,13 @@ def installFromFolder(folder):
         "{folder} does not hold all that {names} need, for this system and Python; "
         "the application log names what is missing."
     )
-    command = ["--no-index", "--find-links", str(folder), *missing]
-    _run(lambda: slicer.util.pip_install(command), failure, folder=folder, names=", ".join(missing))
+
+    def install():
+        with _shippedVersions() as file:
+            command = ["--no-index", "--find-links", str(folder), "-c", str(file), *missing]
+            slicer.util.pip_install(command)
+
+    _run(install, missing, failure, folder=folder)
     return missing
 
 
@@ -90,21 +109,57 @@ def installTorch():
     try:
         import PyTorchUtils
     except ImportError:
-        slicer.util.pip_install("torch")
+        installPackages(["torch"])
         return
-    if PyTorchUtils.PyTorchUtilsLogic().installTorch(askConfirmation=False) is None:
+    with _shippedVersions() as file, _forEveryPip(file):
+        version = PyTorchUtils.PyTorchUtilsLogic().installTorch(askConfirmation=False)
+    if version is None:
         raise DependencyError(_("the PyTorch extension could not install torch"))
 
 
 def installPackages(packages):
     if not packages:
         return
+    with _shippedVersions() as file:
+        try:
+            from slicer.packaging import pip_ensure
+        except ImportError:  # before Slicer 5.12
+            slicer.util.pip_install([*packages, "-c", str(file)])
+        else:  # a restart now would lose the user's scene
+            prompts = {"prompt_install": False, "prompt_restart": False}
+            pip_ensure(packages, constraints=str(file), requester="BreastCMSL", **prompts)
+
+
+@contextmanager
+def _shippedVersions():
+    """A constraints file for pip, as long as it is needed: what Slicer ships stays at its version."""
+    with tempfile.TemporaryDirectory(dir=str(slicer.app.temporaryPath)) as folder:
+        file = Path(folder) / "constraints.txt"
+        file.write_text("".join(_pins()), encoding="utf-8")
+        yield file
+
+
+def _pins():
+    for name in _SHIPPED:
+        try:
+            yield f"{name}=={metadata.version(name)}\n"
+        except metadata.PackageNotFoundError:
+            pass  # this Slicer does not ship it
+
+
+@contextmanager
+def _forEveryPip(file):
+    """Let constraints hold for each pip that is started meanwhile, also by another extension."""
+    before = os.environ.get("PIP_CONSTRAINT")
+    # pip takes the variable for a list with blanks between: an address has none
+    os.environ["PIP_CONSTRAINT"] = " ".join(filter(None, (before, file.as_uri())))
     try:
-        from slicer.packaging import pip_ensure
-    except ImportError:  # before Slicer 5.12
-        slicer.util.pip_install(packages)
-    else:
-        pip_ensure(packages, requester="BreastCMSL", prompt_install=False)
+        yield
+    finally:
+        if before is None:
+            del os.environ["PIP_CONSTRAINT"]
+        else:
+            os.environ["PIP_CONSTRAINT"] = before
 
 
 def chooseFolder(parent):
@@ -112,15 +167,16 @@ def chooseFolder(parent):
     return qt.QFileDialog.getExistingDirectory(parent, _("Folder with .whl files")) or None
 
 
-def _run(install, failure, **details):
-    """Run an installation. failure: the sentence when it fails, with fields for ``error`` and the details."""
+def _run(install, missing, failure, **details):
+    """Install what is missing. failure: the sentence then, with fields for names, error and the details."""
     try:
         with waitCursor():
             install()
     except Exception as error:
         logging.error("BreastCMSL: installation failed", exc_info=error)
-        raise DependencyError(failure.format(error=_firstLine(error), **details)) from error
-    left = missingPackages()
+        text = failure.format(names=", ".join(missing), error=_firstLine(error), **details)
+        raise DependencyError(text) from error
+    left = [line for line in missingPackages() if line in missing]
     if left:
         text = _("Still not installed: {names}; restart Slicer and try again.")
         raise DependencyError(text.format(names=", ".join(left)))

@@ -117,10 +117,10 @@ class BreastCMSLLogic(ScriptedLoadableModuleLogic):
             return [(source, index) for index in range(frame_count(source))]
         return [item if isinstance(item, tuple) else (item, None) for item in source]
 
-    def ensureDependencies(self):
-        """Install what the analysis needs, after asking. Raises DependencyError when something is missing."""
+    def ensureDependencies(self, forReport=False):
+        """Install what is needed, after asking. Raises DependencyError when something stays missing."""
         if self.childCommand is None:
-            dependencies.ensureDependencies()
+            dependencies.ensureDependencies(forReport)
 
     def cancel(self, reason=""):
         """Stop the child process and all it started. ``finished`` is called once it is gone."""
@@ -175,6 +175,7 @@ class BreastCMSLLogic(ScriptedLoadableModuleLogic):
 
     def writeReport(self, path, examID):
         """Write the one-page HTML report of an exam's results; returns the path. Raises BreastCMSLError."""
+        self.ensureDependencies(forReport=True)
         from BreastCMSLLib.results.report import write_report
         from BreastCMSLLib.scene import results
         from BreastCMSLLib.scene.outlines import outline_labels

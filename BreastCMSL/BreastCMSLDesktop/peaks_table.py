@@ -3,11 +3,10 @@
 import qt
 from slicer.i18n import tr as _
 
-from .common import signalsBlocked
+from .common import fitColumns, fitRows, signalsBlocked
 
-_WIDTHS = (24, 82, 0, 42, 50, 50)  # of the columns in pixels; 0 takes the rest
+_COLUMNS, _POSITION = 6, 2
 _LENGTHS = {4: "depth_mm", 5: "size_mm"}  # columns that are hidden when no peak has the length
-_ROW_HEIGHT = 22
 
 
 class PeaksTable:
@@ -15,9 +14,8 @@ class PeaksTable:
 
     def __init__(self, table, onPeak):
         self._table = table
-        table.setColumnCount(len(_WIDTHS))
+        table.setColumnCount(_COLUMNS)
         table.verticalHeader().hide()
-        table.verticalHeader().setDefaultSectionSize(_ROW_HEIGHT)
         table.connect("itemSelectionChanged()", onPeak)
         table.connect("cellClicked(int,int)", lambda row, column: onPeak())
 
@@ -51,7 +49,7 @@ class PeaksTable:
             sideText(peak.get("side")),
             *("" if peak.get(key) is None else f"{float(peak[key]):.0f} mm" for key in _LENGTHS.values()),
         ]
-        click = _("Peak {number}: click to move all views there").format(number=row + 1)
+        click = _("Candidate {number}: click to move all views there").format(number=row + 1)
         tip = [click, position_text(peak["ras_mm"], 1), size_text(peak), moved_text(peak)]
         for column, text in enumerate(texts):
             item = qt.QTableWidgetItem(text)
@@ -60,16 +58,11 @@ class PeaksTable:
             self._table.setItem(row, column, item)
 
     def _layOut(self, peaks):
-        header = self._table.horizontalHeader()
-        for column, width in enumerate(_WIDTHS):
-            header.setSectionResizeMode(column, qt.QHeaderView.Fixed if width else qt.QHeaderView.Stretch)
-            if width:
-                self._table.setColumnWidth(column, width)
         for column, key in _LENGTHS.items():
             self._table.setColumnHidden(column, all(peak.get(key) is None for peak in peaks))
-        height = _ROW_HEIGHT * max(1, len(peaks)) + 32
-        self._table.setMinimumHeight(height)
-        self._table.setMaximumHeight(height)
+        needed = fitColumns(self._table, stretched=_POSITION)
+        self._table.setMinimumWidth(needed)  # positions are short, and read as a whole
+        fitRows(self._table, fewest=1, most=len(peaks))
         self._table.visible = bool(peaks)
 
 

@@ -6,12 +6,11 @@ import qt
 from slicer.i18n import tr as _
 
 from . import inputs
-from .common import signalsBlocked
+from .common import fitColumns, fitRows, signalsBlocked
 
 PRE, POST, SUBTRACTION, T1, UNUSED = "pre", "post", "subtraction", "t1", "unused"
 _USE, _NAME, _TIME, _ROLE = range(4)
-_WIDTHS = {_USE: 40, _TIME: 60, _ROLE: 116}  # pixels; the name takes the rest
-_ROW_HEIGHT = 24
+_FEWEST, _MOST = 2, 8  # rows that are in sight
 
 
 class PhaseTable:
@@ -25,13 +24,8 @@ class PhaseTable:
         self._rows, self._filling = [], False
         table.setColumnCount(4)
         table.setHorizontalHeaderLabels(["#", _("Volume"), _("Time (s)"), _("Role")])
-        header = table.horizontalHeader()
-        header.setSectionResizeMode(_NAME, qt.QHeaderView.Stretch)
-        for column, width in _WIDTHS.items():
-            header.setSectionResizeMode(column, qt.QHeaderView.Fixed)
-            table.setColumnWidth(column, width)
         table.verticalHeader().hide()
-        table.verticalHeader().setDefaultSectionSize(_ROW_HEIGHT)
+        fitColumns(table, stretched=_NAME)
         table.connect("itemChanged(QTableWidgetItem*)", self._onItemChanged)
 
     @property
@@ -53,9 +47,7 @@ class PhaseTable:
                     self._showRole(number, row, roleOf(row, order, kind, t1))
             if 0 <= current < len(rows):
                 self._table.setCurrentCell(current, _NAME)
-            height = min(max(len(rows), 2), 8) * _ROW_HEIGHT + 30
-            self._table.setMinimumHeight(height)
-            self._table.setMaximumHeight(height)
+            fitRows(self._table, _FEWEST, _MOST)
         finally:
             self._filling = False
 

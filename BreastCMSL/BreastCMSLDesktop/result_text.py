@@ -58,7 +58,7 @@ def warningsText(result):
 def curveText(curve, peak):
     """Type, wash-in and delayed change of the curve at a peak (from 0), in one line."""
     facts = ", ".join([curve.get("type") or _("type unknown"), *curve_facts(curve)])
-    return _("Peak {number}, brightest 4 mm: {facts}").format(number=peak + 1, facts=facts)
+    return _("Candidate {number}, brightest 4 mm: {facts}").format(number=peak + 1, facts=facts)
 
 
 def _scoreHtml(result):

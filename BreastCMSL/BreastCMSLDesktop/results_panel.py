@@ -112,7 +112,7 @@ class ResultsPanel:
         button.enabled = self._has("outline")
         button.checked = button.enabled and outline_shown(nodes, result)
         meaningful = result is None or result.get("map_meaningful", True)
-        button.toolTip = _("Show the outline of the chosen peak") if meaningful else NO_FINDING
+        button.toolTip = _("Show the outline of the chosen candidate") if meaningful else NO_FINDING
 
     def _showScore(self):
         shown = self.result is not None
@@ -187,9 +187,10 @@ class ResultsPanel:
         if not wanted:
             self._onStatus(_("The outline is hidden."))
         elif not shown:
-            self._onStatus(_("Peak {number} has no outline: nothing stands out there.").format(number=number))
+            text = _("Candidate {number} has no outline: nothing stands out there.")
+            self._onStatus(text.format(number=number))
         else:
-            text = _("Outline at peak {number}: {size}. Drawn by the program, checked by no reader.")
+            text = _("Outline at candidate {number}: {size}. Drawn by the program, checked by no reader.")
             self._onStatus(text.format(number=number, size=size_text(self.result["peaks"][self.peak])))
 
     def _onReport(self, checked=False):

@@ -3,9 +3,11 @@
 import json
 import logging
 
+from BreastCMSLLib import HOMEPAGE
+
 from .common import RESOURCES
 
-RELEASE = "https://github.com/BreastCMSL/BreastCMSL/releases/download/sample-data-1/"
+RELEASE = f"{HOMEPAGE}/releases/download/sample-data-1/"
 CATEGORY = "Breast CMSL"
 
 

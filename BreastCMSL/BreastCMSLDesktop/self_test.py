@@ -3,6 +3,7 @@
 A case is a function ``case_…(panel)``. What the network computes is tested with the library.
 """
 
+import gc
 import importlib.util
 import os
 import time
@@ -113,6 +114,18 @@ def case_input_check_names_what_is_wrong(panel):
     panel.widget.inputs.refresh()
     assert "dyn 1st pass is constant" in panel.checked().replace("Dyn", "dyn")
     assert not panel.ui.analyzeButton.enabled and "constant" in panel.ui.analyzeButton.toolTip
+
+
+def case_leaving_and_coming_back_leaves_no_observer(panel):
+    node = panel.logic.getParameterNode().parameterNode
+    counts = []
+    for _turn in range(3):
+        panel.reopen()
+        gc.collect()
+        newest = node.AddObserver("ModifiedEvent", lambda caller, event: None)
+        node.RemoveObserver(newest)
+        counts.append(sum(node.GetCommand(tag) is not None for tag in range(1, newest)))
+    assert counts == counts[:1] * 3, counts
 
 
 def case_outline_follows_the_chosen_peak(panel):

@@ -7,7 +7,7 @@ from slicer.util import VTKObservationMixin
 
 from . import dependencies, inputs, views
 from .analysis import Outcome
-from .common import RESOURCES, describe, present, setSetting, setting
+from .common import RESOURCES, GuiConnection, describe, present, setSetting, setting
 from .inputs_panel import InputsPanel
 from .models_panel import ModelsPanel
 from .results_panel import ResultsPanel
@@ -34,7 +34,7 @@ class Widget(VTKObservationMixin):
     def __init__(self, logic, isOpen=lambda: True):
         VTKObservationMixin.__init__(self)
         self.logic, self._isOpen = logic, isOpen
-        self._parameterNode, self._guiTag = None, None
+        self._parameterNode, self._connection = None, None
         self.root = slicer.util.loadUI(str(RESOURCES / "UI" / "BreastCMSL.ui"))
         self.ui = slicer.util.childWidgetVariables(self.root)
         self.root.setMRMLScene(slicer.mrmlScene)
@@ -71,15 +71,14 @@ class Widget(VTKObservationMixin):
         """Show a parameter node, and write the user's choices into it; None while the module is not open."""
         modified = vtk.vtkCommand.ModifiedEvent
         if self._parameterNode is not None:
-            self._parameterNode.disconnectGui(self._guiTag)
+            self._connection.undo()
             self.removeObserver(self._parameterNode.parameterNode, modified, self.onParameterNodeModified)
         self._parameterNode = parameterNode
         if parameterNode is not None:
-            # not connectGui: in some versions of Slicer it returns no tag to disconnect the panel by
             widgets = [widget for widget in vars(self.ui).values() if hasattr(widget, "property")]
             named = {widget.property("SlicerParameterName"): widget for widget in widgets}
             shown = {name: widget for name, widget in named.items() if name}
-            self._guiTag = parameterNode.connectParametersToGui(shown)
+            self._connection = GuiConnection(parameterNode, shown)
             self.addObserver(parameterNode.parameterNode, modified, self.onParameterNodeModified)
             self._showModel()
         self.inputs.setParameterNode(parameterNode)

@@ -216,7 +216,7 @@ def curve_and_wash_out(place: Neighbourhood) -> dict[str, float]:
         "share that washes out": weight[share > 0.1].sum(),
         "share that goes on rising": weight[share < -0.1].sum(),
         **{f"share that washes out by {100 * fall:g} %": weight[share > fall].sum() for fall in FALLS},
-        **{f"wash-out, percentile {n}": np.percentile(share, n) for n in (10, 50, 90)},
+        **_percentiles("wash-out", share, (10, 50, 90)),
         "spread of the wash-out": share.std(),
         **{f"wash-out {name}": place.wash_out(layer) if layer.any() else 0.0 for name, layer in place.layers},
         **{f"wash-out at {name}": place.wash_out(shell) for name, _, shell in place.shells},
@@ -298,7 +298,7 @@ def size_and_shape(place: Neighbourhood) -> dict[str, float]:
         "thickness": thick / 10.0,
         "roundness": thick / radius,
         "radius, spread": float(radii.std()),
-        **{f"radius, percentile {n}": np.percentile(radii, n) for n in (10, 90, 100)},
+        **_percentiles("radius", radii, (10, 90, 100)),
     }
 
 
@@ -390,6 +390,10 @@ def feature_groups(phases: int) -> dict[str, str]:
         0.0,
     )
     return {name: group for group, measure in GROUPS.items() for name in measure(place)}
+
+
+def _percentiles(name: str, values: np.ndarray, percentiles: Sequence[int]) -> dict[str, float]:
+    return {f"{name}, percentile {n}": v for n, v in zip(percentiles, np.percentile(values, percentiles))}
 
 
 def _share(fall: float, signal: float) -> float:

@@ -12,9 +12,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..core.geometry import closest_canonical_axes, extent_mm, grid_distance, spacing_of
+from ..core.geometry import closest_canonical_axes, extent_mm, grid_distance, spacing_of, voxels_apart
 from ..exam import (
     MAX_PHASES,
+    MAX_VOXELS_APART,
     MIN_PHASES,
     WHOLE_T1,
     Exam,
@@ -22,9 +23,10 @@ from ..exam import (
     breasts_covered,
     looks_other_contrast,
     looks_post_contrast,
-    looks_pre_contrast,
+    pre_contrast_names,
     says_fat_saturation,
     t1_share_needed,
+    uncertain_order,
     wide_enough_for_both,
 )
 from .acquisition import MAX_SPACING_MM, span_and_step
@@ -150,7 +152,7 @@ def _number(phases: Sequence[Phase]) -> list[Finding]:
 
 
 def _kind(phases: Sequence[Phase], sketches: Sequence[Sketch]) -> str:
-    if any(looks_pre_contrast(phase.name) for phase in phases):
+    if any(pre_contrast_names([phase.name for phase in phases])):
         return "phases"
     return "subtractions" if sketches and all(s.kind_vote == "subtractions" for s in sketches) else "phases"
 
@@ -177,8 +179,8 @@ def _geometry(sketches: Sequence[Sketch]) -> list[Finding]:
                 "choose volumes of one acquisition."
             )
             return [Finding(BAD, "Geometry", text)]
-        apart = grid_distance(first.shape, first.affine, other.affine)
-        if apart > 0.1:
+        if voxels_apart(first.shape, first.affine, other.affine) > MAX_VOXELS_APART:
+            apart = grid_distance(first.shape, first.affine, other.affine)
             text = (
                 f"{other.name} lies {apart:.1f} mm away from {first.name}; "
                 "choose volumes of one acquisition, under one transform."
@@ -242,16 +244,20 @@ def _order(phases: Sequence[Phase], sketches: Sequence[Sketch], kind: str) -> li
     if odd is not None:
         text = f"{odd} does not sound like a dynamic volume; take it out if it is none."
         return [Finding(FAIR, "Order", text)]
-    named = next((phase for phase in phases if looks_pre_contrast(phase.name)), None)
+    called_pre = pre_contrast_names([phase.name for phase in phases])
+    named = next((phase for phase, is_pre in zip(phases, called_pre) if is_pre), None)
+    unsure = [Finding(FAIR, "Order", text)] if (text := uncertain_order(phases)) else []
     if kind == "subtractions":
         if named is None:
-            return []
+            return unsure
         return [Finding(FAIR, "Order", f"{named.name} is called pre-contrast, yet counts as a subtraction.")]
     first = phases[0]
-    if named is not None and not looks_pre_contrast(first.name):
+    if named is not None and not called_pre[0]:
         return [Finding(FAIR, "Order", f"{named.name} is called pre-contrast but {first.name} comes first.")]
     if text := _enhancement_problem(phases, sketches):
-        return [Finding(FAIR, "Order", text)]
+        return [Finding(FAIR, "Order", text), *unsure]
+    if unsure:
+        return unsure
     how = "by time" if all(phase.time_s is not None for phase in phases) else "by number or name"
     return [Finding(GOOD, "Order", f"{first.name} comes before contrast (ordered {how}).")]
 

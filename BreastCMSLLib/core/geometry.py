@@ -75,9 +75,33 @@ def grid_distance(shape: tuple[int, int, int], a: np.ndarray, b: np.ndarray) -> 
     float
         0 for one grid.
     """
-    corners = np.array(np.meshgrid(*[(0, n - 1) for n in shape], indexing="ij")).reshape(3, -1)
-    corners = np.vstack([corners, np.ones(corners.shape[1])])
+    corners = _corners(shape)
     return float(np.linalg.norm((a @ corners - b @ corners)[:3], axis=0).max())
+
+
+def voxels_apart(shape: tuple[int, int, int], a: np.ndarray, b: np.ndarray) -> float:
+    """Largest distance between the corners of two grids along an axis, in voxels.
+
+    Parameters
+    ----------
+    shape
+        Of both grids.
+    a, b
+        Their affines, index → mm; the voxels are those of ``a``.
+
+    Returns
+    -------
+    float
+        0 for one grid.
+    """
+    corners = _corners(shape)
+    return float(np.abs((np.linalg.inv(a) @ b @ corners - corners)[:3]).max())
+
+
+def _corners(shape: tuple[int, int, int]) -> np.ndarray:
+    """Homogeneous indices (4, 8) of a grid's corners."""
+    corners = np.array(np.meshgrid(*[(0, n - 1) for n in shape], indexing="ij")).reshape(3, -1)
+    return np.vstack([corners, np.ones(corners.shape[1])])
 
 
 def apply_affine(affine: np.ndarray, points: np.ndarray) -> np.ndarray:

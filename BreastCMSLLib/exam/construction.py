@@ -8,17 +8,17 @@ from dataclasses import replace
 import numpy as np
 
 from ..core.errors import InputError
-from ..core.geometry import check_affine, extent_mm
+from ..core.geometry import check_affine, extent_mm, voxels_apart
 from ..core.text import one_line
 from .exam import Exam, Phase
-from .names import looks_pre_contrast, looks_subtracted, surely_post_contrast
-from .phase_order import order_phases
+from .name_sets import all_post_contrast, pre_contrast_names, subtracted_names
+from .phase_order import order_phases, uncertain_order
 from .subtractions import is_signed_subtraction, subtraction_offset
 
 MIN_PHASES, MAX_PHASES = 2, 12
+MAX_VOXELS_APART = 0.5  # along each axis; phases that are less apart lie on one grid
 _MAX_FIELD_MM = 1000.0
 _LEAST_VOXELS = 4  # along each axis
-_GRID_TOLERANCE_MM = 0.1
 
 
 def make_exam(
@@ -58,9 +58,10 @@ def make_exam(
     """
     phases = [_printable(phase) for phase in dynamics]
     t1 = None if t1 is None else _printable(t1)
+    unsure = "" if keep_order else uncertain_order(phases)
     if not keep_order:
         phases = order_phases(phases)
-    _check_number(phases)
+    check_number(phases)
     for phase in (*phases, *(() if t1 is None else (t1,))):
         check_volume(phase)
     _check_one_grid(phases)
@@ -75,8 +76,8 @@ def make_exam(
         offsets, remarks = _offsets(post)
     else:
         raise InputError(f"Unknown kind of volumes: {kind}; say phases or subtractions.")
-    warnings = (*(one_line(warning, 1000) for warning in warnings), *remarks)
-    return Exam(tuple(post), pre, tuple(offsets), t1, dict(identifiers or {}), warnings)
+    warnings = (*(one_line(warning, 1000) for warning in warnings), *remarks, *filter(None, [unsure]))
+    return Exam(tuple(post), pre, tuple(offsets), t1, dict(identifiers or {}), tuple(dict.fromkeys(warnings)))
 
 
 def _printable(phase: Phase) -> Phase:
@@ -84,7 +85,19 @@ def _printable(phase: Phase) -> Phase:
     return replace(phase, name=one_line(phase.name) or "unnamed")
 
 
-def _check_number(phases: Sequence[Phase]) -> None:
+def check_number(phases: Sequence[Phase]) -> None:
+    """Refuse too few or too many phases.
+
+    Parameters
+    ----------
+    phases
+        The dynamic volumes; only their names are used.
+
+    Raises
+    ------
+    InputError
+        Names the only one.
+    """
     if not phases:
         raise InputError(
             "No dynamic phases were given; select a pre-contrast and at least one post-contrast volume."
@@ -97,7 +110,7 @@ def _check_number(phases: Sequence[Phase]) -> None:
     if len(phases) > MAX_PHASES:
         raise InputError(
             f"{len(phases)} dynamic volumes were found; the exam may have {MIN_PHASES} to "
-            f"{MAX_PHASES}: select fewer."
+            f"{MAX_PHASES}: select fewer, on the command line with --phases."
         )
 
 
@@ -152,7 +165,7 @@ def _check_one_grid(phases: Sequence[Phase]) -> None:
                 f"{phase.name} has {_size(phase)} voxels but {first.name} has {_size(first)}; "
                 "use phases of one acquisition, or resample them to one grid."
             )
-        if not phase.volume.same_grid(first.volume, tolerance_mm=_GRID_TOLERANCE_MM):
+        if voxels_apart(first.volume.shape, first.volume.affine, phase.volume.affine) > MAX_VOXELS_APART:
             raise InputError(
                 f"{phase.name} lies elsewhere in the patient than {first.name}; "
                 "use phases of one acquisition."
@@ -176,9 +189,10 @@ def guess_kind(phases: Sequence[Phase]) -> str:
     str
         "phases" or "subtractions".
     """
-    if all(looks_subtracted(phase.name) for phase in phases):
+    names = [phase.name for phase in phases]
+    if all(subtracted_names(names)):
         return "subtractions"
-    if any(looks_pre_contrast(phase.name) for phase in phases):
+    if any(pre_contrast_names(names)):
         return "phases"
     return "subtractions" if all(is_signed_subtraction(phase.volume.array) for phase in phases) else "phases"
 
@@ -188,7 +202,8 @@ def _pre_contrast(phases: Sequence[Phase], keep_order: bool) -> tuple[Phase, lis
     first = phases[0]
     if keep_order:
         return first, []
-    pre = next((phase for phase in phases if looks_pre_contrast(phase.name)), first)
+    named = pre_contrast_names([phase.name for phase in phases])
+    pre = next((phase for phase, is_named in zip(phases, named, strict=True) if is_named), first)
     if pre is first or any(phase.time_s is None for phase in phases):
         return pre, []
     remark = (
@@ -217,7 +232,7 @@ def _offsets(subtractions: Sequence[Phase]) -> tuple[list[float], list[str]]:
     return offsets, remarks
 
 
-def missing_pre(names: Sequence[str], kind: str, where: str) -> list[str]:
+def missing_pre(names: Sequence[str], kind: str, where: str, *, keep_order: bool = False) -> list[str]:
     """What to say of phases that all call themselves post-contrast.
 
     The first of them would be taken for the pre-contrast one.
@@ -230,20 +245,22 @@ def missing_pre(names: Sequence[str], kind: str, where: str) -> list[str]:
         What the user says they are, as in :func:`make_exam`.
     where
         What to call their folder.
+    keep_order
+        Whether the user says to go on.
 
     Returns
     -------
     list of str
-        A remark, where the user has said that the volumes are phases; else nothing.
+        A remark, where the user has said that the volumes are phases, or to go on; else nothing.
 
     Raises
     ------
     InputError
         Where all phases are called post-contrast and the user has not said what they are.
     """
-    if not names or not all(map(surely_post_contrast, names)):
+    if not all_post_contrast(names):
         return []
-    if kind == "phases":
+    if kind == "phases" or keep_order:
         return [
             f"{names[0]} was taken for the pre-contrast phase, though its name says it was acquired after "
             "the contrast agent."

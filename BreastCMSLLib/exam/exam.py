@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ..core.geometry import Volume
+from .plan import ExamPlan
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,8 @@ class Exam:
         DICOM UIDs and the like; never a patient's name.
     warnings
         Sentences for the user.
+    plan
+        What every file of the input is, where it was read from files.
     """
 
     post: tuple[Phase, ...]
@@ -63,6 +66,7 @@ class Exam:
     t1: Phase | None = None
     identifiers: Mapping[str, object] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+    plan: ExamPlan | None = None
 
     @property
     def phases(self) -> tuple[Phase, ...]:

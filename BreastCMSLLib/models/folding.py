@@ -134,26 +134,13 @@ class FoldedStem(nn.Module):
 
     def gather(self, x: torch.Tensor) -> torch.Tensor:
         """Neighbours as channels, by AP remainder, phase and SI remainder, with the kernel's margin."""
-        step, before = self.step, self.before
-        # whole cells along AP and SI
-        cells = [-(-n // step) for n in x.shape[3:]]
-        if any(n % step for n in x.shape[3:]):
-            x = nn.functional.pad(x, (0, -x.shape[4] % step, 0, -x.shape[3] % step))
-        x = x.contiguous()
-        # a cell's neighbours along SI lie together in memory: moved as one word, if there is one so long
-        word = {4: torch.int32, 8: torch.int64}.get(step * x.element_size())
-        words = x if word is None else x.view(word)
-        # (batch, LR, AP cell, SI cell, AP remainder, phase, SI remainder) with the margin
-        batch, phases, depth = x.shape[:3]
-        size = [n + before + self.after for n in cells]
-        last = step if word is None else 1
-        out = torch.zeros(batch, depth, *size, step, phases, last, dtype=words.dtype, device=x.device)
-        inner = out[:, :, before : before + cells[0], before : before + cells[1]]
-        inner.copy_(
-            words.reshape(batch, phases, depth, cells[0], step, cells[1], -1).permute(0, 2, 3, 5, 4, 1, 6)
-        )
-        # the last three become channels, behind which the convolution expects the cells
-        return out.flatten(4).view(x.dtype).permute(0, 4, 1, 2, 3)
+        step, before, after = self.step, self.before * self.step, self.after * self.step
+        # whole cells along AP and SI, and the margin
+        x = nn.functional.pad(x, (before, after + -x.shape[4] % step, before, after + -x.shape[3] % step))
+        batch, phases, depth, rows, columns = x.shape
+        cells = x.reshape(batch, phases, depth, rows // step, step, columns // step, step)
+        # (batch, LR, AP cell, SI cell, AP remainder, phase, SI remainder): the last three are channels
+        return cells.permute(0, 2, 3, 5, 4, 1, 6).flatten(4).permute(0, 4, 1, 2, 3)
 
 
 def _fold(conv: nn.Conv3d, norm: nn.BatchNorm3d, device: torch.device, dtype: torch.dtype) -> FoldedConv:

@@ -17,7 +17,8 @@ def seconds_of_day(text: str) -> float | None:
     Parameters
     ----------
     text
-        HHMMSS.ffffff or less of it, also HH:MM:SS.
+        HHMMSS.ffffff or less of it, also HH:MM:SS; of five digits, as where a program took the time for a
+        number, the hour has lost its zero.
 
     Returns
     -------
@@ -26,6 +27,7 @@ def seconds_of_day(text: str) -> float | None:
     """
     text = text.replace(":", "").strip()
     whole, _, fraction = text.partition(".")
+    whole = whole.zfill(6) if len(whole) == 5 else whole
     if len(whole) not in (2, 4, 6) or not whole.isdigit() or (fraction and not fraction.isdigit()):
         return None
     whole = whole.ljust(6, "0")

@@ -2,22 +2,50 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from ..core.errors import InputError
-from ..exam import Exam, Phase
-from .dicom import is_dicom, read_dicom, read_dicom_volume
-from .files import is_volume_file, read_files, read_volume_file, timed
+from ..exam import Exam, ExamPlan, Phase
+from .dicom import DicomPlan, is_dicom, load_dicom, plan_dicom, read_dicom_volume
+from .files import FilePlan, load_files, plan_files, with_times
 from .folders import walk_files
 from .messages import one_sentence
+from .options import ReadOptions
+from .volumes import is_volume_file, read_volume_file
+
+
+def plan(paths: Sequence[Path | str] | Path | str, options: ReadOptions | None = None) -> ExamPlan:
+    """What every file of an input is, and why, from headers alone.
+
+    Parameters
+    ----------
+    paths
+        One folder (DICOM; or, without any DICOM in it, volume files), several folders of one exam, or the
+        files.
+    options
+        What the user says of them.
+
+    Returns
+    -------
+    ExamPlan
+        With the sentence why there is no exam, where there is none. :func:`read` takes it.
+
+    Raises
+    ------
+    InputError
+        A path does not exist or may not be read, or the user's words do not fit the input.
+    """
+    with one_sentence():
+        planned = _plan(_listed(paths), options or ReadOptions())
+        return replace(planned.plan, source=planned)
 
 
 def read(
-    paths: Sequence[Path | str] | Path | str,
+    source: Sequence[Path | str] | Path | str | ExamPlan,
+    options: ReadOptions | None = None,
     *,
     t1: Path | str | None = None,
     kind: str = "auto",
@@ -27,9 +55,10 @@ def read(
 
     Parameters
     ----------
-    paths
-        One folder (DICOM; or, without any DICOM in it, volume files), several folders of one exam, or the
-        files.
+    source
+        Paths as for :func:`plan`, or a plan that it made.
+    options
+        What the user says of the paths, all at once; else by the following words.
     t1
         The non-fat-saturated T1: a volume file or the folder of one DICOM series. None looks for it among the
         paths.
@@ -42,7 +71,7 @@ def read(
     Returns
     -------
     Exam
-        With remarks on what was left out among its warnings.
+        With its plan as voxels confirmed it, and remarks on what was left out among its warnings.
 
     Raises
     ------
@@ -50,25 +79,40 @@ def read(
         One sentence that names the file, series or folder, and the remedy.
     """
     with one_sentence():
-        paths = [Path(paths)] if isinstance(paths, (str, os.PathLike)) else [Path(path) for path in paths]
-        _check_paths(paths)
-        t1_phase, t1_uids = (None, []) if t1 is None else read_t1(t1)
-        folders = [path for path in paths if path.is_dir()]
-        if folders and len(folders) < len(paths):
-            raise InputError("Folders and files were mixed; give either the folder of the exam or its files.")
-        if not folders and all(map(is_volume_file, paths)):
-            return read_files(paths, t1=t1_phase, kind=kind, times_s=times_s)
-        if folders:
-            files = [file for folder in folders for file in walk_files(folder)]
-            volumes = [file for file in files if is_volume_file(file)]
-            if volumes and not any(map(is_dicom, files)):
-                exam = read_files(volumes, t1=t1_phase, kind=kind, given=False)
-                return exam if times_s is None else _with_times(exam, times_s)
-        else:
-            files = paths
-            _check_dicom(files)
-        exam = read_dicom(files, _name_of(paths), kind=kind, t1=t1_phase, t1_uids=t1_uids)
-        return exam if times_s is None else _with_times(exam, times_s)
+        if isinstance(source, ExamPlan):
+            return _load(source.source)
+        if options is None:
+            t1_phase, t1_uids = (None, ()) if t1 is None else read_t1(t1)
+            options = ReadOptions(kind, t1_phase, tuple(t1_uids), times_s)
+        return _load(_plan(_listed(source), options))
+
+
+def _load(planned: DicomPlan | FilePlan) -> Exam:
+    if isinstance(planned, FilePlan):
+        return load_files(planned)
+    exam, times_s = load_dicom(planned), planned.options.times_s
+    return exam if times_s is None else with_times(exam, times_s)
+
+
+def _listed(paths: Sequence[Path | str] | Path | str) -> list[Path]:
+    return [Path(paths)] if isinstance(paths, (str, os.PathLike)) else [Path(path) for path in paths]
+
+
+def _plan(paths: Sequence[Path], options: ReadOptions) -> DicomPlan | FilePlan:
+    _check_paths(paths)
+    folders = [path for path in paths if path.is_dir()]
+    if folders and len(folders) < len(paths):
+        raise InputError("Folders and files were mixed; give either the folder of the exam or its files.")
+    where = _name_of(paths)
+    if not folders:
+        if all(map(is_volume_file, paths)):
+            return plan_files(paths, options)
+        _check_dicom(paths)
+        return plan_dicom(paths, where, options)
+    files = [file for folder in folders for file in walk_files(folder)]
+    if any(map(is_volume_file, files)) and not any(map(is_dicom, files)):
+        return plan_files(files, options, given=False, where=where)
+    return plan_dicom(files, where, options)
 
 
 def read_t1(path: Path | str) -> tuple[Phase, list[str]]:
@@ -112,6 +156,11 @@ def _check_paths(paths: Sequence[Path]) -> None:
             raise InputError(f"{path} does not exist; check the name.")
         if path.is_dir() and not os.access(path, os.R_OK | os.X_OK):
             raise InputError(f"{path} may not be read by this user; change its permissions or copy it.")
+        if path.name.upper() == "DICOMDIR" and path.is_file():
+            raise InputError(
+                f"{path} is only the table of contents of a DICOM medium; give the folder it lies in, "
+                f"{os.path.dirname(os.path.abspath(path))}."
+            )
 
 
 def _check_dicom(files: Sequence[Path]) -> None:
@@ -129,17 +178,3 @@ def _name_of(paths: Sequence[Path]) -> Path:
     return (
         paths[0] if len(paths) == 1 else Path(os.path.commonpath([os.path.abspath(path) for path in paths]))
     )
-
-
-def _with_times(exam: Exam, times_s: Sequence[float | None]) -> Exam:
-    """The exam with times that the user knows."""
-    phases = timed(exam.phases, times_s)
-    known = [time for time in times_s if time is not None]
-    if not all(math.isfinite(time) for time in known):
-        raise InputError("A time given is not a number; give the seconds of each phase.")
-    if any(later <= earlier for earlier, later in zip(known, known[1:])):
-        raise InputError(
-            "The times given do not increase; give the seconds of each phase in the order of acquisition."
-        )
-    pre, post = (None, phases) if exam.pre is None else (phases[0], phases[1:])
-    return replace(exam, pre=pre, post=tuple(post))

@@ -1,36 +1,84 @@
-"""Which of several volume files play which part in an exam, by their names and voxels."""
+"""Which of several volumes play which part in an exam, by their names and folders alone.
+
+Names are judged together, and only while at least two volumes remain: what a user selects is not taken away
+for its name alone. Voxels have the last word (:mod:`.confirmation`).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import re
+from collections import defaultdict
+from collections.abc import Container, Sequence
+from dataclasses import dataclass, field, replace
 
-import numpy as np
-
-from ..core.errors import InputError
 from ..exam import (
-    Phase,
     looks_derived,
     looks_other_contrast,
     looks_post_contrast,
-    looks_segmentation,
-    looks_subtracted,
     looks_t1,
+    pre_contrast_names,
+    processing_in,
+    processing_of,
     says_fat_saturation,
+    subtracted_names,
+    surely_segmentation,
+    telling_names,
 )
+from .messages import listing
 
-_MOST_LABELS = 32
+_NUMBERED = re.compile(r"(.*?)[ _.-]?(\d{4})")  # as nnU-Net numbers the images of a case
+_ZERO = re.compile(r"(?<!\d)0+(?!\d)")
+_ENTITY = re.compile(r"(?<![a-z0-9])(sub|ses)-([a-z0-9]+)", re.I)
 
 
-def assign_roles(phases: list[Phase], has_t1: bool, kind: str) -> tuple[list[Phase], Phase | None, list[str]]:
-    """Dynamic volumes and T1 among the volumes of a user's files.
+@dataclass(frozen=True)
+class Named:
+    """What is known of a volume before its voxels are read.
 
-    Names decide, and only while at least two volumes remain: what a user selects is not taken away for its
-    name alone.
+    Attributes
+    ----------
+    name
+        Without extension; of no other volume.
+    folder
+        On the way to it, below the folder of the exam; "" for none.
+    """
+
+    name: str
+    folder: str = ""
+
+
+@dataclass
+class Roles:
+    """The parts that volumes play.
+
+    Attributes
+    ----------
+    dynamics
+        Names of the dynamic volumes, in the order given.
+    t1
+        Of the T1, or None.
+    left_out
+        Name → why it is left out.
+    ties
+        Names of volumes of one phase that names do not tell apart.
+    problem
+        Why there is no exam, "" where there is one.
+    """
+
+    dynamics: list[str] = field(default_factory=list)
+    t1: str | None = None
+    left_out: dict[str, str] = field(default_factory=dict)
+    ties: list[list[str]] = field(default_factory=list)
+    problem: str = ""
+
+
+def assign_roles(volumes: Sequence[Named], *, has_t1: bool = False, kind: str = "auto") -> Roles:
+    """Dynamic volumes and T1 among volumes.
 
     Parameters
     ----------
-    phases
-        The volumes.
+    volumes
+        In the order given or found.
     has_t1
         Whether there is another T1 already.
     kind
@@ -38,87 +86,229 @@ def assign_roles(phases: list[Phase], has_t1: bool, kind: str) -> tuple[list[Pha
 
     Returns
     -------
-    dynamics : list of Phase
-        In the order given.
-    t1 : Phase or None
-        The first that may be one.
-    remarks : list of str
-        One for each volume left out.
+    Roles
     """
-    labels = [
-        phase for phase in phases if looks_segmentation(phase.name) and _is_label_map(phase.volume.array)
-    ]
-    remarks = [f"{phase.name} was left out: it is a segmentation." for phase in labels]
-    # whatever remains: a label map is never a phase
-    rest = [phase for phase in phases if not any(phase is label for label in labels)]
-    rest, others = _take(rest, lambda name: looks_other_contrast(name) or looks_derived(name))
-    remarks += _left_out(others, "it is no dynamic phase by its name")
-    rest, unsaturated = _take(
-        rest, lambda name: says_fat_saturation(name) is False and not looks_subtracted(name)
-    )
-    rest, called_t1 = _take(rest, lambda name: looks_t1(name) and not looks_subtracted(name))
-    t1, why_not = _choose_t1(unsaturated + called_t1, has_t1)
-    subtracted = [looks_subtracted(phase.name) for phase in rest]
-    why, out = "", []
+    left: dict[str, str] = {}
+    is_subtracted = dict(zip(volumes, subtracted_names([volume.name for volume in volumes]), strict=True))
+    rest = _without(volumes, _segmentations(volumes), "it is a segmentation", left)
+    rest = _without(rest, _unnumbered(rest), "it lacks the number that the volumes beside it have", left)
+    others = [looks_other_contrast(name) or looks_derived(name) for name in _telling(rest)]
+    rest = _without(rest, others, "it is no dynamic phase by its name", left)
+    # the T1 is looked for among what is no subtraction
+    t1s: dict[str, str] = {}
+    for says_t1 in (lambda name: says_fat_saturation(name) is False, looks_t1):
+        said = [
+            says_t1(name) and not is_subtracted[one] for name, one in zip(_telling(rest), rest, strict=True)
+        ]
+        rest = _without(rest, said, "", t1s)
+    t1 = _choose_t1(list(t1s), has_t1, left)
+    subtracted = [is_subtracted[volume] for volume in rest]
     if kind != "subtractions" and subtracted.count(False) >= 2:
-        why = "it is a subtraction, and the phases themselves are here"
-        rest, out = _take(rest, looks_subtracted)
+        rest = _without(rest, subtracted, "it is a subtraction, and the phases themselves are here", left)
     elif kind != "phases" and subtracted.count(True) >= 2:
-        why = "the other volumes are subtractions already"
-        rest, out = _take(rest, lambda name: not looks_subtracted(name))
-    return rest, t1, remarks + why_not + _left_out(out, why)
+        phases = [not one for one in subtracted]
+        rest = _without(rest, phases, "the other volumes are subtractions already", left)
+    roles = each_phase_once(rest)
+    return replace(roles, t1=t1, left_out=left | roles.left_out)
 
 
-def _take(phases: list[Phase], matches: Callable[[str], bool]) -> tuple[list[Phase], list[Phase]]:
-    """What remains, and what was taken out by its name: nothing, where fewer than two would remain."""
-    remaining = [phase for phase in phases if not matches(phase.name)]
-    if len(remaining) < 2:
-        return phases, []
-    return remaining, [phase for phase in phases if matches(phase.name)]
-
-
-def _left_out(phases: Sequence[Phase], why: str) -> list[str]:
-    return [f"{phase.name} was left out: {why}." for phase in phases]
-
-
-def _choose_t1(phases: Sequence[Phase], has_t1: bool) -> tuple[Phase | None, list[str]]:
-    """The first that may be the T1, and why the others are not."""
-    t1, remarks = None, []
-    for phase in phases:
-        if looks_post_contrast(phase.name):
-            remarks += _left_out([phase], "its name says it was acquired after the contrast agent")
-        elif says_fat_saturation(phase.name):
-            remarks += _left_out([phase], "its name says its fat is suppressed")
-        elif has_t1 or t1 is not None:
-            remarks += _left_out([phase], "there is another T1")
-        else:
-            t1 = phase
-    return t1, remarks
-
-
-def _is_label_map(array: np.ndarray) -> bool:
-    if not np.issubdtype(array.dtype, np.integer) or array.min() < 0:
-        return False
-    return len(np.unique(array.ravel(order="K")[:: max(1, array.size // 500_000)])) <= _MOST_LABELS
-
-
-def refuse_copies(phases: Sequence[Phase]) -> None:
-    """Refuse one phase under two names.
+def roles_as_told(volumes: Sequence[Named], dynamics: Sequence[str], *, has_t1: bool = False) -> Roles:
+    """Parts of volumes among which the user names the dynamic ones.
 
     Parameters
     ----------
-    phases
-        The dynamic volumes.
+    volumes
+        In the order given or found.
+    dynamics
+        Names of the dynamic ones.
+    has_t1
+        Whether there is another T1 already.
 
-    Raises
-    ------
-    InputError
-        Where two have the very same voxels.
+    Returns
+    -------
+    Roles
+        The T1 is looked for among the others.
     """
-    known: dict[tuple, Phase] = {}
-    for phase in phases:
-        array = phase.volume.array
-        sample = array.ravel(order="K")[:: max(1, array.size // 4096)]
-        twin = known.setdefault((array.shape, sample.tobytes()), phase)
-        if twin is not phase and array.min() != array.max() and np.array_equal(array, twin.volume.array):
-            raise InputError(f"{phase.name} and {twin.name} hold the same voxels; give each phase once.")
+    roles = Roles(dynamics=[volume.name for volume in volumes if volume.name in dynamics])
+    others = [volume.name for volume in volumes if volume.name not in dynamics]
+    plain = [name for name in others if not (looks_other_contrast(name) or looks_derived(name))]
+    subtracted = dict(zip(others, subtracted_names(others), strict=True))
+    unsaturated = [name for name in plain if says_fat_saturation(name) is False and not subtracted[name]]
+    called_t1 = [name for name in plain if looks_t1(name) and not subtracted[name]]
+    roles.t1 = _choose_t1(list(dict.fromkeys(unsaturated + called_t1)), has_t1, roles.left_out)
+    for name in others:
+        if name != roles.t1:
+            roles.left_out.setdefault(name, "the user names other phases")
+    return roles
+
+
+def _without(
+    volumes: Sequence[Named], out: Sequence[bool], why: str, left_out: dict[str, str]
+) -> list[Named]:
+    """What remains; the others are added to what is left out, or none where fewer than two would remain."""
+    remaining = [volume for volume, is_out in zip(volumes, out, strict=True) if not is_out]
+    if len(remaining) < 2:
+        return list(volumes)
+    left_out.update({volume.name: why for volume, is_out in zip(volumes, out, strict=True) if is_out})
+    return remaining
+
+
+def _telling(volumes: Sequence[Named]) -> list[str]:
+    return telling_names([volume.name for volume in volumes])
+
+
+def _segmentations(volumes: Sequence[Named]) -> list[bool]:
+    """Names that mean a label map; "mask" alone does where another volume comes before contrast."""
+    names = _telling(volumes)
+    masks = [name.lower().strip(" _.-|") in ("mask", "masks") for name in names]
+    pre = pre_contrast_names([volume.name for volume in volumes])
+    first = [is_pre or bool(_ZERO.search(name)) for name, is_pre in zip(names, pre, strict=True)]
+    has_pre = any(one and not mask for one, mask in zip(first, masks, strict=True))
+    return [surely_segmentation(name) or (mask and has_pre) for name, mask in zip(names, masks, strict=True)]
+
+
+def _unnumbered(volumes: Sequence[Named]) -> list[bool]:
+    """Volumes called as the stem of others numbered from 0000 (the label map of a case)."""
+    numbers = _cases(volumes)
+    return [0 in numbers.get(volume.name.lower(), ()) for volume in volumes]
+
+
+def _cases(volumes: Sequence[Named]) -> dict[str, list[int]]:
+    """Stem → four-digit numbers after it."""
+    numbers: dict[str, list[int]] = defaultdict(list)
+    for volume in volumes:
+        if match := _NUMBERED.fullmatch(volume.name):
+            numbers[match[1].lower()].append(int(match[2]))
+    return numbers
+
+
+def _choose_t1(names: Sequence[str], has_t1: bool, left_out: dict[str, str]) -> str | None:
+    """The first that may be the T1; why the others are not is added to what is left out."""
+    t1 = None
+    for name in names:
+        if looks_post_contrast(name):
+            left_out[name] = "its name says it was acquired after the contrast agent"
+        elif says_fat_saturation(name):
+            left_out[name] = "its name says its fat is suppressed"
+        elif has_t1 or t1 is not None:
+            left_out[name] = "there is another T1"
+        else:
+            t1 = name
+    return t1
+
+
+# ---------------------------------------------------------------- one phase, one volume
+
+
+def each_phase_once(volumes: Sequence[Named]) -> Roles:
+    """Dynamic volumes among which none is a processed copy of another.
+
+    Parameters
+    ----------
+    volumes
+        That may be phases by their names.
+
+    Returns
+    -------
+    Roles
+        No T1.
+    """
+    roles = Roles()
+    bases = _bases(volumes)
+    copies: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
+    for volume, (base, done) in zip(volumes, bases, strict=True):
+        copies[base][done].append(volume.name)
+    kept, problem = _one_set(copies, roles.left_out)
+    names = {name for members in kept.values() for name in members}
+    roles.dynamics = [volume.name for volume in volumes if volume.name in names]
+    roles.ties = [members for members in kept.values() if len(members) > 1]
+    first = {members[0] for members in kept.values()}
+    roles.problem = problem or _several_exams([v for v in volumes if v.name in names], first)
+    return roles
+
+
+def _bases(volumes: Sequence[Named]) -> list[tuple[str, str]]:
+    """For each volume what tells its phase, and what was done to it after it was acquired."""
+    parts = processing_of([_own_name(volume) for volume in volumes])
+    counts: dict[str, set[str]] = defaultdict(set)
+    for volume, (base, _) in zip(volumes, parts, strict=True):
+        counts[volume.folder].add(base)
+    several = [bases for bases in counts.values() if len(bases) > 1]
+    if len(several) < 2 and len(counts) > 1:  # the folders, not the names in them, are the phases
+        return processing_of([volume.name for volume in volumes])
+    return [
+        (base, " ".join(filter(None, (done, processing_in(volume.folder)))))
+        for volume, (base, done) in zip(volumes, parts, strict=True)
+    ]
+
+
+def _own_name(volume: Named) -> str:
+    return volume.name.removeprefix(f"{volume.folder}/")
+
+
+def _one_set(
+    copies: dict[str, dict[str, list[str]]], left_out: dict[str, str]
+) -> tuple[dict[str, list[str]], str]:
+    """Phase → its volumes: as acquired where there is such a one of each, else one complete processed set."""
+    kinds = list(dict.fromkeys(done for phase in copies.values() for done in phase))
+    doubled = [phase for phase in copies.values() if len(phase) > 1]
+    if not doubled:
+        return {base: next(iter(phase.values())) for base, phase in copies.items()}, ""
+    # one volume, the reference of a registration, may be there as acquired alone
+    complete = [
+        kind
+        for kind in kinds
+        if all(kind in phase or "" in phase for phase in copies.values())
+        and sum(kind not in phase for phase in copies.values()) <= (kind != "")
+    ]
+    chosen = "" if "" in complete else complete[0] if len(complete) == 1 else None
+    if chosen is None:
+        names = [members[0] for phase in doubled for members in phase.values()]
+        kept = {base: [name for names in phase.values() for name in names] for base, phase in copies.items()}
+        return kept, (
+            f"{listing(names)} hold the same phases more than once, as acquired and processed, and no set of "
+            "them is complete; name the phases with --phases."
+        )
+    kept = {base: phase[chosen if chosen in phase else ""] for base, phase in copies.items()}
+    for base, phase in copies.items():
+        for done, members in phase.items():
+            if members is not kept[base]:
+                why = f"it is a processed copy ({done}) of a phase that is here as acquired"
+                if not done:
+                    why = f"it is a phase before it was processed ({chosen}), and all others are processed"
+                left_out.update(dict.fromkeys(members, why))
+    return kept, ""
+
+
+def _several_exams(volumes: Sequence[Named], first: Container[str]) -> str:
+    """A sentence where names are of several patients, visits or sides; else "". first: one of each tie."""
+    groups: dict[str, list[str]] = defaultdict(list)
+    for volume in volumes:
+        entities = _ENTITY.findall(f"{volume.folder}/{volume.name}")
+        groups["_".join(dict.fromkeys(f"{key}-{value}" for key, value in entities))].append(volume.name)
+    if len(groups) < 2 or "" in groups:
+        groups = {stem: [stem] * len(numbers) for stem, numbers in _cases(volumes).items() if 0 in numbers}
+    if len(groups) < 2:
+        groups = _sides([volume for volume in volumes if volume.name in first])
+    if len(groups) < 2 or min(map(len, groups.values())) < 2:
+        return ""
+    return (
+        f"There are volumes of {len(groups)} exams ({listing(list(groups))}); give the files of one, or name "
+        "its phases with --phases."
+    )
+
+
+def _sides(volumes: Sequence[Named]) -> dict[str, list[str]]:
+    """Groups of names that have each a phase before contrast and are told apart by another word."""
+    words = [
+        {word for word in re.findall(r"[^\W_]+", name.lower()) if not word.isdigit()}
+        for name in _telling(volumes)
+    ]
+    pre = pre_contrast_names([volume.name for volume in volumes])
+    of_pre = [own for own, is_pre in zip(words, pre, strict=True) if is_pre]
+    if len(of_pre) < 2:
+        return {}
+    sides = sorted(set.union(*of_pre) - set.intersection(*of_pre))
+    groups = {side: [side for own in words if side in own] for side in sides}
+    whole = len(groups) == len(of_pre) and sum(map(len, groups.values())) == len(words)
+    return groups if whole else {}

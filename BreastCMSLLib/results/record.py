@@ -21,6 +21,7 @@ from ..models.inference import Predictor
 from ..preprocessing.landmarks import Skin, side
 from ..preprocessing.model_input import ModelInput
 from ..scoring import ExamScore
+from .plan_table import stack_records
 
 SCHEMA_VERSION = 1
 MAP_THRESHOLD = 0.4
@@ -96,8 +97,9 @@ def finding_record(exam: Exam, peaks: Sequence[Mapping[str, Any]], outlines: Vol
 
 
 def exam_record(exam: Exam, model_input: ModelInput) -> dict[str, Any]:
-    """How the exam was understood: phases in their order, T1 and breast mask."""
+    """How the exam was understood: every stack of the input, phases in their order, T1 and breast mask."""
     return {
+        "stacks": stack_records(exam.plan),
         "phases": _phase_records(exam),
         "t1": None if exam.t1 is None else {"name": exam.t1.name},
         "mask": {"source": model_input.mask_source, "volume_ml": round(model_input.mask_volume_ml, 1)},

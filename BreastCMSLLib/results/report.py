@@ -13,10 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from ..core.errors import OutputError
+from ..exam.plan import LEFT_OUT
 from ..findings.kinetics import peak_curve
 from . import wording
 from .curve_plot import BRIGHTEST, MEAN, curve_plot
 from .pages import render
+from .plan_table import HEAD, NUMBERS, joined_left_out, plan_rows
 
 Rows = list[tuple[str, str]]
 
@@ -88,7 +90,7 @@ def report_html(result: Mapping, images: Mapping[str, bytes], *, written: dateti
         curve_text=None if not curve else "" if mean else wording.curve_text(curve),
         figures=list(images.items()),
         candidates=_candidates(result),
-        phases=_phases(result),
+        plan=_plan(result),
         mask=_mask(result),
         notes=_notes(result),
         model=_model(model),
@@ -163,11 +165,16 @@ def _rounded(value: float | None, unknown: str = "") -> str:
     return unknown if value is None else f"{float(value):.0f}"
 
 
-def _phases(result: Mapping) -> list[tuple[str, ...]]:
-    return [
+def _plan(result: Mapping) -> dict[str, Any]:
+    """The table of how the exam was understood: its stacks, or where none is recorded its phases alone."""
+    if stacks := joined_left_out(result.get("stacks") or ()):
+        soft = {number for number, stack in enumerate(stacks) if stack["role"] == LEFT_OUT}
+        return {"head": HEAD, "rows": plan_rows(stacks), "numbers": NUMBERS, "soft": soft}
+    rows = [
         (str(number), phase.get("name", ""), phase.get("role", ""), _rounded(phase.get("time_s"), "unknown"))
         for number, phase in enumerate(result.get("phases") or (), 1)
     ]
+    return {"head": ("#", "Name", "Role", "Time s"), "rows": rows, "numbers": (0, 3)}
 
 
 def _mask(result: Mapping) -> Rows:

@@ -106,7 +106,7 @@ def import_slicer():
     except ModuleNotFoundError as error:
         raise DependencyError(
             f"Slicer's core is not installed ({error.name} is missing); "
-            "install it with: pip install slicer-core==5.11.0.6"
+            "install it with: pip install breastcmsl[slicer]"
         ) from error
     except ImportError as error:  # the loader names the first library it did not find
         library = str(error).split(":")[0]
@@ -181,7 +181,11 @@ class EmbeddedApplication:
         """Storage nodes ask the scene for a cache and a data manager even when the file is local."""
         self._remote_io = slicer.vtkMRMLRemoteIOLogic()
         self._remote_io.SetMRMLScene(self._scene)
-        self._remote_io.GetCacheManager().SetRemoteCacheDirectory(self.temporaryPath)
+        # a folder of its own, as clearing the cache empties it; Slicer 5.12 looks for the file permitting it
+        cache = Path(self.temporaryPath, "cache")
+        cache.mkdir()
+        (cache / ".slicer-cache").touch()
+        self._remote_io.GetCacheManager().SetRemoteCacheDirectory(str(cache))
         self._data_io = slicer.vtkDataIOManagerLogic()
         self._data_io.SetMRMLScene(self._scene)
         self._data_io.SetMRMLApplicationLogic(self._application_logic)

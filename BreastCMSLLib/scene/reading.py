@@ -14,13 +14,13 @@ import numpy as np
 
 from ..core.errors import InputError
 from ..core.geometry import Volume
-from ..exam import Exam, Phase, make_exam
+from ..exam import Exam, Phase, make_exam, with_times_of_names
 from ..readers.clock import across_midnight, seconds_of_day
 from .transforms import ijk_to_ras, local_to_world
 
 _INSTANCES = "DICOM.instanceUIDs"
 _UID = re.compile(r"^[0-9]+(\.[0-9]+)+$")
-_SECONDS = {"s": 1.0, "sec": 1.0, "ms": 1e-3}  # in the units of sequences and multivolumes
+_SECONDS = {"s": 1.0, "sec": 1.0, "ms": 1e-3, "min": 60.0}  # in the units of sequences and multivolumes
 
 # what may be asked of the desktop's DICOM database; nothing here names the patient
 _STUDY_UID, _SERIES_UID, _SERIES_NUMBER = "0020,000d", "0020,000e", "0020,0011"
@@ -74,7 +74,7 @@ def exam_from_items(
     t1 : vtkMRMLScalarVolumeNode, optional
     kind : {"auto", "phases", "subtractions"}
     times_s : sequence of float, optional
-        Acquisition times on one clock; by default what DICOM database or sequence say.
+        Acquisition times on one clock; by default what DICOM database, sequence or all names say.
     keep_order : bool
         Whether the items are in time order.
 
@@ -134,7 +134,7 @@ def phases_from_items(
     if times_s is None and single and phases and all(phase.time_s is not None for phase in phases):
         times_s = across_midnight([phase.time_s for phase in phases])
     if times_s is None:
-        return phases
+        return with_times_of_names(phases) if single else phases
     return [
         replace(phase, time_s=None if time is None else float(time)) for phase, time in zip(phases, times_s)
     ]

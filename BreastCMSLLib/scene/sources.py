@@ -7,21 +7,24 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ..core.errors import InputError
+from ..core.geometry import voxels_apart
 from ..exam import (
     MAX_PHASES,
+    MAX_VOXELS_APART,
     WHOLE_T1,
     breasts_covered,
     looks_derived,
     looks_other_contrast,
     looks_post_contrast,
     looks_segmentation,
-    looks_subtracted,
     looks_t1,
     order_phases,
     says_fat_saturation,
+    subtracted_names,
     t1_share_needed,
 )
 from ..readers.clock import across_midnight
+from ..readers.roles import Named, each_phase_once
 from .nodes import EXAM_ID
 from .reading import frame_count, item_affine, item_facts, item_image, study_of
 from .transforms import ijk_to_ras, local_to_world
@@ -132,7 +135,7 @@ def suggest_t1(scene, items, current=None):
     candidates = [
         node for node in volume_candidates(scene) if node.GetID() not in used and _named_t1(node.GetName())
     ]
-    needed = t1_share_needed(all(looks_subtracted(item_facts(*item).name) for item in items))
+    needed = t1_share_needed(all(subtracted_names([item_facts(*item).name for item in items])))
     study = _study_of_items(items)
     ranks: dict[tuple, list] = {}
     for node in candidates:
@@ -200,13 +203,8 @@ def _frames_source(kind: str, node, name: str, count: int) -> Source:
 
 
 def _sets(scene) -> list[Source]:
-    groups: dict[tuple, list] = {}
-    for node in volume_candidates(scene):
-        grid, name = _grid(node), node.GetName() or ""
-        if grid is not None and _named_dynamic(name):
-            groups.setdefault((*grid, looks_subtracted(name)), []).append(node)
     sources = []
-    for nodes in groups.values():
+    for nodes in (part for group in _on_one_grid(scene) for part in _phases_and_subtractions(group)):
         if len(nodes) < 2:
             continue
         items = in_time_order([(node, None) for node in nodes])
@@ -223,7 +221,39 @@ def _named_dynamic(name: str) -> bool:
     return not (other or segmentation or plain_t1)
 
 
-def _grid(node) -> tuple | None:
+def _on_one_grid(scene) -> list[list]:
+    """Volumes that may be dynamic, in groups of one grid."""
+    groups: list[tuple[tuple, list]] = []
+    for node in volume_candidates(scene):
+        if (grid := _grid(node)) is None or not _named_dynamic(node.GetName() or ""):
+            continue
+        home = next((nodes for other, nodes in groups if _same_grid(grid, other)), None)
+        if home is None:
+            groups.append((grid, [node]))
+        else:
+            home.append(node)
+    return [nodes for _, nodes in groups]
+
+
+def _phases_and_subtractions(nodes: list) -> list[list]:
+    """Nodes of one grid apart, each without processed copies of others."""
+    names = [node.GetName() or "" for node in nodes]
+    parts: dict[bool, list] = {}
+    for node, subtracted in zip(nodes, subtracted_names(names)):
+        parts.setdefault(subtracted, []).append(node)
+    return [_without_copies(part) for part in parts.values()]
+
+
+def _without_copies(nodes: list) -> list:
+    names = [node.GetName() or "" for node in nodes]
+    if len(set(names)) < len(names):
+        return nodes
+    copies = each_phase_once([Named(name) for name in names]).left_out
+    return [node for node, name in zip(nodes, names) if name not in copies]
+
+
+def _grid(node) -> tuple[tuple[int, int, int], np.ndarray] | None:
+    """Size and affine of a volume that may be one of an exam."""
     image = node.GetImageData()
     if image is None or min(image.GetDimensions()) < 4:
         return None
@@ -231,7 +261,11 @@ def _grid(node) -> tuple | None:
         affine = local_to_world(node) @ ijk_to_ras(node)
     except InputError:
         return None  # under a bending transform
-    return (image.GetDimensions(), *np.round(affine, 1).ravel().tolist())
+    return (image.GetDimensions(), affine) if np.linalg.det(affine) else None
+
+
+def _same_grid(a: tuple, b: tuple) -> bool:
+    return a[0] == b[0] and voxels_apart(a[0], a[1], b[1]) <= MAX_VOXELS_APART
 
 
 def _proxies(browser) -> list:

@@ -17,14 +17,17 @@ REAL_DATA = CHECKOUT.parent / "shared" / "data"
 if str(CHECKOUT) not in sys.path:
     sys.path.insert(0, str(CHECKOUT))
 
+from Testing.standins_folder import NEEDED  # noqa: E402
+
 SLICER_FILES = ("test_module", "test_scene")
 SLICER_FIXTURES = {"scene", "panel"}
 REAL_FIXTURES = {"duke_folder", "mimbcd_files"}
+SLOW_FIXTURES = {"analysed", "many", "watched", *REAL_FIXTURES}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what needs Slicer or the real exams; skip the former where Slicer's packages are absent."""
-    absent = [package for package in ("slicer", "PySide6") if find_spec(package) is None]
+    """Mark what needs Slicer, the real exams or time; skip the first where Slicer's packages are absent."""
+    absent = [package for package in NEEDED if find_spec(package) is None]
     for item in items:
         fixtures = set(getattr(item, "fixturenames", ()))
         if hasattr(item, "callspec"):  # fixtures that a test asks for by their names
@@ -33,6 +36,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker("slicer")
         if fixtures & REAL_FIXTURES:
             item.add_marker("real")
+        if fixtures & SLOW_FIXTURES:
+            item.add_marker("slow")
         if absent and item.get_closest_marker("slicer"):
             item.add_marker(pytest.mark.skip(reason=f"{' and '.join(absent)} not installed"))
 

@@ -45,8 +45,9 @@ def phase(
     time_s: float | None = None,
     dtype=np.uint16,
 ) -> Phase:
-    """A volume whose every voxel differs from its neighbours, brighter with the level."""
-    values = np.random.default_rng(level).integers(0, 40, shape) + 100 * level
+    """A volume of one anatomy whose every voxel differs from its neighbours, brighter with the level."""
+    anatomy = np.random.default_rng(0).integers(0, 400, shape)
+    values = 100 + anatomy + 20 * level + np.random.default_rng(level).integers(0, 10, shape)
     return Phase(Volume(values.astype(dtype), affine() if grid is None else grid), name, time_s=time_s)
 
 

@@ -6,15 +6,18 @@ import os
 import subprocess
 import sys
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
-pytest.importorskip("PySide6", reason="PySide6-Essentials is not installed")
-pytest.importorskip("slicer", reason="slicer-core is not installed")
+from Testing.standins_folder import NEEDED, STANDINS
+
+for package in NEEDED:
+    if find_spec(package) is None:
+        pytest.skip(f"{package} is not installed", allow_module_level=True)
 
 ROOT = Path(__file__).resolve().parents[2]
-STANDINS = ROOT / "Testing" / "standins"
 MODULE = ROOT / "BreastCMSL" / "BreastCMSL.py"
 for folder in (ROOT, STANDINS):
     if str(folder) not in sys.path:
@@ -43,9 +46,8 @@ def fresh_panel(monkeypatch):
     import slicer
 
     raised = []
-    monkeypatch.setattr(
-        sys, "excepthook", lambda *exception: raised.append(exception)
-    )  # PySide6 reports failing slots here
+    # failing slots are reported here, by PySide6 and PythonQt alike
+    monkeypatch.setattr(sys, "excepthook", lambda *exception: raised.append(exception))
     slicer.mrmlScene.Clear()
     slicer.app.userSettings().clear()
     temporary = Path(str(slicer.app.temporaryPath))
@@ -53,10 +55,18 @@ def fresh_panel(monkeypatch):
     panel = Panel(python.BreastCMSLWidget)
     yield panel
     panel.close()
+    delete_now()
     slicer.mrmlScene.Clear()
     assert not raised, raised
     left = {path for path in temporary.iterdir() if path.suffix != ".ini"} - before
     assert not left, f"left behind: {left}"
+
+
+def delete_now():
+    """Delete what was to be deleted later: else it waits for an event loop, which no test runs."""
+    import qt
+
+    qt.QCoreApplication.sendPostedEvents(None, int(qt.QEvent.DeferredDelete))
 
 
 def run_on_standins(code, before=""):

@@ -81,17 +81,20 @@ def test_a_duration_that_taught_nothing_decides_nothing(durations):
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
+    return make_run(tmp_path_factory.mktemp("candidates"), 96)
+
+
+def make_run(root, count):
     """A run of a tiny network on exams with one lesion each: those that wash out are malignant."""
-    root, rows = tmp_path_factory.mktemp("candidates"), []
-    folder = root / "cache"
+    folder, rows = root / "cache", []
     cache.write_cache(folder, InputContract(size=SHAPE, spacing_mm=4.4), "simulated:tiny")
-    for n in range(96):
+    for n in range(count):
         rng = np.random.default_rng(n)
         label, centre = n % 2, rng.uniform((30, 30, 25), (140, 90, 60))
         distractor = rng.uniform((30, 30, 25), (140, 90, 60))
         spots = [(distractor, 7, 2 * PERSISTENT), (centre, 9, WASHOUT if label else PERSISTENT)]
         array, inside, affine = breast(spots, seed=n)
-        split = "train" if n < 48 else "validate" if n < 72 else "test"
+        split = "train" if n < count // 2 else "validate" if n < 3 * count // 4 else "test"
         row = {"exam": f"e{n}", "patient": f"p{n}", "label": label, "split": split}
         lesion = {
             "ras_mm": np.add(centre, affine[:3, 3]).tolist(),
@@ -109,6 +112,7 @@ def run(tmp_path_factory):
     return root / "run"
 
 
+@pytest.mark.slow
 def test_labels_of_exams_teach_which_candidate_is_the_cancer(run, tmp_path, capsys):
     folder = shutil.copytree(run, tmp_path / "run")
     assert runs.load_run(folder).candidates is None
@@ -149,7 +153,8 @@ def test_labels_of_exams_teach_which_candidate_is_the_cancer(run, tmp_path, caps
     assert all(torch.equal(carried[name], trained[name]) for name in trained)
 
 
-def test_an_interrupted_training_reaches_the_same_weights(run, tmp_path, monkeypatch):
+def test_an_interrupted_training_reaches_the_same_weights(tmp_path, monkeypatch):
+    run = make_run(tmp_path, 24)
     straight, broken = (shutil.copytree(run, tmp_path / name) for name in ("straight", "broken"))
     config = CandidateConfig(epochs=5, batch=8, rate=0.01, settings=SETTINGS)
     training.train(straight, config)

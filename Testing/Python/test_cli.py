@@ -7,11 +7,12 @@ import platform
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from builders import printed_by, run_python, small_exam, write_volumes
+from builders import printed_by, run_python, save_model, small_exam, write_volumes
 from conftest import CHECKOUT
 from dicom_factory import edit
 from scene_case import open_scene
@@ -279,6 +280,150 @@ def test_wrong_input_is_one_sentence_and_nothing_else(wrong, volumes, tmp_path, 
     assert status == 2
     assert text.err.count("\n") == 1 and text.err.startswith("breastcmsl: ") and named in text.err, text.err
     assert not out.exists() and not text.out
+
+
+# ---------------------------------------------------------------- how an exam is understood
+
+
+@pytest.fixture(scope="module")
+def dynamics():
+    """The first three phases of a coarse simulated exam."""
+    exam = simulate(9_000_003, True, voxel_mm=4.0, with_t1=False).exam
+    return [replace(phase, name=f"ax dyn {n}", time_s=90.0 * n) for n, phase in enumerate(exam.phases[:3])]
+
+
+@pytest.fixture(scope="module")
+def study(dynamics, tmp_path_factory):
+    """An exam as a hospital exports it: three phases, a subtraction, a map, and what is no image."""
+    folder = tmp_path_factory.mktemp("Doe^Jane")
+    pre, post, _ = dynamics
+    first = pre.volume.array.astype(np.float32)
+    difference = np.clip(post.volume.array - first, 0, None).astype(np.uint16)
+    extra = [
+        replace(pre, name=name, time_s=time_s, volume=pre.volume.with_array(array))
+        for name, time_s, array in (
+            ("ax dyn SUB 1", 400.0, difference),
+            ("ax dyn PEI", 500.0, difference // 2),
+        )
+    ]
+    write_dicom(folder, [*dynamics, *extra], seed=4)
+    (folder / "Thumbs.db").write_bytes(b"\xd0\xcf\x11\xe0")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def quickly(tmp_path_factory):
+    """Options of an analysis in little time."""
+    model = save_model(tmp_path_factory.mktemp("model"))
+    return ["--model", str(model), "--no-scene", "--progress", "none"]
+
+
+def check_json(capsys, *arguments):
+    """Status, printed object, stderr."""
+    status = cli.main(["check", *map(str, arguments), "--json"])
+    text = capsys.readouterr()
+    return status, json.loads(text.out), text.err
+
+
+def roles(plan):
+    return {stack["name"]: stack["role"] for stack in plan["stacks"]}
+
+
+def test_check_prints_what_every_file_is(study, capsys):
+    assert cli.main(["check", str(study)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].split() == ["#", "Series", "Name", "Role", "Time", "s", "Reason"]
+    table = lines[1 : lines.index("")]
+    assert [line.split()[0] for line in table[:3]] == ["0", "1", "2"]
+    assert " pre " in table[0] and all(" post " in line for line in table[1:3])
+    rest = "\n".join(table[3:])
+    assert "SUB 1" in rest and "PEI" in rest and rest.count("left out") == 3  # and what is no image
+    assert any(line.startswith("ok    Geometry") for line in lines)
+
+
+def test_check_as_json_accounts_for_every_file_and_the_result_keeps_it(study, quickly, tmp_path, capsys):
+    status, printed, _ = check_json(capsys, study)
+    assert status == 0 and set(printed) == {"schema_version", "kind", "plan", "findings"}
+    assert (printed["schema_version"], printed["kind"]) == (1, "breastcmsl.check")
+    plan = printed["plan"]
+    assert set(plan) == {"schema_version", "kind", "where", "problem", "warnings", "stacks"}
+    files = [file for stack in plan["stacks"] for file in stack["files"]]
+    assert sorted(files) == sorted(str(file) for file in study.rglob("*") if file.is_file())
+    assert [set(finding) for finding in printed["findings"]][0] == {"level", "topic", "text"}
+
+    out = tmp_path / "out"
+    assert cli.main(["analyze", str(study), "--output", str(out), *quickly]) == 0
+    result = read_result(out)
+    assert roles(result) == roles(plan)  # what check says, analyze says
+    assert [stack["file_count"] for stack in result["stacks"]] == [len(s["files"]) for s in plan["stacks"]]
+    assert set(plan["warnings"]) <= set(result["warnings"])
+    dynamic = [stack for stack in result["stacks"] if stack["role"] in ("pre", "post")]
+    assert [(s["name"], s["time_s"]) for s in dynamic] == [(p["name"], p["time_s"]) for p in result["phases"]]
+    assert "Doe^Jane" not in json.dumps(result["stacks"])
+
+
+def test_an_input_without_an_exam_is_still_shown_by_check(study, quickly, tmp_path, capsys):
+    """Table, then the sentence that analyze says."""
+    folder = tmp_path / "half"
+    shutil.copytree(study, folder)
+    lost = sorted(file for file in folder.rglob("*.dcm") if "001" in str(file.relative_to(folder)))[:3]
+    for file in lost:
+        file.unlink()
+    assert cli.main(["check", str(folder)]) == 2
+    shown = capsys.readouterr()
+    assert "ax dyn" in shown.out and shown.out.splitlines()[0].startswith("#")
+    assert shown.err.count("\n") == 1
+    assert cli.main(["analyze", str(folder), "--output", str(tmp_path / "out"), *quickly]) == 2
+    assert capsys.readouterr().err == shown.err
+    status, printed, err = check_json(capsys, folder)
+    assert status == 2 and err == shown.err and printed["findings"] == []
+    assert f"breastcmsl: {printed['plan']['problem']}\n" == err
+
+
+def test_the_user_chooses_phases_by_number_or_name(study, capsys):
+    everything = check_json(capsys, study)[1]["plan"]
+    phases = [stack for stack in everything["stacks"] if stack["role"] in ("pre", "post")]
+    numbers = [stack["series_number"] for stack in phases]
+    for chosen in (numbers[:2], [stack["name"] for stack in phases[:2]]):
+        plan = check_json(capsys, study, "--phases", *chosen)[1]["plan"]
+        assert [role for role in roles(plan).values() if role != "left out"] == ["pre", "post"]
+        assert roles(plan)[phases[2]["name"]] == "left out"
+        assert len([f for s in plan["stacks"] for f in s["files"]]) == len(
+            [f for s in everything["stacks"] for f in s["files"]]
+        )
+    plan = check_json(capsys, study, "--leave-out", numbers[2])[1]["plan"]
+    assert roles(plan)[phases[2]["name"]] == "left out" and list(roles(plan).values()).count("post") == 1
+    status, _, err = check_json(capsys, study, "--phases", 99, 98)
+    assert status == 2 and "99" in err and err.count("\n") == 1
+
+
+def test_the_user_chooses_one_of_several_studies(dynamics, tmp_path, capsys):
+    for number, visit in enumerate(("one", "two")):
+        phases = [replace(phase, name=f"{visit} {phase.name}") for phase in dynamics]
+        write_dicom(tmp_path / visit, phases, seed=number + 10)
+    status, _, err = check_json(capsys, tmp_path)
+    assert status == 2 and "--study" in err and err.count("\n") == 1
+    used = []
+    for number in (1, 2):
+        status, printed, _ = check_json(capsys, tmp_path, "--study", number)
+        assert status == 0
+        plan = roles(printed["plan"])
+        used.append({name.split()[0] for name, role in plan.items() if role in ("pre", "post")})
+        assert len(plan) == 6 and list(plan.values()).count("left out") == 3
+    assert sorted(map(sorted, used)) == [["one"], ["two"]]
+    assert check_json(capsys, tmp_path, "--study", 3)[0] == 2
+
+
+def test_without_the_phase_before_contrast_it_only_goes_on_where_asked(dynamics, quickly, tmp_path, capsys):
+    """And then result and check say so."""
+    files = write_volumes(tmp_path, [dynamics[1], dynamics[0], dynamics[2]])
+    arguments = [*map(str, files), "--kind", "phases", "--times", "0", "90", "180"]
+    status, _, err = check_json(capsys, *arguments)
+    assert status == 2 and "--keep-order" in err
+    status, printed, _ = check_json(capsys, *arguments, "--keep-order")
+    assert status == 0 and any("as asked" in warning for warning in printed["plan"]["warnings"])
+    assert cli.main(["analyze", *arguments, "--keep-order", "--output", str(tmp_path / "out"), *quickly]) == 0
+    assert set(printed["plan"]["warnings"]) <= set(read_result(tmp_path / "out")["warnings"])
 
 
 def test_output_that_cannot_be_is_said_before_the_work(volumes, tmp_path, capsys):

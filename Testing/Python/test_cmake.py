@@ -1,6 +1,7 @@
-"""The extension as Slicer builds, lists and tests it: CMake files, catalogue entry, run in a real Slicer."""
+"""The extension as Slicer builds and tests it: CMake files, run in a real Slicer."""
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -9,10 +10,16 @@ from pathlib import Path
 
 import pytest
 
+from BreastCMSLLib import HOMEPAGE
+
 ROOT = Path(__file__).resolve().parents[2]
 CMAKE = shutil.which("cmake")
+FILES = HOMEPAGE.replace("github.com", "raw.githubusercontent.com")
+TOOLS = ("cmake", "make", os.environ.get("CC", "cc"), os.environ.get("CXX", "c++"))
 
-needs_cmake = pytest.mark.skipif(not (CMAKE and shutil.which("make")), reason="cmake and make are needed")
+needs_cmake = pytest.mark.skipif(
+    not all(shutil.which(tool) for tool in TOOLS), reason=f"{', '.join(TOOLS)} are needed"
+)
 
 
 def configure(source, binary):
@@ -91,92 +98,30 @@ def test_a_script_beside_the_module_fails(checkout, tmp_path):
 
 
 @needs_cmake
+@pytest.mark.parametrize(
+    ("fault", "whole", "sentence"),
+    [
+        ("project(BreastCMSL LANGUAGES NONE)", "project(BreastCMSL)", "only works if either C or CXX"),
+        ("${EXTENSION_HOMEPAGE}/raw/main/", f"{FILES}/main/", "raw/main/BreastCMSL/Resources"),
+    ],
+    ids=["no language", "address to evaluate"],
+)
+def test_what_the_factory_or_the_catalogue_refuses_fails(checkout, tmp_path, fault, whole, sentence):
+    lists = checkout / "CMakeLists.txt"
+    text = lists.read_text(encoding="utf-8")
+    assert whole in text
+    lists.write_text(text.replace(whole, fault), encoding="utf-8")
+    status, output = configure(checkout, tmp_path / "build")
+    assert status != 0 and sentence in output
+
+
+@needs_cmake
 def test_tests_are_registered(tmp_path):
     status, output = configure(ROOT, tmp_path / "build")
     assert status == 0, output
     done = subprocess.run(["ctest", "-N"], cwd=tmp_path / "build", capture_output=True, text=True)
     for name in ("BreastCMSL_install_lists", "selftest_BreastCMSL", "generic_BreastCMSL"):
         assert name in done.stdout
-
-
-# The catalogue of extensions
-
-# What Slicer's published schema of a catalogue entry allows: version 1.0.1 (in Slicer's repository under
-# Schemas/), which the entry names. A newer one has to be read before its address is put into the entry.
-_SCHEMA = "https://raw.githubusercontent.com/Slicer/Slicer/main/Schemas/slicer-extension-catalog-entry-schema-v1.0.1.json#"
-_TYPES = {
-    "$schema": str,
-    "category": str,
-    "scm_url": str,
-    "scm_revision": str,
-    "scm_type": str,
-    "build_dependencies": list,
-    "build_subdirectory": str,
-    "enabled": bool,
-    "tier": int,
-}
-_REQUIRED = {"$schema", "category", "scm_url"}
-_ONE_OF = {"$schema": [_SCHEMA], "scm_type": ["git", "local"], "tier": [1, 3, 5]}
-
-
-def catalogue_entry():
-    return json.loads((ROOT / "catalogue" / "BreastCMSL.json").read_text(encoding="utf-8"))
-
-
-def extension_fields():
-    """Name → value of the EXTENSION_… variables."""
-    cmake = (ROOT / "CMakeLists.txt").read_text(encoding="utf-8")
-    return dict(re.findall(r'set\(EXTENSION_(\w+) "([^"]*)"\)', cmake))
-
-
-def problems(entry):
-    missing = [f"{key} is missing" for key in sorted(_REQUIRED - set(entry))]
-    unknown = [f"{key} is not known" for key in sorted(set(entry) - set(_TYPES))]
-    wrong = [
-        f"{key}: {value!r}"
-        for key, value in entry.items()
-        if type(value) is not _TYPES.get(key) or value not in _ONE_OF.get(key, [value])
-    ]
-    names = entry.get("build_dependencies", [])
-    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        wrong.append("a dependency is no name")
-    return missing + unknown + wrong
-
-
-def test_catalogue_entry_follows_the_schema_and_the_cmake_file():
-    entry, fields = catalogue_entry(), extension_fields()
-    assert problems(entry) == []
-    assert entry["category"] == fields["CATEGORY"] and entry["scm_url"] == fields["HOMEPAGE"] + ".git"
-    assert entry["build_dependencies"] == fields["DEPENDS"].split()
-    assert entry["build_subdirectory"] == fields["BUILD_SUBDIRECTORY"]
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        {"category": None},
-        {"tier": 2},
-        {"tier": "1"},
-        {"tier": True},
-        {"homepage": "x"},
-        {"build_dependencies": [1]},
-        {"scm_type": "svn"},
-        {"$schema": _SCHEMA.replace("1.0.1", "1.0.9")},
-    ],
-)
-def test_a_wrong_catalogue_entry_is_noticed(change):
-    entry = {key: value for key, value in (catalogue_entry() | change).items() if value is not None}
-    assert problems(entry)
-
-
-def test_what_the_catalogue_shows_exists():
-    fields = extension_fields()
-    shown = [fields["ICONURL"], *fields["SCREENSHOTURLS"].split()]
-    assert len(shown) >= 3
-    for address in shown:
-        assert (ROOT / address.removeprefix("${EXTENSION_HOMEPAGE}/raw/main/")).is_file(), address
-    sizes = [path.stat().st_size for path in (ROOT / "Resources" / "Screenshots").iterdir()]
-    assert sum(sizes) < 2e6 and max(sizes) < 6e5
 
 
 # Real Slicer
@@ -190,28 +135,63 @@ def test_workflow_lets_nothing_fail_quietly():
     assert "--python-script" in text and "slicer_report.py" in text
 
 
+def test_workflow_runs_the_oldest_slicer_the_newest_and_the_nightly():
+    text = (ROOT / ".github" / "workflows" / "slicer.yml").read_text(encoding="utf-8")
+    runs = re.findall(r'\{slicer: ([\w.]+), query: "([^"]+)", system: (\w+)', text)
+    assert [(slicer, query) for slicer, query, system in runs if system == "linux"] == [
+        ("5.10.0", "stability=release&version=5.10.0"),
+        ("release", "stability=release"),
+        ("nightly", "stability=nightly"),
+    ]
+    assert {system for slicer, _, system in runs if slicer == "release"} == {"linux", "macosx", "win"}
+    packages = re.search(r"apt-get install ([^\n]+\\\n)+.*\n", text).group().split()
+    documented = "libglu1-mesa libpulse-mainloop-glib0 libnss3 libasound2 libsm6 xauth xvfb"
+    assert set(documented.split()) <= set(packages)
+    assert len([package for package in packages if package.startswith("libxcb-")]) >= 8
+
+
+def test_versions_of_slicer_core_fit_together():
+    """Each allowed minor version is tried, and the pinned version is one of them."""
+
+    def read(name, pattern):
+        return re.search(pattern, (ROOT / name).read_text(encoding="utf-8"), re.M).group(1)
+
+    tried = read("Makefile", r"^SLICER_CORE \?= (.*)$").split()
+    first, beyond = re.findall(r"\d+\.\d+", read("pyproject.toml", r'^slicer = \["slicer-core(.*)"\]$'))
+    minors = [tuple(map(int, version.split(".")[:2])) for version in tried]
+    assert minors == [(5, minor) for minor in range(int(first[2:]), int(beyond[2:]))]
+    assert read("constraints.txt", r"^slicer-core==(.*)$") in tried
+    listed = read(".github/workflows/slicer.yml", r"^ +version: \[(.*)\]$")
+    assert listed.split(", ") == tried
+
+
 def test_report_of_a_slicer_run_is_checked(tmp_path):
     source = (ROOT / "BreastCMSL" / "BreastCMSLDesktop" / "self_test.py").read_text(encoding="utf-8")
     names = re.findall(r"^def case_(\w+)", source, re.M)
     assert len(names) >= 12
 
-    def status(path):
+    def status(path, *wanted):
         script = ROOT / "Testing" / "slicer_report.py"
-        return subprocess.run([sys.executable, str(script), str(path)], capture_output=True).returncode
+        command = [sys.executable, str(script), str(path), *wanted]
+        return subprocess.run(command, capture_output=True).returncode
 
-    def status_of(outcomes):
+    def status_of(outcomes, slicer="5.10.0", *wanted):
         cases = {name: {"outcome": outcome, "seconds": 1} for name, outcome in outcomes.items()}
-        report = {"slicer": "5.10.0", "python": "3.12", "platform": "linux", "cases": cases}
+        report = {"slicer": slicer, "python": "3.12", "platform": "linux", "cases": cases}
         (tmp_path / "report.json").write_text(json.dumps(report))
-        return status(tmp_path / "report.json")
+        return status(tmp_path / "report.json", *wanted)
 
     good = dict.fromkeys(names, "passed")
     assert status_of(good) == 0
     assert status_of({**good, names[0]: "AssertionError"}) == 1
     assert status_of(dict.fromkeys(names[1:], "passed")) == 1, "a case that did not run"
     assert status(tmp_path / "none.json") == 1
+    old, new, nightly = "5.10.0", "5.12.4", "5.13.0-2026-11-28"
+    for wanted, right, wrong in ((old, old, new), ("release", new, nightly), ("nightly", nightly, new)):
+        assert (status_of(good, right, wanted), status_of(good, wrong, wanted)) == (0, 1)
 
 
+@pytest.mark.slow
 def test_the_script_for_slicer_runs_on_the_stand_ins(tmp_path):
     module_case = pytest.importorskip(
         "module_case", reason="PySide6-Essentials or slicer-core is not installed"

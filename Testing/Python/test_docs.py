@@ -263,6 +263,42 @@ def test_layers_are_those_that_lint_checks():
     assert re.findall(r"\w+", block) == [part for layer in layers for part in re.findall(r"\w+", layer)]
 
 
+# ---------------------------------------------------------------- how an exam is read
+
+
+def tables(name: str, first: str) -> list[list[str]]:
+    """The rows below the table head that begins with a cell, as cells."""
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text_of(name).splitlines()]
+    begin = next(number for number, row in enumerate(rows) if row[:1] == [first]) + 2
+    end = next(number for number in range(begin, len(rows)) if not rows[number])
+    return rows[begin:end]
+
+
+def test_names_of_scanners_are_read_as_the_page_says():
+    from BreastCMSLLib.exam.names import dixon_word, looks_derived, looks_other_contrast, looks_subtracted
+
+    def kind(name: str) -> str:
+        if looks_derived(name) or looks_other_contrast(name):
+            return "map"
+        return "subtraction" if looks_subtracted(name) else "dixon" if dixon_word(name)[0] else "phase"
+
+    rows = tables("docs/reading.md", "Scanner")
+    assert len(rows) >= 5
+    for _, *cells in rows:
+        for cell, wanted in zip(cells, ("phase", "subtraction", "map", "dixon"), strict=True):
+            assert {kind(name) for name in INLINE_CODE.findall(cell)} <= {wanted}, cell
+
+
+def test_roles_and_options_of_reading_are_those_of_the_program():
+    from BreastCMSLLib.exam.plan import ROLES
+
+    named = [INLINE_CODE.findall(row[0]) for row in tables("docs/reading.md", "Role")]
+    assert [name for (name,) in named] == list(ROLES)
+    options = " ".join(row[0] for row in tables("docs/reading.md", "Option"))
+    exam = text_of("BreastCMSLLib/cli.py").partition("def _add_exam")[2].partition("\ndef ")[0]
+    assert set(OPTION.findall(options)) == set(re.findall(r'"(--[a-z][\w-]*)"', exam))
+
+
 # ---------------------------------------------------------------- figures
 
 

@@ -258,6 +258,7 @@ def test_everything_is_frozen_before_the_first_test_exam_is_read(run, monkeypatc
     assert order == ["validate"] * 16 + ["fit", "points"] + ["test"] * 16
 
 
+@pytest.mark.slow
 def test_several_processes_read_the_same(run, cohort, tmp_path):
     alone, together = quick(run), quick(make_run(tmp_path / "other", *cohort), workers=2)
     assert alone["evidence"]["classification"] == together["evidence"]["classification"]

@@ -10,7 +10,7 @@ from refusals import refuse
 
 from BreastCMSLLib.core.errors import InputError
 from BreastCMSLLib.core.geometry import Volume
-from BreastCMSLLib.exam import Phase, make_exam, name_rank, order_phases, subtraction_offset
+from BreastCMSLLib.exam import Phase, make_exam, order_phases, subtraction_offset
 
 GRID = np.diag([1.0, 1.0, 2.0, 1.0])
 SHAPE = (24, 24, 16)
@@ -71,7 +71,7 @@ def test_half_anonymised_keys_do_not_mislead():
     ],
 )
 def test_names_in_use_sort_in_time(names):
-    assert sorted(names, key=name_rank, reverse=True) == names[::-1]
+    assert [p.name for p in order_phases([phase(name) for name in names[::-1]])] == names
 
 
 @pytest.mark.parametrize("offset", [0, 100, 1000, 2048, 32768])

@@ -53,19 +53,20 @@ def test_the_harness_sees_what_it_must_see(bases, tmp_path, monkeypatch):
     """A reader that lets a truncated file through, raises another error, or names nothing, is caught."""
     parameters = {"base": "nii", "file": "ax dyn pre.nii", "keep": 2983}
     assert judge.run("volume-truncated", parameters, bases, tmp_path).verdict == judge.TYPED
-    monkeypatch.setattr("BreastCMSLLib.readers.files.unpacked_voxels", lambda path: None)
+    monkeypatch.setattr("BreastCMSLLib.readers.headers.checks.check_size", lambda path, header: None)
+    monkeypatch.setattr("BreastCMSLLib.readers.volumes.unpacked_voxels", lambda path: None)
     assert judge.run("volume-truncated", parameters, bases, tmp_path).verdict == judge.PARTIAL
 
     def broken(*arguments, **options):
         raise KeyError("x")
 
-    monkeypatch.setattr("BreastCMSLLib.readers.files.unpacked_voxels", broken)
+    monkeypatch.setattr("BreastCMSLLib.readers.volumes.unpacked_voxels", broken)
     assert judge.run("volume-truncated", parameters, bases, tmp_path).verdict == judge.UNTYPED
 
     def nameless(*arguments, **options):
         raise InputError("Something is wrong.")
 
-    monkeypatch.setattr("BreastCMSLLib.readers.files.unpacked_voxels", nameless)
+    monkeypatch.setattr("BreastCMSLLib.readers.volumes.unpacked_voxels", nameless)
     assert judge.run("volume-truncated", parameters, bases, tmp_path).verdict == judge.UNTYPED
     assert not list(tmp_path.iterdir())
 

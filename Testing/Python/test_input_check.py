@@ -250,6 +250,6 @@ def test_command_line(tmp_path, capsys, good):
     assert main(["check", *files, "--kind", "phases", "--times", "0", "80", "160", "240"]) == 0
     assert "ok    Geometry" in capsys.readouterr().out
     assert main(["check", *files, "--kind", "phases", "--json"]) == 0
-    listed = json.loads(capsys.readouterr().out)
+    listed = json.loads(capsys.readouterr().out)["findings"]
     assert {"level": "fair", "topic": "Times"}.items() <= listed[0].items()
     assert main(["check", files[0]]) == 2 and "Only one dynamic phase" in capsys.readouterr().err

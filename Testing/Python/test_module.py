@@ -4,6 +4,7 @@ The cases of the module's self-test run here as they do in Slicer; ``test_module
 """
 
 import ast
+import gc
 import os
 import re
 import subprocess
@@ -19,7 +20,9 @@ from module_case import (
     Panel,
     alive,
     analysis,
+    delete_now,
     descriptor,
+    desktop,
     makeExam,
     peakRAS,
     processes_gone,
@@ -29,7 +32,6 @@ from module_case import (
     self_test,
     shift,
 )
-from PySide6.QtTest import QTest
 from scene_case import open_scene
 
 
@@ -180,6 +182,57 @@ def test_stand_ins_are_strict(panel):
         panel.ui.analyzeButton.tooltip = "typo"
     with pytest.raises(TypeError):
         panel.ui.statusLabel.text = None
+    with pytest.raises(ValueError, match="kwargs"):
+        panel.ui.statusLabel.setText(text="not in PythonQt")
+
+
+def test_stand_ins_return_what_pythonqt_returns(panel):
+    import qt
+
+    assert panel.ui.t1Selector.nodeTypes == ("vtkMRMLScalarVolumeNode",)
+    assert isinstance(panel.widget.root.findChildren(qt.QLabel), tuple)
+    label = panel.ui.statusLabel
+    label.alignment = qt.Qt.AlignRight | qt.Qt.AlignVCenter
+    assert type(label.alignment) is int and label.alignment == qt.Qt.AlignRight | qt.Qt.AlignVCenter
+    assert type(panel.ui.phaseTable.selectionMode) is int
+    assert panel.ui.phaseTable.horizontalHeader().sectionResizeMode(1) == qt.QHeaderView.Stretch
+
+
+def test_stand_ins_refuse_what_is_destroyed():
+    import qt
+
+    parent = qt.QWidget()
+    label = qt.QLabel("text", parent)
+    assert label
+    parent.deleteLater()
+    delete_now()
+    assert not label
+    with pytest.raises(ValueError, match="read property 'text' from a destroyed"):
+        _ = label.text
+    with pytest.raises(ValueError, match="call 'setText' on a destroyed"):
+        label.setText("more")
+    with pytest.raises(AttributeError, match="set property 'text' on a destroyed"):
+        label.text = "more"
+
+
+def test_another_folder_can_stand_in_for_the_desktop(tmp_path):
+    """One setting for everything that runs the module outside Slicer."""
+    (tmp_path / "desktop.py").write_text("raise SystemExit('the other folder')")
+    environment = {**os.environ, "BREASTCMSL_STANDINS": str(tmp_path)}
+    for code in (
+        "import module_case",
+        "from Testing.faults import module_kills; module_kills.start_desktop()",
+        "import runpy; runpy.run_path('scripts/measure_import.py')['main'](1)",
+        "import runpy; runpy.run_path('scripts/measure_cancel.py'); import desktop",
+    ):
+        code = f"import sys; sys.path[:0] = ['.', 'Testing/Python', 'scripts']; {code}"
+        done = subprocess.run(
+            [sys.executable, "-c", code], cwd=ROOT, env=environment, capture_output=True, text=True
+        )
+        assert "the other folder" in done.stderr, (code, done.stderr)
+    programs = (*ROOT.glob("scripts/*.py"), *ROOT.glob("Testing/**/*.py"))
+    named = [path for path in programs if '"standins"' in path.read_text(encoding="utf-8")]
+    assert sorted(path.name for path in named) == ["standins_folder.py", "test_module.py"]
 
 
 def test_sample_data_is_offered_without_the_network(monkeypatch):
@@ -187,11 +240,10 @@ def test_sample_data_is_offered_without_the_network(monkeypatch):
     import socket
 
     import SampleData
-    import slicer
 
     monkeypatch.setattr(SampleData, "registered", [])
     monkeypatch.setattr(socket, "socket", lambda *_: pytest.fail("registering must not use the network"))
-    slicer.app.standin_signals.startupCompleted.emit()
+    desktop.startup_completed()
     assert SampleData.registered
     for entry in SampleData.registered:
         assert entry["category"] == "Breast CMSL" and Path(entry["thumbnailFileName"]).is_file()
@@ -525,6 +577,65 @@ def test_results_arrive_while_another_module_is_open(panel, exam):
     assert "93 %" in panel.ui.resultLabel.text and panel.ui.analyzeButton.enabled
 
 
+# Observers and size
+
+
+def observers(node):
+    """How many observers a node has."""
+    newest = node.AddObserver("ModifiedEvent", lambda caller, event: None)
+    node.RemoveObserver(newest)
+    return sum(node.GetCommand(tag) is not None for tag in range(1, newest))
+
+
+def test_no_observer_is_left_on_the_parameter_node(panel, exam):
+    """Those that Slicer 5.10 leaves end it: they act on a panel that is gone, once the scene changes."""
+    node = panel.scene.GetSingletonNode("BreastCMSL", "vtkMRMLScriptedModuleNode")
+    panel.widget.exit()
+    gc.collect()
+    left = observers(node)
+    panel.widget.enter()
+    gc.collect()
+    entered = observers(node)
+    assert entered > left
+    for _turn in range(3):
+        panel.reopen()
+    gc.collect()
+    assert observers(node) == entered
+    panel.analyze()
+    panel.widget.cleanup()
+    gc.collect()
+    assert observers(node) == left
+
+
+@pytest.fixture(params=[9, 12, 16])
+def font_size(request):
+    """The size of the letters in points."""
+    import qt
+
+    before = qt.QApplication.font()
+    font = qt.QApplication.font()
+    font.setPointSize(request.param)
+    qt.QApplication.setFont(font)
+    yield request.param
+    qt.QApplication.setFont(before)
+
+
+def test_the_tables_show_all_at_any_font_size(font_size, panel):
+    makeExam()
+    panel.settle()
+    panel.setTime(1, "12345.5")
+    panel.analyze()
+    panel.settle()
+    for table in (panel.ui.phaseTable, panel.ui.peaksTable):
+        header = table.horizontalHeader()
+        for column in range(table.columnCount):
+            needed = max(header.sectionSizeHint(column), table.sizeHintForColumn(column))
+            assert header.sectionSize(column) >= needed, (font_size, header.objectName, column)
+        heights = [table.rowHeight(row) for row in range(table.rowCount)]
+        assert all(height >= table.sizeHintForRow(row) for row, height in enumerate(heights))
+        assert sum(heights) <= table.viewport().height, "all rows are in sight"
+
+
 # Overlay
 
 
@@ -533,12 +644,6 @@ def legend_of(panel):
     import slicer
 
     return slicer.modules.colors.logic().GetColorLegendDisplayNode(panel.heatmap())
-
-
-def click_box(box):
-    import qt
-
-    QTest.mouseClick(box, qt.Qt.LeftButton, pos=qt.QPoint(8, box.height // 2))
 
 
 def test_overlay_controls_change_the_display(panel, exam):
@@ -558,9 +663,9 @@ def test_overlay_controls_change_the_display(panel, exam):
         panel.ui.thresholdSlider.value = threshold
         display.GetColorNode().GetColor(round(255 * 0.4), color)
         assert color[3] == expected, "a lower threshold shows more"
-    click_box(panel.ui.legendCheckBox)
+    panel.click(panel.ui.legendCheckBox)
     assert not legend.GetVisibility() and composite.GetForegroundOpacity() > 0
-    click_box(panel.ui.overlayCheckBox)
+    panel.click(panel.ui.overlayCheckBox)
     assert not panel.ui.overlayCheckBox.checked and composite.GetForegroundOpacity() == 0.0
 
 
@@ -617,7 +722,7 @@ def test_outline_of_the_finding_and_of_the_chosen_peak(panel, exam):
     assert shown() == [], "once hidden it stays hidden"
     panel.ui.peaksTable.setCurrentCell(1, 0)
     panel.click(panel.ui.outlineButton)
-    assert shown() == [2] and "peak 2: 6 mm, 0.24 ml" in panel.ui.statusLabel.text
+    assert shown() == [2] and "candidate 2: 6 mm, 0.24 ml" in panel.ui.statusLabel.text
     panel.reopen()
     assert panel.ui.outlineButton.checked and shown() == [2]
     panel.scene.RemoveNode(outline)
@@ -706,6 +811,7 @@ def small_exam(names=("dyn pre", "dyn post 1", "dyn post 2", "dyn post 3")):
     return nodes
 
 
+@pytest.mark.slow
 def test_real_analysis(panel):
     small_exam()
     panel.logic.childCommand = None
@@ -721,6 +827,7 @@ def test_real_analysis(panel):
     assert panel.results("vtkMRMLScalarVolumeNode") and panel.results("vtkMRMLPlotChartNode")
 
 
+@pytest.mark.slow
 def test_real_analysis_from_a_read_only_install_with_long_non_ascii_paths(panel, tmp_path, monkeypatch):
     """The library lies where nobody may write, temporary files elsewhere; paths are long and not ASCII."""
     import shutil
@@ -776,15 +883,15 @@ launcher = "import subprocess, sys; subprocess.run([sys.executable, '-c', *sys.a
 subprocess.Popen([sys.executable, "-c", launcher, {child!r}, str(os.getpid())], stdin=subprocess.PIPE)
 time.sleep(120)
 """
-    desktop = subprocess.Popen([sys.executable, "-c", parent])
+    program = subprocess.Popen([sys.executable, "-c", parent])
     end = time.monotonic() + 60
     while not (log.exists() and log.read_text()):
         assert time.monotonic() < end
         time.sleep(0.02)
     pid = int(log.read_text())
     assert alive(pid)
-    desktop.kill()
-    desktop.wait()
+    program.kill()
+    program.wait()
     while alive(pid):
         assert time.monotonic() < end, "the analysis lives on"
         time.sleep(0.05)
@@ -803,6 +910,16 @@ def test_the_example_of_the_docs_runs(panel, exam, monkeypatch, capsys):
     assert "Lesion map ['LESION', 'COAMxCAM', 'COAM', 'CAM']" in said
     assert "12.4 plateau 27" in said, "size, type of the mean curve, voxels of the outline"
     assert not panel.results("vtkMRMLScalarVolumeNode")
+
+
+def test_undo_is_only_promised_where_it_is_on():
+    """Slicer's scene starts with undo switched off."""
+    pages = [*(ROOT / "docs").glob("m*.md"), ROOT / "README.md", MODULE.parent / "Resources/UI/BreastCMSL.ui"]
+    pages += (MODULE.parent / "BreastCMSLDesktop").glob("*_panel.py")
+    sentences = [s for page in pages for s in re.split(r"[.;<>|]\s", page.read_text(encoding="utf-8"))]
+    promises = [" ".join(s.split()) for s in sentences if re.search(r"\bundo\b", s, re.IGNORECASE)]
+    assert len(promises) >= 2
+    assert not [promise for promise in promises if "undo is switched on" not in promise]
 
 
 def test_pictures_named_in_the_docs_exist():

@@ -2,9 +2,14 @@
 
 import importlib.util
 import json
+import os
+import subprocess
 import sys
+import zipfile
 from dataclasses import replace
+from importlib import metadata
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from module_case import AFFINE, ROOT, dependencies, makeExam, makeSequence, makeVolume, shift
@@ -71,22 +76,19 @@ def test_a_failed_download_names_proxy_and_folder(user, monkeypatch):
 
 
 def test_torch_comes_through_the_pytorch_extension(monkeypatch):
-    from types import SimpleNamespace
-
-    import slicer
-
     asked = []
     logic = SimpleNamespace(installTorch=lambda askConfirmation: asked.append(askConfirmation) or "torch")
     monkeypatch.setitem(sys.modules, "PyTorchUtils", SimpleNamespace(PyTorchUtilsLogic=lambda: logic))
+    monkeypatch.delenv("PIP_CONSTRAINT", raising=False)
     dependencies.installTorch()
-    assert asked == [False]
+    assert asked == [False] and "PIP_CONSTRAINT" not in os.environ
     logic.installTorch = lambda askConfirmation: None
     with pytest.raises(DependencyError, match="PyTorch extension"):
         dependencies.installTorch()
     monkeypatch.setitem(sys.modules, "PyTorchUtils", None)  # not installed
-    monkeypatch.setattr(slicer.util, "pip_install", asked.append)
+    monkeypatch.setattr(dependencies, "installPackages", asked.append)
     dependencies.installTorch()
-    assert asked[-1] == "torch"
+    assert asked[-1] == ["torch"]
 
 
 def test_packages_from_a_folder_use_no_network(panel, monkeypatch, tmp_path):
@@ -108,46 +110,56 @@ def test_packages_from_a_folder_use_no_network(panel, monkeypatch, tmp_path):
     assert "holds no .whl files" in panel.ui.statusLabel.text and "pip download" in panel.ui.statusLabel.text
     (tmp_path / "torch-2.whl").touch()
     panel.click(panel.ui.installButton)
-    assert commands == [["--no-index", "--find-links", str(tmp_path), "torch", "safetensors>=0.4"]]
+    ((*options, constraint, _file, torch, safetensors),) = commands
+    assert options == ["--no-index", "--find-links", str(tmp_path)] and constraint == "-c"
+    assert (torch, safetensors) == ("torch", "safetensors>=0.4")
     assert "Installed: torch, safetensors>=0.4" in panel.ui.statusLabel.text
+
+
+def wheel(folder, name, version, needs=""):
+    """A package with one module, as pip installs it."""
+    module, info = name.replace("-", "_"), f"{name.replace('-', '_')}-{version}.dist-info"
+    with zipfile.ZipFile(folder / f"{module}-{version}-py3-none-any.whl", "w") as archive:
+        archive.writestr(f"{module}.py", "ANSWER = 42\n")
+        needs = f"Requires-Dist: {needs}\n" if needs else ""
+        archive.writestr(
+            f"{info}/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n{needs}"
+        )
+        tag = "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+        archive.writestr(f"{info}/WHEEL", tag)
+        archive.writestr(f"{info}/RECORD", "")
+
+
+def replace_pip(monkeypatch, run):
+    """Call run(module, arguments) where this version of Slicer would start pip."""
+    import slicer
+
+    new = hasattr(slicer.util, "executePythonModule")  # from 5.12
+    monkeypatch.setattr(slicer.util, "executePythonModule" if new else "_executePythonModule", run)
+
+
+class Pip:
+    """The real pip with further options, in place of what Slicer starts; ``output`` of the last one."""
+
+    def __init__(self, monkeypatch, *options):
+        self._options, self.output = options, ""
+        replace_pip(monkeypatch, self.run)
+
+    def run(self, module, arguments, *_, **__):
+        command = [sys.executable, "-m", module, *arguments, *self._options]
+        environment = {"PIP_DISABLE_PIP_VERSION_CHECK": "1", "PATH": ""}
+        environment.update((name, value) for name, value in os.environ.items() if name == "PIP_CONSTRAINT")
+        done = subprocess.run(command, capture_output=True, text=True, env=environment)
+        self.output = done.stdout + done.stderr
+        done.check_returncode()
 
 
 def test_a_package_from_a_folder_is_really_installed_by_pip_without_network(panel, monkeypatch, tmp_path):
     """Slicer's own pip_install and the real pip, into a folder of the test, from a wheel made here."""
-    import importlib
-    import subprocess
-    import zipfile
-
-    import slicer
-
     wheels, target = tmp_path / "Räder und Pakete", tmp_path / "site"
     wheels.mkdir()
-    with zipfile.ZipFile(wheels / "breastcmsl_offline_probe-1.0-py3-none-any.whl", "w") as wheel:
-        wheel.writestr("breastcmsl_offline_probe.py", "ANSWER = 42\n")
-        info = "breastcmsl_offline_probe-1.0.dist-info"
-        wheel.writestr(
-            f"{info}/METADATA", "Metadata-Version: 2.1\nName: breastcmsl-offline-probe\nVersion: 1.0\n"
-        )
-        wheel.writestr(
-            f"{info}/WHEEL", "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
-        )
-        wheel.writestr(f"{info}/RECORD", "")
-
-    def run(module, arguments):  # the desktop runs PythonSlicer here
-        command = [
-            sys.executable,
-            "-m",
-            module,
-            *arguments,
-            "--target",
-            str(target),
-            "--no-warn-script-location",
-        ]
-        subprocess.run(
-            command, check=True, capture_output=True, env={"PIP_DISABLE_PIP_VERSION_CHECK": "1", "PATH": ""}
-        )
-
-    monkeypatch.setattr(slicer.util, "_executePythonModule", run)
+    wheel(wheels, "breastcmsl-offline-probe", "1.0")
+    Pip(monkeypatch, "--target", str(target), "--no-warn-script-location")
     monkeypatch.setattr(dependencies, "requirements", lambda: ["breastcmsl-offline-probe>=1.0"])
     monkeypatch.setattr(dependencies, "chooseFolder", lambda parent: str(wheels))
     monkeypatch.syspath_prepend(str(target))
@@ -156,6 +168,101 @@ def test_a_package_from_a_folder_is_really_installed_by_pip_without_network(pane
     assert importlib.import_module("breastcmsl_offline_probe").ANSWER == 42
     panel.click(panel.ui.installButton)
     assert "Everything the analysis needs is installed" in panel.ui.statusLabel.text
+
+
+def use_interface(monkeypatch, version):
+    """Let Slicer install packages as this version of it does."""
+    import slicer
+
+    run = getattr(slicer.util, "executePythonModule", None) or slicer.util._executePythonModule
+    try:
+        packaging = importlib.import_module("slicer.packaging")
+    except ImportError:
+        packaging = importlib.import_module("slicer_packaging")
+    if version == "5.10":
+        packaging, install = None, lambda requirements: run("pip", ["install", *requirements])
+    else:
+        install = packaging.pip_install
+    monkeypatch.setitem(sys.modules, "slicer.packaging", packaging)
+    monkeypatch.setattr(slicer.util, "pip_install", install)
+
+
+PROBE = "breastcmsl-probe"
+
+
+@pytest.mark.parametrize("version", ["5.10", "5.12"])
+@pytest.mark.parametrize("way", ["packages", "the PyTorch extension", "a folder"])
+def test_no_package_replaces_what_slicer_ships(user, monkeypatch, tmp_path, version, way):
+    """The real pip, asked for a package that wants an older numpy, would install both, were it not told."""
+    import slicer
+
+    wheels, temporary = tmp_path / "wheels", tmp_path / "Jörg Doe"
+    for folder in (wheels, temporary):
+        folder.mkdir()
+    wheel(wheels, PROBE, "1.0", needs="numpy<1")
+    wheel(wheels, "numpy", "0.9")
+    pip = Pip(monkeypatch, "--dry-run", "--no-index", "--find-links", str(wheels))
+    own = tmp_path / "own.txt"  # the user's constraints
+    own.touch()
+    monkeypatch.setenv("PIP_CONSTRAINT", str(own))
+    pip.run("pip", ["install", PROBE])
+    assert f"Would install {PROBE}-1.0 numpy-0.9" in pip.output
+    use_interface(monkeypatch, version)
+    extension = SimpleNamespace(installTorch=lambda askConfirmation: slicer.util.pip_install([PROBE]))
+    monkeypatch.setitem(sys.modules, "PyTorchUtils", SimpleNamespace(PyTorchUtilsLogic=lambda: extension))
+    monkeypatch.setattr(dependencies, "missingPackages", lambda: [PROBE])
+    monkeypatch.setattr(slicer.app, "temporaryPath", str(temporary))
+    install = {
+        "packages": lambda: dependencies.installPackages([PROBE]),
+        "the PyTorch extension": dependencies.installTorch,
+        "a folder": lambda: dependencies.installFromFolder(wheels),
+    }
+    with pytest.raises((subprocess.CalledProcessError, DependencyError)):
+        install[way]()
+    assert "Would install" not in pip.output and "numpy<1" in pip.output, pip.output
+    assert not list(temporary.iterdir()) and os.environ["PIP_CONSTRAINT"] == str(own)
+
+
+@pytest.mark.parametrize("version", ["5.10", "5.12"])
+def test_the_constraints_are_the_versions_that_are_installed(user, monkeypatch, version):
+    seen = []
+
+    def run(module, arguments, *_, **__):
+        file = arguments[arguments.index("-c") + 1]
+        seen.append((arguments[: arguments.index("-c")], Path(file).read_text(encoding="utf-8").split()))
+
+    replace_pip(monkeypatch, run)
+    use_interface(monkeypatch, version)
+    dependencies.installPackages([PROBE, "scipy>=1000"])
+    ((command, pins),) = seen
+    assert command == ["install", PROBE, "scipy>=1000"]
+    for name in ("numpy", "SimpleITK", "pydicom"):
+        assert f"{name}=={metadata.version(name)}" in pins
+    assert all("==" in pin for pin in pins)
+
+
+def test_a_report_of_a_saved_scene_installs_only_what_it_needs(user, panel, exam, monkeypatch):
+    import qt
+    import slicer
+
+    panel.analyze()
+    opened, installed, missing = [], [], ["torch", "safetensors>=0.4", "jinja2>=3.1"]
+
+    def install(names):
+        installed.extend(names)
+        missing.remove("jinja2>=3.1")
+
+    monkeypatch.setattr(dependencies, "missingPackages", lambda: list(missing))
+    monkeypatch.setattr(dependencies, "installPackages", install)
+    monkeypatch.setattr(qt.QDesktopServices, "openUrl", lambda url: opened.append(url) or True)
+    answers = [False, True]
+    monkeypatch.setattr(slicer.util, "confirmOkCancelDisplay", lambda text, **_: answers.pop(0))
+    panel.logic.childCommand = None
+    panel.click(panel.ui.reportButton)
+    assert panel.ui.statusLabel.text == "Not installed: jinja2>=3.1; press Report again to install them."
+    assert not opened
+    panel.click(panel.ui.reportButton)
+    assert installed == ["jinja2>=3.1"] and len(opened) == 1
 
 
 def test_requirements_are_importable_here():

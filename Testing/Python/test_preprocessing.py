@@ -83,6 +83,7 @@ def test_mask_edge_lies_just_under_the_skin(exam, model_input):
     assert 0.0 < centre[1] + 75 - front < 4.0
 
 
+@pytest.mark.slow
 def test_a_t1_of_a_part_of_the_breasts_does_not_cut_the_mask(exam, model_input):
     """It would leave out, without a word, what it does not show."""
     t1 = exam.pre.volume

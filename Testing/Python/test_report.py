@@ -12,8 +12,10 @@ from conftest import CHECKOUT
 from scene_case import case
 
 from BreastCMSLLib.core.errors import OutputError
+from BreastCMSLLib.exam import ExamPlan, PlannedStack
 from BreastCMSLLib.results.curve_plot import curve_plot
 from BreastCMSLLib.results.pages import render, style
+from BreastCMSLLib.results.plan_table import HEAD, plan_rows, plan_text, stack_records
 from BreastCMSLLib.results.report import report_html, write_report
 from BreastCMSLLib.results.wording import reasons_text, summary_lines
 
@@ -68,9 +70,63 @@ def test_low_score_marks_no_finding():
     assert "Not suspicious" in page.text and "not meaningful at this score" in page.text
 
 
+def planned():
+    """A plan: two phases, a T1, and what is left out, two for one reason."""
+    folder = "/data/Doe^Jane"
+    stacks = [
+        PlannedStack("dyn pre", "pre", "first by time", (f"{folder}/a1", f"{folder}/a2"), True, 5, 0, 0.0),
+        PlannedStack("dyn post 1", "post", "by name alone", (f"{folder}/b1",), False, 6, 1, 90.4),
+        PlannedStack("t1 nfs", "T1", "before contrast", (f"{folder}/c1",), True, 3),
+        PlannedStack("localizer", "left out", f"a slice is missing in {folder}", (f"{folder}/d1",), True, 1),
+        PlannedStack("dyn MIP", "left out", "a projection", (f"{folder}/e1",), True, 9),
+        PlannedStack("dyn MIP cor", "left out", "a projection", (f"{folder}/f1",), True, 10),
+    ]
+    return ExamPlan(folder, tuple(stacks))
+
+
+def test_the_report_says_how_the_exam_was_understood():
+    """Every stack with role, time and reason; what was left out is grey, one row for each reason."""
+    result = case(stacks=stack_records(planned()))[2]
+    page = Page(report_html(result, {}))
+    section = page.text[page.text.index("How the exam was understood") : page.text.index("Provenance")]
+    assert section.split("\n")[0] == "How the exam was understood"
+    for text in (*HEAD, "dyn pre", "first by time", "90", "by name alone (uncertain)", "t1 nfs"):
+        assert text in section, text
+    assert section.count("a projection") == 1 and "dyn MIP, dyn MIP cor" in section
+    assert [attrs.get("class") for tag, attrs in page.tags if tag == "tr"].count("soft") == 2
+    assert "Doe" not in page.text
+
+
+def test_without_a_plan_the_report_lists_the_phases():
+    page = Page(report_html(case()[2], {})).text
+    assert page.index("How the exam was understood") < page.index("dyn pre") < page.index("Provenance")
+
+
+def test_result_and_table_of_a_plan_name_every_stack_and_no_folder():
+    records = stack_records(planned())
+    assert [(record["name"], record["file_count"]) for record in records[:2]] == [
+        ("dyn pre", 2),
+        ("dyn post 1", 1),
+    ]
+    keys = {"name", "role", "reason", "sure", "series_number", "number", "time_s", "file_count", "first_file"}
+    assert all(set(record) == keys for record in records)
+    assert records[0]["first_file"] == "a1" and "Doe" not in json.dumps(records)
+    lines = plan_text(records).split("\n")
+    assert len(lines) == 7 and lines[0].split("  ")[0] == "#"
+    starts = {line.index(reason) for line, (*_, reason) in zip(lines, [HEAD, *plan_rows(records)])}
+    assert len(starts) == 1  # columns stand below each other
+    assert stack_records(None) == [] and plan_text([]).count("\n") == 0
+
+
+def test_names_from_headers_cannot_break_the_table():
+    evil = PlannedStack("pre\n\x1b[2Jpost", "pre", "first\r\nline", ("a",), True, 1, 0, 0.0)
+    text = plan_text(stack_records(ExamPlan("x", (evil,))))
+    assert text.count("\n") == 1 and text.replace("\n", "").isprintable()
+
+
 def test_escapes_everything():
     evil = "<script>alert('x')</script>\"&"
-    result = case()[2]
+    result = case(stacks=stack_records(planned()))[2]
 
     def poison(value):
         if isinstance(value, str):
@@ -98,6 +154,7 @@ def test_bare_result_still_makes_a_page(tmp_path):
         kinetics=None,
         peaks=[],
         phases=[],
+        stacks=[],
         mask=None,
         timings_s={},
         versions={},

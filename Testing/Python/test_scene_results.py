@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
+import sys
 
 import numpy as np
 import pytest
+from builders import printed_by
 from scene_case import EXAM_ID, PEAK_IJK, case, flipped_oblique_affine, open_scene
 
 pytest.importorskip("slicer_core", reason="slicer-core is not installed")
 
-from BreastCMSLLib.core.errors import InputError, OutputError  # noqa: E402
+from BreastCMSLLib.core.errors import DependencyError, InputError, OutputError  # noqa: E402
 from BreastCMSLLib.core.geometry import Volume, apply_affine  # noqa: E402
 from BreastCMSLLib.core.itk import from_sitk  # noqa: E402
 from BreastCMSLLib.results.colors import heat_ramp  # noqa: E402
@@ -73,6 +75,30 @@ def test_start_is_idempotent_and_util_works(tmp_path):
     slicer.util.saveNode(node, str(tmp_path / "volume.nrrd"))
     again = slicer.util.loadVolume(str(tmp_path / "volume.nrrd"))
     assert np.array_equal(slicer.util.arrayFromVolume(again), slicer.util.arrayFromVolume(node))
+
+
+def test_a_missing_core_says_how_to_get_it(monkeypatch):
+    monkeypatch.setitem(sys.modules, "slicer", None)
+    with pytest.raises(DependencyError, match=r"slicer is missing.*pip install breastcmsl\[slicer\]$"):
+        embedded.import_slicer()
+
+
+def test_start_load_and_save_without_a_warning(tmp_path):
+    """Slicer's cache gets a folder of its own that says it may be emptied, else 5.12 warns at each step."""
+    printed = printed_by(f"""
+from pathlib import Path
+import numpy as np
+from BreastCMSLLib.scene import embedded
+embedded.start()
+import slicer.util
+node = slicer.util.addVolumeFromArray(np.zeros((3, 4, 5)))
+slicer.util.saveNode(node, {str(tmp_path / "volume.nrrd")!r})
+slicer.util.loadVolume({str(tmp_path / "volume.nrrd")!r})
+cache = Path(slicer.app._remote_io.GetCacheManager().GetRemoteCacheDirectory())
+assert cache.parent == Path(slicer.app.temporaryPath)
+print(*[path.name for path in cache.iterdir()])
+""")
+    assert printed == ".slicer-cache"
 
 
 @pytest.mark.parametrize("seed", range(4))

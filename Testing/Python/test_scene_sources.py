@@ -32,7 +32,7 @@ def test_volumes_on_one_grid_are_one_set_in_time_order(scene):
     add(scene, "localizer")
     add(scene, "ADC map")
     add(scene, "t1 non fat saturated")
-    add(scene, "elsewhere", affine=np.diag([2.0, 2.0, 3.1, 1.0]))
+    add(scene, "elsewhere", affine=np.diag([2.0, 2.0, 3.2, 1.0]))
     (dynamic,) = sources.find_sources(scene)
     assert (
         names(dynamic) == ["ax dyn pre", "ax dyn 1st pass", "ax dyn 2nd pass"] and dynamic.kind == "volumes"

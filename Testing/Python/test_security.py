@@ -42,19 +42,19 @@ def keyword(call: ast.Call, name: str):
     )
 
 
+def imported(node) -> list[str]:
+    """The modules that a statement imports."""
+    if isinstance(node, ast.Import):
+        return [alias.name for alias in node.names]
+    return [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+
+
 def offences(path: Path) -> list[str]:
     """What a file does that no file of this project may."""
     found = []
     tree = ast.parse(path.read_text(encoding="utf-8"))
     for node in ast.walk(tree):
-        names = (
-            [a.name for a in node.names]
-            if isinstance(node, ast.Import)
-            else [node.module or ""]
-            if isinstance(node, ast.ImportFrom)
-            else []
-        )
-        for name in names:
+        for name in imported(node):
             if name.split(".")[0] in (
                 "pickle",
                 "cPickle",
@@ -137,14 +137,7 @@ def test_the_library_speaks_to_no_network():
     }
     for path in [*LIBRARY, *(CHECKOUT / "BreastCMSL").rglob("*.py")]:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            names = (
-                [a.name for a in node.names]
-                if isinstance(node, ast.Import)
-                else [node.module or ""]
-                if isinstance(node, ast.ImportFrom)
-                else []
-            )
-            for name in names:
+            for name in imported(node):
                 parts = name.split(".")
                 assert parts[0] not in networked or name in ("urllib.parse",), (path, name)
 

@@ -344,6 +344,7 @@ def test_recipes_can_be_overridden(tmp_path):
     )
 
 
+@pytest.mark.slow
 def test_two_processes_match_one(config, cohort, tmp_path):
     """The same exams in every step, synchronised statistics: losses agree, and each exam is counted once."""
     one = loop.train("test", replace(config, output=tmp_path / "one", epochs=2))

@@ -20,13 +20,6 @@ def freed_memory_kept() -> None:
     cli.keep_freed_memory = lambda: None
 
 
-def garbage_collection_put_off() -> None:
-    """Garbage is collected while libraries are imported, and among what they made."""
-    import gc
-
-    gc.disable = gc.freeze = lambda: None
-
-
 def network_prepared_beside() -> None:
     """The network is prepared at once, not while the exam is preprocessed."""
     from BreastCMSLLib import pipeline
@@ -49,22 +42,6 @@ def onednn_fuses() -> None:
     folding._onednn_fuses = lambda: False
 
 
-def stem_moves_words() -> None:
-    """The stem gathers neighbours value by value."""
-    from torch.nn.functional import pad
-
-    from BreastCMSLLib.models import folding
-
-    def gather(self, x):
-        step, before, after = self.step, self.before * self.step, self.after * self.step
-        x = pad(x, (before, after + -x.shape[4] % step, before, after + -x.shape[3] % step))
-        batch, phases, depth, rows, columns = x.shape
-        cells = x.reshape(batch, phases, depth, rows // step, step, columns // step, step)
-        return cells.permute(0, 2, 3, 5, 4, 1, 6).flatten(4).permute(0, 4, 1, 2, 3)
-
-    folding.FoldedStem.gather = gather
-
-
 def stem_folds_its_stride() -> None:
     """The stem is a convolution with a stride, its norm in it."""
     from BreastCMSLLib.models import folding
@@ -72,12 +49,11 @@ def stem_folds_its_stride() -> None:
     folding.FoldedStem = folding._fold
 
 
-EARLY: list[Callable[[], None]] = [nothing, freed_memory_kept, garbage_collection_put_off]
+EARLY: list[Callable[[], None]] = [nothing, freed_memory_kept]
 # these take what the command has imported by the time that its model is loaded
 LATE: list[Callable[[], None]] = [
     network_prepared_beside,
     onednn_fuses,
-    stem_moves_words,
     stem_folds_its_stride,
 ]
 TRICKS = {function.__name__: function for function in (*EARLY, *LATE)}

@@ -5,6 +5,21 @@ foreach(_field HOMEPAGE CATEGORY CONTRIBUTORS DESCRIPTION ICONURL SCREENSHOTURLS
     message(FATAL_ERROR "EXTENSION_${_field} is not set")
   endif()
 endforeach()
+
+# the catalogue's checker takes addresses from the text of the file, as written, and downloads them
+file(READ ${CMAKE_SOURCE_DIR}/CMakeLists.txt _text)
+foreach(_field HOMEPAGE ICONURL SCREENSHOTURLS)
+  if(NOT _text MATCHES "set\\(EXTENSION_${_field} \"([^\"]+)\"\\)")
+    message(FATAL_ERROR "EXTENSION_${_field} cannot be read from the text of CMakeLists.txt")
+  endif()
+  separate_arguments(_addresses UNIX_COMMAND "${CMAKE_MATCH_1}")
+  foreach(_address IN LISTS _addresses)
+    if(NOT _address MATCHES "^https://[^$]+$")
+      message(FATAL_ERROR "EXTENSION_${_field}: ${_address} is no whole address")
+    endif()
+  endforeach()
+endforeach()
+
 if(NOT "PyTorch" IN_LIST EXTENSION_DEPENDS)
   message(FATAL_ERROR "EXTENSION_DEPENDS must name PyTorch")
 endif()

@@ -341,6 +341,7 @@ def _folder(parameters: dict, bases: Path, folder: Path) -> Case:
     elif what == "dangling":
         (place / "gone.nrrd").symlink_to(folder / "nowhere")
         (place / "self.nrrd").symlink_to(place / "self.nrrd")
+        case.names += ["gone.nrrd", "self.nrrd"]
     elif what == "folder called volume":
         (place / "volume.nrrd").mkdir()
         (place / "image.dcm").mkdir()

@@ -21,6 +21,8 @@ from collections import Counter
 from contextlib import suppress
 from pathlib import Path
 
+from Testing.standins_folder import STANDINS
+
 from .bases import CHECKOUT, TESTS
 
 REAL = 0.2  # share of the kills that strike the real analysis
@@ -36,7 +38,7 @@ RESULTS = (
 def start_desktop():
     """The module on the stand-ins, with Qt's windows off the screen; returns its ``self_test``."""
     os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
-    for folder in (CHECKOUT, CHECKOUT / "Testing" / "standins", TESTS, CHECKOUT / "BreastCMSL"):
+    for folder in (CHECKOUT, STANDINS, TESTS, CHECKOUT / "BreastCMSL"):
         sys.path.insert(0, str(folder))
     import desktop
 

@@ -33,7 +33,7 @@ class ctkCollapsibleButton(qt.QGroupBox):
 
     def _fold(self):
         """Hide the contents, or bring back those that were not hidden before."""
-        children = self.findChildren(qt.QWidget, options=qt.Qt.FindDirectChildrenOnly)
+        children = self.findChildren(qt.QWidget, "", qt.Qt.FindDirectChildrenOnly)
         if self._collapsed:
             self._folded = [child for child in children if not child.isHidden()]
         for child in self._folded:

@@ -1,6 +1,7 @@
 """Starts slicer-core and adds what the desktop has beyond it, so that a scripted module's own source can run.
 
-``start()`` is called once; ``load_module(path)`` then does what Slicer's module factory does.
+``start()`` is called once; ``load_module(path)`` then does what Slicer's module factory does, and
+``startup_completed()`` what follows in Slicer.
 """
 
 import importlib.util
@@ -42,9 +43,23 @@ def start():
     return slicer.app
 
 
+def startup_completed():
+    """Let the application say that Slicer has started, as it does when its window is there."""
+    import slicer
+
+    slicer.app.standin_signals.startupCompleted.emit()
+
+
+def _from_5_12():
+    """Whether ``slicer.util`` is that of Slicer 5.12 or newer, in which ``slicer.packaging`` runs pip."""
+    import slicer.util
+
+    return hasattr(slicer.util, "executePythonModule")
+
+
 def _add_application(app, application):
     manager, signals = _ModuleManager(), _Application()
-    app.standin_signals = signals  # a test emits startupCompleted
+    app.standin_signals = signals
     settings = qt.QSettings(str(pathlib.Path(app.temporaryPath) / "Slicer.ini"), qt.QSettings.IniFormat)
     additions = {
         "userSettings": lambda: settings,
@@ -57,16 +72,17 @@ def _add_application(app, application):
         "restoreOverrideCursor": application.restoreOverrideCursor,
         "testingEnabled": lambda: True,
         "applicationName": "Slicer",
-        "applicationVersion": "5.10.0",
+        "applicationVersion": "5.12.0" if _from_5_12() else "5.10.0",
     }
     for name, value in additions.items():
         setattr(type(app), name, staticmethod(value) if callable(value) else value)
 
 
 def _add_python_layer():
-    """What slicer-core lacks: its modules ScriptedLoadableModule, i18n and parameterNodeWrapper."""
+    """What slicer-core lacks: ScriptedLoadableModule, i18n, parameterNodeWrapper; from 5.12 packaging."""
     import parameter_nodes
     import slicer
+    import slicer_packaging
 
     scripted = types.ModuleType("slicer.ScriptedLoadableModule")
     classes = (
@@ -80,11 +96,13 @@ def _add_python_layer():
         setattr(scripted, cls.__name__, cls)
     i18n = types.ModuleType("slicer.i18n")
     i18n.tr, i18n.translate = lambda text: text, lambda context, text: text
-    for name, module in (
-        ("ScriptedLoadableModule", scripted),
-        ("i18n", i18n),
-        ("parameterNodeWrapper", parameter_nodes),
-    ):
+    modules = {
+        "ScriptedLoadableModule": scripted,
+        "i18n": i18n,
+        "parameterNodeWrapper": parameter_nodes,
+        **({"packaging": slicer_packaging} if _from_5_12() else {}),
+    }
+    for name, module in modules.items():
         sys.modules[f"slicer.{name}"] = module
         setattr(slicer, name, module)
 

@@ -1,7 +1,8 @@
 """Stand-in for ``slicer.parameterNodeWrapper``: typed attributes kept in a node, connected to widgets.
 
 Covers what the module declares: bool, float, str, enumerations and MRML nodes, annotated ``WithinRange``. Any
-other type raises, as an unsupported type does in the desktop.
+other type raises, as an unsupported type does in the desktop. As in Slicer 5.10, ``disconnectGui`` leaves an
+observer on the node, and with it the wrapper; 5.12 and newer remove it.
 """
 
 import dataclasses
@@ -100,7 +101,7 @@ class _Wrapper:
 
     def __init__(self, parameter_node):
         self.parameterNode = parameter_node
-        self._guis, self._next_tag, self._writing = {}, 1, False
+        self._guis, self._next_tag, self._writing = {}, 0, False
         for parameter in self._parameters.values():
             name = parameter.name
             if not (parameter_node.GetParameter(name) or parameter_node.GetNodeReferenceID(name)):
@@ -123,26 +124,25 @@ class _Wrapper:
 
             connector.changed.connect(slot)
             slots.append(slot)
-        observer = self.parameterNode.AddObserver(
-            vtk.vtkCommand.ModifiedEvent, lambda caller, event: self._update_gui()
-        )
         tag, self._next_tag = self._next_tag, self._next_tag + 1
-        self._guis[tag] = (connectors, slots, observer)
+        self._guis[tag] = (connectors, slots)
+        self.AddObserver(vtk.vtkCommand.ModifiedEvent, lambda caller, event: self._update_gui())
         return tag
 
     def disconnectGui(self, tag):
-        connectors, slots, observer = self._guis.pop(tag, ((), (), None))
+        connectors, slots = self._guis.pop(tag, ((), ()))
         for connector, slot in zip(connectors, slots):
             connector.changed.disconnect(slot)
-        if observer is not None:
-            self.parameterNode.RemoveObserver(observer)
+
+    def AddObserver(self, event, callback, priority=0.0):
+        return self.parameterNode.AddObserver(event, callback, priority)
 
     def _update_gui(self):
         if self._writing:
             return
         self._writing = True
         try:
-            for connectors, _slots, _observer in self._guis.values():
+            for connectors, _slots in self._guis.values():
                 for connector in connectors:
                     connector.write(connector.parameter.read(self.parameterNode))
         finally:

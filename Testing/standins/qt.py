@@ -5,13 +5,18 @@ What a scripted module relies on and PySide6 does differently is added to the Py
 * Q_PROPERTYs are plain attributes (``label.text``, ``button.enabled = False``) while setters stay callable;
 * ``object.name`` is the object's name, ``className()`` its C++ class, ``delete()`` deletes it later;
 * ``object.connect("clicked(bool)", f)`` and ``disconnect`` take the C++ signature of a signal;
+* attributes and methods of objects return tuples for lists and plain ints for enumerations and flags;
+* methods of objects take no keyword arguments: ValueError;
+* an object whose C++ part was deleted is false, and using it is a ValueError (setting: AttributeError);
 * ``QUiLoader`` knows the stand-ins of CTK and qMRML widgets, and makes the connections of the .ui file.
 
-Where PythonQt is lenient this module is not, so that mistakes show in tests: a misspelt signal, an unknown
-attribute, ``None`` given to a text property and a signature with the wrong number of parameters raise.
+An unknown attribute raises, as in PythonQt. Where that is lenient this module is not, so that mistakes show
+in tests: ``connect`` raises (PythonQt: returns False) when the signal is misspelt or its signature has other
+parameters, and so does ``None`` given to a text property. Testing/README.md lists the differences.
 """
 
 import ctypes
+import enum
 import inspect
 import os
 import re
@@ -19,15 +24,41 @@ import sys
 import xml.etree.ElementTree as ElementTree
 
 os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
+sys.pyside6_option_python_enum = 3  # asked as PySide6 is imported: enumerations and flags are ints
 
 from PySide6 import QtCore, QtGui, QtTest, QtUiTools, QtWidgets  # noqa: E402
 from shiboken6 import Shiboken  # noqa: E402
 
-if sys.version_info < (
-    3,
-    12,
-):  # PySide6 6.12 drops a reference to None in every call that returns None; later Pythons do not count them
-    ctypes.c_ssize_t.from_address(id(None)).value += 1 << 40
+# PySide6 6.12 drops a reference to None in every call that returns None and, once objects were deleted, too
+# many to True and False as Python ends
+if sys.version_info < (3, 12):  # later ones do not count them
+    for _constant in (None, True, False):
+        ctypes.c_ssize_t.from_address(id(_constant)).value += 1 << 40
+
+
+def _converted(value):
+    """A value as PythonQt returns it."""
+    if isinstance(value, list):
+        return tuple(value)
+    return int(value) if isinstance(value, enum.IntEnum | enum.IntFlag) else value
+
+
+class _Method:
+    """A C++ method of an object."""
+
+    def __init__(self, function):
+        self._function = function
+
+    def __call__(self, *arguments, **keywords):
+        if keywords:
+            raise ValueError(f"{self._function.__name__}: a called slot does not support kwargs")
+        return _converted(self._function(*arguments))
+
+    def __eq__(self, other):
+        return isinstance(other, _Method) and self._function == other._function
+
+    def __hash__(self):
+        return hash(self._function)
 
 
 class _Property:
@@ -65,6 +96,8 @@ def _attributes_for_properties(cls):
 
 def _strict_setattr(self, name, value):
     cls = type(self)
+    if not Shiboken.isValid(self):
+        raise AttributeError(f"Trying to set property '{name}' on a destroyed {cls.__name__} object")
     if cls.__module__.startswith("PySide6.") and not name.startswith("__") and not hasattr(cls, name):
         raise AttributeError(f"{cls.__name__} has no attribute {name!r}")
     declared = inspect.getattr_static(cls, name, None)
@@ -127,13 +160,31 @@ _hooked = {"connect": _connect, "disconnect": _disconnect}
 
 
 def _hooked_getattribute(self, name):
-    return _hooked[name].__get__(self) if name in _hooked else _getattribute(self, name)
+    if name.startswith("_"):
+        return _getattribute(self, name)
+    if not Shiboken.isValid(self) and name not in _getattribute(self, "__dict__"):
+        return _of_destroyed(type(self), name)
+    if name in _hooked:
+        return _hooked[name].__get__(self)
+    value = _getattribute(self, name)
+    return _Method(value) if inspect.isbuiltin(value) else _converted(value)
+
+
+def _of_destroyed(cls, name):
+    def call(*_):
+        raise ValueError(f"Trying to call '{name}' on a destroyed {cls.__name__} object")
+
+    declared = inspect.getattr_static(cls, name)
+    if name in _hooked or inspect.isroutine(declared):
+        return call
+    raise ValueError(f"Trying to read property '{name}' from a destroyed {cls.__name__} object")
 
 
 QObject.__getattribute__ = _hooked_getattribute
 QtCore.QProcess.__getattribute__ = (
     _hooked_getattribute  # has bases beside QObject, and would not inherit the hook
 )
+QObject.__bool__ = lambda self: Shiboken.isValid(self)
 QObject.name = property(
     lambda self: self.property("objectName"), lambda self, value: self.setProperty("objectName", value)
 )

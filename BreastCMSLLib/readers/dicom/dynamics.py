@@ -1,35 +1,75 @@
-"""Which volumes are the dynamic phases: the largest set of one study, grid and protocol."""
+"""Which volumes are the dynamic phases: the best set of one study, visit, grid and protocol."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import date
 from pathlib import Path
 
 import numpy as np
 
 from ...core.errors import InputError
-from ...core.geometry import grid_distance
-from ...exam import looks_pre_contrast, says_fat_saturation
+from ...exam import MAX_PHASES, MIN_PHASES, looks_pre_contrast
+from ..clock import DAY_S
 from ..messages import counted, listing
+from ..options import ReadOptions
+from .copies import same_volume
+from .geometry import MIN_SLICES
+from .sets import is_ultrafast, same_grid, same_protocol, same_sequence, sets_of
 from .slices import Scan
-from .stacks import MIN_SLICES, Stack, normal_of
+from .stacks import Stack
+from .times import moments_of
+from .variants import Choice, resolve, visits_of
 
-_GRID_TOLERANCE_MM = 0.1
-_WATER = {"W", "WATER"}
-_ECHO_RATIO, _REPETITION_RATIO = 1.25, 1.6  # by which times of one protocol may differ
+_OPPOSED = {"fat", "out-of-phase", "phase", "real", "imaginary"}  # never phases beside water or magnitudes
 
 
-def choose_dynamics(
-    stacks: Sequence[Stack], kind: str, where: Path, contents: Scan
-) -> tuple[list[Stack], bool]:
+@dataclass
+class Dynamics:
+    """The dynamic volumes of a study, or what else there is.
+
+    Attributes
+    ----------
+    stacks
+        The phases or subtractions, in any order.
+    are_subtractions
+        What they are.
+    left_out
+        Volumes that may seem phases, with the reason.
+    copies
+        Volumes that hold the images of another.
+    ties
+        Among the stacks, those of one time that only voxels can tell apart.
+    elsewhere
+        Volumes in another study or visit that is no exam by itself.
+    other_exams
+        Volumes of exams that were not chosen.
+    """
+
+    stacks: list[Stack]
+    are_subtractions: bool
+    left_out: list[tuple[Stack, str]] = field(default_factory=list)
+    copies: dict[Stack, Stack] = field(default_factory=dict)
+    ties: list[list[Stack]] = field(default_factory=list)
+    elsewhere: list[Stack] = field(default_factory=list)
+    other_exams: list[Stack] = field(default_factory=list)
+
+
+def choose_dynamics(stacks: Sequence[Stack], options: ReadOptions, where: Path, contents: Scan) -> Dynamics:
     """The dynamic phases among the volumes of a folder.
+
+    Of a study the best set of volumes on one grid and of one protocol is taken: water or magnitude images
+    before the others of a Dixon acquisition, then usual phases before ultrafast ones, then the set with more
+    phases, then water, fat-saturated, and the finest images. Of volumes of one time
+    :func:`~.variants.resolve` keeps one.
 
     Parameters
     ----------
     stacks
-        All volumes.
-    kind
-        "auto", "phases" or "subtractions" as for ``make_exam``.
+        All volumes that may be phases.
+    options
+        Its kind, its study and its phases matter here.
     where
         What to call their folder in messages.
     contents
@@ -37,151 +77,317 @@ def choose_dynamics(
 
     Returns
     -------
-    stacks : list of Stack
-        The phases, in any order.
-    are_subtractions : bool
-        What they are.
+    Dynamics
 
     Raises
     ------
     InputError
-        When there are none, those of several studies, or some lack slices.
+        When there are none, too many, those of several studies, or some of one time.
     """
-    usable = [stack for stack in stacks if not stack.is_excluded]
-    valid = [stack for stack in usable if not stack.problem]
-    studies: dict[str, tuple[list[Stack], bool]] = {}
-    for study in dict.fromkeys(stack.head.study_uid for stack in valid):
-        dynamics, are_subtractions = _of_study(
-            [stack for stack in valid if stack.head.study_uid == study], kind
-        )
-        if len(dynamics) >= 2:
-            studies[study] = dynamics, are_subtractions
-    if not studies:
-        raise InputError(_why_none(usable, valid, kind, where, contents))
-    if len(studies) > 1:
-        folders = [f"{dynamics[0].source} (study {study})" for study, (dynamics, _) in studies.items()]
+    valid = [stack for stack in stacks if not stack.problem]
+    exams, others = [], []
+    for study in studies_of(stacks):
+        found = _of_study([stack for stack in study if not stack.problem], options.kind)
+        exams += found
+        if not found:
+            others += study
+    exams.sort(key=_begin)
+    every = list(exams)
+    if options.study is not None:
+        exams = _of_that_study(exams, others, options.study, where)
+    if not exams:
+        raise InputError(_why_none(stacks, valid, options.kind, where, contents))
+    if len(exams) > 1:
         raise InputError(
-            f"{where} holds the dynamic series of {len(studies)} studies; "
-            f"choose one of them: {', '.join(folders)}."
+            f"{where} holds the dynamic series of {_studies(exams)}; choose one of them with --study: "
+            f"{_labels(exams)}."
         )
-    dynamics, are_subtractions = next(iter(studies.values()))
-    _check_incomplete(
-        dynamics, [stack for stack in usable if stack.is_subtraction == are_subtractions], where
-    )
-    return dynamics, are_subtractions
+    (exam,) = exams
+    exam.elsewhere += others
+    exam.other_exams = [stack for other in every if other is not exam for stack in other.stacks]
+    _check_image(exam, valid)
+    _check_ties(exam, where)
+    if len(exam.stacks) > MAX_PHASES:
+        raise InputError(_too_many(exam.stacks, where))
+    return exam
 
 
-def _of_study(stacks: Sequence[Stack], kind: str) -> tuple[list[Stack], bool]:
-    """Originals where a pre-contrast phase is surely among them, else the scanner's subtractions."""
-    phases = _largest([stack for stack in stacks if not stack.is_subtraction])
-    subtractions = _largest([stack for stack in stacks if stack.is_subtraction])
-    if kind == "phases":
-        return phases, False
-    if kind == "subtractions":
-        return subtractions or phases, True
-    agents = {stack.head.contrast_agent for stack in phases}
-    has_pre = any(looks_pre_contrast(stack.head.description) for stack in phases) or agents == {True, False}
-    if len(phases) >= 2 and (len(phases) > len(subtractions) or has_pre):
-        return phases, False
-    return (subtractions, True) if len(subtractions) >= 2 else (phases, False)
-
-
-def _largest(stacks: Sequence[Stack]) -> list[Stack]:
-    return next(iter(sets_of(stacks)), [])
-
-
-def sets_of(stacks: Sequence[Stack]) -> list[list[Stack]]:
-    """Stacks grouped by grid and protocol.
+def chosen_dynamics(stacks: Sequence[Stack], kind: str, where: Path) -> Dynamics:
+    """The dynamic volumes that the user names.
 
     Parameters
     ----------
     stacks
-        Without problems.
+        Those named, in any order.
+    kind
+        "auto", "phases" or "subtractions".
+    where
+        What to call their folder in messages.
 
     Returns
     -------
-    list of list of Stack
-        The largest set first; among equals the water images, then the fat-saturated, then the finest.
-        Motion-corrected copies and the like, which lie beside the originals, are left out.
+    Dynamics
+
+    Raises
+    ------
+    InputError
+        For too few or too many, and for one that is no volume or lies on another grid than the first.
     """
-    sets: list[list[Stack]] = []
     for stack in stacks:
-        home = next((s for s in sets if same_grid(s[0], stack) and _same_protocol(s[0], stack)), None)
-        if home is None:
-            sets.append([stack])
-        else:
-            home.append(stack)
-    return sorted(map(_originals, sets), key=_preference, reverse=True)
-
-
-def _originals(stacks: list[Stack]) -> list[Stack]:
-    originals = [stack for stack in stacks if "DERIVED" not in stack.head.image_type[:1]]
-    return originals if len(originals) >= 2 else stacks
-
-
-def _preference(stacks: list[Stack]) -> tuple:
-    first = stacks[0]
-    is_water = bool(_WATER & set(first.head.image_type[2:]))
-    return len(stacks), is_water, bool(first.fat_saturated), np.prod(first.shape)
-
-
-def same_grid(a: Stack, b: Stack) -> bool:
-    """Whether two volumes have the same voxels."""
-    return a.shape == b.shape and grid_distance(a.shape, a.affine, b.affine) <= _GRID_TOLERANCE_MM
-
-
-def _same_protocol(a: Stack, b: Stack) -> bool:
-    """Whether two stacks can be phases of one dynamic acquisition, as far as their headers tell."""
-    said = says_fat_saturation(a.head.description), says_fat_saturation(b.head.description)
-    if said[0] is not said[1] and False in said:
-        return False
-    options = a.option_fat_saturated, b.option_fat_saturated
-    if None not in options and options[0] is not options[1] and None in said:
-        return False
-    for one, other, ratio in (
-        (a.head.echo_time_ms, b.head.echo_time_ms, _ECHO_RATIO),
-        (a.head.repetition_time_ms, b.head.repetition_time_ms, _REPETITION_RATIO),
-    ):
-        if one and other and max(one, other) > ratio * min(one, other):
-            return False
-    return a.dixon == b.dixon and a.head.study_uid == b.head.study_uid
-
-
-def _check_incomplete(dynamics: Sequence[Stack], stacks: Sequence[Stack], where: Path) -> None:
-    """Refuse to go on without a phase that plainly belongs to the chosen ones but lacks slices."""
-    reference = dynamics[0]
-    for stack in stacks:
-        if any(stack is chosen for chosen in dynamics) or not _may_be_phase(stack, reference):
-            continue
         if stack.problem:
             raise InputError(stack.problem)
-        short, full = sorted((stack, reference), key=lambda s: len(s.slices))
-        if len(short.slices) != len(full.slices):
+        if not same_grid(stacks[0], stack):
             raise InputError(
-                f"{short.name} in {where} has {len(short.slices)} slices but {full.name} has "
-                f"{len(full.slices)}: some are missing; copy or export the whole series again."
+                f"{stack.name} ({stack.size}) lies on another grid than {stacks[0].name} "
+                f"({stacks[0].size}) in {where}; name phases of one acquisition with --phases."
+            )
+    if len(stacks) < MIN_PHASES:
+        raise InputError(
+            f"--phases names only one volume in {where} ({listing([stack.name for stack in stacks])}); "
+            f"name {MIN_PHASES} to {MAX_PHASES}."
+        )
+    if len(stacks) > MAX_PHASES:
+        raise InputError(_too_many(stacks, where))
+    all_subtracted = all(stack.is_subtraction for stack in stacks)
+    return Dynamics(list(stacks), kind == "subtractions" or (kind == "auto" and all_subtracted))
+
+
+# ---------------------------------------------------------------- studies
+
+
+def studies_of(stacks: Sequence[Stack]) -> list[list[Stack]]:
+    """Stacks by study and patient, in the order in which they come."""
+    studies: dict[tuple[str, str], list[Stack]] = {}
+    for stack in stacks:
+        studies.setdefault((stack.head.study_uid, stack.head.patient), []).append(stack)
+    return list(studies.values())
+
+
+def _begin(exam: Dynamics) -> tuple[float, str]:
+    """When an exam began, as far as its headers tell; and where it lies."""
+    return min(map(_start, exam.stacks)), exam.stacks[0].source
+
+
+def _start(stack: Stack) -> float:
+    times = [time for time in stack.clocks.values() if time is not None]
+    return min(times, default=0.0)
+
+
+def _studies(exams: Sequence[Dynamics]) -> str:
+    uids = {exam.stacks[0].head.study_uid for exam in exams}
+    return f"{len(exams)} studies" if len(uids) == len(exams) else f"{len(exams)} visits"
+
+
+def _labels(exams: Sequence[Dynamics]) -> str:
+    """Exams as messages list them: number, folder, date, number of volumes; the UID where folders are one."""
+    folders = [exam.stacks[0].source for exam in exams]
+    labels = []
+    for number, (exam, folder) in enumerate(zip(exams, folders, strict=True), 1):
+        head, days = exam.stacks[0].head, int(_start(exam.stacks[0]) // DAY_S)
+        facts = [counted(len(exam.stacks), "volume"), *([str(date.fromordinal(days))] if days else [])]
+        facts += [f"study {head.study_uid}"] if folders.count(folder) > 1 and head.study_uid else []
+        labels.append(f"{number}: {folder} ({', '.join(facts)})")
+    return "; ".join(labels)
+
+
+def _of_that_study(exams: list[Dynamics], others: list[Stack], study: str, where: Path) -> list[Dynamics]:
+    """The exam that the user chooses, several for a study of several visits."""
+    if study.isdigit() and 1 <= int(study) <= len(exams):
+        return [exams[int(study) - 1]]
+    named = [exam for exam in exams if exam.stacks[0].head.study_uid == study]
+    if named or any(stack.head.study_uid == study for stack in others):
+        return named
+    listed = _labels(exams) or "none"
+    raise InputError(f"{where} holds no study {study}; its studies with dynamic series are {listed}.")
+
+
+# ---------------------------------------------------------------- sets of one study
+
+
+def _of_study(stacks: Sequence[Stack], kind: str) -> list[Dynamics]:
+    """The exam of a study, or those of its visits; none where no two volumes belong together.
+
+    Originals where a pre-contrast phase is surely among them, else the scanner's subtractions.
+    """
+    phases = _visits([stack for stack in stacks if not stack.is_subtraction])
+    subtractions = _visits([stack for stack in stacks if stack.is_subtraction])
+    for exam in subtractions:
+        exam.are_subtractions = True
+    if kind == "phases":
+        return phases
+    if kind == "subtractions":
+        for exam in phases:
+            exam.are_subtractions = True
+        return subtractions or phases
+    if not subtractions or not phases:
+        return phases or subtractions
+    originals = phases[0].stacks
+    agents = {stack.head.contrast_agent for stack in originals}
+    has_pre = any(looks_pre_contrast(stack.head.description) for stack in originals) or agents == {
+        True,
+        False,
+    }
+    return phases if len(originals) > len(subtractions[0].stacks) or has_pre else subtractions
+
+
+def _visits(stacks: Sequence[Stack]) -> list[Dynamics]:
+    """The best set of at least two volumes, by visit, each time once."""
+    sets = [visits_of(members) for members in sets_of(stacks) if len(members) >= MIN_PHASES]
+    choices = [[_choice(visit, stacks) for visit in visits] for visits in sets]
+    usable = [visits for visits in choices if any(len(choice.stacks) >= MIN_PHASES for choice in visits)]
+    if not usable:
+        return []
+    best = max(usable, key=lambda visits: max(map(_preference, visits)))
+    exams = [choice for choice in best if len(choice.stacks) >= MIN_PHASES]
+    strays = [stack for choice in best if len(choice.stacks) < MIN_PHASES for stack in choice.stacks]
+    return [
+        Dynamics(choice.stacks, False, choice.left_out, choice.copies, choice.ties, list(strays))
+        for choice in exams
+    ]
+
+
+def _choice(visit: Sequence[Stack], stacks: Sequence[Stack]) -> Choice:
+    """The phases of a visit."""
+    wanted, left_out = _without_flip_angles(visit, stacks)
+    wanted, derived = _without_derived(wanted)
+    choice = resolve(wanted)
+    choice.left_out += left_out + derived
+    return _without_ultrafast(choice)
+
+
+def _preference(choice: Choice) -> tuple:
+    """Larger is better; see :func:`choose_dynamics`."""
+    first = choice.stacks[0]
+    return (
+        len(choice.stacks) >= MIN_PHASES,
+        first.dixon not in _OPPOSED,
+        not is_ultrafast(choice.stacks),
+        len(choice.stacks),
+        first.dixon == "water",
+        bool(first.fat_saturated),
+        int(np.prod(first.shape)),
+    )
+
+
+def _without_flip_angles(
+    members: Sequence[Stack], stacks: Sequence[Stack]
+) -> tuple[list[Stack], list[tuple[Stack, str]]]:
+    """A set without the volume of a series of flip angles (to map T1) that has the angle of the phases.
+
+    It is called like those of other angles, or was acquired between them.
+    """
+    first = members[0]
+    angles = [
+        stack
+        for stack in stacks
+        if same_grid(first, stack) and same_sequence(first, stack) and not same_protocol(first, stack)
+    ]
+    if not angles:
+        return list(members), []
+    called = {stack.stem for stack in angles}
+    rest = [stack for stack in members if stack.stem not in called]
+    if not MIN_PHASES <= len(rest) < len(members):
+        rest = _after(members, angles)
+    if not MIN_PHASES <= len(rest) < len(members):
+        return list(members), []
+    reason = "one of a series of flip angles, by its name or time"
+    return rest, [(stack, reason) for stack in members if stack not in rest]
+
+
+def _after(members: Sequence[Stack], angles: Sequence[Stack]) -> list[Stack]:
+    """Those acquired after all flip angles, if the first of them is from before contrast."""
+    moments, _ = moments_of([*members, *angles])
+    if moments is None:
+        return []
+    last = max(moments[len(members) :])
+    rest = [stack for stack, moment in zip(members, moments) if moment > last]
+    agents = {stack.head.contrast_agent for stack in members}
+    return rest if len(agents) == 1 or any(not stack.head.contrast_agent for stack in rest) else []
+
+
+def _without_derived(members: list[Stack]) -> tuple[list[Stack], list[tuple[Stack, str]]]:
+    """A set without few derived images beside originals, unless one may be the phase before contrast."""
+    derived = [stack for stack in members if "DERIVED" in stack.head.image_type[:1]]
+    originals = [stack for stack in members if stack not in derived]
+    moments, least = moments_of(members)
+    if not derived or len(originals) < max(MIN_PHASES, len(derived)):
+        return members, []
+    begin = None if moments is None else min(m for m, s in zip(moments, members) if s in originals)
+    may_be_pre = [
+        stack
+        for n, stack in enumerate(members)
+        if stack in derived
+        and (
+            (begin is not None and moments[n] < begin + least)
+            or (not stack.head.contrast_agent and all(s.head.contrast_agent for s in originals))
+        )
+    ]
+    reason = "derived from other images, beside originals"
+    left_out = [(stack, reason) for stack in derived if stack not in may_be_pre]
+    return [stack for stack in members if stack in originals or stack in may_be_pre], left_out
+
+
+def _without_ultrafast(choice: Choice) -> Choice:
+    """A set that is too large without its ultrafast series, where the usual phases remain."""
+    if len(choice.stacks) <= MAX_PHASES:
+        return choice
+    series: dict[str, list[Stack]] = {}
+    for stack in choice.stacks:
+        series.setdefault(stack.stem, []).append(stack)
+    fast = [stack for members in series.values() if is_ultrafast(members) for stack in members]
+    usual = [stack for stack in choice.stacks if stack not in fast]
+    if not MIN_PHASES <= len(usual) <= MAX_PHASES:
+        return choice
+    reason = "of an ultrafast acquisition, and the usual phases are here"
+    left_out = [*choice.left_out, *((stack, reason) for stack in fast)]
+    return Choice(usual, left_out, choice.copies, choice.ties)
+
+
+# ---------------------------------------------------------------- what is refused
+
+
+def _check_image(exam: Dynamics, stacks: Sequence[Stack]) -> None:
+    """Refuse fat or out-of-phase images where water or in-phase ones are there, but too few."""
+    first = exam.stacks[0]
+    if first.dixon not in _OPPOSED:
+        return
+    for stack in stacks:
+        if stack.head.study_uid == first.head.study_uid and stack.dixon in ("water", "in-phase"):
+            raise InputError(
+                f"Only the {first.dixon} images of a Dixon acquisition are complete ({first.name}); "
+                f"add the other phases of {stack.name}."
             )
 
 
-def _may_be_phase(stack: Stack, reference: Stack) -> bool:
-    """Whether a stack is a phase like the reference, but for slices that it lacks."""
-    own, head, normal = stack.head, reference.head, normal_of(reference.head)
-    if not _same_protocol(reference, stack) or (own.rows, own.columns) != (head.rows, head.columns):
-        return False
-    if len(stack.slices) < 0.7 * len(reference.slices):
-        return False
-    if stack.problem:  # what its header tells of its place cannot be trusted, unless it plainly lies across
-        across = normal_of(own)
-        return across is None or abs(across @ normal) > 0.99
-    if not np.allclose(own.orientation, head.orientation, atol=1e-3):
-        return False
-    if not np.allclose(own.pixel_spacing, head.pixel_spacing, rtol=1e-3):
-        return False
-    offset = np.subtract(own.position, head.position)
-    return np.linalg.norm(offset - normal * (offset @ normal)) <= 0.5
+def _check_ties(exam: Dynamics, where: Path) -> None:
+    """Refuse volumes of one time that surely differ; leave those whose files do not tell to the voxels."""
+    for tie in exam.ties:
+        if same_volume(tie[0].slices, tie[1].slices) is not None:
+            raise InputError(
+                f"{listing([stack.name for stack in tie])} in {where} have one time but differ, and only one "
+                "of them can be a phase; name those to leave out with --leave-out."
+            )
 
 
-def _why_none(usable: list[Stack], valid: list[Stack], kind: str, where: Path, contents: Scan) -> str:
+def _too_many(stacks: Sequence[Stack], where: Path) -> str:
+    """What to do about more phases than an exam may have."""
+    names = listing([stack.name for stack in stacks], 3)
+    chosen = [stacks[n] for n in np.linspace(0, len(stacks) - 1, 6).round().astype(int)]
+    return (
+        f"{len(stacks)} dynamic volumes were found in {where} ({names}); the exam may have {MIN_PHASES} to "
+        f"{MAX_PHASES}: select fewer, for example with --phases {' '.join(map(key_of, chosen))}."
+    )
+
+
+def key_of(stack: Stack) -> str:
+    """What selects a stack in ``--phases`` and ``--leave-out``."""
+    number = stack.head.series_number
+    if number is None:
+        return f'"{stack.name}"'
+    return str(number) if stack.phase is None else f"{number}:{stack.phase}"
+
+
+def _why_none(usable: Sequence[Stack], valid: Sequence[Stack], kind: str, where: Path, contents: Scan) -> str:
     """What to say when there are no dynamic phases."""
     for stack in usable:
         if stack.problem and len(stack.slices) >= MIN_SLICES:
@@ -194,12 +400,14 @@ def _why_none(usable: list[Stack], valid: list[Stack], kind: str, where: Path, c
     if contents.damaged:
         files = counted(len(contents.damaged), "file")
         damaged = f" ({files} could not be read, {contents.damaged[0].name} for one)"
-    volumes = [stack for stack in valid if not stack.is_subtraction] or valid
+    volumes = [stack for stack in valid if not stack.is_subtraction] or list(valid)
     if len(volumes) == 1:
         return (
             f"Only one dynamic phase ({volumes[0].name}) was found in {where}{damaged}; "
             "add the pre- or post-contrast series of the same acquisition."
         )
+    if parted := _parted(volumes):
+        return f"{parted[0]} in {where}{damaged}; {parted[1]}."
     if volumes:
         sizes = listing([f"{stack.name} {stack.size}" for stack in volumes])
         return (
@@ -212,13 +420,28 @@ def _why_none(usable: list[Stack], valid: list[Stack], kind: str, where: Path, c
     )
 
 
+def _parted(volumes: Sequence[Stack]) -> tuple[str, str] | None:
+    """What to say of phases of one grid and protocol that lie in different studies or visits."""
+    for stack in volumes[1:]:
+        first = volumes[0]
+        if not (same_grid(first, stack) and same_protocol(first, stack)):
+            continue
+        uids = first.head.study_uid, stack.head.study_uid
+        if uids[0] != uids[1]:
+            what = f"{first.name} and {stack.name} lie in two studies ({uids[0]} and {uids[1]})"
+            return what, "choose the folder of one exam, with all its phases under one study"
+        what = f"{first.name} and {stack.name} lie in two visits, by patient or date"
+        return what, "choose the folder of one exam"
+    return None
+
+
 def other_acquisitions(stacks: Sequence[Stack], dynamics: Sequence[Stack]) -> list[str]:
     """Remarks on other sets of phases: one breast at a time, or an acquisition done again.
 
     Parameters
     ----------
     stacks
-        All volumes.
+        Those that were not chosen and could be phases, of the same study.
     dynamics
         The chosen ones.
 
@@ -231,17 +454,13 @@ def other_acquisitions(stacks: Sequence[Stack], dynamics: Sequence[Stack]) -> li
     others = [
         stack
         for stack in stacks
-        if not any(stack is chosen for chosen in dynamics)
-        and not stack.is_excluded
-        and not stack.problem
-        and stack.is_subtraction == first.is_subtraction
-        and stack.head.study_uid == first.head.study_uid
-        and not same_grid(stack, first)
+        if stack.is_subtraction == first.is_subtraction and not same_grid(stack, first)
     ]
+    groups = sorted(sets_of(others), key=len, reverse=True)
     return [
         f"{group[0].name} and {len(group) - 1} more of its {counted(len(group), 'phase')} lie on another "
         "grid and were left out: only one acquisition is analysed at a time, so analyse the other breast "
         "or repetition by itself."
-        for group in sets_of(others)
+        for group in groups
         if len(group) >= len(dynamics)
     ]

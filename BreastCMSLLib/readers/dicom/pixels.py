@@ -12,6 +12,7 @@ import numpy as np
 from ...core.errors import InputError
 from ...core.text import one_line
 from .objects import EXPLICIT_LITTLE, IMPLICIT_LITTLE, quiet_pydicom
+from .scales import factor_of
 from .slices import Slice
 
 _HEADER_BYTES = {
@@ -20,7 +21,7 @@ _HEADER_BYTES = {
 }  # of the pixel data's element, where pixels are stored plainly
 
 
-def load_pixels(slices: Sequence[Slice], label: str) -> np.ndarray:
+def load_pixels(slices: Sequence[Slice], label: str, scale: float | None = None) -> np.ndarray:
     """The pixels of slices of one size.
 
     Parameters
@@ -29,12 +30,14 @@ def load_pixels(slices: Sequence[Slice], label: str) -> np.ndarray:
         In the order wanted.
     label
         What to call the series in messages.
+    scale
+        Philips' scale to bring values to, as :func:`~.scales.common_scale` gives it.
 
     Returns
     -------
     ndarray
         (columns, rows, slices), that is i, j, k; of the native integer type, or float32 where a rescale slope
-        or intercept applies.
+        or intercept, or a scale, applies.
 
     Raises
     ------
@@ -45,12 +48,41 @@ def load_pixels(slices: Sequence[Slice], label: str) -> np.ndarray:
     first = slices[0]
     dtype = _native_dtype(first, label)
     _check_sizes(slices, dtype, label)
-    rescale = any(item.slope != 1.0 or item.intercept != 0.0 for item in slices)
+    rescale = scale is not None or any(item.slope != 1.0 or item.intercept != 0.0 for item in slices)
     stack = np.empty((len(slices), first.rows, first.columns), np.float32 if rescale else dtype)
     with quiet_pydicom():
         for target, item, plane in zip(stack, slices, _planes(slices, dtype, label)):
             target[...] = plane * np.float32(item.slope) + np.float32(item.intercept) if rescale else plane
+            if scale is not None:
+                target *= np.float32(factor_of(item, scale))
     return stack.transpose(2, 1, 0)
+
+
+UNCOMPRESSED = tuple(_HEADER_BYTES)
+
+
+def stored_bytes(item: Slice) -> bytes:
+    """The pixels of an image as its file stores them, to be compared with another of the same encoding.
+
+    Parameters
+    ----------
+    item
+        An image; of a compressed object all frames are given.
+
+    Returns
+    -------
+    bytes
+
+    Raises
+    ------
+    InputError, OSError
+        For a truncated or missing file.
+    """
+    if item.transfer_syntax in _HEADER_BYTES:
+        return _read_plain(item, _native_dtype(item, ""), "").tobytes()
+    with open(item.path, "rb") as file:
+        file.seek(item.pixel_offset)
+        return file.read()
 
 
 def _native_dtype(item: Slice, label: str) -> np.dtype:

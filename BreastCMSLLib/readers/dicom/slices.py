@@ -6,12 +6,13 @@ them.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from .objects import is_dicom, quiet_pydicom, read_header, transfer_syntax
+from ...core.errors import DependencyError
+from ..clock import seconds_of_day
+from .objects import philips_scale, quiet_pydicom, read_header, transfer_syntax, why_no_dicom
 from .values import Header, clock_of, datetime_of, integer_of, text_of, texts_of
 
 MR_CLASSES = {
@@ -19,8 +20,14 @@ MR_CLASSES = {
     "1.2.840.10008.5.1.4.1.1.4.1": "Enhanced MR Image",
     "1.2.840.10008.5.1.4.1.1.4.4": "Legacy Converted Enhanced MR Image",
 }
-_SEGMENTATIONS = "1.2.840.10008.5.1.4.1.1.66"
+SECONDARY_CAPTURES = "1.2.840.10008.5.1.4.1.1.7"  # this class, and those that begin with it
+_NO_PHASES = {  # objects of modality MR that are none, by how their class begins
+    "1.2.840.10008.5.1.4.1.1.66": "a segmentation",
+    "1.2.840.10008.5.1.4.1.1.30": "a parametric map",
+    "1.2.840.10008.5.1.4.1.1.4.2": "spectroscopy",
+}
 _NO_IMAGES = ("SEG", "PR", "SR", "KO", "RTSTRUCT", "RTDOSE")
+_NO_AGENT = {"", "NO", "NONE", "N", "0", "NIL", "NEIN", "OHNE", "WITHOUT", "N/A", "NO CONTRAST", "UNENHANCED"}
 _MAX_SIDE = 8192  # pixels along a side of an image
 
 
@@ -36,15 +43,23 @@ class Slice:
         Row and column axis (6) and centre of the first voxel (3), LPS, mm.
     pixel_spacing
         Between rows, between columns, mm.
+    patient, frame_of_reference
+        Identifiers, to be compared only; no result or message names them.
     clocks
         Seconds from year 1 on, by what they are the time of: "datetime" and "acquisition" (acquisition),
         "content" and "series".
     trigger_ms, temporal_position, temporal_resolution_ms
-        Other ways to tell when the image was acquired.
+        Other ways to tell when the image was acquired; the first also from a temporal position's offset.
+    temporal_positions
+        How many there are in the series, where the header tells.
     scan_options
         Upper case; None where the header does not tell.
     contrast_agent
         Whether the header names one.
+    bolus_s
+        Seconds since midnight at which its injection began.
+    scale
+        Philips' scale slope.
     slope, intercept
         Of the rescaling of stored values.
     photometric
@@ -58,8 +73,11 @@ class Slice:
     path: Path
     frame: int | None
     sop_uid: str
+    sop_class: str
     study_uid: str
     series_uid: str
+    patient: str
+    frame_of_reference: str
     series_number: int | None
     acquisition_number: int | None
     instance_number: int | None
@@ -73,18 +91,23 @@ class Slice:
     clocks: dict[str, float | None]
     trigger_ms: float | None
     temporal_position: int | None
+    temporal_positions: int | None
     temporal_resolution_ms: float | None
     scan_options: tuple[str, ...] | None
     echo_time_ms: float | None
     repetition_time_ms: float | None
+    inversion_time_ms: float | None
+    flip_angle: float | None
     scanning_sequence: tuple[str, ...]
     b_value: float | None
     contrast_agent: bool
+    bolus_s: float | None
     bits_allocated: int
     bits_stored: int
     signed: bool
     slope: float
     intercept: float
+    scale: float | None
     photometric: str
     transfer_syntax: str
     pixel_offset: int
@@ -93,9 +116,34 @@ class Slice:
     field_strength_t: float | None
 
 
+@dataclass(frozen=True)
+class Others:
+    """Files that hold no MR image.
+
+    Attributes
+    ----------
+    name, reason
+        What they are, and why they are not used.
+    problem
+        Whether they may be parts of the exam that cannot be read.
+    """
+
+    name: str
+    reason: str
+    problem: bool = False
+
+
+NO_IMAGE = Others("other files", "no image")
+DAMAGED = Others("damaged files", "not readable as DICOM", problem=True)
+EMPTY = Others("empty files", "nothing in them", problem=True)
+UNREADABLE = Others("unreadable files", "not readable by this user", problem=True)
+MISSING = Others("missing files", "links to files that are not there", problem=True)
+_NO_DICOM = {"other": NO_IMAGE, "empty": EMPTY, "unreadable": UNREADABLE, "missing": MISSING}
+
+
 @dataclass
 class Scan:
-    """What files hold: MR images, and how much of what else, for the messages.
+    """What files hold: MR images, and what else.
 
     Attributes
     ----------
@@ -104,18 +152,35 @@ class Scan:
     files
         How many were looked at.
     modalities
-        Of the DICOM objects, with their number.
-    damaged
-        DICOM files that cannot be read.
+        Of the DICOM objects.
+    copies
+        Files that repeat an image under its own identifiers, by its series.
     multiframe
         Names of multi-frame objects that do not tell where their frames lie.
+    others
+        Every file that holds no MR image.
     """
 
     slices: list[Slice] = field(default_factory=list)
     files: int = 0
-    modalities: Counter = field(default_factory=Counter)
-    damaged: list[Path] = field(default_factory=list)
+    modalities: set[str] = field(default_factory=set)
+    copies: dict[str, list[Path]] = field(default_factory=dict)
     multiframe: list[str] = field(default_factory=list)
+    others: dict[Others, list[Path]] = field(default_factory=dict)
+
+    @property
+    def damaged(self) -> list[Path]:
+        """DICOM files that cannot be read."""
+        return self.others.get(DAMAGED, [])
+
+    @property
+    def unread(self) -> list[Path]:
+        """All files that may be parts of the exam and cannot be read."""
+        return [path for what, paths in self.others.items() if what.problem for path in paths]
+
+    def put(self, what: Others, path: Path) -> None:
+        """Note a file that holds no MR image."""
+        self.others.setdefault(what, []).append(path)
 
 
 def scan(paths: Iterable[Path]) -> Scan:
@@ -126,38 +191,66 @@ def scan(paths: Iterable[Path]) -> Scan:
     Parameters
     ----------
     paths
-        Files of any kind.
+        Files of any kind, and links to nothing.
 
     Returns
     -------
     Scan
-        Copies of one image (same SOP instance) count once.
+        Copies of one image (same SOP instance, at the same place and time) count once.
+
+    Raises
+    ------
+    DependencyError
+        There is a DICOM file, but no pydicom to read it with.
     """
     result, seen = Scan(), set()
     with quiet_pydicom():
         for path in paths:
             result.files += 1
-            if not is_dicom(path):
+            if instead := why_no_dicom(path):
+                result.put(_NO_DICOM[instead], path)
                 continue
             try:
                 slices = _read_file(path, result)
+            except DependencyError:
+                raise
             except (
                 Exception
             ):  # whatever a parser trips over, the file is damaged: the caller names it if it matters
-                result.damaged.append(path)
+                result.put(DAMAGED, path)
                 continue
-            for item in slices:
-                key = (item.sop_uid or str(item.path), item.frame)
-                if key not in seen:
-                    seen.add(key)
-                    result.slices.append(item)
+            new = [item for item in slices if _identity(item) not in seen]
+            seen.update(map(_identity, new))
+            result.slices += new
+            if slices and not new:
+                result.copies.setdefault(slices[0].description or "unnamed series", []).append(path)
     return result
 
 
+def _identity(item: Slice) -> tuple:
+    """What copies of one image have in common, also where anonymisers gave one UID to several images."""
+    return (
+        item.sop_uid or str(item.path),
+        item.frame,
+        item.series_uid,
+        item.series_number,
+        item.instance_number,
+        item.acquisition_number,
+        item.temporal_position,
+        item.position,
+        item.clocks["acquisition"],
+        item.clocks["content"],
+        item.trigger_ms,
+        item.image_type,
+    )
+
+
 def _read_file(path: Path, result: Scan) -> list[Slice]:
-    """The MR images in a DICOM file; what else it is is counted in the result."""
+    """The MR images in a DICOM file; of one that holds none, the result keeps why."""
     dataset, offset = read_header(path)
-    if not _is_mr_image(dataset, result):
+    instead = _instead_of_mr(dataset, result)
+    if instead is not None:
+        result.put(instead, path)
         return []
     syntax = transfer_syntax(dataset)
     frames = integer_of(dataset, "NumberOfFrames") or 1
@@ -171,22 +264,33 @@ def _read_file(path: Path, result: Scan) -> list[Slice]:
             for index, group in enumerate(groups)
         ]
     if frames > 1:
-        result.multiframe.append(text_of(dataset, "SeriesDescription") or path.name)
+        name = text_of(dataset, "SeriesDescription") or path.name
+        result.multiframe.append(name)
+        is_capture = text_of(dataset, "SOPClassUID").startswith(SECONDARY_CAPTURES)
+        reason = "a multi-frame object that does not tell where its frames lie"
+        result.put(Others(name, reason, problem=not is_capture), path)
         return []
     return [_slice(path, Header(dataset), None, syntax, offset, 1)]
 
 
-def _is_mr_image(dataset, result: Scan) -> bool:
-    """Whether an object is an MR image; its modality is counted, unless it is a DICOMDIR or no DICOM."""
+def _instead_of_mr(dataset, result: Scan) -> Others | None:
+    """What an object is instead of an MR image; its modality is noted where it has one."""
     sop_class = text_of(dataset, "SOPClassUID")
     modality = text_of(dataset, "Modality").upper()
     if not modality and sop_class in MR_CLASSES:
         modality = "MR"
     if not sop_class and not modality:
-        return False
-    is_image = integer_of(dataset, "Rows") is not None and modality not in _NO_IMAGES
-    result.modalities[modality or "unknown"] += 1
-    return modality == "MR" and is_image and not sop_class.startswith(_SEGMENTATIONS)
+        return NO_IMAGE
+    result.modalities.add(modality or "unknown")
+    name = text_of(dataset, "SeriesDescription") or text_of(dataset, "ProtocolName") or f"{modality} object"
+    if modality != "MR":
+        return Others(name, f"of modality {modality or 'unknown'}, not MR")
+    for start, what in _NO_PHASES.items():
+        if sop_class.startswith(start):
+            return Others(name, what)
+    if integer_of(dataset, "Rows") is None or modality in _NO_IMAGES:
+        return Others(name, "no image")
+    return None
 
 
 def _slice(path: Path, header: Header, frame: int | None, syntax: str, offset: int, frames: int) -> Slice:
@@ -202,8 +306,11 @@ def _slice(path: Path, header: Header, frame: int | None, syntax: str, offset: i
         path=path,
         frame=frame,
         sop_uid=header.text("SOPInstanceUID"),
+        sop_class=header.text("SOPClassUID"),
         study_uid=header.text("StudyInstanceUID"),
         series_uid=header.text("SeriesInstanceUID"),
+        patient=header.text("PatientID"),
+        frame_of_reference=header.text("FrameOfReferenceUID"),
         series_number=header.integer("SeriesNumber"),
         acquisition_number=acquisition,
         instance_number=frame if frame is not None else header.integer("InstanceNumber"),
@@ -215,20 +322,25 @@ def _slice(path: Path, header: Header, frame: int | None, syntax: str, offset: i
         position=header.numbers("ImagePositionPatient", 3, "PlanePositionSequence"),
         pixel_spacing=header.numbers("PixelSpacing", 2, "PixelMeasuresSequence"),
         clocks=_clocks(header),
-        trigger_ms=header.number("TriggerTime"),
+        trigger_ms=_delay_ms(header),
         temporal_position=temporal,
+        temporal_positions=header.integer("NumberOfTemporalPositions"),
         temporal_resolution_ms=header.number("TemporalResolution"),
         scan_options=_scan_options(header),
         echo_time_ms=header.number("EchoTime", "MREchoSequence", "EffectiveEchoTime"),
         repetition_time_ms=header.number("RepetitionTime", "MRTimingAndRelatedParametersSequence"),
+        inversion_time_ms=header.number("InversionTime", "MRModifierSequence", "InversionTimes"),
+        flip_angle=header.number("FlipAngle", "MRTimingAndRelatedParametersSequence"),
         scanning_sequence=header.texts("ScanningSequence"),
         b_value=header.number("DiffusionBValue", "MRDiffusionSequence"),
-        contrast_agent=bool(header.text("ContrastBolusAgent")),
+        contrast_agent=_names_agent(header),
+        bolus_s=seconds_of_day(header.text("ContrastBolusStartTime")),
         bits_allocated=bits,
         bits_stored=header.integer("BitsStored") or bits,
         signed=header.integer("PixelRepresentation") == 1,
         slope=1.0 if slope is None else slope,
         intercept=0.0 if intercept is None else intercept,
+        scale=_scale(header),
         photometric=header.text("PhotometricInterpretation").upper() if samples == 1 else "COLOUR",
         transfer_syntax=syntax,
         pixel_offset=offset,
@@ -236,6 +348,27 @@ def _slice(path: Path, header: Header, frame: int | None, syntax: str, offset: i
         manufacturer=header.text("Manufacturer"),
         field_strength_t=header.number("MagneticFieldStrength"),
     )
+
+
+def _delay_ms(header: Header) -> float | None:
+    """Trigger time, or the offset of the frame's temporal position."""
+    offset = header.number("TemporalPositionTimeOffset", "TemporalPositionSequence")
+    return header.number("TriggerTime") if offset is None else 1000 * offset
+
+
+def _names_agent(header: Header) -> bool:
+    """Whether a contrast agent is named that is not said to be none."""
+    usage = header.group("ContrastBolusUsageSequence")
+    if usage is not None:
+        return text_of(usage, "ContrastBolusAgentAdministered").upper() != "NO"
+    return header.text("ContrastBolusAgent").upper() not in _NO_AGENT
+
+
+def _scale(header: Header) -> float | None:
+    for source in (*header.groups, header.dataset):
+        if source is not None and (scale := philips_scale(source)) is not None:
+            return scale
+    return None
 
 
 def _numbers_in_time(header: Header) -> tuple[int | None, int | None]:

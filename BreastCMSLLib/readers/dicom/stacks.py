@@ -2,33 +2,59 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
-from ...core.geometry import LPS_FROM_RAS
-from ...exam import looks_derived, looks_other_contrast, looks_subtracted, says_fat_saturation
-from ..messages import counted
-from .slices import Slice
+from ...exam import (
+    looks_derived,
+    looks_motion_corrected,
+    looks_other_contrast,
+    looks_subtracted,
+    says_fat_saturation,
+)
+from .geometry import parallel, place
+from .phases import phases_of
+from .slices import SECONDARY_CAPTURES, Slice
 from .times import clocks_of
 
-MIN_SLICES = 4
-_SAME_PLACE_MM = 0.02  # slices nearer to each other along their normal are at one position
-_DIXON = set("W WATER F FAT IP IN_PHASE OP OUT_PHASE OPP_PHASE P R REAL I IMAGINARY".split()) | {"PHASE MAP"}
+_DIXON = {
+    "W": "water",
+    "WATER": "water",
+    "F": "fat",
+    "FAT": "fat",
+    "IP": "in-phase",
+    "IN_PHASE": "in-phase",
+    "OP": "out-of-phase",
+    "OUT_PHASE": "out-of-phase",
+    "OPP_PHASE": "out-of-phase",
+    "P": "phase",
+    "PHASE MAP": "phase",
+    "R": "real",
+    "REAL": "real",
+    "I": "imaginary",
+    "IMAGINARY": "imaginary",
+}
 _SUBTRACTED = {"SUBTRACT", "SUBTRACTION", "SUB"}
-_PROJECTED = set("MIP MINIP MPR LOCALIZER ADC WASHIN WASHOUT".split()) | {
+_PROJECTED = set("MIP MINIP MPR LOCALIZER ADC WASHIN WASHOUT WI WO PEI TTP TTA IAUC".split()) | {
     "PROJECTION IMAGE",
     "T1 MAP",
     "CSA MIP",
     "SCREEN SAVE",
+    "CSA REPORT",
 }
+_CORRECTED = {"MOCO", "MOCO_APPLIED"}
+_KINDS = {*_DIXON, *_SUBTRACTED, *_PROJECTED, *_CORRECTED}
+_NAMED_DERIVED = "a projection or a map by its name"
+_REPEATED = "the same images again"
 _FAT_OPTIONS = ("FS", "FATSAT", "FAT_SAT", "SPAIR", "SPIR")
 _LONG_ECHO_MS = 30
+_SAME_ECHO, _SAME_ANGLE = 0.02, 0.02  # relative differences within a stack
 
 
-@dataclass
+@dataclass(eq=False)
 class Stack:
     """The slices of one volume, or the reason why they are none.
 
@@ -43,9 +69,13 @@ class Stack:
     problem
         A sentence for the user, or "".
     name
-        What a user recognises it by.
+        What a user recognises it by; no two stacks share one.
     clocks
         Earliest seconds of its slices, by each clock that the headers keep.
+    dixon
+        Which image of a Dixon acquisition it is ("water"), or what else than magnitudes it shows.
+    exclusion
+        Why it is never a dynamic phase nor a T1, or "".
     """
 
     slices: list[Slice]
@@ -54,6 +84,8 @@ class Stack:
     problem: str = ""
     name: str = ""
     clocks: dict[str, float | None] = field(default_factory=dict)
+    dixon: str = ""
+    exclusion: str = ""
 
     @property
     def head(self) -> Slice:
@@ -71,14 +103,14 @@ class Stack:
         return "×".join(map(str, self.shape))
 
     @property
+    def stem(self) -> str:
+        """The letters of its description, in lower case: what phases numbered in their names share."""
+        return "".join(filter(str.isalpha, self.head.description.lower()))
+
+    @property
     def source(self) -> str:
         """The folder of the first slice."""
         return str(self.head.path.parent)
-
-    @property
-    def dixon(self) -> set[str]:
-        """Which of the images of a Dixon acquisition it is."""
-        return dixon_of(self.head)
 
     @property
     def option_fat_saturated(self) -> bool | None:
@@ -95,43 +127,34 @@ class Stack:
         return said if said is not None else self.option_fat_saturated
 
     @property
+    def is_repeated(self) -> bool:
+        """Whether its images are there as others of its series, too."""
+        return self.exclusion == _REPEATED
+
+    @property
+    def is_capture(self) -> bool:
+        """Whether it is a screenshot or another image that no scanner made."""
+        return f"{self.head.sop_class}.".startswith(f"{SECONDARY_CAPTURES}.")
+
+    @property
+    def is_named_derived(self) -> bool:
+        """Whether it is excluded for its name alone, as a projection or a map."""
+        return self.exclusion == _NAMED_DERIVED
+
+    @property
+    def is_corrected(self) -> bool:
+        """Whether it was corrected for motion or registered, by its image type or its name."""
+        return bool(_CORRECTED & set(self.head.image_type)) or looks_motion_corrected(self.head.description)
+
+    @property
     def is_subtraction(self) -> bool:
         """Whether the scanner has subtracted."""
         return bool(_SUBTRACTED & set(self.head.image_type)) or looks_subtracted(self.head.description)
 
-    @property
-    def is_excluded(self) -> bool:
-        """Never a dynamic phase nor a T1: other contrasts, projections, maps, diffusion, colour."""
-        head = self.head
-        return bool(
-            _PROJECTED & set(head.image_type)
-            or looks_derived(head.description)
-            or looks_other_contrast(head.description)
-            or "EP" in head.scanning_sequence
-            or head.b_value is not None
-            or (head.echo_time_ms or 0) > _LONG_ECHO_MS
-            or head.photometric not in ("MONOCHROME2", "")
-        )
 
-
-def dixon_of(item: Slice) -> set[str]:
-    """Words of the image type that tell the images of a Dixon acquisition apart."""
-    return _DIXON & set(item.image_type[2:])
-
-
-def normal_of(item: Slice) -> np.ndarray | None:
-    """The unit normal (3,) of a slice, LPS; None when its axes are not two perpendicular unit vectors."""
-    if item.orientation is None:
-        return None
-    row, column = np.array(item.orientation[:3]), np.array(item.orientation[3:])
-    if (
-        abs(np.linalg.norm(row) - 1) > 0.01
-        or abs(np.linalg.norm(column) - 1) > 0.01
-        or abs(row @ column) > 0.01
-    ):
-        return None
-    normal = np.cross(row, column)
-    return normal / np.linalg.norm(normal)
+def dixon_of(item: Slice) -> str:
+    """Which image of a Dixon acquisition it is by its image type, or what else than magnitudes; else ""."""
+    return " ".join(sorted({_DIXON[word] for word in item.image_type[2:] if word in _DIXON}))
 
 
 def build_stacks(slices: Sequence[Slice], where: Path) -> list[Stack]:
@@ -149,177 +172,106 @@ def build_stacks(slices: Sequence[Slice], where: Path) -> list[Stack]:
     list of Stack
         Also those that make no volume, with their problem.
     """
-    stacks = [stack for group in _groups(slices) for stack in _phases(group)]
+    stacks = []
+    for group in _groups(slices):
+        for part in phases_of(group):
+            stack = Stack(part.slices, part.phase, problem=part.problem, dixon=dixon_of(part.slices[0]))
+            stack.clocks = clocks_of(part.slices)
+            stack.exclusion = _REPEATED if part.is_copy else _why_never(stack)
+            stacks.append(stack)
     _name(stacks)
     for stack in stacks:
-        problem = stack.problem or _place(stack)
-        stack.problem = f"{stack.name} in {where} {problem}" if problem else ""
-        stack.clocks = clocks_of(stack.slices)
+        if not stack.problem and not stack.is_repeated:
+            stack.slices, stack.affine, stack.problem = place(stack.slices)
+        stack.problem = f"{stack.name} in {where} {stack.problem}" if stack.problem else ""
     return stacks
+
+
+def _why_never(stack: Stack) -> str:
+    """Why a stack is never a dynamic phase nor a T1: other contrasts, projections, maps, captures."""
+    head = stack.head
+    words, name = set(head.image_type), head.description
+    if _PROJECTED & words:
+        return "a projection or a map by its image type"
+    if looks_other_contrast(name):
+        return "another contrast than T1, or a localizer, by its name"
+    if "EP" in head.scanning_sequence or head.b_value is not None:
+        return "diffusion, or echo-planar"
+    if (head.echo_time_ms or 0) > _LONG_ECHO_MS:
+        return f"another contrast than T1, with an echo time of {head.echo_time_ms:g} ms"
+    if head.photometric not in ("MONOCHROME2", ""):
+        return "in colour, or inverted"
+    has_place = head.position is not None and head.orientation is not None
+    if not has_place and (stack.is_capture or head.echo_time_ms is None and head.repetition_time_ms is None):
+        return "a screen capture, or another image without a place in the patient"
+    return _NAMED_DERIVED if looks_derived(name) else ""
 
 
 def _groups(slices: Sequence[Slice]) -> list[list[Slice]]:
     """Slices of one series, image geometry and kind of image."""
-    groups: dict[tuple, list[Slice]] = {}
+    series: dict[tuple, list[list[Slice]]] = {}
     for item in slices:
         key = (
             item.study_uid,
-            item.series_uid,
+            item.patient,
+            item.series_uid or item.path.parent,
+            item.series_number,
+            item.description,
+            item.sop_class,
             item.rows,
             item.columns,
-            None if item.orientation is None else tuple(round(v, 3) + 0.0 for v in item.orientation),
-            None if item.pixel_spacing is None else tuple(round(v, 3) for v in item.pixel_spacing),
-            tuple(sorted(dixon_of(item))),
-            None if item.echo_time_ms is None else round(item.echo_time_ms, 1),
+            frozenset(_KINDS.intersection(item.image_type)),
             item.b_value,
         )
-        groups.setdefault(key, []).append(item)
-    return list(groups.values())
+        groups = series.setdefault(key, [])
+        home = next((group for group in groups if _alike(group[0], item)), None)
+        if home is None:
+            groups.append([item])
+        else:
+            home.append(item)
+    return [images for groups in series.values() for group in groups for images in _by_image_type(group)]
 
 
-# ---------------------------------------------------------------- phases of one series
+def _by_image_type(group: list[Slice]) -> list[list[Slice]]:
+    """The images of each image type, where there are equally many of each: before and after a correction."""
+    types: dict[tuple, list[Slice]] = {}
+    for item in group:
+        types.setdefault(item.image_type, []).append(item)
+    positions = [sorted(item.position or () for item in images) for images in types.values()]
+    return list(types.values()) if all(own == positions[0] for own in positions) else [group]
 
 
-def _phases(group: list[Slice]) -> list[Stack]:
-    """One stack for each phase in a group of slices, or one of all of them with its problem."""
-    normal = normal_of(group[0])
-    if normal is None or any(item.position is None for item in group):
-        problem = "tells no usable slice positions or orientation in its headers; export the series again."
-        return [Stack(group, problem=problem)]
-    places = _places(np.array([np.dot(item.position, normal) for item in group]))
-    counts = np.bincount(places)  # images at each place
-    if counts.max() == 1:
-        return [Stack(group)]
-    if len(counts) == 1:
-        problem = (
-            f"holds {len(group)} images that all claim one slice position; its headers are wrong, "
-            "export the series again."
-        )
-        return [Stack(group, problem=problem)]
-    phases = _by_header(group, places, counts)
-    if phases is None:
-        if counts.min() != counts.max():
-            problem = (
-                f"holds {len(group)} images at {len(counts)} slice positions, which makes no whole number "
-                "of phases: slices are missing or doubled; export the series again."
-            )
-            return [Stack(group, problem=problem)]
-        phases = _by_instance(group, places, counts)
-    return [Stack(phase, number if len(phases) > 1 else None) for number, phase in enumerate(phases, 1)]
+def _alike(a: Slice, b: Slice) -> bool:
+    """Whether two images of a series can be of one volume: geometry, echo, flip angle, inversion."""
+    return (
+        parallel(a, b)
+        and _near(a.echo_time_ms, b.echo_time_ms, _SAME_ECHO)
+        and _near(a.flip_angle, b.flip_angle, _SAME_ANGLE)
+        and _near(a.inversion_time_ms, b.inversion_time_ms, _SAME_ANGLE)
+    )
 
 
-def _places(along: np.ndarray) -> np.ndarray:
-    """The number of each slice's position, counted along the normal (mm)."""
-    order = np.argsort(along, kind="stable")
-    places = np.empty(len(along), int)
-    places[order] = np.concatenate([[0], np.cumsum(np.diff(along[order]) > _SAME_PLACE_MM)])
-    return places
-
-
-_PHASE_KEYS: tuple[Callable[[Slice], float | None], ...] = (
-    lambda item: item.temporal_position,
-    lambda item: item.acquisition_number,
-    lambda item: item.clocks["datetime"],
-    lambda item: item.clocks["acquisition"],
-    lambda item: item.trigger_ms,
-    lambda item: item.clocks["content"],
-)
-
-
-def _by_header(group: list[Slice], places: np.ndarray, counts: np.ndarray) -> list[list[Slice]] | None:
-    """Phases by the first header field that tells whole ones apart.
-
-    Else by the first that tells as many as there are images at a place.
-    """
-    incomplete = None
-    for key in _PHASE_KEYS:
-        values = [key(item) for item in group]
-        if any(value is None for value in values):
-            continue
-        members: dict[float, list[int]] = {}
-        for index, value in enumerate(values):
-            members.setdefault(value, []).append(index)
-        if len(members) < 2 or any(len(set(places[phase])) != len(phase) for phase in members.values()):
-            continue
-        phases = [[group[index] for index in members[value]] for value in sorted(members)]
-        if all(len(phase) == len(counts) for phase in phases):
-            return phases
-        if incomplete is None and len(members) == counts.max():
-            incomplete = phases
-    return incomplete
-
-
-def _by_instance(group: list[Slice], places: np.ndarray, counts: np.ndarray) -> list[list[Slice]]:
-    """Phases by instance number: the n-th image at each place belongs to the n-th phase."""
-
-    def instance(index: int) -> tuple:
-        number = group[index].instance_number
-        return number is None, number or 0, str(group[index].path)
-
-    phases: list[list[Slice]] = [[] for _ in range(counts.max())]
-    met = np.zeros(len(counts), int)
-    for index in sorted(range(len(group)), key=instance):
-        phases[met[places[index]]].append(group[index])
-        met[places[index]] += 1
-    return phases
+def _near(a: float | None, b: float | None, share: float) -> bool:
+    return a is b or (a is not None and b is not None and abs(a - b) <= share * max(abs(a), abs(b)))
 
 
 def _name(stacks: list[Stack]) -> None:
-    """Names a user recognises; the series number is added where two series are called the same."""
-    series_called: dict[str, set[str]] = {}
+    """Names a user recognises, with what tells series of one name apart where there are several."""
+    numbers_called: dict[str, set[int | None]] = {}
     for stack in stacks:
         number = stack.head.series_number
         stack.name = stack.head.description or (
             f"series {number}" if number is not None else "unnamed series"
         )
-        series_called.setdefault(stack.name, set()).add(stack.head.series_uid)
+        numbers_called.setdefault(stack.name, set()).add(number)
     for stack in stacks:
-        if len(series_called[stack.name]) > 1 and stack.head.series_number is not None:
+        if len(numbers_called[stack.name]) > 1 and stack.head.series_number is not None:
             stack.name += f" (series {stack.head.series_number})"
+    called: dict[str, list[Stack]] = {}
+    for stack in stacks:
         if stack.phase is not None:
             stack.name += f" phase {stack.phase}"
-
-
-# ---------------------------------------------------------------- the place of a stack
-
-
-def _place(stack: Stack) -> str:
-    """Sort the slices along the normal and set the affine; or say what is wrong, after the stack's name."""
-    normal = normal_of(stack.head)
-    spacing, orientation = stack.head.pixel_spacing, stack.head.orientation
-    positions = np.array([item.position for item in stack.slices])
-    order = np.argsort(positions @ normal, kind="stable")
-    stack.slices = [stack.slices[index] for index in order]
-    positions = positions[order]
-    if spacing is None or min(spacing) <= 0:
-        return "tells no usable pixel spacing in its headers; export the series again."
-    if len(positions) < MIN_SLICES:
-        return f"has only {counted(len(positions), 'slice')}; choose a 3-D series."
-    if uneven := _uneven(stack.slices, np.diff(positions @ normal)):
-        return f"{uneven}; copy or export the whole series again."
-    step = (positions[-1] - positions[0]) / (len(positions) - 1)
-    sideways = step - normal * (step @ normal)
-    if np.linalg.norm(sideways) * (len(positions) - 1) > 0.5 * min(spacing):
-        return "has slices shifted sideways (a tilted or sheared stack); resample it to a regular grid first."
-    row = np.array(orientation[:3])
-    row = row / np.linalg.norm(row)
-    lps = np.eye(4)
-    lps[:3, 0] = row * spacing[1]
-    lps[:3, 1] = np.cross(normal, row) * spacing[0]
-    lps[:3, 2] = normal * (step @ normal)
-    lps[:3, 3] = positions[0]
-    stack.affine = LPS_FROM_RAS @ lps
-    return ""
-
-
-def _uneven(slices: Sequence[Slice], gaps: np.ndarray) -> str:
-    """What is wrong with the distances (mm) between slices, or ""."""
-    usual = float(np.median(gaps))
-    if np.abs(gaps - usual).max() <= max(0.1 * usual, 0.03):
-        return ""
-    worst = int(np.abs(gaps - usual).argmax())
-    missing = round(float(gaps[worst]) / usual) - 1
-    if missing >= 1 and abs(gaps[worst] / usual - missing - 1) < 0.2:
-        before, after = slices[worst].path.name, slices[worst + 1].path.name
-        return f"misses {counted(missing, 'slice')} between {before} and {after}"
-    return f"has uneven slice distances ({gaps.min():.2f} to {gaps.max():.2f} mm)"
+        called.setdefault(stack.name, []).append(stack)
+    for alike in called.values():
+        for number, stack in enumerate(alike[1:], 2):
+            stack.name += f" [{number}]"

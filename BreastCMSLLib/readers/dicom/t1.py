@@ -26,7 +26,7 @@ _SHORT_ECHO_MS, _SHORT_REPETITION_MS = 20, 900
 
 def choose_t1(
     stacks: Sequence[Stack], dynamics: Sequence[Stack], times: Sequence[float | None], where: Path
-) -> tuple[Stack | None, list[str]]:
+) -> tuple[Stack | None, list[str], dict[Stack, str]]:
     """The T1 among the volumes of a folder.
 
     Parameters
@@ -46,8 +46,11 @@ def choose_t1(
         The one that is most surely a T1 from before the contrast agent.
     remarks : list of str
         Why others were left out, or that the one taken is doubtful.
+    reasons : dict
+        Why, of each of these others.
     """
     remarks: list[str] = []
+    reasons: dict[Stack, str] = {}
     ranked: list[tuple[tuple, Stack]] = []
     for stack in stacks:
         if not _may_be_t1(stack, dynamics):
@@ -59,17 +62,19 @@ def choose_t1(
         before, why = _before_contrast(stack, dynamics, times)
         if before is False:
             remarks.append(f"{stack.name} was left out: {why}.")
+            reasons[stack] = why
         else:
             ranked.append(((before is True, *_preference(stack, dynamics[0])), stack))
     if not ranked:
-        return None, remarks  # preprocessing says what the breasts were found on instead
+        return None, remarks, reasons  # preprocessing says what the breasts were found on instead
     (sure, *_), t1 = max(ranked, key=lambda pair: pair[0])
     if not sure:
         remarks.append(
             f"{t1.name} was taken for the T1, though its headers do not tell that it is from before "
             "the contrast agent."
         )
-    return t1, remarks
+    reasons |= {stack: f"{t1.name} is the T1" for _, stack in ranked if stack is not t1}
+    return t1, remarks, reasons
 
 
 def _may_be_t1(stack: Stack, dynamics: Sequence[Stack]) -> bool:
@@ -77,7 +82,7 @@ def _may_be_t1(stack: Stack, dynamics: Sequence[Stack]) -> bool:
         return False
     if stack.head.study_uid != dynamics[0].head.study_uid or len(stack.slices) < _LEAST_SLICES:
         return False
-    if stack.is_excluded or stack.is_subtraction or stack.fat_saturated or not _t1_weighted(stack):
+    if stack.is_subtraction or stack.fat_saturated or not _t1_weighted(stack):
         return False
     return stack.affine is None or _overlaps(stack, dynamics[0])
 

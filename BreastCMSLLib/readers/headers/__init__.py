@@ -6,7 +6,7 @@ header, and packed data are unpacked once, block by block, to know their true si
 fits.
 """
 
-from .checks import check_file, unpacked_voxels
+from .checks import check_file, check_header, unpacked_voxels
 from .header import Header
 
-__all__ = ["Header", "check_file", "unpacked_voxels"]
+__all__ = ["Header", "check_file", "check_header", "unpacked_voxels"]

@@ -2,17 +2,54 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 
 from ...core.errors import InputError
 from ...core.text import one_line
+from ..folders import is_pointer
 from .data import check_size, unpack
 from .header import Header
 from .metaimage import metaimage_header
 from .nifti import nifti_header
 from .nrrd import nrrd_header
+
+
+def check_header(path: Path) -> Header:
+    """Read and check a volume file's header alone.
+
+    Parameters
+    ----------
+    path
+        A NRRD, NIfTI or MetaImage file.
+
+    Returns
+    -------
+    Header
+        Tells nothing impossible; whether packed voxels are whole is not known.
+
+    Raises
+    ------
+    InputError
+        One sentence that names the file.
+    """
+    with _named(path):
+        if is_pointer(path):
+            raise InputError(
+                f"{path.name} is only a pointer of git-annex or Git LFS, its content is not here; "
+                "fetch it (git annex get, git lfs pull)."
+            )
+        name = path.name.lower()
+        if name.endswith((".nrrd", ".nhdr")):
+            header = nrrd_header(path)
+        elif name.endswith((".nii", ".nii.gz")):
+            header = nifti_header(path)
+        else:
+            header = metaimage_header(path)
+        check_size(path, header)
+        return header
 
 
 def check_file(path: Path) -> Header:
@@ -33,7 +70,10 @@ def check_file(path: Path) -> Header:
     InputError
         One sentence that names the file.
     """
-    return _checked(path, keep=False)[0]
+    header = check_header(path)
+    with _named(path):
+        unpack(path, header, keep=False)
+    return header
 
 
 def unpacked_voxels(path: Path) -> np.ndarray | None:
@@ -54,20 +94,16 @@ def unpacked_voxels(path: Path) -> np.ndarray | None:
     InputError
         One sentence that names the file.
     """
-    return _checked(path, keep=True)[1]
+    header = check_header(path)
+    with _named(path):
+        return unpack(path, header, keep=True)
 
 
-def _checked(path: Path, keep: bool) -> tuple[Header, np.ndarray | None]:
-    name = path.name.lower()
+@contextmanager
+def _named(path: Path):
+    """What the system says of a file as a sentence that names it."""
     try:
-        if name.endswith((".nrrd", ".nhdr")):
-            header = nrrd_header(path)
-        elif name.endswith((".nii", ".nii.gz")):
-            header = nifti_header(path)
-        else:
-            header = metaimage_header(path)
-        check_size(path, header)
-        return header, unpack(path, header, keep)
+        yield
     except OSError as error:
         reason = one_line(error.strerror or type(error).__name__)
         raise InputError(f"{path.name} cannot be read ({reason}); copy it again.") from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import zlib
 from collections.abc import Iterator
 from contextlib import closing
@@ -105,7 +106,7 @@ def _blocks(path: Path, header: Header) -> tuple[Iterator[bytes], int]:
         return raw_blocks(header.data), header.offset
     if header.data == path and path.name.lower().endswith(".nii.gz"):  # packed together with its header
         return unpacked_blocks(header.data, 0, "gzip"), header.offset
-    return unpacked_blocks(header.data, header.offset, header.packing), 0
+    return unpacked_blocks(header.data, header.offset, header.packing, header.packed), 0
 
 
 def _read(path: Path, header: Header, blocks: Iterator[bytes], start: int, kept: np.ndarray | None) -> None:
@@ -148,7 +149,7 @@ def raw_blocks(path: Path) -> Iterator[bytes]:
             yield block
 
 
-def unpacked_blocks(path: Path, offset: int, packing: str) -> Iterator[bytes]:
+def unpacked_blocks(path: Path, offset: int, packing: str, packed: int | None = None) -> Iterator[bytes]:
     """Unpack a file block by block.
 
     Parameters
@@ -159,6 +160,8 @@ def unpacked_blocks(path: Path, offset: int, packing: str) -> Iterator[bytes]:
         Where the packed data begin, bytes.
     packing
         "gzip", which may be several streams one after another, or "zlib".
+    packed
+        How many bytes of packed data there are; None: up to the end of the file.
 
     Yields
     ------
@@ -173,9 +176,11 @@ def unpacked_blocks(path: Path, offset: int, packing: str) -> Iterator[bytes]:
     bits = 31 if packing == "gzip" else 15
     with open(path, "rb") as file:
         file.seek(offset)
-        unpacker, pending = zlib.decompressobj(bits), b""
+        unpacker, pending, left = zlib.decompressobj(bits), b"", math.inf if packed is None else packed
         while True:
-            pending = pending or file.read(_BLOCK)
+            if not pending:
+                pending = file.read(min(_BLOCK, left))
+                left -= len(pending)
             if unpacker.eof:
                 if not pending.strip(b"\0") or packing != "gzip":
                     return

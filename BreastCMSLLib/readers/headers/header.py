@@ -37,6 +37,8 @@ class Header:
     voxel
         The type of one, as NumPy writes it ("<i2"), where packed grey values of three axes can be taken as
         they are, first axis fastest; else None.
+    packed
+        How many bytes of packed data the header announces, which ITK then reads; None: all in the file.
     """
 
     sizes: tuple[int, ...]
@@ -46,6 +48,7 @@ class Header:
     packing: str
     floats: str | None = None
     voxel: str | None = None
+    packed: int | None = None
 
 
 def damaged(path: Path, what: str) -> InputError:

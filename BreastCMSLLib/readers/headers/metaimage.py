@@ -70,14 +70,20 @@ def metaimage_header(path: Path) -> Header:
     local = fields["elementdatafile"].lower() == "local"
     data = path if local else data_beside(path, fields["elementdatafile"])
     packing = "zlib" if flags.get("compresseddata") else "raw"
+    packed = None
     if packing == "zlib":
-        if whole_of(path, "compressed size", fields.get("compresseddatasize", "0")) < 0 or skip:
+        packed = whole_of(path, "compressed size", fields.get("compresseddatasize", "0")) or None
+        if (packed or 0) < 0 or skip:
             raise damaged(path, "its header skips a part of the packed data")
+        if local and packed is None:  # ITK would take the header itself for voxels
+            raise damaged(path, "its header does not tell how many bytes its packed voxels take")
     elif skip < -1 or (local and skip):
         raise damaged(path, f"its header size is {skip}")
     total = math.prod(sizes) * voxel_bytes
     start = data_start(data, offset if local else 0, skip, total)
-    return Header(sizes, total, data, start, packing)
+    if packed is not None and packed > data.stat().st_size - start:
+        raise damaged(path, "its packed data end early")
+    return Header(sizes, total, data, start, packing, packed=packed)
 
 
 def _until_data_file(text: str) -> str | None:

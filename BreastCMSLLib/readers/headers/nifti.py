@@ -25,11 +25,12 @@ _OTHER = {
 }
 _MAGIC = {348: slice(344, 348), 540: slice(4, 8)}
 # format and byte of: dim, datatype and bitpix, pixdim, vox_offset, scl_slope and scl_inter, quatern and
-# qoffset, srow
+# qoffset, srow; and of qform_code and sform_code
 _LAYOUT = {
     348: (("8h", 40), ("2h", 70), ("8f", 76), ("f", 108), ("2f", 112), ("6f", 256), ("12f", 280)),
     540: (("8q", 16), ("2h", 12), ("8d", 104), ("q", 168), ("2d", 176), ("6d", 352), ("12d", 400)),
 }
+_FORMS = {348: ("2h", 252), 540: ("2i", 344)}
 _LENGTH = 544  # bytes that hold either header
 
 
@@ -47,6 +48,7 @@ class _Fields:
     scale: tuple[float, float]
     quatern: tuple[float, ...]
     srow: tuple[float, ...]
+    forms: tuple[int, int]
 
 
 def nifti_header(path: Path) -> Header:
@@ -110,10 +112,10 @@ def _fields(path: Path, head: bytes) -> _Fields:
     )
     if order is None or head[_MAGIC[length]] not in (b"n+1\0", b"n+2\0"):
         raise foreign(path)
-    dim, (datatype, bitpix), pixdim, (vox_offset,), scale, quatern, srow = (
-        struct.unpack_from(order + code, head, offset) for code, offset in _LAYOUT[length]
+    dim, (datatype, bitpix), pixdim, (vox_offset,), scale, quatern, srow, forms = (
+        struct.unpack_from(order + code, head, offset) for code, offset in (*_LAYOUT[length], _FORMS[length])
     )
-    return _Fields(order, length, dim, datatype, bitpix, pixdim, vox_offset, scale, quatern, srow)
+    return _Fields(order, length, dim, datatype, bitpix, pixdim, vox_offset, scale, quatern, srow, forms)
 
 
 def _sizes(path: Path, dim: tuple[int, ...]) -> tuple[int, ...]:
@@ -134,3 +136,8 @@ def _check_place(path: Path, fields: _Fields, dimensions: int) -> None:
         raise damaged(path, "its place in the patient is not a number")
     if min(fields.pixdim[1 : 1 + min(3, dimensions)]) <= 0:
         check_spacing(path, min(fields.pixdim[1:4]))
+    if dimensions > 2 and max(fields.forms) <= 0:
+        raise InputError(
+            f"{path.name} does not tell how it lies in the patient (neither qform nor sform is set), so left "
+            "and right are unknown; convert it again from DICOM."
+        )

@@ -1,0 +1,140 @@
+"""Which volumes belong together: one grid, one protocol, one kind of image."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from ...core.geometry import voxels_apart
+from ...exam import (
+    MAX_VOXELS_APART,
+    dixon_word,
+    looks_derived,
+    only_a_code_says_derived,
+    says_fat_saturation,
+    telling_names,
+)
+from .stacks import Stack
+from .times import moments_of
+
+_ECHO_RATIO, _REPETITION_RATIO = 1.25, 1.6  # by which times of one protocol may differ
+_ANGLE_RATIO, _INVERSION_RATIO = 1.05, 1.05
+ULTRAFAST_S = 20.0  # between phases: less is no usual dynamic acquisition
+
+
+def same_grid(a: Stack, b: Stack) -> bool:
+    """Whether two volumes have the same voxels, within half a voxel."""
+    return a.shape == b.shape and voxels_apart(a.shape, a.affine, b.affine) <= MAX_VOXELS_APART
+
+
+def same_protocol(a: Stack, b: Stack) -> bool:
+    """Whether two stacks can be phases of one dynamic acquisition, as far as their headers tell.
+
+    Fat saturation, echo and repetition time, flip angle, inversion time, the image of a Dixon acquisition;
+    not the study, nor the grid.
+    """
+    return same_sequence(a, b) and _same(a.head.flip_angle, b.head.flip_angle, _ANGLE_RATIO)
+
+
+def same_sequence(a: Stack, b: Stack) -> bool:
+    """Whether two stacks are of one protocol but for their flip angle."""
+    said = says_fat_saturation(a.head.description), says_fat_saturation(b.head.description)
+    if said[0] is not said[1] and False in said:
+        return False
+    options = a.option_fat_saturated, b.option_fat_saturated
+    if None not in options and options[0] is not options[1] and None in said:
+        return False
+    return (
+        a.dixon == b.dixon
+        and a.is_capture == b.is_capture
+        and _same(a.head.echo_time_ms, b.head.echo_time_ms, _ECHO_RATIO)
+        and _same(a.head.repetition_time_ms, b.head.repetition_time_ms, _REPETITION_RATIO)
+        and _same(a.head.inversion_time_ms, b.head.inversion_time_ms, _INVERSION_RATIO)
+    )
+
+
+def _same(a: float | None, b: float | None, ratio: float) -> bool:
+    """Whether two numbers differ by no more than a ratio; one that is not there does not count."""
+    return not (a and b) or max(a, b) <= ratio * min(a, b)
+
+
+def sets_of(stacks: Sequence[Stack]) -> list[list[Stack]]:
+    """Stacks grouped by grid and protocol.
+
+    Parameters
+    ----------
+    stacks
+        Of one study, without problems.
+
+    Returns
+    -------
+    list of list of Stack
+        In the order of their first stacks.
+    """
+    sets: list[list[Stack]] = []
+    for stack in stacks:
+        home = next((s for s in sets if same_grid(s[0], stack) and same_protocol(s[0], stack)), None)
+        if home is None:
+            sets.append([stack])
+        else:
+            home.append(stack)
+    return sets
+
+
+def is_ultrafast(stacks: Sequence[Stack]) -> bool:
+    """Whether volumes follow each other faster than a usual dynamic acquisition's."""
+    moments, _ = moments_of(stacks)
+    return (
+        moments is not None
+        and len(stacks) > 2
+        and bool(0 < np.median(np.diff(np.sort(moments))) < ULTRAFAST_S)
+    )
+
+
+def judge_together(stacks: Sequence[Stack]) -> None:
+    """Set what names tell only beside others: Dixon images, and maps that a short code or shared word names.
+
+    Parameters
+    ----------
+    stacks
+        Of one study; their ``dixon`` and ``exclusion`` may change.
+    """
+    _set_dixon(stacks)
+    of_names = [stack for stack in stacks if stack.is_named_derived]
+    rest = [
+        stack
+        for stack in stacks
+        if not stack.exclusion and not stack.problem and not stack.is_subtraction and not stack.is_capture
+    ]
+    names = sorted({stack.head.description for stack in (*of_names, *rest)})
+    own = dict(zip(names, telling_names(names), strict=True))
+    for stack in of_names:
+        name = stack.head.description
+        says_nothing = not looks_derived(own[name]) if len(names) > 1 else "ORIGINAL" in stack.head.image_type
+        if says_nothing or (only_a_code_says_derived(name) and _comes_first(stack, rest)):
+            stack.exclusion = ""
+
+
+def _set_dixon(stacks: Sequence[Stack]) -> None:
+    """Which image of a Dixon acquisition names say, where they say different ones of one name."""
+    words = [dixon_word(stack.head.description) for stack in stacks]
+    images: dict[str, set[str]] = {}
+    for image, rest in words:
+        if image:
+            images.setdefault(rest, set()).add(image)
+    for stack, (image, rest) in zip(stacks, words, strict=True):
+        if image and len(images[rest]) > 1 and not stack.dixon:
+            stack.dixon = image
+
+
+def _comes_first(stack: Stack, others: Sequence[Stack]) -> bool:
+    """Whether a stack is from before contrast, and was acquired before others of its size."""
+    others = [other for other in others if (other.shape, other.dixon) == (stack.shape, stack.dixon)]
+    if stack.head.contrast_agent or not others:
+        return False
+    values, least = moments_of([stack, *others])
+    if values is None:
+        numbers = [item.head.series_number for item in (stack, *others)]
+        values, least = (None, 0) if None in numbers else (numbers, 1)
+    return values is not None and values[0] <= min(values[1:]) - least

@@ -1,0 +1,238 @@
+"""Volumes of one time: which of them is the phase, and which are the same phase again.
+
+An exam may be exported twice, kept before and after a correction, or hold two visits under one study. Two
+volumes of one time or temporal position are never both phases.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from ..clock import DAY_S
+from ..messages import listing
+from .copies import same_volume
+from .stacks import Stack
+from .times import moments_of, tied_pairs
+
+_VISIT_GAP_S = 6 * 3600.0  # between the phases of two visits on dates that the headers tell
+_RESTART_GAP_S = 600.0  # before an acquisition that begins anew in one study
+_IMAGE_TYPES = (  # words of the image type that name what was done to an image, the preferred first
+    ("DIS3D", "DIS2D", "ND"),
+    ("NORM",),
+)
+
+
+@dataclass
+class Choice:
+    """What is left of volumes of one grid and protocol, none of one time with another.
+
+    Attributes
+    ----------
+    stacks
+        The phases.
+    left_out
+        Others, with the reason.
+    copies
+        Volumes that hold the images of another, left out as well.
+    ties
+        Volumes of one time that headers do not tell apart; they are among ``stacks``.
+    """
+
+    stacks: list[Stack]
+    left_out: list[tuple[Stack, str]] = field(default_factory=list)
+    copies: dict[Stack, Stack] = field(default_factory=dict)
+    ties: list[list[Stack]] = field(default_factory=list)
+
+
+def resolve(stacks: Sequence[Stack]) -> Choice:
+    """The phases among volumes of one grid, protocol and visit, each time once.
+
+    Copies under other identifiers, told by the bytes of their pixels, are left out. Then, where volumes of
+    one time remain, they are parted by what tells them apart: motion correction, distortion correction,
+    normalisation, other words of the image type, frame of reference, the name without its digits. The best
+    part is kept: the one with more phases, then the original before the motion-corrected, what the scanner
+    calls original before what it calls derived, the distortion-corrected before the other, the normalised
+    before the other, the lower series number; and of the other parts those that have no time in common with
+    it.
+
+    Parameters
+    ----------
+    stacks
+        In any order.
+
+    Returns
+    -------
+    Choice
+        With ties where nothing tells them apart.
+    """
+    choice = Choice(list(stacks))
+    _leave_out_copies(choice)
+    pairs = tied_pairs(choice.stacks)
+    parts = [choice.stacks]
+    if not pairs:
+        parts = _corrected_twins(choice.stacks)
+    keys: list[Hashable] = [()] * len(choice.stacks)
+    for key in _TELLING if pairs else ():
+        keys = [(*own, key(stack)) for own, stack in zip(keys, choice.stacks, strict=True)]
+        if all(keys[a] != keys[b] for a, b in pairs):
+            by_key: dict[Hashable, list[Stack]] = {}
+            for own, stack in zip(keys, choice.stacks, strict=True):
+                by_key.setdefault(own, []).append(stack)
+            parts = list(by_key.values())
+            break
+    else:
+        choice.ties = _connected(choice.stacks, pairs)
+    _keep_best(choice, parts, {frozenset({choice.stacks[a], choice.stacks[b]}) for a, b in pairs})
+    return choice
+
+
+def _leave_out_copies(choice: Choice) -> None:
+    """Without volumes that hold the same pixels as another of the same time."""
+    order = sorted(range(len(choice.stacks)), key=lambda n: (choice.stacks[n].head.series_number or 0, n))
+    stacks = [choice.stacks[n] for n in order]
+    for a, b in tied_pairs(stacks):
+        if not {stacks[a], stacks[b]} & choice.copies.keys():
+            if same_volume(stacks[a].slices, stacks[b].slices):
+                choice.copies[stacks[b]] = stacks[a]
+    choice.stacks = [stack for stack in choice.stacks if stack not in choice.copies]
+
+
+def _corrected_twins(stacks: list[Stack]) -> list[list[Stack]]:
+    """Originals and motion-corrected copies, where there are as many and the copies' times are their own."""
+    corrected = [stack for stack in stacks if stack.is_corrected]
+    originals = [stack for stack in stacks if not stack.is_corrected]
+    few, many = sorted((len(corrected), len(originals)))
+    return [originals, corrected] if few >= 2 and many - few <= 1 else [stacks]
+
+
+_TELLING: tuple[Callable[[Stack], Hashable], ...] = (
+    lambda stack: stack.is_corrected,
+    *(
+        lambda stack, words=words: tuple(word in stack.head.image_type for word in words)
+        for words in _IMAGE_TYPES
+    ),
+    lambda stack: stack.head.image_type,
+    lambda stack: stack.head.frame_of_reference,
+    lambda stack: stack.stem,
+)
+
+
+def _connected(stacks: Sequence[Stack], pairs: Sequence[tuple[int, int]]) -> list[list[Stack]]:
+    """Groups of stacks that are tied to each other."""
+    group = list(range(len(stacks)))
+    for a, b in pairs:
+        old, new = group[b], group[a]
+        group = [new if own == old else own for own in group]
+    groups = [[stacks[n] for n in range(len(stacks)) if group[n] == own] for own in dict.fromkeys(group)]
+    return [members for members in groups if len(members) > 1]
+
+
+def _keep_best(choice: Choice, parts: list[list[Stack]], tied: set[frozenset[Stack]]) -> None:
+    """Keep the best part and what has no time in common with it."""
+    if len(parts) == 1:
+        return
+    first, *others = sorted(parts, key=_preference, reverse=True)
+    kept = list(first)
+    for part in others:
+        clash = any({stack, other} in tied for stack in part for other in kept)
+        if clash or not tied:
+            reason = f"the times of {listing([stack.name for stack in first], 2)} again, {_done(part[0])}"
+            choice.left_out += [(stack, reason) for stack in part]
+        else:
+            kept += part
+    choice.stacks = [stack for stack in choice.stacks if stack in kept]
+
+
+def _preference(part: Sequence[Stack]) -> tuple:
+    """Larger is better; see :func:`resolve`."""
+    head = part[0].head
+    words = [
+        next((-rank for rank, word in enumerate(known) if word in head.image_type), -len(known))
+        for known in _IMAGE_TYPES
+    ]
+    number = head.series_number if head.series_number is not None else 1 << 31
+    return len(part), not part[0].is_corrected, "ORIGINAL" in head.image_type, *words, -number
+
+
+def _done(stack: Stack) -> str:
+    """What tells a part from the one that is kept."""
+    if stack.is_corrected:
+        return "corrected for motion"
+    words = ", ".join(stack.head.image_type)
+    return f"with the image type {words}" if words else "without an image type"
+
+
+# ---------------------------------------------------------------- two visits
+
+
+def visits_of(stacks: Sequence[Stack]) -> list[list[Stack]]:
+    """Volumes of one grid and protocol by visit, where a study holds more than one exam.
+
+    By patient and by dates that lie apart, where one part is an exam by itself (two volumes, not all of them
+    after contrast); by frame of reference, and where an acquisition begins anew long after another, where two
+    are.
+
+    Parameters
+    ----------
+    stacks
+        In any order.
+
+    Returns
+    -------
+    list of list of Stack
+        One list where there is but one exam.
+    """
+    telling = {stack.head.contrast_agent for stack in stacks} == {False, True}
+
+    def is_exam(part: Sequence[Stack]) -> bool:
+        return len(part) > 1 and (not telling or {stack.head.contrast_agent for stack in part} != {True})
+
+    for key, least in ((_patients, 1), (_dates, 1), (_frames, 2), (_restarts, 2)):
+        parts: dict[Hashable, list[Stack]] = {}
+        for own, stack in zip(key(stacks), stacks, strict=True):
+            parts.setdefault(own, []).append(stack)
+        if len(parts) > 1 and sum(map(is_exam, parts.values())) >= least:
+            return [visit for part in parts.values() for visit in visits_of(part)]
+    return [list(stacks)]
+
+
+def _patients(stacks: Sequence[Stack]) -> list[Hashable]:
+    return [stack.head.patient for stack in stacks]
+
+
+def _frames(stacks: Sequence[Stack]) -> list[Hashable]:
+    return [stack.head.frame_of_reference for stack in stacks]
+
+
+def _dates(stacks: Sequence[Stack]) -> list[Hashable]:
+    """The number of the visit by the dates that acquisition times tell."""
+    for clock in ("datetime", "acquisition"):
+        values = [stack.clocks.get(clock) for stack in stacks]
+        if all(value is not None and value > DAY_S for value in values):
+            return _numbered(values, _VISIT_GAP_S)
+    return [0] * len(stacks)
+
+
+def _restarts(stacks: Sequence[Stack]) -> list[Hashable]:
+    """The number of the acquisition: each begins without contrast agent, long after the one before.
+
+    Its series have the numbers, or the names, of the other's.
+    """
+    values, _ = moments_of(stacks)
+    if values is None:
+        return [0] * len(stacks)
+    numbers = _numbered(values, _RESTART_GAP_S)
+    parts = [[stack for stack, own in zip(stacks, numbers, strict=True) if own == n] for n in set(numbers)]
+    series = [sorted((s.head.series_number or 0, s.head.description, s.phase or 0) for s in p) for p in parts]
+    return numbers if all(own == series[0] for own in series) else [0] * len(stacks)
+
+
+def _numbered(values: Sequence[float], gap_s: float) -> list[Hashable]:
+    """The number of the group of each time, where groups lie further apart than a gap."""
+    order = np.argsort(values, kind="stable")
+    groups = np.empty(len(values), int)
+    groups[order] = np.concatenate([[0], np.cumsum(np.diff(np.array(values)[order]) > gap_s)])
+    return groups.tolist()
