@@ -19,13 +19,18 @@ FRAMES_ATTRIBUTE = "BreastCMSLInput.Frames"
 
 @dataclass(frozen=True)
 class PhaseRow:
-    """One line of the phase table. index: frame of a sequence or multivolume. timeS: seconds, or None."""
+    """One line of the phase table.
+
+    index: frame of a sequence or multivolume. timeS: seconds, or None. reason: why it is not used, where name
+    or grid tell.
+    """
 
     node: object
     index: int | None
     name: str
     timeS: float | None
     use: bool
+    reason: str = ""
 
     @property
     def item(self):
@@ -67,7 +72,7 @@ def phaseRows(parameterNode):
     """What the phase table shows: the chosen sequence's frames; or the chosen volumes, then the others."""
     from BreastCMSLLib.core.errors import InputError
     from BreastCMSLLib.scene.reading import frame_count
-    from BreastCMSLLib.scene.sources import volume_candidates
+    from BreastCMSLLib.scene.sources import volume_candidates, why_left_out
 
     sequence = chosenSequence(parameterNode)
     if sequence is not None:
@@ -80,7 +85,9 @@ def phaseRows(parameterNode):
     ids = {node.GetID() for node in chosen}
     rows = [_volumeRow(node, True) for node in chosen]
     others = [node for node in volume_candidates(slicer.mrmlScene) if node.GetID() not in ids]
-    return _timesFromZero([*rows, *(_volumeRow(node, False) for node in others)])
+    reasons = why_left_out(chosen, others)
+    rows += [replace(_volumeRow(node, False), reason=reason) for node, reason in zip(others, reasons)]
+    return _timesFromZero(rows)
 
 
 def setPhaseRows(parameterNode, rows):

@@ -43,27 +43,29 @@ class PhaseTable:
                 order = 0
                 for number, row in enumerate(rows):
                     order += row.use
-                    self._fillRow(number, row, order)
-                    self._showRole(number, row, roleOf(row, order, kind, t1))
+                    role = roleOf(row, order, kind, t1)
+                    self._fillRow(number, row, order, role)
+                    self._showRole(number, row, role)
             if 0 <= current < len(rows):
                 self._table.setCurrentCell(current, _NAME)
             fitRows(self._table, _FEWEST, _MOST)
         finally:
             self._filling = False
 
-    def _fillRow(self, number, row, order):
+    def _fillRow(self, number, row, order, role):
         shown = qt.Qt.ItemIsEnabled | qt.Qt.ItemIsSelectable
         use = qt.QTableWidgetItem(str(order) if row.use else "")
         use.setFlags(shown | qt.Qt.ItemIsUserCheckable)
         use.setCheckState(qt.Qt.Checked if row.use else qt.Qt.Unchecked)
-        name = qt.QTableWidgetItem(row.name)
+        why = row.reason if role == UNUSED else ""
+        name = qt.QTableWidgetItem(f"{row.name}: {why}" if why else row.name)
         name.setFlags(shown)
         if not row.use:
             name.setForeground(qt.QBrush(qt.QColor("gray")))
         time = qt.QTableWidgetItem("" if row.timeS is None or not row.use else f"{row.timeS:g}")
         time.setFlags(shown | qt.Qt.ItemIsEditable if row.use else shown)
         time.setTextAlignment(qt.Qt.AlignRight | qt.Qt.AlignVCenter)
-        tip = inputs.describe(row)
+        tip = inputs.describe(row) + (f"\n{why[:1].upper()}{why[1:]}" if why else "")
         for column, item in ((_USE, use), (_NAME, name), (_TIME, time)):
             item.setToolTip(tip)
             self._table.setItem(number, column, item)

@@ -16,6 +16,7 @@ from .names import looks_pre_contrast, looks_subtracted, surely_post_contrast
 
 _CHUNK = re.compile(r"[^\s_/\\]+")  # "acq-pre", "T1w"
 _WORD = re.compile(r"[^\W_]+")  # "acq", "pre"
+_TO_PRE = re.compile(r"(?<![a-z])to[ _-]?pre[a-z]*", re.I)  # what a volume was registered to
 _CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z][a-z])")
 _SUBJECT = re.compile(r"^sub-[a-z0-9]+(?=[ _.])|(?<![a-z])sub[ _-]?\d+(?!\d)", re.I)
 _TIME_POINT = re.compile(r"(?<![a-z0-9])t(?=\d+(?![a-z0-9]))", re.I)
@@ -43,10 +44,10 @@ _STAGES = [
     re.compile(rf"(?<![a-z])(?:{words})(?![a-z])", re.I)
     for words in (
         "immediate|initial|(?:very|ultra)[ _-]?early",
-        "early|arterial|fr(?:ue|ü)h\\w*|precoce",
+        "early|arterial|fr(?:ue|ü)h[a-z]*|precoce",
         "peak",
-        "mid|middle|intermediate|portal\\w*|venous",
-        "late|sp(?:ae|ä)t\\w*|tardi\\w*",
+        "mid|middle|intermediate|portal[a-z]*|venous",
+        "late|sp(?:ae|ä)t[a-z]*|tardi[a-z]*",
         "(?:very|ultra)[ _-]?late",
         "delay(?:ed)?|equilibrium",
         "last|final",
@@ -54,13 +55,14 @@ _STAGES = [
 ]
 _SURELY_AFTER = 2  # from this stage on; an initial volume may be the one before contrast
 _PROCESSED = re.compile(
-    r"(?<![a-z0-9])(?:(?:co)?reg(?:istered|istration)?|moco\w*|mc|motion\w*|warp\w*|aligned|deform\w*|elastix"
-    r"|ants|transformed|resampl\w*|reslic\w*|n4(?:itk|bc|bias\w*|corr\w*)|bfc|bias\w*|norm\w*|denois\w*"
-    r"|filter\w*|smooth\w*|masked|crop\w*|strip\w*|corr\w*|copy|kopie|z?scored?|(?:re)?scaled|histmatch\w*"
-    rf"|dis[23]d|to[ _-]?(?:pre|ref|fixed)\w*|(?:desc|rec)-[a-z0-9]+){_END}",
+    r"(?<![a-z])(?:(?:co)?reg(?:istered|istration)?|mc|inverse|aligned|elastix|ants|transformed|n4(?:itk|bc)"
+    r"|bfc|masked|copy|kopie|z?scored?|(?:re)?scaled|dis[23]d"
+    r"|(?:moco|motion|warp|deform|resampl|reslic|n4bias|n4corr|bias|norm|denois|filter|smooth|crop|strip|corr"
+    r"|histmatch|to[ _-]?(?:pre|ref|fixed))[a-z]*"
+    rf"|(?:desc|rec)-[a-z0-9]+){_END}",
     re.I,
 )
-_UNPROCESSED = re.compile(rf"(?<![a-z0-9])(?:orig\w*|raw|unregistered|uncorrected){_END}", re.I)
+_UNPROCESSED = re.compile(rf"(?<![a-z0-9])(?:orig[a-z]*|raw|unregistered|uncorrected){_END}", re.I)
 _MADE_FROM = re.compile(r"([rwsu])(.+)|(.+)[ _-](n[34]|r|mc)", re.I)  # as SPM and others name what they make
 _MADE = {
     "r": "resliced",
@@ -86,7 +88,7 @@ def telling_names(names: Sequence[str]) -> list[str]:
         What remains of each, "" for one that has nothing of its own; a single name stays whole. Words that
         begin in mid-word with a capital ("dynPre") are taken apart.
     """
-    names = [_CAMEL.sub("_", name) for name in names]
+    names = [_CAMEL.sub("_", _TO_PRE.sub(" ", name)) for name in names]
     if len(names) < 2:
         return names
     for pattern in (_CHUNK, _WORD):
@@ -185,7 +187,7 @@ def all_post_contrast(names: Sequence[str]) -> bool:
 
 def processing_in(name: str) -> str:
     """What a name says was done to volumes after they were acquired ("registered"), else ""."""
-    return " ".join(match.group().lower() for match in _PROCESSED.finditer(name))
+    return " ".join(match.group().lower() for match in _PROCESSED.finditer(_CAMEL.sub("_", name)))
 
 
 def processing_of(names: Sequence[str]) -> list[tuple[str, str]]:
@@ -206,7 +208,7 @@ def processing_of(names: Sequence[str]) -> list[tuple[str, str]]:
     parts = []
     for name in names:
         done = processing_in(name)
-        base = _UNPROCESSED.sub("", _PROCESSED.sub("", name)).lower()
+        base = _UNPROCESSED.sub("", _PROCESSED.sub("", _CAMEL.sub("_", name))).lower()
         if not done and (match := _MADE_FROM.fullmatch(base)) and (match[2] or match[3]) in present:
             done, base = _MADE[(match[1] or match[4])[0]], match[2] or match[3]
         parts.append((" ".join(_WORD.findall(base)), done))

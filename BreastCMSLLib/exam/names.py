@@ -16,8 +16,8 @@ def _words(pattern: str) -> re.Pattern[str]:
 
 # "pre" and "post" of a treatment, which say when a patient came, and what was registered to pre
 _VISIT = _words(
-    r"(?:pre|post)[ _-]?(?:treat\w*|tx|rx|therap\w*|nac|nact|neo\w*|chemo\w*|op|operat\w*|surg\w*|biops\w*"
-    r"|radi\w*|mastect\w*|lumpect\w*|menopaus\w*|proc|process\w*|implant\w*)|to[ _-]?pre\w*"
+    r"(?:pre|post)[ _-]?(?:tx|rx|nact?|op|proc|(?:treat|therap|neo|chemo|operat|surg|biops|radi|mastect"
+    r"|lumpect|menopaus|process|implant)[a-z]*)|to[ _-]?pre[a-z]*"
 )
 _PRE = re.compile(
     r"(?<![a-z])(?:(?:pre(?:con\w*|gad\w*|gd|km|inj\w*|dyn|dce)?|mask|nativ\w*|unenhanced|vor)\d?"

@@ -22,6 +22,7 @@ _MOST_LABELS = 32  # distinct values of a label map; images have hundreds
 # rank correlation with the first volume inside the body: phases 0.54 to 0.94, all alike; maps less
 _UNLIKE = 0.75  # of the usual one: below, a volume is no phase
 _LEAST_LIKE = 0.45  # usual one, for a first volume that is no image like the others
+_MUTUAL = 0.7  # among the later volumes, usually 0.9 and more: below, noise hides what they show
 _BODY = 0.15  # of the bright end of the scale: darker is air
 # later phases against the first where contrast agent comes, where it goes, and where it has not come yet
 _UP, _DOWN, _BEFORE = 1.5, 0.85, 1 / 1.5
@@ -67,7 +68,8 @@ def confirm(
         Two volumes of one time that differ, a volume before contrast that is none, or a missing one.
     """
     dynamics = list(dynamics)
-    if len({phase.volume.array.shape for phase in dynamics}) != 1:
+    arrays = [phase.volume.array for phase in dynamics]
+    if len({array.shape for array in arrays}) != 1 or any(array.min() == array.max() for array in arrays):
         return dynamics, plan, []  # what is wrong with them is said where the exam is made
     reasons: dict[str, str] = {}
     dynamics = _without_copies(dynamics, reasons)
@@ -111,11 +113,14 @@ def _without_copies(dynamics: Sequence[Phase], reasons: dict[str, str]) -> list[
         array = phase.volume.array
         alike = kept.setdefault(np.ascontiguousarray(_coarse(array)).tobytes(), [])
         twin = next((other for other in alike if np.array_equal(array, other.volume.array)), None)
-        if twin is None or array.min() == array.max():
+        if twin is None:
             alike.append(phase)
             unique.append(phase)
         else:
             reasons[phase.name] = f"it holds the same voxels as {twin.name}"
+    if len(unique) < 2 <= len(dynamics):
+        names = f"{dynamics[-1].name} and {dynamics[0].name}"
+        raise InputError(f"{names} hold the same voxels; give each phase once, and add the others.")
     return unique
 
 
@@ -132,11 +137,12 @@ def _refuse_ties(dynamics: Sequence[Phase], ties: Sequence[Sequence[str]]) -> No
 def _without_label_maps(dynamics: Sequence[Phase], reasons: dict[str, str]) -> list[Phase]:
     """The volumes without those of few values, where the others have many and at least two remain."""
     counts = [_distinct(phase.volume.array) for phase in dynamics]
-    images = [phase for phase, count in zip(dynamics, counts, strict=True) if count > _MOST_LABELS]
+    labels = [count <= _MOST_LABELS for count in counts]
+    images = [phase for phase, is_label in zip(dynamics, labels, strict=True) if not is_label]
     if len(images) < 2:
         return list(dynamics)
-    for phase, count in zip(dynamics, counts, strict=True):
-        if count <= _MOST_LABELS:
+    for phase, count, is_label in zip(dynamics, counts, labels, strict=True):
+        if is_label:
             reasons[phase.name] = f"it holds {count} different values, as a label map does"
     return images
 
@@ -177,7 +183,11 @@ def _without_other_images(dynamics: Sequence[Phase], reasons: dict[str, str]) ->
     if len(dynamics) < 3 or np.count_nonzero(body) < 100:
         return list(dynamics)
     ranks = values[:, body].argsort(axis=1).argsort(axis=1).astype(np.float64)
-    likeness = np.corrcoef(ranks)[0, 1:]
+    correlation = np.corrcoef(ranks)
+    among_later = correlation[1:, 1:][np.triu_indices(len(dynamics) - 1, 1)]
+    if np.median(among_later) < _MUTUAL:
+        return list(dynamics)  # mostly noise: nothing to tell them by
+    likeness = correlation[0, 1:]
     usual = float(np.median(likeness))
     if usual < _LEAST_LIKE:
         raise _other_image(dynamics[0])

@@ -6,6 +6,7 @@ import math
 import os
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -156,9 +157,11 @@ class _Planner:
         self.remarks: list[str] = []
 
     def plan(self, paths: Sequence[Path]) -> FilePlan:
+        if self.options.study:
+            self._refuse("A study can be chosen among DICOM images only; these are volume files.")
         files = self._each_once(paths)
-        candidates, beside = self._sort_out(files)
-        volumes = _volumes(candidates)
+        beside = _data_beside(files)
+        volumes = _volumes(self._candidates([file for file in files if str(file) not in beside]))
         roles = self._roles(volumes)
         by_name = {volume.name: volume for volume in volumes}
         dynamics = self._readable([by_name[name] for name in roles.dynamics])
@@ -184,22 +187,24 @@ class _Planner:
 
     def _each_once(self, paths: Sequence[Path]) -> list[Path]:
         """The files, each once; others that lead to one of them make a stack."""
-        seen: dict[str, Path] = {}
+        first: dict[str, Path] = {}
         again = []
         for path in paths:
-            if (first := seen.setdefault(os.path.realpath(path), path)) is not path:
-                if self.given:
-                    self._refuse(f"{path.name} is given twice; list each file once.")
-                if path != first:
-                    again.append(path)
+            place = os.path.realpath(path)
+            if place not in first:
+                first[place] = path
+                continue
+            if self.given:
+                self._refuse(f"{path.name} is given twice; list each file once.")
+            if path not in (first[place], *again):
+                again.append(path)
         if again:
             self._stack(_AGAIN, LEFT_OUT, "they lead to files that are here already", again)
-        return list(seen.values())
+        return list(first.values())
 
-    def _sort_out(self, files: Sequence[Path]) -> tuple[list[Path], dict[Path, Path]]:
-        """Files that may hold volumes, and data → the header beside it; a stack for each of the others."""
+    def _candidates(self, files: Sequence[Path]) -> list[Path]:
+        """Files that may hold volumes of the exam; the others make stacks."""
         candidates, others = [], []
-        beside = {data: file for file in files if (data := _data_beside(file)) is not None}
         t1 = self.options.t1
         for file in files:
             if not is_volume_file(file):
@@ -210,10 +215,13 @@ class _Planner:
                 self._stack(file.name, LEFT_OUT, "it is a segmentation", [file])
             else:
                 candidates.append(file)
-        candidates = self._outside_of_segmentations(candidates)
-        others = [file for file in others if Path(os.path.abspath(file)) not in beside]
-        kinds = {file: _kind_of_other(file) for file in others}
-        dead, foreign, plain = ([file for file in others if kinds[file] == n] for n in range(3))
+        self._stack_others(others)
+        return self._outside_of_segmentations(candidates)
+
+    def _stack_others(self, files: Sequence[Path]) -> None:
+        """Stacks of files that are no volumes by their names."""
+        kinds = {file: _kind_of_other(file) for file in files}
+        dead, foreign, plain = ([file for file in files if kinds[file] == n] for n in range(3))
         if dead:
             names = listing([file.name for file in dead])
             self._stack("dead links", PROBLEM, "they lead to files that are not here", dead)
@@ -224,10 +232,12 @@ class _Planner:
         if foreign:
             names = listing([file.name for file in foreign])
             self._stack("other formats", PROBLEM, "their format is not supported", foreign)
-            self.remarks.append(f"{names} could not be read: convert to NIfTI, NRRD or MetaImage.")
+            sentence = f"{names} could not be read: convert to NIfTI, NRRD or MetaImage."
+            self.remarks.append(sentence)
+            if any(looks_pre_contrast(file.stem) for file in foreign) and not self.options.keep_order:
+                self._refuse(sentence)
         if plain:
             self._stack(_OTHERS, LEFT_OUT, "no image", plain)
-        return candidates, beside
 
     def _outside_of_segmentations(self, files: Sequence[Path]) -> list[Path]:
         """The files in no folder of segmentations, if there are any; a stack for each such folder."""
@@ -383,22 +393,26 @@ def _common_folder(paths: Sequence[Path]) -> Path:
     return Path(os.path.commonpath([os.path.abspath(path.parent) for path in paths]))
 
 
-def _data_beside(file: Path) -> Path | None:
-    """The data file that a detached header names, or None."""
-    if not file.name.lower().endswith(_WITH_DATA_BESIDE):
-        return None
-    try:
-        data = check_header(Path(os.path.abspath(file))).data
-    except InputError:
-        return None
-    return data if data.name != file.name else None
+def _data_beside(files: Sequence[Path]) -> dict[str, str]:
+    """Data files → the detached header that names each."""
+    found: dict[str, str] = {}
+    places = {os.path.abspath(file): str(file) for file in files}
+    for file in files:
+        if file.name.lower().endswith(_WITH_DATA_BESIDE):
+            with suppress(InputError):
+                data = check_header(Path(os.path.abspath(file))).data
+                if data.name != file.name and str(data) in places:
+                    found.setdefault(places[str(data)], str(file))
+    return found
 
 
-def _with_data(stacks: Sequence[PlannedStack], beside: dict[Path, Path]) -> tuple[PlannedStack, ...]:
+def _with_data(stacks: Sequence[PlannedStack], beside: dict[str, str]) -> tuple[PlannedStack, ...]:
     """The stacks, those of detached headers with the data, too."""
-    data = {str(header): str(file) for file, header in beside.items()}
+    data: dict[str, list[str]] = defaultdict(list)
+    for file, header in beside.items():
+        data[header].append(file)
     return tuple(
-        replace(stack, files=tuple(f for file in stack.files for f in (file, data.get(file)) if f))
+        replace(stack, files=tuple(f for file in stack.files for f in (file, *data.get(file, ()))))
         for stack in stacks
     )
 

@@ -24,7 +24,7 @@ from ..exam import (
     t1_share_needed,
 )
 from ..readers.clock import across_midnight
-from ..readers.roles import Named, each_phase_once
+from ..readers.roles import Named, assign_roles, each_phase_once
 from .nodes import EXAM_ID
 from .reading import frame_count, item_affine, item_facts, item_image, study_of
 from .transforms import ijk_to_ras, local_to_world
@@ -90,6 +90,32 @@ def find_sources(scene) -> list[Source]:
         Likeliest first: sequences, multivolumes, then sets of volumes.
     """
     return [*_sequences(scene), *_multivolumes(scene), *_sets(scene)]
+
+
+def why_left_out(used, others) -> list[str]:
+    """Why volumes are none of an exam's, as far as names and grids tell.
+
+    Parameters
+    ----------
+    used : sequence of vtkMRMLScalarVolumeNode
+        The dynamic volumes.
+    others : sequence of vtkMRMLScalarVolumeNode
+
+    Returns
+    -------
+    list of str
+        For each of the others words that go into a sentence; "" where nothing speaks against it.
+    """
+    nodes = [*used, *others]
+    roles = assign_roles([Named(name) for name in dict.fromkeys(node.GetName() or "" for node in nodes)])
+    grid = _grid(used[0]) if used else None
+    reasons = []
+    for node in others:
+        own = _grid(node)
+        elsewhere = grid is not None and (own is None or not _same_grid(own, grid))
+        reason = roles.left_out.get(node.GetName() or "", "")
+        reasons.append(reason or ("it lies on another grid" if elsewhere else ""))
+    return reasons
 
 
 def in_time_order(items) -> tuple[tuple, ...]:

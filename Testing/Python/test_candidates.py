@@ -269,7 +269,7 @@ def test_settings_out_of_range_are_refused(change):
 
 
 def test_a_feature_is_known_by_its_name_not_by_its_place():
-    """Exchanged in the list, the values are exchanged too; ana feature of another version is refused by name."""
+    """Exchanged in the list, the values are exchanged too; a feature of another version is refused."""
     exchanged = list(FEATURES)
     rim, tube = FEATURES.index("rim"), FEATURES.index("tubularity")
     exchanged[rim], exchanged[tube] = exchanged[tube], exchanged[rim]

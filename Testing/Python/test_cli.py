@@ -193,9 +193,16 @@ def test_request_mode_speaks_json_lines(simulated, tmp_path, capsys):
 
 
 @pytest.fixture(scope="module")
-def volumes(tmp_path_factory):
+def dynamics():
+    """The first three phases of a coarse simulated exam."""
+    exam = simulate(9_000_003, True, voxel_mm=4.0, with_t1=False).exam
+    return [replace(phase, name=f"ax dyn {n}", time_s=90.0 * n) for n, phase in enumerate(exam.phases[:3])]
+
+
+@pytest.fixture(scope="module")
+def volumes(dynamics, tmp_path_factory):
     """Three small phases as files."""
-    return write_volumes(tmp_path_factory.mktemp("volumes"), small_exam().phases)
+    return write_volumes(tmp_path_factory.mktemp("volumes"), dynamics)
 
 
 # Wrong calls: each gives arguments of ``analyze``, and what its sentence must name.
@@ -283,13 +290,6 @@ def test_wrong_input_is_one_sentence_and_nothing_else(wrong, volumes, tmp_path, 
 
 
 # ---------------------------------------------------------------- how an exam is understood
-
-
-@pytest.fixture(scope="module")
-def dynamics():
-    """The first three phases of a coarse simulated exam."""
-    exam = simulate(9_000_003, True, voxel_mm=4.0, with_t1=False).exam
-    return [replace(phase, name=f"ax dyn {n}", time_s=90.0 * n) for n, phase in enumerate(exam.phases[:3])]
 
 
 @pytest.fixture(scope="module")

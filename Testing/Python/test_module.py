@@ -636,6 +636,25 @@ def test_the_tables_show_all_at_any_font_size(font_size, panel):
         assert sum(heights) <= table.viewport().height, "all rows are in sight"
 
 
+def test_the_table_says_why_a_volume_is_left_out(panel, exam):
+    """Greyed; a volume that the user takes out, and the T1, have no reason."""
+    import qt
+    import slicer
+
+    from BreastCMSLLib.core.geometry import Volume
+    from BreastCMSLLib.scene.volumes import add_volume
+
+    add_volume(slicer.mrmlScene, Volume(np.zeros((6, 6, 6), np.int16), np.eye(4)), "dyn MIP")
+    panel.settle()
+    table = panel.ui.phaseTable
+    texts = [table.item(row, 1).text() for row in range(table.rowCount)]
+    (row,) = [row for row, text in enumerate(texts) if text.startswith("dyn MIP")]
+    item = table.item(row, 1)
+    assert item.text() == "dyn MIP: it is no dynamic phase by its name"
+    assert item.foreground().color() == qt.QColor("gray") and "by its name" in item.toolTip()
+    assert not any(": it" in text for text in texts[:row])
+
+
 # Overlay
 
 

@@ -85,6 +85,17 @@ def test_times_order_and_t1(scene):
     assert kept.pre.name == "b" and [phase.name for phase in kept.post] == ["a", "c"]
 
 
+def test_times_that_names_tell_and_an_order_that_they_do_not(scene):
+    exam = exam_from_nodes(phase_nodes(scene, ("TT=45s", "TT=6s", "TT=1min30s")), kind="phases")
+    assert exam.times_s.tolist() == [39, 84] and not exam.warnings
+    exam = exam_from_nodes(phase_nodes(scene, ("late", "native", "early")))
+    assert [phase.name for phase in exam.phases] == ["native", "early", "late"] and not exam.warnings
+    exam = exam_from_nodes(phase_nodes(scene, ("beta", "alpha", "gamma")), kind="phases")
+    assert len(exam.warnings) == 1 and "order of the volumes is uncertain" in exam.warnings[0]
+    kept = exam_from_nodes(phase_nodes(scene, ("beta", "alpha")), kind="phases", keep_order=True)
+    assert kept.pre.name == "beta" and not kept.warnings
+
+
 def test_identifiers_hold_uids_only(scene, monkeypatch):
     import slicer
 
@@ -121,8 +132,8 @@ def test_sequence_in_its_order_with_its_times(scene):
     nodes = phase_nodes(scene)
     sequence = scene.AddNewNodeByClass("vtkMRMLSequenceNode", "Dynamic")
     sequence.SetIndexName("time")
-    sequence.SetIndexUnit("s")
-    for time, node in zip(("0", "75", "150"), nodes):
+    sequence.SetIndexUnit("min")
+    for time, node in zip(("0", "1.25", "2.5"), nodes):
         sequence.SetDataNodeAtValue(node, time)
     browser = scene.AddNewNodeByClass("vtkMRMLSequenceBrowserNode", "Browser")
     browser.SetAndObserveMasterSequenceNodeID(sequence.GetID())

@@ -49,6 +49,32 @@ def test_subtractions_are_a_set_of_their_own(scene):
     ]
 
 
+def test_why_volumes_are_left_out(scene):
+    """By their names, judged with those of the exam, else by their grid."""
+    used = [add(scene, name) for name in ("dyn pre", "dyn 1", "dyn 2")]
+    others = [add(scene, name) for name in ("dyn MIP", "sub 1", "dyn 1 registered", "dyn 3")]
+    others.append(add(scene, "more", **OTHER_GRID))
+    why = sources.why_left_out(used, others)
+    assert "name" in why[0] and "subtraction" in why[1] and "registered" in why[2]
+    assert why[3:] == ["", "it lies on another grid"]
+    assert sources.why_left_out([], others[-1:]) == [""]
+
+
+def test_names_of_a_set_are_judged_together(scene):
+    for name in ("sub-01_pre", "sub-01_post_90s", "sub-01_post_3min", "sub-01_post_3min_registered"):
+        add(scene, name)
+    add(scene, "sub-01_SER")
+    (dynamic,) = sources.find_sources(scene)
+    assert names(dynamic) == ["sub-01_pre", "sub-01_post_90s", "sub-01_post_3min"]
+
+
+def test_volumes_less_than_half_a_voxel_apart_are_one_set(scene):
+    for name, voxels in (("ax_dynamic", 0.0), ("Ph1_ax_dynamic", 0.06), ("Ph2_ax_dynamic", 0.4)):
+        add(scene, name, affine=AFFINE + np.outer([0, 0, 3.0 * voxels, 0], [0, 0, 0, 1]))
+    (dynamic,) = sources.find_sources(scene)
+    assert names(dynamic) == ["ax_dynamic", "Ph1_ax_dynamic", "Ph2_ax_dynamic"]
+
+
 def test_t1_is_suggested_only_when_it_suits(scene):
     dynamic = [(add(scene, "dyn pre"), None), (add(scene, "dyn 1"), None)]
     for name in ("t1 fatsat", "ax t1 +c", "T1 map", "t2 tse"):

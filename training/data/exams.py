@@ -67,7 +67,12 @@ def _read(row: Row) -> Exam:
     paths = [row.path(name) for name in (row.pre, *row.post) if name]
     t1 = row.path(row.t1) if row.t1 else None
     if not all(path.is_file() and is_volume_file(path) for path in paths):
-        exam = readers.read(paths, t1=t1, kind=row.kind, times_s=row.times_s)
+        t1_phase, t1_uids = (None, ()) if t1 is None else readers.read_t1(t1)
+        # a row that names the phase before contrast settles what headers leave in doubt
+        options = readers.ReadOptions(
+            row.kind, t1_phase, tuple(t1_uids), row.times_s, keep_order=bool(row.pre)
+        )
+        exam = readers.read(paths, options)
         several = len(paths) > 1 and all(path.is_dir() for path in paths)
         return _with_pre_first(exam, paths, paths[0] if row.pre else None) if several else exam
     # the reader of a folder goes by file names; here the row says what each file is

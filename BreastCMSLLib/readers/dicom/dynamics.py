@@ -20,7 +20,7 @@ from .sets import is_ultrafast, same_grid, same_protocol, same_sequence, sets_of
 from .slices import Scan
 from .stacks import Stack
 from .times import moments_of
-from .variants import Choice, resolve, visits_of
+from .variants import Choice, resolve, visits_of, without_copies
 
 _OPPOSED = {"fat", "out-of-phase", "phase", "real", "imaginary"}  # never phases beside water or magnitudes
 
@@ -169,13 +169,18 @@ def _begin(exam: Dynamics) -> tuple[float, str]:
 
 
 def _start(stack: Stack) -> float:
-    times = [time for time in stack.clocks.values() if time is not None]
-    return min(times, default=0.0)
+    times = (stack.clocks.get(clock) for clock in ("datetime", "acquisition", "content", "series"))
+    return next((time for time in times if time is not None), 0.0)
 
 
 def _studies(exams: Sequence[Dynamics]) -> str:
-    uids = {exam.stacks[0].head.study_uid for exam in exams}
-    return f"{len(exams)} studies" if len(uids) == len(exams) else f"{len(exams)} visits"
+    heads = [exam.stacks[0].head for exam in exams]
+    noun = "visits"
+    if len({head.patient for head in heads}) == len(exams):
+        noun = "patients"
+    elif len({head.study_uid for head in heads}) == len(exams):
+        noun = "studies"
+    return f"{len(exams)} {noun}"
 
 
 def _labels(exams: Sequence[Dynamics]) -> str:
@@ -232,27 +237,29 @@ def _of_study(stacks: Sequence[Stack], kind: str) -> list[Dynamics]:
 
 def _visits(stacks: Sequence[Stack]) -> list[Dynamics]:
     """The best set of at least two volumes, by visit, each time once."""
-    sets = [visits_of(members) for members in sets_of(stacks) if len(members) >= MIN_PHASES]
-    choices = [[_choice(visit, stacks) for visit in visits] for visits in sets]
-    usable = [visits for visits in choices if any(len(choice.stacks) >= MIN_PHASES for choice in visits)]
-    if not usable:
+    choices = []
+    for members in sets_of(stacks):
+        unique, copies = without_copies(members)
+        visits = [_choice(visit, stacks) for visit in visits_of(unique)]
+        if any(len(choice.stacks) >= MIN_PHASES for choice in visits):
+            choices.append((visits, copies))
+    if not choices:
         return []
-    best = max(usable, key=lambda visits: max(map(_preference, visits)))
+    best, copies = max(choices, key=lambda pair: max(map(_preference, pair[0])))
     exams = [choice for choice in best if len(choice.stacks) >= MIN_PHASES]
     strays = [stack for choice in best if len(choice.stacks) < MIN_PHASES for stack in choice.stacks]
-    return [
-        Dynamics(choice.stacks, False, choice.left_out, choice.copies, choice.ties, list(strays))
-        for choice in exams
-    ]
+    return [Dynamics(choice.stacks, False, choice.left_out, copies, choice.ties, strays) for choice in exams]
 
 
 def _choice(visit: Sequence[Stack], stacks: Sequence[Stack]) -> Choice:
     """The phases of a visit."""
-    wanted, left_out = _without_flip_angles(visit, stacks)
-    wanted, derived = _without_derived(wanted)
+    wanted, left_out = list(visit), []
+    for without in (_without_flip_angles, _without_derived, _without_ultrafast):
+        wanted, others = without(wanted, stacks)
+        left_out += others
     choice = resolve(wanted)
-    choice.left_out += left_out + derived
-    return _without_ultrafast(choice)
+    choice.left_out += left_out
+    return choice
 
 
 def _preference(choice: Choice) -> tuple:
@@ -260,6 +267,7 @@ def _preference(choice: Choice) -> tuple:
     first = choice.stacks[0]
     return (
         len(choice.stacks) >= MIN_PHASES,
+        not first.is_capture,
         first.dixon not in _OPPOSED,
         not is_ultrafast(choice.stacks),
         len(choice.stacks),
@@ -270,11 +278,11 @@ def _preference(choice: Choice) -> tuple:
 
 
 def _without_flip_angles(
-    members: Sequence[Stack], stacks: Sequence[Stack]
+    members: list[Stack], stacks: Sequence[Stack]
 ) -> tuple[list[Stack], list[tuple[Stack, str]]]:
     """A set without the volume of a series of flip angles (to map T1) that has the angle of the phases.
 
-    It is called like those of other angles, or was acquired between them.
+    It is called like those of other angles or inversion times, or was acquired between them.
     """
     first = members[0]
     angles = [
@@ -290,7 +298,7 @@ def _without_flip_angles(
         rest = _after(members, angles)
     if not MIN_PHASES <= len(rest) < len(members):
         return list(members), []
-    reason = "one of a series of flip angles, by its name or time"
+    reason = "one of a series of flip angles or inversion times, by its name or time"
     return rest, [(stack, reason) for stack in members if stack not in rest]
 
 
@@ -305,7 +313,7 @@ def _after(members: Sequence[Stack], angles: Sequence[Stack]) -> list[Stack]:
     return rest if len(agents) == 1 or any(not stack.head.contrast_agent for stack in rest) else []
 
 
-def _without_derived(members: list[Stack]) -> tuple[list[Stack], list[tuple[Stack, str]]]:
+def _without_derived(members: list[Stack], _: Sequence[Stack]) -> tuple[list[Stack], list[tuple[Stack, str]]]:
     """A set without few derived images beside originals, unless one may be the phase before contrast."""
     derived = [stack for stack in members if "DERIVED" in stack.head.image_type[:1]]
     originals = [stack for stack in members if stack not in derived]
@@ -318,7 +326,7 @@ def _without_derived(members: list[Stack]) -> tuple[list[Stack], list[tuple[Stac
         for n, stack in enumerate(members)
         if stack in derived
         and (
-            (begin is not None and moments[n] < begin + least)
+            (begin is not None and moments[n] <= begin - least)
             or (not stack.head.contrast_agent and all(s.head.contrast_agent for s in originals))
         )
     ]
@@ -327,20 +335,23 @@ def _without_derived(members: list[Stack]) -> tuple[list[Stack], list[tuple[Stac
     return [stack for stack in members if stack in originals or stack in may_be_pre], left_out
 
 
-def _without_ultrafast(choice: Choice) -> Choice:
-    """A set that is too large without its ultrafast series, where the usual phases remain."""
-    if len(choice.stacks) <= MAX_PHASES:
-        return choice
+def _without_ultrafast(
+    members: list[Stack], _: Sequence[Stack]
+) -> tuple[list[Stack], list[tuple[Stack, str]]]:
+    """A set without its ultrafast series, where usual phases remain, some of them after these began."""
     series: dict[str, list[Stack]] = {}
-    for stack in choice.stacks:
+    for stack in members:
         series.setdefault(stack.stem, []).append(stack)
-    fast = [stack for members in series.values() if is_ultrafast(members) for stack in members]
-    usual = [stack for stack in choice.stacks if stack not in fast]
-    if not MIN_PHASES <= len(usual) <= MAX_PHASES:
-        return choice
+    fast = [stack for own in series.values() if is_ultrafast(own) for stack in own]
+    usual = [stack for stack in members if stack not in fast]
+    moments, _ = moments_of(members)
+    if not fast or len(usual) < MIN_PHASES or moments is None:
+        return members, []
+    begin = min(moment for stack, moment in zip(members, moments, strict=True) if stack in fast)
+    if max(moment for stack, moment in zip(members, moments, strict=True) if stack in usual) <= begin:
+        return members, []
     reason = "of an ultrafast acquisition, and the usual phases are here"
-    left_out = [*choice.left_out, *((stack, reason) for stack in fast)]
-    return Choice(usual, left_out, choice.copies, choice.ties)
+    return usual, [(stack, reason) for stack in fast]
 
 
 # ---------------------------------------------------------------- what is refused

@@ -15,7 +15,7 @@ from ..messages import counted, listing
 from .dynamics import key_of
 from .geometry import MIN_SLICES, lies_on, normal_of
 from .sets import same_grid, same_protocol, sets_of
-from .slices import MISSING, Scan
+from .slices import MISSING, PACKED, Scan
 from .stacks import Stack
 from .times import moments_of
 
@@ -253,7 +253,7 @@ def _broken(search: Search) -> MissingPhase | None:
         if stack.problem and len(stack.slices) >= MIN_SLICES and same_protocol(search.first, stack):
             if not stack.is_subtraction and not stack.is_capture and _may_precede(stack, search):
                 return MissingPhase(
-                    f"The pre-contrast phase may be missing: {stack.problem.rstrip('.')}", stack
+                    f"The pre-contrast phase may be missing: {stack.problem.rstrip('.')}", [stack]
                 )
     return None
 
@@ -263,7 +263,7 @@ def _unread(search: Search) -> MissingPhase | None:
     if not (files := search.contents.unread):
         return None
     needed = len({item.path for item in search.first.slices})
-    if MISSING not in search.contents.others and len(files) < _LEAST_UNREAD * needed:
+    if not {MISSING, PACKED} & search.contents.others.keys() and len(files) < _LEAST_UNREAD * needed:
         return None
     kinds = [what.name for what in search.contents.others if what.problem]
     return MissingPhase(

@@ -262,7 +262,7 @@ def _leave_out_the_rest(draft: _Draft, found: Dynamics) -> None:
         s for s in rest if same_sequence(s, first) and not same_protocol(s, first) and same_grid(s, first)
     ]
     if angles:
-        draft.leave_out(angles, f"with other flip angles than the phases ({first.head.flip_angle:g}°)")
+        draft.leave_out(angles, "of other flip angles or inversion times than the phases")
     rest = [stack for stack in rest if stack not in draft.roles]
     draft.warnings += other_acquisitions(rest, draft.dynamics)
 
@@ -321,6 +321,11 @@ def _look_for_missing(draft: _Draft) -> None:
             why = str(missing).split(", or go on with")[0].replace(f" in {draft.where}", "").rstrip(".")
             draft.warnings.append(f"{first.name} was taken for the phase before contrast as asked. {why}.")
     draft.leave_out([s for s in pieces(search) if s not in draft.roles], "a part of a volume")
+    for stack in search.others:
+        if stack.problem and stack not in draft.roles and same_protocol(stack, first):
+            reason = _problem_of(stack, draft)
+            draft.roles[stack] = PROBLEM, reason, True
+            draft.warnings.append(f"{stack.name} was left out: it {reason}.")
     if not draft.are_subtractions:
         names, options = [stack.name for stack in draft.dynamics], draft.options
         draft.warnings += missing_pre(names, options.kind, str(draft.where), keep_order=options.keep_order)

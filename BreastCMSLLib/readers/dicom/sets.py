@@ -34,11 +34,17 @@ def same_protocol(a: Stack, b: Stack) -> bool:
     Fat saturation, echo and repetition time, flip angle, inversion time, the image of a Dixon acquisition;
     not the study, nor the grid.
     """
-    return same_sequence(a, b) and _same(a.head.flip_angle, b.head.flip_angle, _ANGLE_RATIO)
+    inversions = bool(a.head.inversion_time_ms), bool(b.head.inversion_time_ms)
+    return (
+        same_sequence(a, b)
+        and _same(a.head.flip_angle, b.head.flip_angle, _ANGLE_RATIO)
+        and inversions[0] is inversions[1]
+        and _same(a.head.inversion_time_ms, b.head.inversion_time_ms, _INVERSION_RATIO)
+    )
 
 
 def same_sequence(a: Stack, b: Stack) -> bool:
-    """Whether two stacks are of one protocol but for their flip angle."""
+    """Whether two stacks are of one protocol but for flip angle and inversion time, as for maps of T1."""
     said = says_fat_saturation(a.head.description), says_fat_saturation(b.head.description)
     if said[0] is not said[1] and False in said:
         return False
@@ -50,7 +56,6 @@ def same_sequence(a: Stack, b: Stack) -> bool:
         and a.is_capture == b.is_capture
         and _same(a.head.echo_time_ms, b.head.echo_time_ms, _ECHO_RATIO)
         and _same(a.head.repetition_time_ms, b.head.repetition_time_ms, _REPETITION_RATIO)
-        and _same(a.head.inversion_time_ms, b.head.inversion_time_ms, _INVERSION_RATIO)
     )
 
 
@@ -101,19 +106,25 @@ def judge_together(stacks: Sequence[Stack]) -> None:
         Of one study; their ``dixon`` and ``exclusion`` may change.
     """
     _set_dixon(stacks)
-    of_names = [stack for stack in stacks if stack.is_named_derived]
-    rest = [
+    named = [stack for stack in stacks if stack.is_named_derived]
+    names = sorted({stack.head.description for stack in (*named, *_may_be_phases(stacks))})
+    own = dict(zip(names, telling_names(names), strict=True))
+    for stack in named:
+        is_original = "ORIGINAL" in stack.head.image_type
+        if is_original if len(names) == 1 else not looks_derived(own[stack.head.description]):
+            stack.exclusion = ""
+    rest = _may_be_phases(stacks)
+    for stack in named:
+        if stack.exclusion and only_a_code_says_derived(stack.head.description) and _comes_first(stack, rest):
+            stack.exclusion = ""
+
+
+def _may_be_phases(stacks: Sequence[Stack]) -> list[Stack]:
+    return [
         stack
         for stack in stacks
-        if not stack.exclusion and not stack.problem and not stack.is_subtraction and not stack.is_capture
+        if not (stack.exclusion or stack.problem or stack.is_subtraction or stack.is_capture)
     ]
-    names = sorted({stack.head.description for stack in (*of_names, *rest)})
-    own = dict(zip(names, telling_names(names), strict=True))
-    for stack in of_names:
-        name = stack.head.description
-        says_nothing = not looks_derived(own[name]) if len(names) > 1 else "ORIGINAL" in stack.head.image_type
-        if says_nothing or (only_a_code_says_derived(name) and _comes_first(stack, rest)):
-            stack.exclusion = ""
 
 
 def _set_dixon(stacks: Sequence[Stack]) -> None:

@@ -26,6 +26,7 @@ _NO_PHASES = {  # objects of modality MR that are none, by how their class begin
     "1.2.840.10008.5.1.4.1.1.30": "a parametric map",
     "1.2.840.10008.5.1.4.1.1.4.2": "spectroscopy",
 }
+_DIRECTORY = "1.2.840.10008.1.3.10"
 _NO_IMAGES = ("SEG", "PR", "SR", "KO", "RTSTRUCT", "RTDOSE")
 _NO_AGENT = {"", "NO", "NONE", "N", "0", "NIL", "NEIN", "OHNE", "WITHOUT", "N/A", "NO CONTRAST", "UNENHANCED"}
 _MAX_SIDE = 8192  # pixels along a side of an image
@@ -138,6 +139,15 @@ DAMAGED = Others("damaged files", "not readable as DICOM", problem=True)
 EMPTY = Others("empty files", "nothing in them", problem=True)
 UNREADABLE = Others("unreadable files", "not readable by this user", problem=True)
 MISSING = Others("missing files", "links to files that are not there", problem=True)
+PACKED = Others("packed or unfinished files", "to be unpacked or downloaded again", problem=True)
+NO_DICOM = Others("files named like DICOM", "no DICOM in them", problem=True)
+VOLUMES = Others("volume files", "beside DICOM images, which are used")
+_BY_ENDING = {
+    **dict.fromkeys((".dcm", ".dicom", ".ima"), NO_DICOM),
+    **dict.fromkeys((".nii", ".nrrd", ".nhdr", ".mha", ".mhd", ".nii.gz"), VOLUMES),
+    **dict.fromkeys((".zip", ".gz", ".tgz", ".tar", ".7z", ".rar", ".xz", ".bz2", ".zst"), PACKED),
+    **dict.fromkeys((".part", ".partial", ".crdownload", ".download", ".filepart"), PACKED),
+}
 _NO_DICOM = {"other": NO_IMAGE, "empty": EMPTY, "unreadable": UNREADABLE, "missing": MISSING}
 
 
@@ -208,7 +218,7 @@ def scan(paths: Iterable[Path]) -> Scan:
         for path in paths:
             result.files += 1
             if instead := why_no_dicom(path):
-                result.put(_NO_DICOM[instead], path)
+                result.put(_instead_of_dicom(instead, path), path)
                 continue
             try:
                 slices = _read_file(path, result)
@@ -225,6 +235,14 @@ def scan(paths: Iterable[Path]) -> Scan:
             if slices and not new:
                 result.copies.setdefault(slices[0].description or "unnamed series", []).append(path)
     return result
+
+
+def _instead_of_dicom(instead: str, path: Path) -> Others:
+    """What a file is that is no DICOM; for one that may be anything, by how its name ends."""
+    if instead != "other":
+        return _NO_DICOM[instead]
+    name = path.name.lower()
+    return _BY_ENDING.get(max(filter(name.endswith, _BY_ENDING), key=len, default=""), NO_IMAGE)
 
 
 def _identity(item: Slice) -> tuple:
@@ -248,7 +266,7 @@ def _identity(item: Slice) -> tuple:
 def _read_file(path: Path, result: Scan) -> list[Slice]:
     """The MR images in a DICOM file; of one that holds none, the result keeps why."""
     dataset, offset = read_header(path)
-    instead = _instead_of_mr(dataset, result)
+    instead = _instead_of_mr(dataset, result, path)
     if instead is not None:
         result.put(instead, path)
         return []
@@ -273,14 +291,16 @@ def _read_file(path: Path, result: Scan) -> list[Slice]:
     return [_slice(path, Header(dataset), None, syntax, offset, 1)]
 
 
-def _instead_of_mr(dataset, result: Scan) -> Others | None:
+def _instead_of_mr(dataset, result: Scan, path: Path) -> Others | None:
     """What an object is instead of an MR image; its modality is noted where it has one."""
-    sop_class = text_of(dataset, "SOPClassUID")
+    sop_class = text_of(dataset, "SOPClassUID") or str(dataset.file_meta.get("MediaStorageSOPClassUID", ""))
     modality = text_of(dataset, "Modality").upper()
     if not modality and sop_class in MR_CLASSES:
         modality = "MR"
-    if not sop_class and not modality:
+    if sop_class == _DIRECTORY or path.name.upper().startswith("DICOMDIR"):
         return NO_IMAGE
+    if not sop_class and not modality:
+        return DAMAGED
     result.modalities.add(modality or "unknown")
     name = text_of(dataset, "SeriesDescription") or text_of(dataset, "ProtocolName") or f"{modality} object"
     if modality != "MR":

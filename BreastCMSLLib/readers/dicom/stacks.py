@@ -202,7 +202,8 @@ def _why_never(stack: Stack) -> str:
     if head.photometric not in ("MONOCHROME2", ""):
         return "in colour, or inverted"
     has_place = head.position is not None and head.orientation is not None
-    if not has_place and (stack.is_capture or head.echo_time_ms is None and head.repetition_time_ms is None):
+    is_made = "SECONDARY" in words and head.echo_time_ms is None and head.repetition_time_ms is None
+    if not has_place and (stack.is_capture or is_made):
         return "a screen capture, or another image without a place in the patient"
     return _NAMED_DERIVED if looks_derived(name) else ""
 

@@ -19,6 +19,7 @@ from .times import moments_of, tied_pairs
 
 _VISIT_GAP_S = 6 * 3600.0  # between the phases of two visits on dates that the headers tell
 _RESTART_GAP_S = 600.0  # before an acquisition that begins anew in one study
+_VISIT_WITHOUT_DATE_S = 1800.0  # between those that nothing else tells apart
 _IMAGE_TYPES = (  # words of the image type that name what was done to an image, the preferred first
     ("DIS3D", "DIS2D", "ND"),
     ("NORM",),
@@ -35,28 +36,48 @@ class Choice:
         The phases.
     left_out
         Others, with the reason.
-    copies
-        Volumes that hold the images of another, left out as well.
     ties
         Volumes of one time that headers do not tell apart; they are among ``stacks``.
     """
 
     stacks: list[Stack]
     left_out: list[tuple[Stack, str]] = field(default_factory=list)
-    copies: dict[Stack, Stack] = field(default_factory=dict)
     ties: list[list[Stack]] = field(default_factory=list)
+
+
+def without_copies(stacks: Sequence[Stack]) -> tuple[list[Stack], dict[Stack, Stack]]:
+    """Volumes of one grid and protocol, each once, by the bytes of their pixels.
+
+    Parameters
+    ----------
+    stacks
+        In any order. Only those of one time are compared.
+
+    Returns
+    -------
+    stacks : list of Stack
+        Without copies; the lower series number is kept.
+    copies : dict
+        Each copy with what it is a copy of.
+    """
+    copies: dict[Stack, Stack] = {}
+    in_order = sorted(stacks, key=lambda stack: stack.head.series_number or 0)
+    for a, b in tied_pairs(in_order):
+        one, other = in_order[a], in_order[b]
+        if not {one, other} & copies.keys() and same_volume(one.slices, other.slices):
+            copies[other] = one
+    return [stack for stack in stacks if stack not in copies], copies
 
 
 def resolve(stacks: Sequence[Stack]) -> Choice:
     """The phases among volumes of one grid, protocol and visit, each time once.
 
-    Copies under other identifiers, told by the bytes of their pixels, are left out. Then, where volumes of
-    one time remain, they are parted by what tells them apart: motion correction, distortion correction,
-    normalisation, other words of the image type, frame of reference, the name without its digits. The best
-    part is kept: the one with more phases, then the original before the motion-corrected, what the scanner
-    calls original before what it calls derived, the distortion-corrected before the other, the normalised
-    before the other, the lower series number; and of the other parts those that have no time in common with
-    it.
+    Where several have one time, they are parted by what tells them apart: motion correction, distortion
+    correction, normalisation, other words of the image type, frame of reference, the name without its digits.
+    The best part is kept: the one with more phases, then the original before the motion-corrected, what the
+    scanner calls original before what it calls derived, the distortion-corrected before the other, the
+    normalised before the other, the lower series number; and of the other parts those that have no time in
+    common with it.
 
     Parameters
     ----------
@@ -69,7 +90,6 @@ def resolve(stacks: Sequence[Stack]) -> Choice:
         With ties where nothing tells them apart.
     """
     choice = Choice(list(stacks))
-    _leave_out_copies(choice)
     pairs = tied_pairs(choice.stacks)
     parts = [choice.stacks]
     if not pairs:
@@ -87,17 +107,6 @@ def resolve(stacks: Sequence[Stack]) -> Choice:
         choice.ties = _connected(choice.stacks, pairs)
     _keep_best(choice, parts, {frozenset({choice.stacks[a], choice.stacks[b]}) for a, b in pairs})
     return choice
-
-
-def _leave_out_copies(choice: Choice) -> None:
-    """Without volumes that hold the same pixels as another of the same time."""
-    order = sorted(range(len(choice.stacks)), key=lambda n: (choice.stacks[n].head.series_number or 0, n))
-    stacks = [choice.stacks[n] for n in order]
-    for a, b in tied_pairs(stacks):
-        if not {stacks[a], stacks[b]} & choice.copies.keys():
-            if same_volume(stacks[a].slices, stacks[b].slices):
-                choice.copies[stacks[b]] = stacks[a]
-    choice.stacks = [stack for stack in choice.stacks if stack not in choice.copies]
 
 
 def _corrected_twins(stacks: list[Stack]) -> list[list[Stack]]:
@@ -217,17 +226,39 @@ def _dates(stacks: Sequence[Stack]) -> list[Hashable]:
 
 
 def _restarts(stacks: Sequence[Stack]) -> list[Hashable]:
-    """The number of the acquisition: each begins without contrast agent, long after the one before.
+    """The number of the acquisition, where each begins long after the one before.
 
-    Its series have the numbers, or the names, of the other's.
+    That they are not one is told by contrast agents, by numbers or names of series that come again, or for
+    parts of as many volumes by a very long pause.
     """
     values, _ = moments_of(stacks)
     if values is None:
         return [0] * len(stacks)
     numbers = _numbered(values, _RESTART_GAP_S)
     parts = [[stack for stack, own in zip(stacks, numbers, strict=True) if own == n] for n in set(numbers)]
-    series = [sorted((s.head.series_number or 0, s.head.description, s.phase or 0) for s in p) for p in parts]
-    return numbers if all(own == series[0] for own in series) else [0] * len(stacks)
+    if _told_by_agents(parts) or _told_by_series(parts):
+        return numbers
+    return (
+        _numbered(values, _VISIT_WITHOUT_DATE_S)
+        if len({len(part) for part in parts}) == 1
+        else [0] * len(stacks)
+    )
+
+
+def _told_by_agents(parts: Sequence[Sequence[Stack]]) -> bool:
+    """Whether each part has volumes without and with contrast agent."""
+    return all({stack.head.contrast_agent for stack in part} == {False, True} for part in parts)
+
+
+def _told_by_series(parts: Sequence[Sequence[Stack]]) -> bool:
+    """Whether the parts have the same series numbers, or names that differ within a part."""
+    for key in (lambda s: s.head.series_number, lambda s: s.head.description):
+        values = [[(key(stack), stack.phase or 0) for stack in part] for part in parts]
+        if None in (value for own in values for value, _ in own):
+            continue
+        if len(set(values[0])) == len(values[0]) > 1 and all(sorted(o) == sorted(values[0]) for o in values):
+            return True
+    return False
 
 
 def _numbered(values: Sequence[float], gap_s: float) -> list[Hashable]:
