@@ -14,10 +14,10 @@ def _words(pattern: str) -> re.Pattern[str]:
     return re.compile(rf"(?<![a-z])(?:{pattern})(?![a-z])", re.I)
 
 
-# "pre" and "post" of a treatment, which say when a patient came, and what was registered to pre
+# "pre" and "post" of a treatment or visit, which say when a patient came, and what was registered to pre
 _VISIT = _words(
     r"(?:pre|post)[ _-]?(?:tx|rx|nact?|op|proc|(?:treat|therap|neo|chemo|operat|surg|biops|radi|mastect"
-    r"|lumpect|menopaus|process|implant)[a-z]*)|to[ _-]?pre[a-z]*"
+    r"|lumpect|menopaus|process|implant)[a-z]*)|ses(?:sion)?-[a-z0-9]+|to[ _-]?pre[a-z]*"
 )
 _PRE = re.compile(
     r"(?<![a-z])(?:(?:pre(?:con\w*|gad\w*|gd|km|inj\w*|dyn|dce)?|mask|nativ\w*|unenhanced|vor)\d?"
@@ -68,7 +68,7 @@ _DERIVED = _words(
     r"|k[ _-]?trans|kep|i?auc\d*|max[ _-]?slope\w*|slope\w*|time[ _-]?to[ _-]?(?:peak|start|max\w*|arrival)"
     r"|(?:relative|maximum|max|peak|percent\w*|positive|negative|initial|signal)[ _-]*enhanc\w*"
     r"|enhanc\w*[ _-]*(?:ratio|integral|rate|map|curve)\w*|area[ _-]*under\w*|angio[ _-]?map\w*"
-    r"|mean|average|std|stdev|residuals?|(?:fat|water)[ _-]?fraction\w*|pdff"
+    r"|mean|stdev|residuals?|(?:fat|water)[ _-]?fraction\w*|pdff"
     r"|(?:pos|neg)[ _-]?enh\w*|rel[ _-]?enh\w*|max[ _-]?enh\w*|sig[ _-]?enh\w*"
 )
 # short words that are maps only when they stand alone; "T1WI", "w/o contrast" and "ser 5" are none

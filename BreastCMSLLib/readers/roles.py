@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Container, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from ..exam import (
@@ -101,7 +101,8 @@ def assign_roles(volumes: Sequence[Named], *, has_t1: bool = False, kind: str = 
             says_t1(name) and not is_subtracted[one] for name, one in zip(_telling(rest), rest, strict=True)
         ]
         rest = _without(rest, said, "", t1s)
-    t1 = _choose_t1(list(t1s), has_t1, left)
+    told = dict(zip([volume.name for volume in volumes], _telling(volumes), strict=True))
+    t1 = _choose_t1({name: told[name] for name in t1s}, has_t1, left)
     subtracted = [is_subtracted[volume] for volume in rest]
     if kind != "subtractions" and subtracted.count(False) >= 2:
         rest = _without(rest, subtracted, "it is a subtraction, and the phases themselves are here", left)
@@ -135,7 +136,7 @@ def roles_as_told(volumes: Sequence[Named], dynamics: Sequence[str], *, has_t1: 
     subtracted = dict(zip(others, subtracted_names(others), strict=True))
     unsaturated = [name for name in plain if says_fat_saturation(name) is False and not subtracted[name]]
     called_t1 = [name for name in plain if looks_t1(name) and not subtracted[name]]
-    roles.t1 = _choose_t1(list(dict.fromkeys(unsaturated + called_t1)), has_t1, roles.left_out)
+    roles.t1 = _choose_t1({name: name for name in unsaturated + called_t1}, has_t1, roles.left_out)
     for name in others:
         if name != roles.t1:
             roles.left_out.setdefault(name, "the user names other phases")
@@ -182,13 +183,13 @@ def _cases(volumes: Sequence[Named]) -> dict[str, list[int]]:
     return numbers
 
 
-def _choose_t1(names: Sequence[str], has_t1: bool, left_out: dict[str, str]) -> str | None:
-    """The first that may be the T1; why the others are not is added to what is left out."""
+def _choose_t1(told: Mapping[str, str], has_t1: bool, left_out: dict[str, str]) -> str | None:
+    """The first that may be the T1 by what its name tells; others are added to the left out, with why."""
     t1 = None
-    for name in names:
-        if looks_post_contrast(name):
+    for name, own in told.items():
+        if looks_post_contrast(own):
             left_out[name] = "its name says it was acquired after the contrast agent"
-        elif says_fat_saturation(name):
+        elif says_fat_saturation(own):
             left_out[name] = "its name says its fat is suppressed"
         elif has_t1 or t1 is not None:
             left_out[name] = "there is another T1"

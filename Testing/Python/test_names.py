@@ -18,7 +18,7 @@ from BreastCMSLLib.exam import (
     uncertain_order,
     with_times_of_names,
 )
-from BreastCMSLLib.exam.name_sets import order_by_name, seconds_in_name
+from BreastCMSLLib.exam.name_sets import all_post_contrast, order_by_name, seconds_in_name
 from BreastCMSLLib.readers.clock import seconds_of_day
 from BreastCMSLLib.readers.roles import Named, assign_roles
 
@@ -168,6 +168,10 @@ def test_pre_contrast_names_of_visits_and_registrations():
     assert not any(map(looks_pre_contrast, names)) and not any(pre_contrast_names(names))
     assert pre_contrast_names(["preop_pre", "preop_post_1_to_pre"]) == [True, False]
     assert pre_contrast_names(["baseline", "1min", "2min"]) == [True, False, False]
+    assert not looks_pre_contrast("sub-01_ses-pre_dce")
+    assert not all_post_contrast(["ses-post_1", "ses-post_2"])
+    assert all_post_contrast(["post_1", "post_2"]) and all_post_contrast(["early", "peak", "delayed"])
+    assert not all_post_contrast(["initial", "post_1"]) and not all_post_contrast([])
     assert looks_pre_contrast("T1 without contrast") and not looks_pre_contrast("T1 without fat sat")
 
 
@@ -232,6 +236,7 @@ def parts(line):
         # names that share T1, sub or pre
         ("sub-01_acq-pre_T1w sub-01_acq-post1_T1w", "sub-01_acq-nofs_T1w", "sub-01_T2w"),
         ("sub-01_run-1_dce sub-01_run-2_dce", "sub-01_T1w", "sub-01_T2w"),
+        ("sub-1_ses-post_run-1_dce sub-1_ses-post_run-2_dce", "sub-1_ses-post_T1w", "sub-1_ses-post_T2w"),
         ("T1WI_pre T1WI_post1 T1WI_post2", None, "ADC"),
         ("t0 t1 t2 t3", None, ""),
         # copies

@@ -557,7 +557,8 @@ def test_inversion_times_are_no_phases(tmp_path):
 
 
 MAPS = (
-    "SER|PE|PEI|WI|WO|ax dyn_WI|ax dyn_WO|ax dyn WASH-IN|Wash Out|washin rate|TTP|time to peak|Ktrans|K-trans|kep"
+    "SER|PE|PEI|WI|WO|ax dyn_WI|ax dyn_WO|ax dyn WASH-IN|Wash Out|washin rate|TTP|"
+    "time to peak|Ktrans|K-trans|kep"
     "|ve|iAUC|iAUC60|AUC90|ax dyn MIP TRA|MIP_Time|ADC|ADC_map|ax dyn_PEI|Max Slope|Rel Enh|PosEnhInt|T1 map"
     "|fat fraction|Peak Enhancement|Signal Enhancement Ratio|Percent Enhancement|SUB 1|ax dyn_SUB|subtraction"
 ).split("|")
