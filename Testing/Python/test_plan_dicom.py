@@ -268,7 +268,7 @@ def test_temporal_positions_begin_with_the_second(tmp_path, count):
     for number, files in enumerate(series[1:], 2):
         edit(files, TemporalPositionIdentifier=number, NumberOfTemporalPositions=count)
     one_series(series[1:])
-    refused(tmp_path, "temporal position 2")
+    refused(tmp_path, "has the number 2")
 
 
 def test_contrast_agent_was_given_before_the_first_phase(tmp_path):

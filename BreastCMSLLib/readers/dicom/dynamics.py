@@ -446,8 +446,8 @@ def _parted(volumes: Sequence[Stack]) -> tuple[str, str] | None:
     return None
 
 
-def other_acquisitions(stacks: Sequence[Stack], dynamics: Sequence[Stack]) -> list[str]:
-    """Remarks on other sets of phases: one breast at a time, or an acquisition done again.
+def other_acquisitions(stacks: Sequence[Stack], dynamics: Sequence[Stack]) -> tuple[list[Stack], list[str]]:
+    """Other sets of phases: one breast at a time, or an acquisition done again.
 
     Parameters
     ----------
@@ -458,8 +458,10 @@ def other_acquisitions(stacks: Sequence[Stack], dynamics: Sequence[Stack]) -> li
 
     Returns
     -------
-    list of str
-        One for each set of at least as many phases on another grid.
+    stacks : list of Stack
+        Of sets of at least as many phases on another grid.
+    remarks : list of str
+        One for each such set.
     """
     first = dynamics[0]
     others = [
@@ -467,11 +469,11 @@ def other_acquisitions(stacks: Sequence[Stack], dynamics: Sequence[Stack]) -> li
         for stack in stacks
         if stack.is_subtraction == first.is_subtraction and not same_grid(stack, first)
     ]
-    groups = sorted(sets_of(others), key=len, reverse=True)
-    return [
+    groups = [group for group in sets_of(others) if len(group) >= len(dynamics)]
+    remarks = [
         f"{group[0].name} and {len(group) - 1} more of its {counted(len(group), 'phase')} lie on another "
         "grid and were left out: only one acquisition is analysed at a time, so analyse the other breast "
         "or repetition by itself."
-        for group in groups
-        if len(group) >= len(dynamics)
+        for group in sorted(groups, key=len, reverse=True)
     ]
+    return [stack for group in groups for stack in group], remarks

@@ -18,6 +18,7 @@ from .sets import same_grid, same_protocol, sets_of
 from .slices import MISSING, PACKED, Scan
 from .stacks import Stack
 from .times import moments_of
+from .variants import resolve
 
 _MOST_BROKEN = 0.7  # share of the slices from which on a stack without a usable place may be a phase
 _LEAST_UNREAD = 0.5  # of a phase's files, for files that may have been one
@@ -234,8 +235,8 @@ def _other_grid(search: Search) -> MissingPhase | None:
         if same_protocol(search.first, stack) and not stack.is_subtraction and not stack.problem
     ]
     for members in sets_of(candidates):
-        stack = members[0]
-        if len(members) > 1 or not _may_precede(stack, search):
+        stack, *more = resolve(members).stacks
+        if more or not _may_precede(stack, search):
             continue
         if search.all_after or _called_alike(stack, search):
             return MissingPhase(
@@ -274,19 +275,44 @@ def _unread(search: Search) -> MissingPhase | None:
 
 
 def _first_number(search: Search) -> MissingPhase | None:
-    """Temporal positions of one series that do not begin with the first."""
-    head = search.first.head
-    position, count = head.temporal_position, head.temporal_positions
-    positions = [stack.head.temporal_position for stack in search.dynamics]
-    if position is None or position < 2 or None in positions or min(positions) != position:
+    """Numbers that do not begin with the first."""
+    if (numbers := _numbers(search)) is None or numbers[0] < 2 or min(numbers) != numbers[0]:
         return None
-    if len(set(positions)) != len(positions):
-        return None
-    of = f" of {count}" if count else ""
+    of = f" of {count}" if (count := search.first.head.temporal_positions) else ""
     return MissingPhase(
         f"The pre-contrast phase may be missing in {search.where}: {search.first.name}, the first phase, has "
-        f"the temporal position {position}{of}; add the phases before it",
+        f"the number {numbers[0]}{of}; add the phases before it",
     )
+
+
+def _numbers(search: Search) -> list[int] | None:
+    """The number of each phase by its temporal position, or by the instance numbers of one series."""
+    heads = [stack.head for stack in search.dynamics]
+    numbers = [head.temporal_position for head in heads]
+    if None in numbers and len({head.series_uid for head in heads}) == 1:
+        firsts = [_least_instance(stack) for stack in search.dynamics]
+        count = len(search.first.slices)
+        if None not in firsts and all((first - 1) % count == 0 for first in firsts):
+            numbers = [1 + (first - 1) // count for first in firsts]
+    return numbers if None not in numbers and len(set(numbers)) == len(numbers) else None
+
+
+def _least_instance(stack: Stack) -> int | None:
+    """The first of a volume's instance numbers, where they are in a row."""
+    numbers = [item.instance_number for item in stack.slices if item.frame is None]
+    if len(numbers) < len(stack.slices) or None in numbers or max(numbers) - min(numbers) >= len(numbers):
+        return None
+    return min(numbers)
+
+
+def gaps_between(search: Search) -> list[str]:
+    """A sentence where numbers of phases leave some out."""
+    numbers = sorted(_numbers(search) or [])
+    if not numbers or numbers[-1] - numbers[0] < len(numbers):
+        return []
+    return [
+        f"Phases may be missing between those found: they have the numbers {', '.join(map(str, numbers))}."
+    ]
 
 
 def _injected(search: Search) -> MissingPhase | None:

@@ -160,7 +160,7 @@ def _told_apart(
             return ranked, []
         if incomplete is None and len(phases) == counts.max():
             incomplete = phases
-    return incomplete, []
+    return incomplete, [] if incomplete else copies_among(images, places)
 
 
 def _by_value(images: Sequence[Slice], moments: np.ndarray) -> list[list[Slice]]:

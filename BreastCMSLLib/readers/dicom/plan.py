@@ -19,7 +19,7 @@ from ..messages import counted, listing
 from ..options import ReadOptions
 from .dynamics import Dynamics, choose_dynamics, chosen_dynamics, key_of, other_acquisitions, studies_of
 from .geometry import MIN_SLICES
-from .missing import MissingPhase, Search, pieces, refuse_incomplete, refuse_without_pre
+from .missing import MissingPhase, Search, gaps_between, pieces, refuse_incomplete, refuse_without_pre
 from .order import Order, order_of
 from .scales import scale_remarks
 from .sets import judge_together, same_grid, same_protocol, same_sequence
@@ -78,6 +78,7 @@ class _Draft:
     t1: Stack | None = None
     ties: list[list[str]] = field(default_factory=list)
     elsewhere: list[Stack] = field(default_factory=list)
+    other_sets: list[Stack] = field(default_factory=list)
 
     @property
     def dynamics(self) -> tuple[Stack, ...]:
@@ -239,6 +240,11 @@ def _leave_out_the_rest(draft: _Draft, found: Dynamics) -> None:
     other_studies = [stack for stack in draft.stacks if stack.head.study_uid != first.head.study_uid]
     if other_studies:
         draft.warnings.append("Images of other studies in the folder were left out.")
+        likely = [s.name for s in found.elsewhere if s in other_studies and same_protocol(s, first)]
+        if likely:
+            draft.warnings.append(
+                f"{listing(likely)} may be phases, but lie in another study and were left out."
+            )
         rest_of_them = [stack for stack in other_studies if stack not in draft.roles]
         draft.leave_out(rest_of_them, "of another study", warn=False)
     if draft.options.phases:
@@ -264,7 +270,8 @@ def _leave_out_the_rest(draft: _Draft, found: Dynamics) -> None:
     if angles:
         draft.leave_out(angles, "of other flip angles or inversion times than the phases")
     rest = [stack for stack in rest if stack not in draft.roles]
-    draft.warnings += other_acquisitions(rest, draft.dynamics)
+    draft.other_sets, remarks = other_acquisitions(rest, draft.dynamics)
+    draft.warnings += remarks
 
 
 def _leave_out_copies(draft: _Draft, found: Dynamics) -> None:
@@ -321,11 +328,23 @@ def _look_for_missing(draft: _Draft) -> None:
             why = str(missing).split(", or go on with")[0].replace(f" in {draft.where}", "").rstrip(".")
             draft.warnings.append(f"{first.name} was taken for the phase before contrast as asked. {why}.")
     draft.leave_out([s for s in pieces(search) if s not in draft.roles], "a part of a volume")
+    draft.leave_out(
+        [
+            stack
+            for stack in search.others
+            if stack not in (*draft.roles, *draft.other_sets)
+            and not stack.problem
+            and same_protocol(stack, first)
+            and not same_grid(stack, first)
+        ],
+        "of the protocol of the phases, but on another grid",
+    )
     for stack in search.others:
         if stack.problem and stack not in draft.roles and same_protocol(stack, first):
             reason = _problem_of(stack, draft)
             draft.roles[stack] = PROBLEM, reason, True
             draft.warnings.append(f"{stack.name} was left out: it {reason}.")
+    draft.warnings += [] if draft.options.phases else gaps_between(search)
     if not draft.are_subtractions:
         names, options = [stack.name for stack in draft.dynamics], draft.options
         draft.warnings += missing_pre(names, options.kind, str(draft.where), keep_order=options.keep_order)

@@ -109,11 +109,15 @@ def tied_pairs(stacks: Sequence[Stack]) -> list[tuple[int, int]]:
         Indices; phases that their series tells apart make no pair.
     """
     values, least = moments_of(stacks)
+    positions = [stack.head.temporal_position for stack in stacks]
+    counted = None not in positions and len(set(positions)) > 1
 
     def tie(a: int, b: int) -> bool:
         if _one_series(stacks[a], stacks[b]):
             return False
-        return _same_numbers(stacks[a], stacks[b]) if values is None else abs(values[a] - values[b]) < least
+        if values is not None:
+            return abs(values[a] - values[b]) < least
+        return positions[a] == positions[b] if counted else _same_numbers(stacks[a], stacks[b])
 
     return [(a, b) for b in range(len(stacks)) for a in range(b) if tie(a, b)]
 
@@ -123,8 +127,7 @@ def _same_numbers(a: Stack, b: Stack) -> bool:
     if a.phase is not None and b.phase is not None:
         return a.phase == b.phase
     one, other = (
-        (head.series_number, head.acquisition_number, head.temporal_position, head.description)
-        for head in (a.head, b.head)
+        (head.series_number, head.acquisition_number, head.description) for head in (a.head, b.head)
     )
     return one == other and a.head.series_number is not None and a.phase == b.phase
 

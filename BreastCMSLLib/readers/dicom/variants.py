@@ -6,16 +6,19 @@ volumes of one time or temporal position are never both phases.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
+from ...core.errors import InputError
 from ..clock import DAY_S
 from ..messages import listing
 from .copies import same_volume
+from .pixels import stored_bytes
 from .stacks import Stack
-from .times import moments_of, tied_pairs
+from .times import moments_of, phase_times, tied_pairs
 
 _VISIT_GAP_S = 6 * 3600.0  # between the phases of two visits on dates that the headers tell
 _RESTART_GAP_S = 600.0  # before an acquisition that begins anew in one study
@@ -51,22 +54,32 @@ def without_copies(stacks: Sequence[Stack]) -> tuple[list[Stack], dict[Stack, St
     Parameters
     ----------
     stacks
-        In any order. Only those of one time are compared.
+        In any order. Nothing is read where a clock tells all of them apart.
 
     Returns
     -------
     stacks : list of Stack
-        Without copies; the lower series number is kept.
+        Without copies; of two the one with the lower number is kept.
     copies : dict
         Each copy with what it is a copy of.
     """
+    if None not in phase_times(stacks):
+        return list(stacks), {}
+    alike: dict[object, list[Stack]] = {}
+    for stack in sorted(stacks, key=lambda stack: (stack.head.series_number or 0, stack.phase or 0)):
+        alike.setdefault(_sample_of(stack), []).append(stack)
     copies: dict[Stack, Stack] = {}
-    in_order = sorted(stacks, key=lambda stack: stack.head.series_number or 0)
-    for a, b in tied_pairs(in_order):
-        one, other = in_order[a], in_order[b]
-        if not {one, other} & copies.keys() and same_volume(one.slices, other.slices):
-            copies[other] = one
+    for first, *others in alike.values():
+        copies |= {other: first for other in others if same_volume(first.slices, other.slices)}
     return [stack for stack in stacks if stack not in copies], copies
+
+
+def _sample_of(stack: Stack) -> object:
+    """The pixels in the middle of a volume; itself where they cannot be read."""
+    try:
+        return stored_bytes(stack.slices[len(stack.slices) // 2])
+    except (InputError, OSError):
+        return stack
 
 
 def resolve(stacks: Sequence[Stack]) -> Choice:
@@ -91,30 +104,50 @@ def resolve(stacks: Sequence[Stack]) -> Choice:
     """
     choice = Choice(list(stacks))
     pairs = tied_pairs(choice.stacks)
-    parts = [choice.stacks]
     if not pairs:
-        parts = _corrected_twins(choice.stacks)
-    keys: list[Hashable] = [()] * len(choice.stacks)
-    for key in _TELLING if pairs else ():
-        keys = [(*own, key(stack)) for own, stack in zip(keys, choice.stacks, strict=True)]
-        if all(keys[a] != keys[b] for a, b in pairs):
-            by_key: dict[Hashable, list[Stack]] = {}
-            for own, stack in zip(keys, choice.stacks, strict=True):
-                by_key.setdefault(own, []).append(stack)
-            parts = list(by_key.values())
-            break
-    else:
+        parts = _same_again(choice.stacks)
+    elif (parts := _parted(choice.stacks, pairs)) is None:
         choice.ties = _connected(choice.stacks, pairs)
+        return choice
     _keep_best(choice, parts, {frozenset({choice.stacks[a], choice.stacks[b]}) for a, b in pairs})
     return choice
 
 
-def _corrected_twins(stacks: list[Stack]) -> list[list[Stack]]:
-    """Originals and motion-corrected copies, where there are as many and the copies' times are their own."""
+def _parted(stacks: Sequence[Stack], pairs: Sequence[tuple[int, int]]) -> list[list[Stack]] | None:
+    """Parts in which no two volumes are a pair, by the first keys that make such; None where none do."""
+    keys: list[Hashable] = [()] * len(stacks)
+    for key in _TELLING:
+        keys = [(*own, key(stack)) for own, stack in zip(keys, stacks, strict=True)]
+        if all(keys[a] != keys[b] for a, b in pairs):
+            return [
+                [s for s, own in zip(stacks, keys, strict=True) if own == one] for one in dict.fromkeys(keys)
+            ]
+    return None
+
+
+def _same_again(stacks: list[Stack]) -> list[list[Stack]]:
+    """Parts that are the same phases again though no times say so; one part where there are none.
+
+    Motion-corrected copies with times of their own are as many as the originals, or one fewer. Without times,
+    parts of different image types are the same phases where they have the same names, but for one.
+    """
     corrected = [stack for stack in stacks if stack.is_corrected]
     originals = [stack for stack in stacks if not stack.is_corrected]
     few, many = sorted((len(corrected), len(originals)))
-    return [originals, corrected] if few >= 2 and many - few <= 1 else [stacks]
+    if few >= 2 and many - few <= 1:
+        return [originals, corrected]
+    if moments_of(stacks)[0] is not None:
+        return [stacks]
+    by_type: dict[Hashable, list[Stack]] = {}
+    for stack in stacks:
+        by_type.setdefault(stack.head.image_type, []).append(stack)
+    first, *others = sorted(by_type.values(), key=len, reverse=True)
+    names = Counter((stack.head.description, stack.phase) for stack in first)
+    for part in others:
+        own = Counter((stack.head.description, stack.phase) for stack in part)
+        if len(part) < 2 or len(first) - len(part) > 1 or not own <= names:
+            return [stacks]
+    return [first, *others]
 
 
 _TELLING: tuple[Callable[[Stack], Hashable], ...] = (
