@@ -554,8 +554,8 @@ def _dicom_bytes(parameters: dict, bases: Path, folder: Path) -> Case:
 
 
 _STUDY_FAULTS = [
-    "missing slice", "missing slices", "doubled slice", "copied slice", "mixed series", "mixed studies",
-    "one slice moved", "truncated pixels", "negative length", "pixels too long", "swapped phases",
+    "missing slice", "missing slices", "doubled slice", "copied slice", "contradicted slice", "mixed series",
+    "mixed studies", "one slice moved", "truncated pixels", "negative length", "pixels too long", "swapped phases",
     "all one series", "undefined length", "deep sequences", "long sequences", "huge rows",
     "other orientation", "half a phase",
 ]  # fmt: skip
@@ -593,12 +593,14 @@ def _dicom_study(parameters: dict, bases: Path, folder: Path) -> Case:
     elif what == "missing slices":
         for file in rng.sample(series, rng.randint(2, len(series) - 1)):
             (place / file).unlink()
-    elif what in ("doubled slice", "copied slice"):
+    elif what in ("doubled slice", "copied slice", "contradicted slice"):
         data = pydicom.dcmread(bases / base / one)
-        if what == "doubled slice":
+        if what != "copied slice":
             data.SOPInstanceUID = pydicom.uid.generate_uid(entropy_srcs=[str(parameters["seed"])])
+        if what == "contradicted slice":  # two images of one place and time that differ
+            data.PixelData = bytes([data.PixelData[0] ^ 1]) + data.PixelData[1:]
         data.save_as(place / (one + ".copy"))
-        case.accept = SAME if what == "copied slice" else NEVER
+        case.accept = NEVER if what == "contradicted slice" else SAME
     elif what in ("mixed series", "mixed studies", "all one series"):
         keyword = "StudyInstanceUID" if what == "mixed studies" else "SeriesInstanceUID"
         chosen = files if what == "all one series" else rng.sample(files, rng.randint(1, len(files)))
