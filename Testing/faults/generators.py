@@ -555,7 +555,8 @@ def _dicom_bytes(parameters: dict, bases: Path, folder: Path) -> Case:
 
 _STUDY_FAULTS = [
     "missing slice", "missing slices", "doubled slice", "copied slice", "contradicted slice", "mixed series",
-    "mixed studies", "one slice moved", "truncated pixels", "negative length", "pixels too long", "swapped phases",
+    "mixed studies", "one slice moved", "truncated pixels", "negative length", "pixels too long",
+    "swapped phases",
     "all one series", "undefined length", "deep sequences", "long sequences", "huge rows",
     "other orientation", "half a phase",
 ]  # fmt: skip
