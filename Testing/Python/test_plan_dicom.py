@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -297,6 +298,45 @@ def test_two_phases_in_two_studies(tmp_path, apart):
         refused(tmp_path, "two visits")
 
 
+def test_a_later_phase_in_another_study_is_named(tmp_path):
+    series = write_study(tmp_path, phases())
+    edit(series[2], StudyInstanceUID="1.2.3")
+    result = plan(tmp_path)
+    assert numbers(result) == [1, 2, 4]
+    assert any("ax dyn (series 3) may be phases" in warning for warning in result.warnings)
+
+
+def test_a_later_phase_on_another_grid_is_named(tmp_path):
+    series = write_study(tmp_path, phases())
+    edit(series[2], PixelSpacing=[3.0, 3.0])
+    result = plan(tmp_path)
+    assert numbers(result) == [1, 2, 4]
+    assert any("(series 3) was left out: of the protocol" in warning for warning in result.warnings)
+
+
+def test_numbers_that_leave_out_a_phase(tmp_path):
+    series = write_study(tmp_path, phases())
+    for number, files in enumerate(series, 1):
+        edit(files, TemporalPositionIdentifier=number)
+    shutil.rmtree(series[2][0].parent)
+    assert any("they have the numbers 1, 2, 4" in warning for warning in plan(tmp_path).warnings)
+
+
+def test_instance_numbers_of_one_series_begin_with_the_second_phase(tmp_path):
+    series = write_study(tmp_path, phases())
+    edit([file for files in series for file in files], **NO_AGENT)
+    numbered(lambda n, k: 1 + 8 * n + k)(series)
+    assert not plan(tmp_path).problem
+    shutil.rmtree(series[0][0].parent)
+    refused(tmp_path, "has the number 2")
+
+
+def test_phases_chosen_without_the_one_before_contrast(tmp_path):
+    write_study(tmp_path, phases())
+    refused(tmp_path, "names no contrast agent", "add 1 to --phases", phases=("2", "3", "4"))
+    assert numbers(plan(tmp_path, phases=("2", "3"), keep_order=True)) == [2, 3]
+
+
 # ---------------------------------------------------------------- a phase is there twice
 
 
@@ -321,6 +361,34 @@ def test_copies_without_times_are_told_by_their_numbers(tmp_path):
         for files in write_study(tmp_path / folder, phases(), study_uid="1.2.3", seed=seed):
             edit(files, FrameOfReferenceUID="1.2", **NO_TIMES)
     assert numbers(plan(tmp_path)) == [1, 2, 3, 4]
+
+
+def test_a_copy_of_one_phase_of_a_series_does_not_change_the_order(tmp_path):
+    series = write_study(tmp_path, phases())
+    numbered(lambda n, k: 1 + 4 * k + n)(series)
+    copied = add(tmp_path / "copy", series, [phases()[1]])
+    edit(copied[0], SeriesNumber=1, SeriesDescription="ax dyn", **NO_TIMES)
+    assert dynamic(plan(tmp_path)) == [f"ax dyn (series 5) phase {n}" for n in (1, 2, 3, 4)]
+
+
+def test_of_two_copies_the_one_called_pre_contrast_is_kept(tmp_path):
+    series = write_study(tmp_path, phases(name="MultiPhase"))
+    numbered(lambda n, k: 1 + 8 * n + k)(series)
+    mask = add(tmp_path / "mask", series, [phases()[0]])
+    edit(mask[0], SeriesNumber=4, SeriesDescription="MASK", **NO_TIMES)
+    assert dynamic(plan(tmp_path)) == ["MASK", *(f"MultiPhase phase {n}" for n in (2, 3, 4))]
+
+
+def test_copies_on_another_grid_are_no_exam(tmp_path):
+    """The phase before contrast and its normalised copy lie elsewhere: they are one volume, not two."""
+    series = write_study(tmp_path, phases(3))
+    normalised = add(
+        tmp_path / "norm", series, [phase("ax dyn", n + 11, time_s=90.0 * n, shape=SHAPE) for n in range(3)]
+    )
+    for files in normalised:
+        edit(files, ImageType=[*ORIGINAL, "NORM"])
+    edit(series[0] + normalised[0], PixelSpacing=[3.0, 3.0])
+    refused(tmp_path, "another grid")
 
 
 VARIANTS = {
@@ -669,7 +737,7 @@ def twice(series: list[list[Path]], **values) -> None:
         for k, file in enumerate(list(files)):
             copy = file.with_name(f"copy_{file.name}")
             shutil.copy(file, copy)
-            edit([copy], SOPInstanceUID=f"{k}.{abs(hash(file.name + file.parent.name)) % 10**9}", **values)
+            edit([copy], SOPInstanceUID=f"1.{k}.{zlib.crc32(str(file).encode())}", **values)
     one_series(series)
     one_series([[f.with_name(f"copy_{f.name}") for f in files] for files in series])
 
@@ -882,6 +950,15 @@ def test_the_advice_for_too_many_phases_can_be_followed(tmp_path):
 
 
 # ---------------------------------------------------------------- what the user says
+
+
+def test_chosen_phases_of_one_time_are_ordered_by_numbers(tmp_path):
+    series = write_study(tmp_path, phases())
+    edit(series[3], AcquisitionTime="090300")
+    refused(tmp_path, "one time but differ")
+    result = plan(tmp_path, phases=("1", "2", "3", "4"))
+    assert numbers(result) == [1, 2, 3, 4]
+    assert any("have one time; their order rests on numbers" in warning for warning in result.warnings)
 
 
 def test_phases_and_what_to_leave_out(tmp_path):

@@ -19,10 +19,12 @@ from .geometry import MIN_SLICES
 from .sets import is_ultrafast, same_grid, same_protocol, same_sequence, sets_of
 from .slices import Scan
 from .stacks import Stack
-from .times import moments_of
+from .times import moments_of, tied_pairs
 from .variants import Choice, resolve, visits_of, without_copies
 
 _OPPOSED = {"fat", "out-of-phase", "phase", "real", "imaginary"}  # never phases beside water or magnitudes
+
+_MOST_LISTED = 8  # studies in a sentence
 
 
 @dataclass
@@ -41,6 +43,8 @@ class Dynamics:
         Volumes that hold the images of another.
     ties
         Among the stacks, those of one time that only voxels can tell apart.
+    unchosen
+        Volumes of the same kind that the user does not name.
     elsewhere
         Volumes in another study or visit that is no exam by itself.
     other_exams
@@ -52,6 +56,7 @@ class Dynamics:
     left_out: list[tuple[Stack, str]] = field(default_factory=list)
     copies: dict[Stack, Stack] = field(default_factory=dict)
     ties: list[list[Stack]] = field(default_factory=list)
+    unchosen: list[Stack] = field(default_factory=list)
     elsewhere: list[Stack] = field(default_factory=list)
     other_exams: list[Stack] = field(default_factory=list)
 
@@ -87,9 +92,9 @@ def choose_dynamics(stacks: Sequence[Stack], options: ReadOptions, where: Path, 
     valid = [stack for stack in stacks if not stack.problem]
     exams, others = [], []
     for study in studies_of(stacks):
-        found = _of_study([stack for stack in study if not stack.problem], options.kind)
-        exams += found
-        if not found:
+        own = _of_study([stack for stack in study if not stack.problem], options.kind)
+        exams += own
+        if not own:
             others += study
     exams.sort(key=_begin)
     every = list(exams)
@@ -112,13 +117,15 @@ def choose_dynamics(stacks: Sequence[Stack], options: ReadOptions, where: Path, 
     return exam
 
 
-def chosen_dynamics(stacks: Sequence[Stack], kind: str, where: Path) -> Dynamics:
+def chosen_dynamics(stacks: Sequence[Stack], others: Sequence[Stack], kind: str, where: Path) -> Dynamics:
     """The dynamic volumes that the user names.
 
     Parameters
     ----------
     stacks
         Those named, in any order.
+    others
+        Volumes that might be phases as well.
     kind
         "auto", "phases" or "subtractions".
     where
@@ -149,17 +156,32 @@ def chosen_dynamics(stacks: Sequence[Stack], kind: str, where: Path) -> Dynamics
     if len(stacks) > MAX_PHASES:
         raise InputError(_too_many(stacks, where))
     all_subtracted = all(stack.is_subtraction for stack in stacks)
-    return Dynamics(list(stacks), kind == "subtractions" or (kind == "auto" and all_subtracted))
+    are_subtractions = kind == "subtractions" or (kind == "auto" and all_subtracted)
+    unchosen = [
+        stack
+        for stack in others
+        if stack not in stacks
+        and not stack.problem
+        and stack.is_subtraction == are_subtractions
+        and same_grid(stack, stacks[0])
+        and same_protocol(stack, stacks[0])
+    ]
+    return Dynamics(list(stacks), are_subtractions, unchosen=unchosen)
 
 
 # ---------------------------------------------------------------- studies
 
 
 def studies_of(stacks: Sequence[Stack]) -> list[list[Stack]]:
-    """Stacks by study and patient, in the order in which they come."""
+    """Stacks by study and patient, in the order in which they come; one without patient belongs to any."""
+    patients: dict[str, set[str]] = {}
+    for stack in stacks:
+        patients.setdefault(stack.head.study_uid, set()).add(stack.head.patient)
     studies: dict[tuple[str, str], list[Stack]] = {}
     for stack in stacks:
-        studies.setdefault((stack.head.study_uid, stack.head.patient), []).append(stack)
+        study = stack.head.study_uid
+        patient = stack.head.patient if len(patients[study] - {""}) > 1 else ""
+        studies.setdefault((study, patient), []).append(stack)
     return list(studies.values())
 
 
@@ -192,7 +214,8 @@ def _labels(exams: Sequence[Dynamics]) -> str:
         facts = [counted(len(exam.stacks), "volume"), *([str(date.fromordinal(days))] if days else [])]
         facts += [f"study {head.study_uid}"] if folders.count(folder) > 1 and head.study_uid else []
         labels.append(f"{number}: {folder} ({', '.join(facts)})")
-    return "; ".join(labels)
+    more = f"; and {len(labels) - _MOST_LISTED} more" if len(labels) > _MOST_LISTED else ""
+    return "; ".join(labels[:_MOST_LISTED]) + more
 
 
 def _of_that_study(exams: list[Dynamics], others: list[Stack], study: str, where: Path) -> list[Dynamics]:
@@ -228,10 +251,7 @@ def _of_study(stacks: Sequence[Stack], kind: str) -> list[Dynamics]:
         return phases or subtractions
     originals = phases[0].stacks
     agents = {stack.head.contrast_agent for stack in originals}
-    has_pre = any(looks_pre_contrast(stack.head.description) for stack in originals) or agents == {
-        True,
-        False,
-    }
+    has_pre = any(looks_pre_contrast(stack.head.description) for stack in originals) or len(agents) == 2
     return phases if len(originals) > len(subtractions[0].stacks) or has_pre else subtractions
 
 
@@ -248,7 +268,10 @@ def _visits(stacks: Sequence[Stack]) -> list[Dynamics]:
     best, copies = max(choices, key=lambda pair: max(map(_preference, pair[0])))
     exams = [choice for choice in best if len(choice.stacks) >= MIN_PHASES]
     strays = [stack for choice in best if len(choice.stacks) < MIN_PHASES for stack in choice.stacks]
-    return [Dynamics(choice.stacks, False, choice.left_out, copies, choice.ties, strays) for choice in exams]
+    return [
+        Dynamics(choice.stacks, False, choice.left_out, copies, choice.ties, elsewhere=list(strays))
+        for choice in exams
+    ]
 
 
 def _choice(visit: Sequence[Stack], stacks: Sequence[Stack]) -> Choice:
@@ -257,7 +280,8 @@ def _choice(visit: Sequence[Stack], stacks: Sequence[Stack]) -> Choice:
     for without in (_without_flip_angles, _without_derived, _without_ultrafast):
         wanted, others = without(wanted, stacks)
         left_out += others
-    choice = resolve(wanted)
+    context = [stack for stack in stacks if stack not in visit and same_protocol(stack, visit[0])]
+    choice = resolve(wanted, context)
     choice.left_out += left_out
     return choice
 
@@ -294,9 +318,9 @@ def _without_flip_angles(
         return list(members), []
     called = {stack.stem for stack in angles}
     rest = [stack for stack in members if stack.stem not in called]
-    if not MIN_PHASES <= len(rest) < len(members):
+    if not 1 <= len(rest) < len(members):
         rest = _after(members, angles)
-    if not MIN_PHASES <= len(rest) < len(members):
+    if not 1 <= len(rest) < len(members):
         return list(members), []
     reason = "one of a series of flip angles or inversion times, by its name or time"
     return rest, [(stack, reason) for stack in members if stack not in rest]
@@ -314,25 +338,30 @@ def _after(members: Sequence[Stack], angles: Sequence[Stack]) -> list[Stack]:
 
 
 def _without_derived(members: list[Stack], _: Sequence[Stack]) -> tuple[list[Stack], list[tuple[Stack, str]]]:
-    """A set without few derived images beside originals, unless one may be the phase before contrast."""
+    """A set without few derived images beside originals.
+
+    One that is called like the originals and has a time of its own is a phase that was corrected; and one
+    that may be from before contrast is not passed over.
+    """
     derived = [stack for stack in members if "DERIVED" in stack.head.image_type[:1]]
     originals = [stack for stack in members if stack not in derived]
-    moments, least = moments_of(members)
     if not derived or len(originals) < max(MIN_PHASES, len(derived)):
         return members, []
-    begin = None if moments is None else min(m for m, s in zip(moments, members) if s in originals)
-    may_be_pre = [
-        stack
-        for n, stack in enumerate(members)
-        if stack in derived
-        and (
-            (begin is not None and moments[n] <= begin - least)
-            or (not stack.head.contrast_agent and all(s.head.contrast_agent for s in originals))
-        )
-    ]
+    stems = {stack.stem for stack in originals}
+    tied = {members[n] for pair in tied_pairs(members) for n in pair}
+    moments, least = moments_of(members)
+    begin = min((m for m, s in zip(moments or [], members) if s in originals), default=None)
+
+    def may_be_phase(stack: Stack) -> bool:
+        if "SECONDARY" not in stack.head.image_type and stack.stem in stems and stack not in tied:
+            return True
+        comes_first = begin is not None and moments[members.index(stack)] <= begin - least
+        after = all(original.head.contrast_agent for original in originals)
+        return comes_first or (after and not stack.head.contrast_agent)
+
+    left_out = [stack for stack in derived if not may_be_phase(stack)]
     reason = "derived from other images, beside originals"
-    left_out = [(stack, reason) for stack in derived if stack not in may_be_pre]
-    return [stack for stack in members if stack in originals or stack in may_be_pre], left_out
+    return [s for s in members if s not in left_out], [(stack, reason) for stack in left_out]
 
 
 def _without_ultrafast(

@@ -51,6 +51,8 @@ class Search:
         Stacks of their study that are no phases, though nothing says why not.
     elsewhere
         Stacks of other studies or visits.
+    unchosen
+        Volumes of their kind that the user does not name.
     contents
         What else the files hold.
     where
@@ -60,6 +62,7 @@ class Search:
     dynamics: Sequence[Stack]
     others: Sequence[Stack]
     elsewhere: Sequence[Stack]
+    unchosen: Sequence[Stack]
     contents: Scan
     where: Path
 
@@ -188,6 +191,18 @@ def _relation(stack: Stack, search: Search) -> str:
 # ---------------------------------------------------------------- without the phase before contrast
 
 
+def _not_chosen(search: Search) -> MissingPhase | None:
+    """A volume without contrast agent that the user does not name, where all named have one."""
+    for stack in search.unchosen:
+        if search.all_after and not stack.head.contrast_agent:
+            return MissingPhase(
+                f"The pre-contrast phase is missing: {stack.name} names no contrast agent, as all phases do, "
+                f"but is not among them; add {key_of(stack)} to --phases",
+                [stack],
+            )
+    return None
+
+
 def _elsewhere(search: Search) -> MissingPhase | None:
     """An earlier volume of the protocol, or one without contrast agent, in another study or visit."""
     for stack in search.elsewhere:
@@ -235,7 +250,7 @@ def _other_grid(search: Search) -> MissingPhase | None:
         if same_protocol(search.first, stack) and not stack.is_subtraction and not stack.problem
     ]
     for members in sets_of(candidates):
-        stack, *more = resolve(members).stacks
+        stack, *more = resolve(members, search.dynamics).stacks
         if more or not _may_precede(stack, search):
             continue
         if search.all_after or _called_alike(stack, search):
@@ -343,6 +358,7 @@ def _out_of_order(search: Search) -> MissingPhase | None:
 
 _REASONS: tuple[Callable[[Search], MissingPhase | None], ...] = (
     _out_of_order,
+    _not_chosen,
     _elsewhere,
     _other_grid,
     _broken,

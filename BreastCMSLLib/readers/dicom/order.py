@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ...exam import Phase, order_phases, pre_contrast_names, uncertain_order, with_times_of_names
+from ..messages import listing
 from .stacks import Stack
-from .times import moments_of, phase_times
+from .times import moments_of, phase_times, tied_pairs
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,7 @@ def order_of(stacks: Sequence[Stack], are_subtractions: bool) -> Order:
     phases = [stand_in(stack, time, shared) for stack, time in zip(stacks, times, strict=True)]
     if None in times:
         phases = with_times_of_names(phases)
-    remarks: list[str] = []
+    remarks = _remark_on_ties(stacks)
     if all(phase.time_s is not None for phase in phases):
         basis = "time"
         key: Sequence = [phase.time_s for phase in phases]
@@ -70,9 +71,17 @@ def order_of(stacks: Sequence[Stack], are_subtractions: bool) -> Order:
         order, remark = _pre_first(order, phases)
         remarks += remark
     start = min((phase.time_s for phase in phases if phase.time_s is not None), default=0.0)
-    seconds = (None if phase.time_s is None else round(phase.time_s - start, 3) for phase in phases)
-    seconds = list(seconds)
+    seconds = [None if phase.time_s is None else round(phase.time_s - start, 3) for phase in phases]
     return Order(tuple(stacks[n] for n in order), tuple(seconds[n] for n in order), basis, tuple(remarks))
+
+
+def _remark_on_ties(stacks: Sequence[Stack]) -> list[str]:
+    """What to say of volumes that the user names though they have one time."""
+    pairs = tied_pairs(stacks)
+    if not pairs:
+        return []
+    names = listing([stacks[n].name for n in dict.fromkeys(n for pair in pairs for n in pair)])
+    return [f"{names} have one time; their order rests on numbers or names."]
 
 
 def _coarse_times(stacks: Sequence[Stack]) -> list[tuple[float, int]] | None:
@@ -91,20 +100,12 @@ def _temporal_positions(stacks: Sequence[Stack]) -> list[int] | None:
 
 
 def _numbers_tell(phases: Sequence[Phase]) -> bool:
-    """Whether acquisition or series numbers tell all phases apart."""
-    acquisition, series = ([n(phase) for phase in phases] for n in (_acquisition, _series))
-    both = list(zip(series, (number or 0 for number in acquisition)))
-    return any(
-        len(set(numbers)) == len(phases) and None not in numbers for numbers in (acquisition, series)
-    ) or (len(set(both)) == len(phases) and None not in series)
-
-
-def _acquisition(phase: Phase) -> int | None:
-    return phase.acquisition_number
-
-
-def _series(phase: Phase) -> int | None:
-    return phase.series_number
+    """Whether acquisition numbers, series numbers or both tell all phases apart."""
+    acquisitions = [phase.acquisition_number for phase in phases]
+    series = [phase.series_number for phase in phases]
+    if None not in acquisitions and len(set(acquisitions)) == len(phases):
+        return True
+    return None not in series and len(set(zip(series, acquisitions, strict=True))) == len(phases)
 
 
 def _pre_first(order: list[int], phases: Sequence[Phase]) -> tuple[list[int], list[str]]:

@@ -78,6 +78,7 @@ class _Draft:
     t1: Stack | None = None
     ties: list[list[str]] = field(default_factory=list)
     elsewhere: list[Stack] = field(default_factory=list)
+    unchosen: list[Stack] = field(default_factory=list)
     other_sets: list[Stack] = field(default_factory=list)
 
     @property
@@ -173,20 +174,20 @@ def _choose(draft: _Draft) -> None:
     options, where = draft.options, draft.where
     of_t1 = [stack for stack in draft.stacks if stack.head.series_uid in set(options.t1_uids)]
     for stack in of_t1:
-        draft.roles[stack] = T1, "it was given as the T1", True
+        draft.roles[stack] = T1, "given as the T1", True
     named_out = _named(draft, options.leave_out, "--leave-out")
     draft.leave_out(named_out, "as asked", warn=False)
     if options.phases:
         named = [stack for stack in _named(draft, options.phases, "--phases") if stack not in named_out]
-        found = chosen_dynamics(named, options.kind, where)
+        chosen = chosen_dynamics(named, draft.open_stacks, options.kind, where)
     else:
-        found = choose_dynamics(draft.open_stacks, options, where, draft.contents)
-    draft.are_subtractions = found.are_subtractions
-    draft.elsewhere = found.elsewhere
-    draft.ties = [[stack.name for stack in tie] for tie in found.ties]
-    draft.order = order_of(found.stacks, found.are_subtractions)
+        chosen = choose_dynamics(draft.open_stacks, options, where, draft.contents)
+    draft.are_subtractions = chosen.are_subtractions
+    draft.elsewhere, draft.unchosen = chosen.elsewhere, chosen.unchosen
+    draft.ties = [[stack.name for stack in tie] for tie in chosen.ties]
+    draft.order = order_of(chosen.stacks, chosen.are_subtractions)
     _warn_of_files(draft)
-    _leave_out_the_rest(draft, found)
+    _leave_out_the_rest(draft, chosen)
     draft.warnings += draft.order.remarks
     draft.warnings += scale_remarks(draft.dynamics)
 
@@ -227,7 +228,7 @@ def _warn_of_files(draft: _Draft) -> None:
             )
 
 
-def _leave_out_the_rest(draft: _Draft, found: Dynamics) -> None:
+def _leave_out_the_rest(draft: _Draft, chosen: Dynamics) -> None:
     """Say of every volume that seems a phase why it is none."""
     first, rest = draft.dynamics[0], [s for s in draft.open_stacks if s not in draft.dynamics]
     subtractions = [s for s in rest if s.is_subtraction and not draft.are_subtractions]
@@ -240,7 +241,7 @@ def _leave_out_the_rest(draft: _Draft, found: Dynamics) -> None:
     other_studies = [stack for stack in draft.stacks if stack.head.study_uid != first.head.study_uid]
     if other_studies:
         draft.warnings.append("Images of other studies in the folder were left out.")
-        likely = [s.name for s in found.elsewhere if s in other_studies and same_protocol(s, first)]
+        likely = [s.name for s in chosen.elsewhere if s in other_studies and same_protocol(s, first)]
         if likely:
             draft.warnings.append(
                 f"{listing(likely)} may be phases, but lie in another study and were left out."
@@ -248,17 +249,15 @@ def _leave_out_the_rest(draft: _Draft, found: Dynamics) -> None:
         rest_of_them = [stack for stack in other_studies if stack not in draft.roles]
         draft.leave_out(rest_of_them, "of another study", warn=False)
     if draft.options.phases:
-        draft.leave_out(
-            [s for s in rest if s not in draft.roles and _is_dynamic_like(s, first)], "not chosen", warn=False
-        )
+        draft.leave_out(chosen.unchosen, "not chosen", warn=False)
         return
-    _leave_out_copies(draft, found)
+    _leave_out_copies(draft, chosen)
     by_reason: dict[str, list[Stack]] = {}
-    for stack, reason in found.left_out:
+    for stack, reason in chosen.left_out:
         by_reason.setdefault(reason, []).append(stack)
     for reason, stacks in by_reason.items():
         draft.leave_out(stacks, reason)
-    strays = [stack for stack in found.elsewhere + found.other_exams if stack not in draft.roles]
+    strays = [stack for stack in chosen.elsewhere + chosen.other_exams if stack not in draft.roles]
     draft.leave_out(strays, "of another visit")
     rest = [stack for stack in rest if stack not in draft.roles and not stack.problem]
     dixon = [s for s in rest if s.dixon != first.dixon and _differs_by_dixon(s, first)]
@@ -274,25 +273,21 @@ def _leave_out_the_rest(draft: _Draft, found: Dynamics) -> None:
     draft.warnings += remarks
 
 
-def _leave_out_copies(draft: _Draft, found: Dynamics) -> None:
+def _leave_out_copies(draft: _Draft, chosen: Dynamics) -> None:
     """Say which volumes and images are there twice."""
-    if found.copies:
-        names, originals = ([s.name for s in stacks] for stacks in (found.copies, found.copies.values()))
+    if chosen.copies:
+        names, originals = ([s.name for s in stacks] for stacks in (chosen.copies, chosen.copies.values()))
         draft.warnings.append(
             f"{listing(names)} {'was' if len(names) == 1 else 'were'} left out: the same images as "
             f"{listing(originals)}."
         )
-    for copy, original in found.copies.items():
+    for copy, original in chosen.copies.items():
         draft.leave_out([copy], f"the same images as {original.name}", warn=False)
     for stack in draft.stacks:
         if stack.is_repeated:
             draft.warnings.append(
                 f"{counted(len(stack.slices), 'image')} of {stack.name} are there twice and were used once."
             )
-
-
-def _is_dynamic_like(stack: Stack, first: Stack) -> bool:
-    return not stack.problem and same_grid(stack, first) and same_protocol(stack, first)
 
 
 def _differs_by_dixon(stack: Stack, first: Stack) -> bool:
@@ -310,6 +305,7 @@ def _look_for_missing(draft: _Draft) -> None:
         draft.dynamics,
         [s for s in of_study if s.is_subtraction == draft.are_subtractions],
         draft.elsewhere,
+        draft.unchosen,
         draft.contents,
         draft.where,
     )
@@ -327,32 +323,39 @@ def _look_for_missing(draft: _Draft) -> None:
                 raise
             why = str(missing).split(", or go on with")[0].replace(f" in {draft.where}", "").rstrip(".")
             draft.warnings.append(f"{first.name} was taken for the phase before contrast as asked. {why}.")
-    draft.leave_out([s for s in pieces(search) if s not in draft.roles], "a part of a volume")
-    draft.leave_out(
-        [
-            stack
-            for stack in search.others
-            if stack not in (*draft.roles, *draft.other_sets)
-            and not stack.problem
-            and same_protocol(stack, first)
-            and not same_grid(stack, first)
-        ],
-        "of the protocol of the phases, but on another grid",
-    )
+    parts = [
+        s for s in pieces(search) if s not in draft.roles and (not s.problem or len(s.slices) < MIN_SLICES)
+    ]
+    draft.leave_out(parts, "a part of a volume")
     for stack in search.others:
         if stack.problem and stack not in draft.roles and same_protocol(stack, first):
             reason = _problem_of(stack, draft)
             draft.roles[stack] = PROBLEM, reason, True
             draft.warnings.append(f"{stack.name} was left out: it {reason}.")
-    draft.warnings += [] if draft.options.phases else gaps_between(search)
+    is_told = draft.options.phases or draft.options.leave_out
+    draft.warnings += [] if is_told else gaps_between(search)
     if not draft.are_subtractions:
         names, options = [stack.name for stack in draft.dynamics], draft.options
         draft.warnings += missing_pre(names, options.kind, str(draft.where), keep_order=options.keep_order)
 
 
 def _take_t1(draft: _Draft) -> None:
-    if draft.options.t1 is not None:
-        return
+    """Find the T1, and name what of the protocol of the phases is neither."""
+    if draft.options.t1 is None:
+        _choose_t1(draft)
+    first = draft.dynamics[0]
+    lone = [
+        stack
+        for stack in draft.open_stacks
+        if stack not in (*draft.dynamics, *draft.other_sets)
+        and not stack.problem
+        and same_protocol(stack, first)
+        and stack.is_subtraction == draft.are_subtractions
+    ]
+    draft.leave_out(lone, "of the protocol of the phases, but on another grid")
+
+
+def _choose_t1(draft: _Draft) -> None:
     candidates = [stack for stack in draft.open_stacks if stack not in draft.dynamics]
     draft.t1, remarks, reasons = choose_t1(candidates, draft.dynamics, draft.order.times_s, draft.where)
     draft.warnings += remarks
@@ -412,17 +415,19 @@ def _dynamic_role(draft: _Draft, place: int) -> tuple[str, str, bool, int]:
         after += ", at the time of another volume"
     if draft.are_subtractions:
         return SUBTRACTION, f"the scanner's subtraction, {after}", sure, place + 1
-    if place or draft.problem:
-        number = place if not draft.problem else place + 1
-        return POST, f"of the same grid and protocol, {after}", sure, number
     agents = [other.head.contrast_agent for other in draft.dynamics]
+    why = ""
     if not agents[0] and any(agents):
-        return PRE, f"the first, {after}; it names no contrast agent, others do", sure, 0
-    if pre_contrast_names([other.name for other in draft.dynamics])[0]:
-        return PRE, f"the first, {after}; its name says pre-contrast", sure, 0
+        why = "; it names no contrast agent, others do"
+    elif pre_contrast_names([other.name for other in draft.dynamics])[0]:
+        why = "; its name says pre-contrast"
+    is_missing = bool(draft.problem) and not why  # the phase before contrast, it may be: then all are post
+    if place or is_missing:
+        number = place + 1 if is_missing else place
+        return POST, f"of the same grid and protocol, {after}", sure, number
     if all(agents):
         return PRE, f"the first, {after}, though it names a contrast agent as the others do", False, 0
-    return PRE, f"the first, {after}", False, 0
+    return PRE, f"the first, {after}{why}", sure and bool(why), 0
 
 
 def _problem_of(stack: Stack, draft: _Draft) -> str:

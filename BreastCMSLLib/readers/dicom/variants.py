@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ...core.errors import InputError
+from ...exam import looks_pre_contrast
 from ..clock import DAY_S
 from ..messages import listing
 from .copies import same_volume
@@ -59,14 +60,28 @@ def without_copies(stacks: Sequence[Stack]) -> tuple[list[Stack], dict[Stack, St
     Returns
     -------
     stacks : list of Stack
-        Without copies; of two the one with the lower number is kept.
+        Without copies; of two the one is kept that is not corrected, then the one that is called
+        pre-contrast, whose series holds more of them, or has the lower number.
     copies : dict
         Each copy with what it is a copy of.
     """
     if None not in phase_times(stacks):
         return list(stacks), {}
+    sizes = Counter(stack.head.series_uid for stack in stacks)
+
+    def rank(stack: Stack) -> tuple:
+        head = stack.head
+        is_pre = looks_pre_contrast(head.description)
+        return (
+            stack.is_corrected,
+            not is_pre,
+            -sizes[head.series_uid],
+            head.series_number or 0,
+            stack.phase or 0,
+        )
+
     alike: dict[object, list[Stack]] = {}
-    for stack in sorted(stacks, key=lambda stack: (stack.head.series_number or 0, stack.phase or 0)):
+    for stack in sorted(stacks, key=rank):
         alike.setdefault(_sample_of(stack), []).append(stack)
     copies: dict[Stack, Stack] = {}
     for first, *others in alike.values():
@@ -82,7 +97,7 @@ def _sample_of(stack: Stack) -> object:
         return stack
 
 
-def resolve(stacks: Sequence[Stack]) -> Choice:
+def resolve(stacks: Sequence[Stack], context: Sequence[Stack] = ()) -> Choice:
     """The phases among volumes of one grid, protocol and visit, each time once.
 
     Where several have one time, they are parted by what tells them apart: motion correction, distortion
@@ -96,6 +111,8 @@ def resolve(stacks: Sequence[Stack]) -> Choice:
     ----------
     stacks
         In any order.
+    context
+        Volumes of the protocol elsewhere, which tell whether a clock that is the same for all stands still.
 
     Returns
     -------
@@ -103,7 +120,9 @@ def resolve(stacks: Sequence[Stack]) -> Choice:
         With ties where nothing tells them apart.
     """
     choice = Choice(list(stacks))
-    pairs = tied_pairs(choice.stacks)
+    stands_still = moments_of(choice.stacks)[0] is None
+    pairs = tied_pairs([*choice.stacks, *(context if stands_still else ())])
+    pairs = [(a, b) for a, b in pairs if b < len(choice.stacks)]
     if not pairs:
         parts = _same_again(choice.stacks)
     elif (parts := _parted(choice.stacks, pairs)) is None:
@@ -213,14 +232,13 @@ def _done(stack: Stack) -> str:
 def visits_of(stacks: Sequence[Stack]) -> list[list[Stack]]:
     """Volumes of one grid and protocol by visit, where a study holds more than one exam.
 
-    By patient and by dates that lie apart, where one part is an exam by itself (two volumes, not all of them
-    after contrast); by frame of reference, and where an acquisition begins anew long after another, where two
-    are.
+    By dates that lie apart, where one part is an exam by itself (two volumes, not all of them after
+    contrast); by frame of reference, and where an acquisition begins anew long after another, where two are.
 
     Parameters
     ----------
     stacks
-        In any order.
+        Of one patient, in any order.
 
     Returns
     -------
@@ -232,17 +250,13 @@ def visits_of(stacks: Sequence[Stack]) -> list[list[Stack]]:
     def is_exam(part: Sequence[Stack]) -> bool:
         return len(part) > 1 and (not telling or {stack.head.contrast_agent for stack in part} != {True})
 
-    for key, least in ((_patients, 1), (_dates, 1), (_frames, 2), (_restarts, 2)):
+    for key, least in ((_dates, 1), (_frames, 2), (_restarts, 2)):
         parts: dict[Hashable, list[Stack]] = {}
         for own, stack in zip(key(stacks), stacks, strict=True):
             parts.setdefault(own, []).append(stack)
         if len(parts) > 1 and sum(map(is_exam, parts.values())) >= least:
             return [visit for part in parts.values() for visit in visits_of(part)]
     return [list(stacks)]
-
-
-def _patients(stacks: Sequence[Stack]) -> list[Hashable]:
-    return [stack.head.patient for stack in stacks]
 
 
 def _frames(stacks: Sequence[Stack]) -> list[Hashable]:
@@ -259,39 +273,46 @@ def _dates(stacks: Sequence[Stack]) -> list[Hashable]:
 
 
 def _restarts(stacks: Sequence[Stack]) -> list[Hashable]:
-    """The number of the acquisition, where each begins long after the one before.
+    """The number of the acquisition, where another one begins long after the last.
 
-    That they are not one is told by contrast agents, by numbers or names of series that come again, or for
-    parts of as many volumes by a very long pause.
+    That it is another is told by volumes without contrast agent after those with, by numbers or names of
+    series that come again, or for parts of as many volumes by a very long pause.
     """
     values, _ = moments_of(stacks)
     if values is None:
         return [0] * len(stacks)
-    numbers = _numbered(values, _RESTART_GAP_S)
-    parts = [[stack for stack, own in zip(stacks, numbers, strict=True) if own == n] for n in set(numbers)]
-    if _told_by_agents(parts) or _told_by_series(parts):
-        return numbers
-    return (
-        _numbered(values, _VISIT_WITHOUT_DATE_S)
-        if len({len(part) for part in parts}) == 1
-        else [0] * len(stacks)
+    order = sorted(range(len(stacks)), key=values.__getitem__)
+    late = [later for n, later in zip(order, order[1:]) if values[later] - values[n] > _RESTART_GAP_S]
+    for starts in (_begins_without_agent, _number_again, _name_again):
+        numbers, number, part = [0] * len(stacks), 0, []
+        for n in order:
+            if n in late and starts(stacks[n], part):
+                number, part = number + 1, []
+            part.append(stacks[n])
+            numbers[n] = number
+        if number:
+            return numbers
+    numbers = _numbered(values, _VISIT_WITHOUT_DATE_S)
+    return numbers if len(set(Counter(numbers).values())) == 1 else [0] * len(stacks)
+
+
+def _begins_without_agent(stack: Stack, part: Sequence[Stack]) -> bool:
+    return not stack.head.contrast_agent and part[-1].head.contrast_agent
+
+
+def _number_again(stack: Stack, part: Sequence[Stack]) -> bool:
+    number = stack.head.series_number
+    return number is not None and any(
+        (s.head.series_number, s.phase) == (number, stack.phase)
+        and s.head.series_uid != stack.head.series_uid
+        for s in part
     )
 
 
-def _told_by_agents(parts: Sequence[Sequence[Stack]]) -> bool:
-    """Whether each part has volumes without and with contrast agent."""
-    return all({stack.head.contrast_agent for stack in part} == {False, True} for part in parts)
-
-
-def _told_by_series(parts: Sequence[Sequence[Stack]]) -> bool:
-    """Whether the parts have the same series numbers, or names that differ within a part."""
-    for key in (lambda s: s.head.series_number, lambda s: s.head.description):
-        values = [[(key(stack), stack.phase or 0) for stack in part] for part in parts]
-        if None in (value for own in values for value, _ in own):
-            continue
-        if len(set(values[0])) == len(values[0]) > 1 and all(sorted(o) == sorted(values[0]) for o in values):
-            return True
-    return False
+def _name_again(stack: Stack, part: Sequence[Stack]) -> bool:
+    """Whether a name comes again that no two volumes of the part share."""
+    names = [(s.head.description, s.phase) for s in part]
+    return len(set(names)) == len(names) > 1 and (stack.head.description, stack.phase) in names
 
 
 def _numbered(values: Sequence[float], gap_s: float) -> list[Hashable]:
