@@ -149,6 +149,12 @@ def mask_text(result: Mapping) -> str:
     return _MASK_SOURCES.get(source, str(source))
 
 
+def share_read_text(result: Mapping) -> str:
+    """How much was read: "100 % of the breast region"; "unknown" in results that do not say."""
+    share = result.get("breast_region_read")
+    return "unknown" if share is None else f"{percent(share)} of the breast region"
+
+
 # ---------------------------------------------------------------- candidates and the finding
 # A record is an entry of ``result["peaks"]``, or ``result["finding"]``.
 
