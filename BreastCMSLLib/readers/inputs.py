@@ -8,10 +8,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from ..core.errors import InputError
-from ..exam import Exam, ExamPlan, Phase
+from ..exam import Exam, ExamPlan, Phase, PlannedStack
+from ..exam.plan import LEFT_OUT, sorted_stacks
 from .dicom import DicomPlan, is_dicom, load_dicom, plan_dicom, read_dicom_volume
-from .files import FilePlan, load_files, plan_files, with_times
-from .folders import walk_files
+from .files import FilePlan, load_files, plan_files
+from .folders import hidden_files, walk_files
+from .given_times import with_times
 from .messages import one_sentence
 from .options import ReadOptions
 from .volumes import is_volume_file, read_volume_file
@@ -94,6 +96,18 @@ def _load(planned: DicomPlan | FilePlan) -> Exam:
     return exam if times_s is None else with_times(exam, times_s)
 
 
+def _with_hidden(planned: DicomPlan | FilePlan, folders: Sequence[Path], files: Sequence[Path]):
+    """The plan with the hidden files below the folders, as far as they are not among the files by a link."""
+    hidden = dict.fromkeys(file for folder in folders for file in hidden_files(folder))
+    if not hidden:
+        return planned
+    seen = set(map(os.path.realpath, files))
+    names = [str(file) for file in hidden if os.path.realpath(file) not in seen]
+    stack = PlannedStack("hidden files", LEFT_OUT, "hidden files, or in a hidden folder", tuple(names))
+    plan = planned.plan
+    return replace(planned, plan=replace(plan, stacks=sorted_stacks([*plan.stacks, stack])))
+
+
 def _listed(paths: Sequence[Path | str] | Path | str) -> list[Path]:
     return [Path(paths)] if isinstance(paths, (str, os.PathLike)) else [Path(path) for path in paths]
 
@@ -109,10 +123,12 @@ def _plan(paths: Sequence[Path], options: ReadOptions) -> DicomPlan | FilePlan:
             return plan_files(paths, options)
         _check_dicom(paths)
         return plan_dicom(paths, where, options)
-    files = [file for folder in folders for file in walk_files(folder)]
+    files = list(dict.fromkeys(file for folder in folders for file in walk_files(folder)))
     if any(map(is_volume_file, files)) and not any(map(is_dicom, files)):
-        return plan_files(files, options, given=False, where=where)
-    return plan_dicom(files, where, options)
+        planned = plan_files(files, options, given=False, where=where)
+    else:
+        planned = plan_dicom(files, where, options)
+    return _with_hidden(planned, folders, files)
 
 
 def read_t1(path: Path | str) -> tuple[Phase, list[str]]:

@@ -11,8 +11,8 @@ from typing import Any
 from ..core.errors import InputError
 from ..core.text import one_line
 from ..exam import Exam, Phase, make_exam
-from .files import read_volume_file, several
 from .messages import one_sentence
+from .volumes import read_volume_file, several
 
 SCHEMA_VERSION = 1
 _KINDS = ("auto", "phases", "subtractions")

@@ -18,7 +18,7 @@ from BreastCMSLLib import readers
 from BreastCMSLLib.core.errors import InputError
 from BreastCMSLLib.core.itk import from_sitk, to_sitk
 from BreastCMSLLib.exam import looks_post_contrast, looks_t1, says_fat_saturation
-from BreastCMSLLib.readers.files import read_volume_file
+from BreastCMSLLib.readers.volumes import read_volume_file
 
 
 def save(folder: Path, phases, extension: str = ".nrrd") -> list[Path]:

@@ -15,6 +15,8 @@ from pathlib import Path
 import numpy as np
 
 from BreastCMSLLib.core.errors import BreastCMSLError
+from BreastCMSLLib.core.geometry import voxels_apart
+from BreastCMSLLib.exam import MAX_VOXELS_APART
 
 from .cases import NEVER, SAME, Case
 from .catalogue import GENERATORS
@@ -187,7 +189,8 @@ def broken_contract(exam) -> str:
             return f"{phase.name}: {affine[:3, 3].tolist()} mm from the scanner's centre"
         if phase.time_s is not None and not np.isfinite(phase.time_s):
             return f"{phase.name}: time {phase.time_s}"
-    if any(not phase.volume.same_grid(phases[0].volume, 0.1) for phase in phases):
+    grid = phases[0].volume
+    if any(voxels_apart(grid.shape, grid.affine, p.volume.affine) > MAX_VOXELS_APART for p in phases):
         return "phases on different grids"
     for index in range(len(exam.post)):
         if not np.isfinite(exam.subtraction(index).array).all():
