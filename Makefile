@@ -12,6 +12,9 @@ TORCH_INDEX ?=
 SYSTEM_CHECK ?= yes
 # make test PYTEST_ARGS="-k dicom": further options for pytest
 PYTEST_ARGS ?=
+# make faults FAULTS="--seed 7 --resume" KILLS="--seed 7": further options for both campaigns; -m Testing.faults --help lists them
+FAULTS ?=
+KILLS ?=
 # make test-slicer SLICER_CORE=5.12.4.0: the versions of slicer-core to test on; constraints.txt pins one of them
 SLICER_CORE ?= 5.11.0.6 5.12.4.0 5.13.31053.0
 
@@ -33,7 +36,7 @@ help:
 	@echo "make test       check style and imports, and run all tests"
 	@echo "make test-slicer  the tests of scene and module on three versions of slicer-core (five minutes each)"
 	@echo "make train-smoke  simulate, preprocess, train, evaluate and export a tiny model: the whole path in about a minute"
-	@echo "make faults     10,000 bad inputs and 200 kills; counts in faults.json (about an hour)"
+	@echo "make faults     10,000 bad inputs and 200 kills; counts in faults.json (about an hour); FAULTS=, KILLS= for options"
 	@echo "make soak       500 analyses in one process and 100 through the module: does anything grow? (half an hour)"
 	@echo "make benchmark  how fast each part is, beside the usual stack; table and benchmark.json (ten minutes)"
 	@echo "make screenshots  renew the pictures in Resources/Screenshots"
@@ -87,8 +90,8 @@ train-smoke: $(STAMP)
 
 faults: $(STAMP)
 	$(BIN)/python -m pip install --disable-pip-version-check --no-build-isolation -c constraints.txt -e ".[faults]"
-	$(BIN)/python -m Testing.faults --count 10000 --output faults.json
-	QT_QPA_PLATFORM=offscreen $(BIN)/python -m Testing.faults.kills --count 200 --output faults.json
+	$(BIN)/python -m Testing.faults --count 10000 --output faults.json $(FAULTS)
+	QT_QPA_PLATFORM=offscreen $(BIN)/python -m Testing.faults.kills --count 200 --output faults.json $(KILLS)
 
 soak: $(STAMP)
 	QT_QPA_PLATFORM=offscreen $(BIN)/python -m Testing.soak --output soak.json

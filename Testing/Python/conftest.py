@@ -116,3 +116,11 @@ def exam(panel):
     panel.settle()
     assert panel.names() == [volume.GetName() for volume in volumes]
     return volumes
+
+
+@pytest.fixture(scope="session")
+def bases(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The undamaged inputs of the fault campaign, without the real exams'."""
+    from Testing.faults.bases import prepare
+
+    return prepare(tmp_path_factory.mktemp("faults") / "bases", real=False)

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import sys
@@ -23,25 +22,16 @@ from BreastCMSLLib.results import files as output
 from BreastCMSLLib.results import replacement
 from Testing.faults import __main__ as faults
 from Testing.faults import judge
-from Testing.faults.bases import prepare
 from Testing.faults.catalogue import GENERATORS
-
-
-@pytest.fixture(scope="session")
-def bases(tmp_path_factory):
-    return prepare(tmp_path_factory.mktemp("faults") / "bases", real=False)
 
 
 @pytest.mark.slow
 def test_bad_inputs_are_refused_in_one_sentence_or_read_whole(bases):
     """Hundreds of inputs, and all that ever failed: no crash, nothing untyped, nothing partial."""
-    options = argparse.Namespace(
-        count=250,
-        seed=int(os.environ.get("BREASTCMSL_FAULT_SEED", "0")),
-        only=None,
-        workers=1,
-        time_limit=60.0,
-    )
+    seed = os.environ.get("BREASTCMSL_FAULT_SEED", "0")
+    words = ["--count", "250", "--seed", seed, "--workers", "1", "--time-limit", "60"]
+    options = faults.parser().parse_args(words)
+    options.output = None
     report = faults.campaign(bases, options)
     assert report["inputs"] >= 250 and not report["failures"], json.dumps(report["failures"][:3], indent=1)
     assert report["typed_errors"] > 100 and report["accepted"] > 25
@@ -82,7 +72,7 @@ def test_a_crash_a_hang_and_hunger_are_counted(bases, monkeypatch, tmp_path):
     hook.write_text(
         "import Testing.faults.judge as judge, os, time\n"
         "def read(case):\n"
-        "    base = os.path.basename(os.path.dirname(os.path.realpath(case.paths[0])))\n"
+        "    base = case.like[0].parent.name\n"
         "    if base == 'nii': os.abort()\n"
         "    if base == 'mha': time.sleep(600)\n"
         "    return bytearray(8 << 30)\n"
@@ -200,7 +190,7 @@ def test_the_kills_tell_whole_results_from_others(tmp_path):
     """The outline belongs to the results where result.json names it, and only there."""
     import SimpleITK as sitk
 
-    from Testing.faults.kills import not_whole
+    from Testing.faults.ground import not_whole
 
     image = sitk.GetImageFromArray(np.zeros((4, 4, 4), np.uint8))
     for name in ("heatmap.nrrd", "outline.seg.nrrd"):
