@@ -20,7 +20,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from . import __version__
-from .core.errors import BreastCMSLError, DependencyError, InputError, OutputError
+from .core.errors import (
+    NO_MEMORY,
+    BreastCMSLError,
+    DependencyError,
+    InputError,
+    OutputError,
+    lacks_memory,
+)
 from .core.stages import STAGES, Stopwatch, overall_progress
 
 if TYPE_CHECKING:
@@ -238,11 +245,9 @@ def main(arguments: list[str] | None = None) -> int:
         reporter.error("Stopped; nothing was written.")
         return 130
     except Exception as error:  # the last line of defence: a user never sees a traceback unless asked for
-        if isinstance(error, MemoryError) or "DefaultCPUAllocator" in str(
-            error
-        ):  # PyTorch's own has no class
-            reporter.error("There is not enough memory for this exam; close other programs and try again.")
-            return 1
+        if lacks_memory(error):
+            reporter.error(NO_MEMORY)
+            return 2
         if options.debug:
             raise
         advice = "run again with breastcmsl --debug analyze … and report it"

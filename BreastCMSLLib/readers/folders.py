@@ -116,6 +116,23 @@ def is_dead(path: Path) -> bool:
     return path.is_symlink() and not os.path.exists(path)
 
 
+def check_regular(path: Path) -> None:
+    """Refuse what could keep its reader waiting.
+
+    Parameters
+    ----------
+    path
+        Of something that is no folder.
+
+    Raises
+    ------
+    InputError
+        A pipe, socket or device.
+    """
+    if not _is_file_or_dead(path):
+        raise InputError(f"{path} is a pipe, socket or device, not a file; save its content in a file.")
+
+
 def is_pointer(path: Path) -> bool:
     """Whether a file only says where git-annex or Git LFS keep its content.
 
@@ -130,7 +147,8 @@ def is_pointer(path: Path) -> bool:
         False where it cannot be read.
     """
     try:
-        if os.stat(path).st_size > _LARGEST_POINTER:
+        status = os.stat(path)
+        if not stat.S_ISREG(status.st_mode) or status.st_size > _LARGEST_POINTER:
             return False
         with open(path, "rb") as file:
             return file.read(64).startswith(_POINTERS)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import replace
 
 from ..core.errors import InputError
 from ..exam import Exam, ExamPlan, Phase
+from .options import check_times
 
 
 def timed(phases: Sequence[Phase], times_s: Sequence[float | None]) -> list[Phase]:
@@ -62,9 +62,8 @@ def with_times(exam: Exam, times_s: Sequence[float | None]) -> Exam:
         More or fewer times than phases, or times that are no numbers or do not increase.
     """
     phases = timed(exam.phases, times_s)
+    check_times(times_s)
     known = [time for time in times_s if time is not None]
-    if not all(math.isfinite(time) for time in known):
-        raise InputError("A time given is not a number; give the seconds of each phase.")
     if any(later <= earlier for earlier, later in zip(known, known[1:])):
         raise InputError(
             "The times given do not increase; give the seconds of each phase in the order of acquisition."

@@ -22,7 +22,6 @@ _NO_PHASES = {  # objects of modality MR that are none, by how their class begin
     "1.2.840.10008.5.1.4.1.1.4.2": "spectroscopy",
 }
 _DIRECTORY = "1.2.840.10008.1.3.10"
-_NO_IMAGES = ("SEG", "PR", "SR", "KO", "RTSTRUCT", "RTDOSE")
 
 
 @dataclass(frozen=True)
@@ -216,6 +215,6 @@ def _instead_of_mr(dataset, result: Scan, path: Path) -> Others | None:
     for start, what in _NO_PHASES.items():
         if sop_class.startswith(start):
             return Others(name, what)
-    if integer_of(dataset, "Rows") is None or modality in _NO_IMAGES:
-        return Others(name, "no image")
+    if integer_of(dataset, "Rows") is None:  # an image that breaks off within its header
+        return DAMAGED if sop_class in MR_CLASSES else Others(name, "no image")
     return None

@@ -115,7 +115,7 @@ class _Planner:
         files = each_once(paths, draft, self.given)
         beside = data_beside(files)
         files = [file for file in files if str(file) not in beside]
-        self.volumes = planned_volumes(candidates(files, draft, options))
+        self.volumes = planned_volumes(candidates(files, draft, options, self.given))
         by_name = {volume.name: volume for volume in self.volumes}
         roles = self._roles()
         dynamics = self._readable([by_name[name] for name in roles.dynamics])

@@ -10,14 +10,15 @@ from dataclasses import replace
 from pathlib import Path
 
 from ...core.errors import InputError
-from ...exam import PlannedStack, holds_segmentations, looks_pre_contrast
+from ...exam import PlannedStack, holds_segmentations, looks_post_contrast, looks_pre_contrast
 from ...exam.plan import LEFT_OUT, PROBLEM, T1
 from ..folders import is_dead, is_pointer
 from ..headers import check_header
 from ..messages import counted, listing
 from ..options import ReadOptions
 from ..public import PublicFolders
-from ..volumes import is_volume_file
+from ..t1 import same_file
+from ..volumes import is_volume_file, stem
 from .draft import Draft
 
 _SEGMENTATIONS = (".seg.nrrd", ".seg.nhdr")
@@ -64,7 +65,7 @@ def each_once(paths: Sequence[Path], draft: Draft, given: bool) -> list[Path]:
     return list(first.values())
 
 
-def candidates(files: Sequence[Path], draft: Draft, options: ReadOptions) -> list[Path]:
+def candidates(files: Sequence[Path], draft: Draft, options: ReadOptions, given: bool) -> list[Path]:
     """Files that may hold volumes of the exam.
 
     Parameters
@@ -75,6 +76,8 @@ def candidates(files: Sequence[Path], draft: Draft, options: ReadOptions) -> lis
         Gets stacks of the others.
     options
         Its T1 and its phases matter here.
+    given
+        Whether the user named each, so that a T1 among them is named twice.
 
     Returns
     -------
@@ -85,7 +88,11 @@ def candidates(files: Sequence[Path], draft: Draft, options: ReadOptions) -> lis
     for file in files:
         if not is_volume_file(file):
             others.append(file)
-        elif t1 is not None and os.path.abspath(file) == t1.source:
+        elif t1 is not None and same_file(file, t1.source):
+            if looks_pre_contrast(stem(file)) or looks_post_contrast(stem(file)):
+                draft.refuse(f"{file.name} is named as the T1, but is a phase; name another T1, or none.")
+            elif given:
+                draft.refuse(f"{file.name} is named as the T1 and among the other volumes; name it once.")
             draft.stack(t1.name, T1, "named by the user", [file])
         elif file.name.lower().endswith(_SEGMENTATIONS):
             draft.stack(file.name, LEFT_OUT, "it is a segmentation", [file])

@@ -97,6 +97,11 @@ _NRRD = {
     "number": ["1320", "7"],
     "content": ["a" * 100000],
     "measurement frame": ["(nan,0,0) (0,0,0) (0,0,0)"],
+    **{name: ['"mm" "mm" "mm"', '"mm"', "mm"] for name in ("units", "labels", "space units")},
+    **{name: ["0 1 2", "nan nan nan", "0 1"] for name in ("axis mins", "axismaxs")},
+    **{name: ["0", "nan", "zero"] for name in ("old min", "oldmax", "min", "sample units")},
+    "space dimension": ["3", "0", "9", "4294967299"],
+    "centerings": ["cell cell cell", "cell"],
 }
 _MHA = {
     "ObjectType": ["Scene", "Tube", ""],
@@ -159,7 +164,22 @@ _MHA = {
     "HeaderSize": ["-1", "-2", "100", "99999999999", "nan"],
     "CenterOfRotation": ["nan nan nan"],
     "Comment": ["a" * 100000],
+    **{name: ["1", "-1", "x"] for name in ("ID", "ParentID", "CompressionLevel", "ElementNBits")},
+    **{name: ["0", "nan", "x"] for name in ("ElementMin", "ElementMax")},
+    **{name: ["1 0 0 1", "1"] for name in ("Color", "SequenceID")},
+    **{name: ["RAI", "x", ""] for name in ("AnatomicalOrientation", "DistanceUnits", "Modality", "Name")},
 }
+_LONG = [  # longer than a parser may have room for
+    "A" * 1100,
+    "A" * 50_000,
+    "1 " * 1500,
+    "1" * 1100,
+    '"x" ' * 1500,
+    f'"{"x" * 2000}" "y" "z"',
+    "(" + "1," * 1500 + "1)",
+    "little" + " " * 3000,
+    "A" * 1100 + ":=",
+]
 TEXT_HEADERS = {"nrrd": (_NRRD, b": ", b"\n\n"), "mha": (_MHA, b" = ", b"ElementDataFile")}
 
 
@@ -168,7 +188,9 @@ def damage_text(rng: random.Random, kind: str) -> list:
     fields = TEXT_HEADERS[kind][0]
     name = rng.choice(list(fields))
     action = rng.choice(["field"] * 8 + ["drop", "twice", "move"])
-    return [action, name, rng.choice(fields[name])] if action == "field" else [action, name]
+    if action != "field":
+        return [action, name]
+    return [action, name, rng.choice(_LONG if rng.random() < 0.2 else fields[name])]
 
 
 def apply_text(data: bytes, kind: str, operations: list) -> bytes:
