@@ -8,6 +8,8 @@ STAMP := $(VENV)/.breastcmsl-installed
 PYTHON ?=
 # make TORCH_INDEX=URL: a further package index, for the CPU build of PyTorch on Linux (pytorch.org names it)
 TORCH_INDEX ?=
+# make HASHES=no: do not compare the packages with hashes/, where an index has other wheels than the package index of Python
+HASHES ?= yes
 # make SYSTEM_CHECK=no: leave the system's libraries alone and unchecked
 SYSTEM_CHECK ?= yes
 # make test PYTEST_ARGS="-k dicom": further options for pytest
@@ -29,7 +31,7 @@ endif
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help setup system moved demo train-smoke faults soak benchmark screenshots test test-slicer lint clean distclean
+.PHONY: help setup system moved demo train-smoke faults soak benchmark screenshots sbom test test-slicer lint clean distclean
 
 help:
 	@echo "make demo       make a simulated breast MRI exam and analyse it; results in demo/result"
@@ -40,6 +42,7 @@ help:
 	@echo "make soak       500 analyses in one process and 100 through the module: does anything grow? (half an hour)"
 	@echo "make benchmark  how fast each part is, beside the usual stack; table and benchmark.json (ten minutes)"
 	@echo "make screenshots  renew the pictures in Resources/Screenshots"
+	@echo "make sbom       list every package that is installed for the project, as CycloneDX, in build/sbom.json"
 	@echo "make lint       check style and imports only"
 	@echo "make setup      only set up the virtual environment in $(VENV)"
 	@echo "make clean      remove what demo, tests and builds left behind"
@@ -53,17 +56,29 @@ ifneq ($(SYSTEM_CHECK),no)
 		"$$python" scripts/system_packages.py --venv $(VENV)
 endif
 
+PIP_INSTALL := -m pip install --disable-pip-version-check
+LIST := import platform, sys; print(f"hashes/{sys.platform}-{platform.machine()}-{sys.version_info[0]}.{sys.version_info[1]}.txt")
+
+# $(call install_hashed,ENVIRONMENT): the packages that hashes/ has for this system. pip refuses an editable project
+# beside hashes, so that they come first; the project then finds them there, and brings PyTorch alone
+define install_hashed
+	@list=$$($(1)/bin/python -c '$(LIST)'); if [ "$(HASHES)" != no ] && [ -f "$$list" ]; then \
+		echo "Installing $$list" && $(1)/bin/python $(PIP_INSTALL) --require-hashes --no-deps -r "$$list"; \
+	else echo "Installing without hashes ($$list): the versions alone are pinned"; fi
+endef
+
 # $(call install,ENVIRONMENT,CONSTRAINTS,FURTHER REQUIREMENTS): all of the project in a virtual environment
 define install
 	@$(1)/bin/python -c "import pip" 2>/dev/null || { \
 		python=$$(sh scripts/find_python.sh) && echo "Making $(1) with $$python" && "$$python" -m venv --clear $(1); }
-	$(1)/bin/python -m pip install --disable-pip-version-check -c $(2) pip setuptools
-	$(1)/bin/python -m pip install --disable-pip-version-check --no-build-isolation -c $(2) \
+	$(if $(3),,$(call install_hashed,$(1)))
+	$(1)/bin/python $(PIP_INSTALL) -c $(2) pip setuptools
+	$(1)/bin/python $(PIP_INSTALL) --build-constraint $(2) -c $(2) \
 		$(if $(TORCH_INDEX),--extra-index-url "$(TORCH_INDEX)") -e ".[slicer,train,test]" $(3)
 	@printf '%s\n' "$(CURDIR)" > $@
 endef
 
-$(STAMP): pyproject.toml constraints.txt | system
+$(STAMP): pyproject.toml constraints.txt $(wildcard hashes/*.txt) | system
 	$(call install,$(VENV),constraints.txt)
 
 # an environment of its own for each version of slicer-core, which names the version of VTK that it wants
@@ -89,7 +104,7 @@ train-smoke: $(STAMP)
 	$(BIN)/breastcmsl model verify build/smoke/model/smoke.json
 
 faults: $(STAMP)
-	$(BIN)/python -m pip install --disable-pip-version-check --no-build-isolation -c constraints.txt -e ".[faults]"
+	$(BIN)/python $(PIP_INSTALL) --build-constraint constraints.txt -c constraints.txt -e ".[faults]"
 	$(BIN)/python -m Testing.faults --count 10000 --output faults.json $(FAULTS)
 	QT_QPA_PLATFORM=offscreen $(BIN)/python -m Testing.faults.kills --count 200 --output faults.json $(KILLS)
 
@@ -97,13 +112,16 @@ soak: $(STAMP)
 	QT_QPA_PLATFORM=offscreen $(BIN)/python -m Testing.soak --output soak.json
 
 benchmark: $(STAMP)
-	$(BIN)/python -m pip install --disable-pip-version-check --no-build-isolation -c constraints.txt \
+	$(BIN)/python $(PIP_INSTALL) --build-constraint constraints.txt -c constraints.txt \
 		$(if $(TORCH_INDEX),--extra-index-url "$(TORCH_INDEX)") -e ".[benchmark]"
 	QT_QPA_PLATFORM=offscreen $(BIN)/python -m pytest -m benchmark
 	$(BIN)/python -m Testing.benchmark --output benchmark.json
 
 screenshots: demo
 	QT_QPA_PLATFORM=offscreen $(BIN)/python scripts/screenshots.py
+
+sbom: $(STAMP)
+	$(BIN)/python scripts/sbom.py --output build/sbom.json
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

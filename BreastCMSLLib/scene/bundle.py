@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from ..core.errors import OutputError
+from ..core.processes import make_folder
 from ..results.pictures import ORIENTATIONS, Orientation
 from .embedded import SCENE_VERSION, is_embedded, working_folder_kept
 from .nodes import ResultNodes
@@ -43,7 +43,7 @@ def save_scene(scene, path: str | os.PathLike) -> None:
     _make_readable_anywhere(scene)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        folder = Path(tempfile.mkdtemp(prefix=".breastcmsl-", dir=path.parent))
+        folder = make_folder(path.parent, ".")
     except OSError as error:
         raise OutputError(
             f"The scene cannot be written to {path.parent} ({error.strerror}); choose another output folder."

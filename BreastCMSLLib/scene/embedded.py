@@ -17,6 +17,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 from ..core.errors import DependencyError, OutputError, lacks_memory
+from ..core.processes import clear_temporary_folders, make_folder
 
 SCENE_VERSION = "Slicer 5.10.0 0"  # of saved scenes: the oldest desktop that they are promised to open in
 
@@ -154,7 +155,8 @@ class EmbeddedApplication:
     majorVersion, minorVersion = 5, 10
 
     def __init__(self, slicer):
-        self.temporaryPath = tempfile.mkdtemp(prefix="breastcmsl-")
+        clear_temporary_folders()  # images that killed processes left
+        self.temporaryPath = str(make_folder(Path(tempfile.gettempdir())))
         atexit.register(shutil.rmtree, self.temporaryPath, True)
         self._scene = slicer.vtkMRMLScene()
         self._scene.SetVersion(SCENE_VERSION)
