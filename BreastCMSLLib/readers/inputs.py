@@ -16,6 +16,7 @@ from .folders import check_regular, hidden_files, walk_files
 from .given_times import with_times
 from .messages import cleaned, one_sentence
 from .options import ReadOptions, check_times
+from .public import public_plan
 from .t1 import check_t1_is_no_phase
 from .volumes import is_volume_file, read_volume_file
 
@@ -43,7 +44,10 @@ def plan(paths: Sequence[Path | str] | Path | str, options: ReadOptions | None =
     """
     with one_sentence():
         planned = _plan(_listed(paths), options or ReadOptions())
-        return replace(planned.plan, source=planned, problem=cleaned(planned.plan.problem))
+        plan = planned.plan
+        if isinstance(planned, FilePlan):  # named as results name them
+            plan = public_plan(plan, planned.public)
+        return replace(plan, source=planned, problem=cleaned(plan.problem))
 
 
 def read(

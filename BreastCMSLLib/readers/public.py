@@ -103,12 +103,6 @@ def public_exam(exam: Exam, names: Mapping[str, str], places: Sequence[str]) -> 
     Exam
     """
 
-    def text(sentence: str) -> str:
-        for name in sorted(names, key=len, reverse=True):
-            if names[name] != name:
-                sentence = sentence.replace(name, names[name])
-        return without_places(sentence, places)
-
     def called(phase):
         return None if phase is None else replace(phase, name=names.get(phase.name, phase.name))
 
@@ -117,17 +111,39 @@ def public_exam(exam: Exam, names: Mapping[str, str], places: Sequence[str]) -> 
         pre=called(exam.pre),
         post=tuple(map(called, exam.post)),
         t1=called(exam.t1),
-        warnings=tuple(dict.fromkeys(map(text, exam.warnings))),
-        plan=None if exam.plan is None else _public_plan(exam.plan, names, text),
+        warnings=_public(exam.warnings, names, places),
+        plan=None if exam.plan is None else public_plan(exam.plan, names, places),
     )
 
 
-def _public_plan(plan: ExamPlan, names: Mapping[str, str], text) -> ExamPlan:
+def public_plan(plan: ExamPlan, names: Mapping[str, str], places: Sequence[str] = ()) -> ExamPlan:
+    """A plan whose names, reasons and warnings say nothing of where its files lie.
+
+    Parameters
+    ----------
+    plan
+        Its problem, which only who gave the input reads, keeps the paths.
+    names, places
+        As for :func:`public_exam`.
+
+    Returns
+    -------
+    ExamPlan
+    """
+    reasons = [_public([stack.reason], names, places)[0] for stack in plan.stacks]
     stacks = (
-        replace(stack, name=names.get(stack.name, stack.name), reason=text(stack.reason))
-        for stack in plan.stacks
+        replace(stack, name=names.get(stack.name, stack.name), reason=reason)
+        for stack, reason in zip(plan.stacks, reasons, strict=True)
     )
-    return replace(plan, stacks=tuple(stacks), warnings=tuple(dict.fromkeys(map(text, plan.warnings))))
+    return replace(plan, stacks=tuple(stacks), warnings=_public(plan.warnings, names, places))
+
+
+def _public(sentences: Iterable[str], names: Mapping[str, str], places: Sequence[str]) -> tuple[str, ...]:
+    """Each sentence once, with the other names; all are replaced in one pass, lest one name meet another."""
+    changed = sorted((name for name in names if names[name] != name), key=len, reverse=True)
+    pattern = re.compile("|".join(map(re.escape, changed)) or r"(?!)")
+    texts = (pattern.sub(lambda match: names[match[0]], sentence) for sentence in sentences)
+    return tuple(dict.fromkeys(without_places(text, places) for text in texts))
 
 
 def without_places(sentence: str, places: Sequence[str]) -> str:

@@ -51,6 +51,17 @@ def test_folders_of_phases_keep_only_words_of_the_field(tmp_path, folders, names
     assert [one.name for one in again.phases] == names, "what a result calls a volume chooses it"
 
 
+def test_numbers_for_names_stay_whole_in_every_sentence(tmp_path):
+    """Files 1 and 2 of one folder and 1 of another: only what another is called too is told by its folder."""
+    for level, name in enumerate(("Anna/1", "Anna/2", "Zoe/1"), 1):
+        write(tmp_path / f"{name}.nii.gz", level)
+    plan, exam = readers.plan(tmp_path), readers.read(tmp_path)
+    for one in (plan, exam.plan):
+        assert sorted(stack.name for stack in one.stacks) == ["2", "folder 1/1", "folder 2/1"]
+        assert "number 2 by its name" in [stack.reason for stack in one.stacks]
+    assert "(folder 1/1, folder 2/1, 2)" in " ".join(exam.warnings)
+
+
 def test_what_is_left_out_names_no_folder(tmp_path):
     for folder in ("original", f"{PATIENT} registered"):
         for level, name in enumerate(("pre", "post_1", "post_2"), 1):

@@ -86,10 +86,12 @@ def planned_volumes(files: Sequence[Path]) -> list[PlannedVolume]:
         One for a file that cannot be read, with what is wrong with it.
     """
     labels = _labels(files)
-    public = public_labels(dict(labels.values()))
+    public = public_labels(
+        {label: (folder if "/" in label else "", own) for label, folder, own in labels.values()}
+    )
     volumes = []
     for file, facts in zip(files, several(_facts, files), strict=True):
-        label, (folder, _) = labels[file]
+        label, folder, _ = labels[file]
         is_foreign, problem = isinstance(facts, NoVolume), ""
         if isinstance(facts, InputError):
             facts, problem = [Phase(None, stem(file), str(file))], str(facts)
@@ -111,8 +113,8 @@ def planned_volumes(files: Sequence[Path]) -> list[PlannedVolume]:
     return volumes
 
 
-def _labels(files: Sequence[Path]) -> dict[Path, tuple[str, tuple[str, str]]]:
-    """What each file is called; its folder below all of them, and its name in that."""
+def _labels(files: Sequence[Path]) -> dict[Path, tuple[str, str, str]]:
+    """What each file is called (with its folder where another has its name), its folder, its name in that."""
     if not files:
         return {}
     root = common_folder(files)
@@ -124,7 +126,7 @@ def _labels(files: Sequence[Path]) -> dict[Path, tuple[str, tuple[str, str]]]:
         folder = "" if place == "." else place
         own = file.name if placed[place, stem(file).lower()] > 1 else stem(file)
         is_alone = not folder or stems[stem(file).lower()] == 1
-        labels[file] = (own if is_alone else f"{folder}/{own}", (folder, own))
+        labels[file] = (own if is_alone else f"{folder}/{own}", folder, own)
     return labels
 
 
