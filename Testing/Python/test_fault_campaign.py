@@ -98,10 +98,10 @@ def test_links_folders_and_hidden_files_are_counted_as_they_are(tmp_path):
     (tmp_path / "dead").symlink_to("nowhere")
     (tmp_path / "again").symlink_to(tmp_path / "a")
     (tmp_path / "up").symlink_to(tmp_path)
-    all_three = tuple(str(tmp_path / name) for name in ("again/1", "2", "dead"))
-    assert _unaccounted([tmp_path], all_three) == ()
-    assert _unaccounted([tmp_path], all_three[:2]) == ("dead",)
-    assert _unaccounted([tmp_path], (*all_three, all_three[1])) == ("2",)
+    whole = tuple(str(tmp_path / name) for name in ("again/1", "2", "dead", "a/.hidden"))
+    assert _unaccounted([tmp_path], whole) == ()
+    assert _unaccounted([tmp_path], whole[:2]) == (".hidden", "dead")
+    assert _unaccounted([tmp_path], (*whole, whole[1])) == ("2",)
 
 
 # ---------------------------------------------------------------- the report

@@ -119,7 +119,7 @@ def _key(path: Path | str) -> tuple[bytes, bytes]:
 
 
 def _files_of(path: Path) -> set[tuple[bytes, bytes]]:
-    """Regular files and dead links below a folder, or the file itself; no hidden ones."""
+    """Regular files and dead links below a folder, hidden ones as well, or the file itself."""
     if not os.path.isdir(path):
         return {_key(path)} if _counts(os.fsencode(path)) else set()
     keys, seen = set(), set()
@@ -129,9 +129,7 @@ def _files_of(path: Path) -> set[tuple[bytes, bytes]]:
             folders.clear()
             continue
         seen.add(place)
-        folders[:] = [name for name in folders if not name.startswith((b".", b"__MACOSX"))]
-        visible = [name for name in names if not name.startswith((b".", b"__MACOSX"))]
-        keys |= {(place, name) for name in visible if _counts(os.path.join(folder, name))}
+        keys |= {(place, name) for name in names if _counts(os.path.join(folder, name))}
     return keys
 
 
