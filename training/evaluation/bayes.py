@@ -35,7 +35,7 @@ def bayes_bound(
     Parameters
     ----------
     population : str
-        "alike" or "apart": how sizes are drawn.
+        "alike" or "paper": how sizes are drawn.
     draws : int
         Exams with lesions, half of them malignant.
     lesion_free : float
@@ -48,7 +48,7 @@ def bayes_bound(
     dict
         By reader: AUC and its DeLong 95 % interval, which stands for the draws alone.
     """
-    rng, apart = np.random.default_rng([seed, 20061]), population == "apart"
+    rng, apart = np.random.default_rng([seed, 20061]), population == "paper"
     exam = np.repeat(np.arange(draws), rng.choice(list(LESION_NUMBERS), draws, p=list(LESION_NUMBERS.values())))
     labels, first = np.arange(draws) % 2 == 1, np.r_[True, exam[1:] != exam[:-1]]
     malignant = first & labels[exam]
