@@ -62,7 +62,9 @@ def cohort(o: Namespace) -> None:
 @ends_in_a_sentence
 def main(arguments: list[str] | None = None) -> None:
     parser = parser_of(__doc__)
-    commands = parser.add_subparsers(required=True, metavar="demo | sheet | lesions | bayes | oracle | cohort")
+    commands = parser.add_subparsers(
+        required=True, metavar="demo | sheet | lesions | bayes | oracle | cohort"
+    )
 
     def command(run, text: str):
         added = commands.add_parser(run.__name__, help=text, description=text)

@@ -49,7 +49,9 @@ def bayes_bound(
         By reader: AUC and its DeLong 95 % interval, which stands for the draws alone.
     """
     rng, apart = np.random.default_rng([seed, 20061]), population == "paper"
-    exam = np.repeat(np.arange(draws), rng.choice(list(LESION_NUMBERS), draws, p=list(LESION_NUMBERS.values())))
+    exam = np.repeat(
+        np.arange(draws), rng.choice(list(LESION_NUMBERS), draws, p=list(LESION_NUMBERS.values()))
+    )
     labels, first = np.arange(draws) % 2 == 1, np.r_[True, exam[1:] != exam[:-1]]
     malignant = first & labels[exam]
     patterns, marks = np.empty(len(exam), int), np.empty((len(exam), len(MARKS)))

@@ -180,13 +180,17 @@ def rasterise(lesion: Lesion, grid: Grid) -> tuple[Window, np.ndarray, np.ndarra
     """
     if lesion.marks.pattern != "mass":
         return nonmass.rasterise(lesion.shape, lesion.radius_mm, lesion.centre, lesion.towards, grid)
-    surface = _outline(lesion, evenly_spread(4000))
+    around = evenly_spread(4000)
+    surface = _outline(lesion, around)
     shrink = float((surface**3).mean() ** (-1 / 3))  # an irregular lesion keeps the volume of its sphere
-    farthest = float(surface.max()) * shrink
-    # points finer than the voxels, in radii from the centre
-    reach = farthest * lesion.radius_mm * float(lesion.stretch.max()) + grid.spacing[0]
-    window, points, blocks = fine_points(lesion.centre, reach, grid)
-    points = [p / (lesion.radius_mm * s) for p, s in zip(points, lesion.stretch)]
+    surface *= shrink
+    # its centroid, ∫ r⁴/4 u dΩ / ∫ r³/3 dΩ, lies at its centre
+    middle = 0.75 * (surface[:, None] ** 4 * around).mean(0) / (surface**3).mean()
+    farthest, scale = float(surface.max()), lesion.radius_mm * lesion.stretch
+    # points finer than the voxels, in radii from where the outline is seen from
+    reach = farthest * float(scale.max()) + grid.spacing[0]
+    window, points, blocks = fine_points(lesion.centre - middle * scale, reach, grid)
+    points = [p / s for p, s in zip(points, scale)]
     edge = grid.spacing[0] / blocks[1] / lesion.radius_mm
     x, y, z = points
     distance = np.sqrt(x[:, None, None] ** 2 + y[None, :, None] ** 2 + z[None, None, :] ** 2)

@@ -31,8 +31,8 @@ class Clumps:
 def draw_clumps(marks: DrawnMarks, rng: np.random.Generator) -> Clumps:
     """The clumps of a lesion.
 
-    The irregularity is the standard deviation of the log radius of clumps, the heterogeneity that of the log
-    concentration.
+    Of the log radius of clumps the standard deviation is half of the irregularity; the
+    heterogeneity is that of the log concentration.
 
     Parameters
     ----------
@@ -43,7 +43,7 @@ def draw_clumps(marks: DrawnMarks, rng: np.random.Generator) -> Clumps:
     """
     places = {"ductal": _along_ducts, "segmental": _in_a_cone, "regional": _in_a_region}[marks.pattern](rng)
     uneven, mixed = marks["irregularity"], marks["heterogeneity"]
-    radii = np.exp(0.6 * uneven * rng.standard_normal(len(places)))
+    radii = np.exp(0.5 * uneven * rng.standard_normal(len(places)))
     factors = np.exp(mixed * rng.standard_normal(len(places)) - mixed**2 / 2)
     volume, centroid = _union(places, radii)
     scale = (4 / 3 * np.pi / volume) ** (1 / 3)
@@ -53,8 +53,8 @@ def draw_clumps(marks: DrawnMarks, rng: np.random.Generator) -> Clumps:
 def _along_ducts(rng: np.random.Generator) -> np.ndarray:
     """A duct that leaves the nipple and branches, as a string of beads of radius 1."""
     places = []
-    for branch in range(int(rng.integers(2, 5))):
-        length = rng.uniform(10, 16)
+    for branch in range(int(rng.integers(3, 6))):
+        length = rng.uniform(14, 22)
         along = np.arange(0, length, 1.1)
         fans, roll = rng.uniform(0.10, 0.38) * (branch > 0), rng.uniform(0, 2 * np.pi)
         forks = rng.uniform(0.1, 0.5) * length * (branch > 0)  # on the trunk
@@ -68,10 +68,10 @@ def _along_ducts(rng: np.random.Generator) -> np.ndarray:
 
 
 def _in_a_cone(rng: np.random.Generator) -> np.ndarray:
-    """A duct system: a cone with its apex towards the nipple, a half to two thirds filled."""
-    height, opening = rng.uniform(8.5, 11.5), rng.uniform(0.32, 0.50)
+    """A duct system: a cone with its apex towards the nipple, about half filled."""
+    height, opening = rng.uniform(13, 18), rng.uniform(0.26, 0.40)
     # uniform over the volume of the cone, flattened a little
-    count = int(rng.integers(32, 48))
+    count = int(rng.integers(60, 95))
     along = height * rng.uniform(0.02, 1, count) ** (1 / 3)
     across = along * opening * np.sqrt(rng.uniform(0, 1, count))
     roll, flat = rng.uniform(0, 2 * np.pi, count), rng.uniform(0.6, 1.0)
@@ -80,10 +80,10 @@ def _in_a_cone(rng: np.random.Generator) -> np.ndarray:
 
 def _in_a_region(rng: np.random.Generator) -> np.ndarray:
     """An area without regard to ducts, a third filled."""
-    count = int(rng.integers(36, 56))
+    count = int(rng.integers(80, 130))
     direction = rng.normal(size=(count, 3))
     direction /= np.linalg.norm(direction, axis=1, keepdims=True)
-    distance = rng.uniform(4.5, 6.0) * rng.uniform(0, 1, (count, 1)) ** (1 / 3)
+    distance = rng.uniform(6.0, 8.0) * rng.uniform(0, 1, (count, 1)) ** (1 / 3)
     return direction * distance * np.exp(rng.normal(0, 0.25, 3))
 
 
