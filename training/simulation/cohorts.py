@@ -49,11 +49,12 @@ class Cohort:
         return without / (with_lesions + without)
 
 
-# Half of the exams malignant, three in ten benign with lesions and two in ten without any (chosen), but for
-# ``paper``. Its sizes are those of Luo et al. 2019: 1137 malignant and 578 benign patients, all with a tumour,
-# 1204 / 165 / 346 of them for training, validation and test. Table 1 implies 231 malignant and 115 benign ones
-# in the test set; of the others, validation gets its share of both. Seeds lie apart from each other, from
-# those of the first edition (up to 90002500), from the demo's and from the oracle's (70000000 on).
+# Half of the exams malignant, three in ten benign with lesions and two in ten without any (chosen), but
+# for ``paper``. Its sizes are those of Luo et al. 2019: 1137 malignant and 578 benign patients, all with a
+# tumour, 1204 / 165 / 346 of them for training, validation and test. Table 1 implies 231 malignant and 115
+# benign ones in the test set; of the others, validation gets its share of both. Seeds lie apart from
+# each other, from those of the first edition (up to 90002500), from the demo's and from the oracle's
+# (70000000 on).
 COHORTS = {
     "smoke": Cohort(
         110_000_000,

@@ -37,8 +37,8 @@ class SimulatedExam:
     truth : numpy.ndarray
         uint8 (i, j, k) on the exam's grid: 1 benign, 2 malignant lesion.
     lesions : tuple of dict
-        Centre (``ras_mm``), ``radius_mm`` of the sphere of its volume, class, ``side``, ``subtype``, ``pattern``
-        and marks of each; the first one carries the label. Empty in an exam without any.
+        Centre (``ras_mm``), ``radius_mm`` of the sphere of its volume, class, ``side``, ``subtype``,
+        ``pattern`` and marks of each; the first one carries the label. Empty in an exam without any.
     facts : dict
         Nuisance features as numbers, to test that they do not tell the label; position and depth are those of
         the first lesion, 0 without one.
@@ -78,8 +78,8 @@ def simulate(
         Spacing along all axes (default: 1.1–1.4 mm in plane, slices 1.1–1.6 mm).
     population : {"alike", "paper", "lesion-free"}
         "alike": sizes of one distribution for both classes. "paper": malignant lesions are larger (22 mm
-        against 15 mm in the median), six phases after contrast and a T1, as in Luo et al. 2019. "lesion-free": no
-        lesion.
+        against 15 mm in the median), six phases after contrast and a T1, as in Luo et al. 2019.
+        "lesion-free": no lesion.
     subtype : str, optional
         Of the first lesion, a key of ``subtypes.SUBTYPES``; None draws one of its class.
     with_t1 : bool, optional
@@ -165,7 +165,7 @@ def _place_lesions(
     places: np.random.Generator,
     classes: np.random.Generator,
 ) -> list[Lesion]:
-    """One to three lesions, their number and places drawn without regard to the label; the first has its class."""
+    """Lesions, their number and places drawn without regard to the label; the first has its class."""
     number = int(places.choice(list(LESION_NUMBERS), p=list(LESION_NUMBERS.values())))
     placed: list[Lesion] = []
     # every lesion has generators of its own, so that one class's draws move no other lesion

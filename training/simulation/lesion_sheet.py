@@ -1,7 +1,7 @@
 """A sheet of simulated lesions of every subtype, close up, for a radiologist to judge.
 
-A row is a subtype; every lesion shows its slice in the first and in the last subtraction on one grey scale, and
-the maximum projection of the first subtraction over the lesion; axial, 80 mm wide, front on top.
+A row is a subtype; every lesion shows its slice in the first and in the last subtraction on one grey scale,
+and the maximum projection of the first subtraction over the lesion; axial, 80 mm wide, front on top.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def lesion_sheet(
     voxel_mm : float, optional
         Of the exams; None: as drawn.
     first_seed : int
-        Of consecutive ones, the same in every row.
+        Of a row's consecutive ones, 1000 apart from row to row.
     population : {"alike", "paper"}
         How sizes are drawn.
 
@@ -55,7 +55,7 @@ def lesion_sheet(
         malignant = SUBTYPES[subtype].malignant
         for column in range(each):
             simulated = simulate(
-                first_seed + column,
+                first_seed + 1000 * row + column,
                 malignant,
                 voxel_mm=voxel_mm,
                 population=population,
@@ -63,7 +63,7 @@ def lesion_sheet(
                 with_t1=False,
             )
             lesion, left, top = simulated.lesions[0], column * wide, row * high
-            text = f"{'M' if malignant else 'B'} {subtype}, {lesion['pattern']}, {2 * lesion['radius_mm']:.0f} mm"
+            text = f"{subtype}, {lesion['pattern']}, {2 * lesion['radius_mm']:.0f} mm"
             draw.text((left + 2, top), text, fill=230, font=font)
             for number, picture in enumerate(_close_up(simulated)):
                 sheet.paste(Image.fromarray(picture), (left + number * (_SIZE + 1), top + _BAR))
@@ -71,7 +71,7 @@ def lesion_sheet(
 
 
 def _close_up(simulated: SimulatedExam) -> list[np.ndarray]:
-    """Slices of the first and last subtraction through the first lesion, and a projection: uint8 (rows, columns)."""
+    """Slices of the first and last subtraction through the first lesion, and a projection."""
     centre, exam = np.array(simulated.lesions[0]["ras_mm"]), simulated.exam
     affine = np.diag([_SPACING_MM, _SPACING_MM, _SPACING_MM, 1.0])
     affine[:3, 3] = centre - _WIDTH_MM / 2

@@ -25,7 +25,7 @@ class MassShape:
     Attributes
     ----------
     bumps, grain : tuple of numpy.ndarray
-        Amplitudes (n,), directions (n, 3), frequencies (n,) and phases (n,) of waves in the outline and inside.
+        Amplitudes (n,), directions (n, 3), frequencies (n,), phases (n,) of waves in the outline and inside.
     spicules : tuple of numpy.ndarray
         Directions (n, 3) and lengths (n,) around 1.
     core : numpy.ndarray

@@ -18,7 +18,7 @@ KINETICS, MORPHOLOGY = MARKS[1:3], MARKS[3:]
 PATTERNS = ("mass", "ductal", "segmental", "regional")
 # standard deviations of log radius, log Ktrans, logit ve, log irregularity, log length of spicules, rim (the
 # negative log of what the centre enhances against the body), log heterogeneity. Chosen; see _SUBTYPES
-_SPREAD = np.array([0.42, 0.63, 0.63, 0.52, 0.65, 0.55, 0.45])
+_SPREAD = np.array([0.42, 0.63, 0.63, 0.50, 0.62, 0.55, 0.45])
 # correlation of the marks in every subtype, chosen by sign: what is larger is less regular and more often
 # dark in its centre, what enhances fast washes out, and irregular outlines, spicules and mixed insides go
 # together
@@ -54,8 +54,8 @@ class Subtype:
     across_mm : float
         Median diameter of the sphere of its volume where sizes differ by subtype.
     mass, spread_out : tuple of float
-        Medians of the marks after the size: Ktrans (1/min), ve, irregularity, length of spicules (radii), rim,
-        heterogeneity; as a mass, and as non-mass enhancement (Ktrans, ve, irregularity, heterogeneity).
+        Medians of the marks after the size: Ktrans (1/min), ve, irregularity, length of spicules (radii),
+        rim, heterogeneity; as a mass, and as non-mass enhancement (Ktrans, ve, irregularity, heterogeneity).
     together : Mapping
         Correlations of its own.
     """
