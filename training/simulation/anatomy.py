@@ -16,13 +16,13 @@ import numpy as np
 import torch
 
 from . import implants, muscle, nodes, organs, parenchyma, torso, vessels
-from .grid import Grid, ellipsoid, smooth_noise, soft, turned_ellipsoid
+from .grid import Grid, smooth_noise, soft, turned_ellipsoid
 from .woman import Breast, Woman, draw_woman
 
 TISSUES = (
     "fat", "glandular", "muscle", "blood", "liver", "skin", "lung", "fibrous", "node", "bone", "implant",
 )  # fmt: skip
-_FRONT_MM = -60.0  # no part of a breast lies farther back
+_FRONT_MM = -85.0  # no part of a breast lies farther back
 _AREOLA = 1.1  # by how much its skin is thicker (chosen)
 
 
@@ -104,7 +104,7 @@ def _empty(grid: Grid, device: torch.device | str) -> Anatomy:
 def _draw_nipple(
     rng: np.random.Generator, breast: Breast, grid: Grid, bend: Sequence[torch.Tensor]
 ) -> _Nipple:
-    radius, height, areola = rng.uniform(4.5, 7.5), max(1.0, rng.normal(7, 3.5)), rng.uniform(13, 26)
+    radius, height, areola = rng.uniform(4.5, 7.5), float(np.clip(rng.normal(5.5, 2.5), 0.5, 11)), rng.uniform(13, 26)
     return _Nipple(breast, radius, height, areola, vessels.bent(breast.nipple[None], grid, bend)[0])
 
 
@@ -203,9 +203,8 @@ def _lay_nipple(body: Anatomy, grid: Grid, nipple: _Nipple) -> None:
     window = grid.window(low, high)
     axes = [axis[w] - float(c) for axis, w, c in zip(grid.axes(body.depth.device), window, nipple.at)]
     x, y, z = axes[0][:, None, None], axes[1][None, :, None], axes[2][None, None, :]
-    half = (height + 4.0) / 2
-    place = ellipsoid(x, (y - (height - 4.0) / 2), z, (0, 0, 0), (nipple.radius, half, nipple.radius))
-    share = soft(place, width)
+    across, along = (x.square() + z.square()).sqrt_(), (y - (height - 4.0) / 2).abs_()
+    share = soft(nipple.radius - across - 0.05 * along.square(), width) * soft((height + 4.0) / 2 - along, width)
     skin = body.fractions[(TISSUES.index("skin"), *window)].clone()
     body.fractions[(slice(None), *window)] *= 1 - share
     body.fractions[(TISSUES.index("skin"), *window)] = torch.maximum(share, skin)

@@ -69,7 +69,7 @@ def _pectoral(at: list[torch.Tensor], surfaces: Surfaces, woman: Woman, voxel_mm
     half, front, depth = (np.float32(v) for v in woman.wall(at[2][0, 0].cpu().numpy()))
     as_tensor = lambda v: torch.as_tensor(np.float32(v), device=at[2].device)  # noqa: E731
     aside = (as_tensor(reach * half) - at[0].abs()).mul_(1 / 8.0).add_(0.5).clamp_(0, 1)
-    forward = (at[1] - as_tensor(front - 0.8 * depth)).mul_(1 / 8.0).clamp_(0, 1)
+    forward = (at[1] - as_tensor(front - 1.15 * depth)).mul_(1 / 8.0).clamp_(0, 1)
     layer = soft(as_tensor(thick) - surfaces.wall, voxel_mm)
     return layer.mul_(aside.mul_(forward)).add_(1 - forward).clamp_(max=1)
 

@@ -44,10 +44,10 @@ def draw_organs(rng: np.random.Generator, woman: Woman) -> list[Organ]:
     def heart(centre, radii, tissues) -> Organ:
         return Organ(centre, tuple(size * r for r in radii), axis, tissues)
 
-    upper = woman.middle_z - u(55, 85)  # dome of the diaphragm
+    upper = woman.middle_z - u(15, 60)  # dome of the diaphragm
     abdomen = [
-        Organ((0, back - 85, upper - 125), (125, 85, 110), _STRAIGHT, _GUT),
-        Organ((u(40, 60), back - u(68, 78), upper - 62), (u(82, 98), u(62, 74), u(62, 78)), _STRAIGHT, _LIVER),
+        Organ((0, back - 85, upper - 140), (135, 90, 130), _STRAIGHT, _GUT),
+        Organ((u(40, 60), back - u(68, 78), upper - 90), (u(82, 98), u(62, 74), u(86, 96)), _STRAIGHT, _LIVER),
         Organ((-u(10, 30), back - u(35, 45), upper - 72), (u(50, 65), u(32, 40), u(50, 60)), _STRAIGHT, _LIVER),
         Organ((-u(75, 95), back - u(95, 115), upper - 70), (32, 45, 50), _STRAIGHT, {"liver": 0.7, "blood": 0.3}),
     ]
@@ -64,8 +64,8 @@ def draw_organs(rng: np.random.Generator, woman: Woman) -> list[Organ]:
         Organ((-u(10, 18), back - 25 * size, z + 46), (15, 15, 26), _STRAIGHT, _BLOOD),  # pulmonary trunk
         Organ((0, back - 52 * size, z + 42), (44, 10, 11), _STRAIGHT, _BLOOD),  # its branches
         Organ((-5, back - 52, z + 82), (12, 42, 12), _STRAIGHT, _BLOOD),  # arch
-        Organ((u(24, 32), back - 40, z + 70), (9, 9, 60), _STRAIGHT, _BLOOD),  # upper vena cava
-        Organ((u(18, 26), back - 75, z - 70), (12, 11, 55), _STRAIGHT, _BLOOD),  # lower vena cava
+        Organ((u(24, 32), back - 40, z + 140), (9, 9, 130), _STRAIGHT, _BLOOD),  # upper vena cava
+        Organ((u(18, 26), back - 75, z - 150), (12, 11, 135), _STRAIGHT, _BLOOD),  # lower vena cava
         Organ((-u(14, 24), deep + 72, 0.0), (11, 11, 900), _STRAIGHT, _BLOOD),  # descending aorta
         Organ((0, deep + 45, 0.0), (21, 19, 900), _STRAIGHT, _BONE),  # spine
     ]

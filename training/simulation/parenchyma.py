@@ -18,7 +18,7 @@ from .woman import Woman
 _SPARSE, _DENSE, _STEEP = 2.6, 3.4, 3.0
 _STROMA = 0.45  # share of connective tissue, which hardly enhances, in the lobes (chosen)
 _STRAND_CELLS, _STRAND_MM = (7.0, 24.0, 7.0), 1.5  # strands run towards the front (chosen)
-_LIGAMENT_CELL, _LIGAMENT_MM = 17.0, 0.7  # distance and thickness of Cooper's ligaments (chosen)
+_LIGAMENT_CELL, _LIGAMENT_MM = (15.0, 26.0, 15.0), 0.7  # distance and thickness of Cooper's ligaments (chosen)
 _STEEPNESS = 2.6  # mean slope of a random field of unit variance, in its cells
 
 
@@ -86,7 +86,7 @@ def parenchyma(
     lobes = lobes.mul_(room)
     glandular = (lobes * (1 - _STROMA)).add_(strands.mul_(room)).clamp_(max=1)
     # ligaments reach the skin
-    ligaments = sheet(texture.ligaments, _STEEPNESS / _LIGAMENT_CELL, _LIGAMENT_MM, voxel_mm)
+    ligaments = sheet(texture.ligaments, _STEEPNESS / _LIGAMENT_CELL[0], _LIGAMENT_MM, voxel_mm)
     ligaments = ligaments.mul_(soft(place.signed, voxel_mm)).mul_(soft(front, voxel_mm))
     fibrous = torch.minimum((lobes * _STROMA).add_(ligaments), 1 - glandular)
     return glandular, fibrous

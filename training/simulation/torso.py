@@ -12,6 +12,7 @@ from .woman import Arms, Breast, Woman
 
 _BREAST_BLEND_MM, _ARM_BLEND_MM = 10.0, 22.0  # over which breasts and shoulders run into the chest
 _FAR_MM = -1e3
+BACK_MM = 45.0  # depth of a breast behind its centre
 
 
 @dataclass(frozen=True)
@@ -112,7 +113,7 @@ def _arms(at: list[torch.Tensor], arms: Arms) -> torch.Tensor | None:
 def _within_reach(x: torch.Tensor, breast: Breast) -> bool:
     ends = breast.centre[0], breast.centre[0] + breast.lean[0] * breast.radii[1]
     reach = breast.radii[0] + 20
-    return bool(x[0].max() > min(ends) - reach and x[-1].min() < max(ends) + reach)
+    return bool(x[-1].max() > min(ends) - reach and x[0].min() < max(ends) + reach)
 
 
 def _in_breast(at: list[torch.Tensor], breast: Breast) -> InBreast:
@@ -120,7 +121,7 @@ def _in_breast(at: list[torch.Tensor], breast: Breast) -> InBreast:
     y = at[1] - cy
     x = (at[0] - cx).sub_(y, alpha=breast.lean[0]).mul_(1 / rx)
     z = (at[2] - cz).sub_(y, alpha=breast.lean[1]).mul_(1 / rz)
-    along = y.mul_(1 / ry)
+    along = torch.where(y > 0, y * (1 / ry), y * (1 / BACK_MM))
     x2, z2, t2 = x.square_(), z.square_(), along.square()
     across2 = x2 + z2
     q = (t2 * t2).mul_(m).add_(t2, alpha=1 - m).add_(across2).clamp_min_(1e-6).sqrt_()

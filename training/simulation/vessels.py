@@ -8,6 +8,8 @@ chosen by eye beside projections of public exams.
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,7 +18,7 @@ import torch
 from .grid import Grid
 from .woman import Breast, Woman
 
-_STEP_MM = 3.0  # of the points a course is drawn with
+_STEP_MM, _POINTS, _WAVES = 4.0, 28, 6  # of the points a course is drawn with, and its waves
 _THINNEST_MM = 0.3
 
 
@@ -48,12 +50,19 @@ def draw_vessels(rng: np.random.Generator, woman: Woman) -> list[Vessel]:
     return vessels
 
 
-def _sway(rng: np.random.Generator, t: np.ndarray, amount: float, waves: int = 6) -> np.ndarray:
-    """A smooth random function of the way, 0 at its start; shorter waves are smaller."""
-    n = np.arange(1, waves + 1)
-    amplitude, phase = rng.normal(0, amount / n), rng.uniform(0, 2 * np.pi, waves)
-    waving = np.sin(np.pi * n * t[:, None] * 1.6 + phase) - np.sin(phase)
-    return waving @ amplitude
+def _sway(rng: np.random.Generator, points: int, amounts: Sequence[float]) -> np.ndarray:
+    """(amounts, points) smooth random functions of the way, 0 at its start; shorter waves are smaller."""
+    drawn = rng.normal(size=(2, len(amounts), _WAVES))
+    sines, cosines = (np.asarray(amounts)[:, None] / np.arange(1, _WAVES + 1)) * drawn / np.sqrt(2)
+    basis = _waves(points)
+    return sines @ basis[0] + cosines @ basis[1]
+
+
+@functools.cache
+def _waves(points: int) -> np.ndarray:
+    """(2, waves, points): sines, and cosines less one."""
+    phase = 1.6 * np.pi * np.arange(1, _WAVES + 1)[:, None] * np.linspace(0, 1, points)
+    return np.stack([np.sin(phase), np.cos(phase) - 1])
 
 
 def _of_breast(rng: np.random.Generator, woman: Woman, breast: Breast) -> list[Vessel]:
@@ -69,7 +78,7 @@ def _of_breast(rng: np.random.Generator, woman: Woman, breast: Breast) -> list[V
 
     for _ in range(rng.poisson(1.3 * many) + 1):  # lateral thoracic: outer, upper
         z = woman.middle_z + u(45, 90)
-        trunk(u(-0.3, 1.2), (u(3, 8), u(3, 9)), u(0.6, 1.15) * many**0.5, woman.on_chest(side * u(0.9, 1.3), z, 14))
+        trunk(u(-0.3, 1.2), (u(3, 8), u(3, 9)), u(0.5, 1.0) * many**0.5, woman.on_chest(side * u(0.9, 1.3), z, 14))
     for _ in range(rng.poisson(1.3 * many) + 1):  # perforators beside the breastbone: inner
         root = np.array([side * u(18, 26), -woman.cover - u(2, 8), woman.middle_z + u(-30, 60)])
         trunk(np.pi + u(-0.9, 0.9), (u(3, 8), u(3, 9)), u(0.5, 1.0) * many**0.5, root)
@@ -83,10 +92,11 @@ def _of_breast(rng: np.random.Generator, woman: Woman, breast: Breast) -> list[V
 
 def _course(rng, angles, shares, depths, radius: float) -> _Course:
     """From a first angle by a turn, between two shares of the way and two depths, thinning."""
-    t = np.linspace(0, 1, 40)
-    share = shares[0] + (shares[1] - shares[0]) * t + _sway(rng, t, 0.035)
-    angle = angles[0] + angles[1] * t + _sway(rng, t, 0.16)
-    depth = np.maximum(depths[0] + (depths[1] - depths[0]) * t + _sway(rng, t, 1.5), 2.2)
+    t = np.linspace(0, 1, _POINTS)
+    sway = _sway(rng, _POINTS, (0.16, 0.035, 1.5))
+    angle = angles[0] + angles[1] * t + sway[0]
+    share = shares[0] + (shares[1] - shares[0]) * t + sway[1]
+    depth = np.maximum(depths[0] + (depths[1] - depths[0]) * t + sway[2], 2.2)
     return _Course(angle, share, depth, radius * (1 - 0.55 * t))
 
 
@@ -97,7 +107,7 @@ def _branches(
     vessels.append(Vessel(breast.point(course.angle, course.share, course.depth), course.radii))
     if order == 3:
         return
-    for _ in range(rng.poisson((2.6, 1.7, 0.9)[order] * many)):
+    for _ in range(rng.poisson((2.8, 1.8, 0.7)[order] * many)):
         n = int(rng.integers(4, len(course.angle) - 4))
         radius = course.radii[n] * rng.uniform(0.55, 0.9)
         turn, way = rng.choice([-1, 1]) * rng.uniform(0.25, 1.1), rng.uniform(-0.1, 0.45)
@@ -115,7 +125,7 @@ def _straight(
     """A winding vessel from one point to another."""
     length = float(np.linalg.norm(end - start))
     t = np.linspace(0, 1, max(4, int(length / _STEP_MM)))
-    winding = np.stack([_sway(rng, t, min(sway, 0.12 * length)) for _ in range(3)], 1)
+    winding = _sway(rng, len(t), [min(sway, 0.12 * length)] * 3).T
     winding -= t[:, None] * winding[-1]
     return Vessel(start + t[:, None] * (end - start) + winding, thick + (thin - thick) * t)
 
@@ -150,8 +160,8 @@ def _of_axilla(rng: np.random.Generator, woman: Woman, side: int) -> list[Vessel
         vessels.append(_straight(rng, inner - [0, shift, shift], outer - [0, shift, shift], u(2.5, 4), 2.2, 4))
     for angle in (u(0.85, 1.1), u(1.2, 1.6)):
         z = np.linspace(top, middle + u(-60, 20), 40)
-        t = np.linspace(0, 1, 40)
-        course = woman.on_chest(side * (angle + _sway(rng, t, 0.08)), z, 8 + _sway(rng, t, 3))
+        t, sway = np.linspace(0, 1, 40), _sway(rng, 40, (0.08, 3.0))
+        course = woman.on_chest(side * (angle + sway[0]), z, 8 + sway[1])
         vessels.append(Vessel(course, u(0.8, 1.6) * (1 - 0.5 * t)))
         for _ in range(rng.poisson(3)):
             n = int(rng.integers(2, 36))
@@ -166,7 +176,7 @@ def _beside_breastbone(rng: np.random.Generator, woman: Woman, side: int) -> lis
     z = np.linspace(woman.middle_z - 95, woman.middle_z + 130, 80)
     radius, x = u(1.0, 1.7), side * u(19, 25)
     front = woman.ribs(z)[1] - 9.0
-    vessels.append(Vessel(np.stack([x + _sway(rng, np.linspace(0, 1, 80), 1.5), front, z], 1), np.full(80, radius)))
+    vessels.append(Vessel(np.stack([x + _sway(rng, 80, [1.5])[0], front, z], 1), np.full(80, radius)))
     for level in np.arange(-90, 120, 26.0):
         if rng.random() < 0.5:
             angles = side * np.linspace(0.15, u(0.5, 1.2), 30)
@@ -184,10 +194,10 @@ def _of_lung(rng: np.random.Generator, woman: Woman, side: int) -> list[Vessel]:
     """Branches that spread from the root of the lung."""
     root = np.array([side * 32.0, -woman.cover - woman.muscle_mm - 66.0, woman.middle_z + 38.0])
     vessels: list[Vessel] = []
-    for _ in range(6):
+    for _ in range(7):
         way = np.array([side * rng.uniform(0.2, 1.0), rng.normal(0, 0.6), rng.normal(-0.2, 0.9)])
         end = root + rng.uniform(45, 90) * way / np.linalg.norm(way)
-        _tree(rng, root, end, rng.uniform(2.2, 4.0), 2, 2.5, vessels)
+        _tree(rng, root, end, rng.uniform(1.4, 2.8), 2, 3.5, vessels)
     return vessels
 
 

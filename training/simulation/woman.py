@@ -198,8 +198,8 @@ def _draw_arms(
 ) -> Arms:
     """Two thirds lie with their arms above the head, the others with them beside the body (chosen)."""
     u = rng.uniform
-    radius = float(np.clip(44 + 5 * weight + u(-5, 5), 34, 62))
-    shoulder = (half_width + u(-6, 10), -half_depth * u(0.55, 0.8), middle_z + u(115, 150))
+    radius = float(np.clip(48 + 5 * weight + u(-5, 5), 38, 66))
+    shoulder = (half_width - u(5, 22), -half_depth * u(0.45, 0.75), middle_z + u(100, 135))
     above = u() < 0.67
     way = (u(10, 60), u(40, 140), 200.0) if above else (u(20, 45), u(-40, 10), -260.0)
     return Arms(shoulder, way, radius)
