@@ -79,7 +79,9 @@ def build(grid: Grid, rng: np.random.Generator, device: torch.device | str = "cp
     """
     for_fields, for_sizes, for_texture, for_parts, for_vessels = rng.spawn(5)
     fields = iter(for_fields.spawn(12))
-    bend = [smooth_noise(grid, 45.0, next(fields), device).mul_(for_sizes.uniform(1.0, 4.0)) for _ in range(3)]
+    bend = [
+        smooth_noise(grid, 45.0, next(fields), device).mul_(for_sizes.uniform(1.0, 4.0)) for _ in range(3)
+    ]
     woman = draw_woman(for_sizes)
     nipples = [_draw_nipple(for_parts, breast, grid, bend) for breast in woman.breasts]
     body = _empty(grid, device)
@@ -104,7 +106,11 @@ def _empty(grid: Grid, device: torch.device | str) -> Anatomy:
 def _draw_nipple(
     rng: np.random.Generator, breast: Breast, grid: Grid, bend: Sequence[torch.Tensor]
 ) -> _Nipple:
-    radius, height, areola = rng.uniform(4.5, 7.5), float(np.clip(rng.normal(5.5, 2.5), 0.5, 11)), rng.uniform(13, 26)
+    radius, height, areola = (
+        rng.uniform(5.0, 8.0),
+        float(np.clip(rng.normal(4.0, 1.8), 0.5, 8)),
+        rng.uniform(13, 26),
+    )
     return _Nipple(breast, radius, height, areola, vessels.bent(breast.nipple[None], grid, bend)[0])
 
 
@@ -137,7 +143,13 @@ def _lay_layers(
             glandular[:, rows] += own[0] * within
             fibrous[:, rows] += own[1] * within
         tissues = _tissues(
-            at, surfaces, woman, _skin(straight, woman, nipples), (glandular, fibrous), grain[planes], grid.spacing[0]
+            at,
+            surfaces,
+            woman,
+            _skin(straight, woman, nipples),
+            (glandular, fibrous),
+            grain[planes],
+            grid.spacing[0],
         )
         for name, share in tissues.items():
             body.fractions[TISSUES.index(name), planes] = share
@@ -204,7 +216,9 @@ def _lay_nipple(body: Anatomy, grid: Grid, nipple: _Nipple) -> None:
     axes = [axis[w] - float(c) for axis, w, c in zip(grid.axes(body.depth.device), window, nipple.at)]
     x, y, z = axes[0][:, None, None], axes[1][None, :, None], axes[2][None, None, :]
     across, along = (x.square() + z.square()).sqrt_(), (y - (height - 4.0) / 2).abs_()
-    share = soft(nipple.radius - across - 0.05 * along.square(), width) * soft((height + 4.0) / 2 - along, width)
+    share = soft(nipple.radius - across - 0.12 * along.square(), width) * soft(
+        (height + 4.0) / 2 - along, width
+    )
     skin = body.fractions[(TISSUES.index("skin"), *window)].clone()
     body.fractions[(slice(None), *window)] *= 1 - share
     body.fractions[(TISSUES.index("skin"), *window)] = torch.maximum(share, skin)
@@ -213,7 +227,9 @@ def _lay_nipple(body: Anatomy, grid: Grid, nipple: _Nipple) -> None:
 def _lay_implant(body: Anatomy, grid: Grid, implant: implants.Implant) -> None:
     """Filling and capsule take the place of fat and parenchyma; what they fill is breast no more."""
     device, lasting = body.depth.device, [TISSUES.index(name) for name in ("skin", "muscle", "bone", "lung")]
-    capsule = turned_ellipsoid(grid, implant.centre, implant.radii + implants.CAPSULE_MM, implant.turn, device)
+    capsule = turned_ellipsoid(
+        grid, implant.centre, implant.radii + implants.CAPSULE_MM, implant.turn, device
+    )
     filling = turned_ellipsoid(grid, implant.centre, implant.radii, implant.turn, device)
     for (window, share), tissues in ((capsule, {"fibrous": 1.0}), (filling, {"implant": implant.signal})):
         room = body.fractions[(slice(None), *window)][lasting].sum(0)

@@ -101,7 +101,9 @@ def smooth_noise(
         half = grid.spacing[axis] / (2 * cells[axis])
         place = ((grid.centres(axis) - grid.start[axis]) / cells[axis])[:, None] - np.arange(nodes[axis])
         weights = (below(place + half) - below(place - half)) / (2 * half)
-        matrix = torch.as_tensor(weights.astype(np.float32)[rows if axis == 1 else slice(None)], device=device)
+        matrix = torch.as_tensor(
+            weights.astype(np.float32)[rows if axis == 1 else slice(None)], device=device
+        )
         if axis == 2:
             out = out @ matrix.T
         elif axis == 1:

@@ -33,7 +33,9 @@ def draw_implants(rng: np.random.Generator, woman: Woman) -> list[Implant]:
         back = -woman.cover + rng.uniform(-4, 2)
         own = np.array([0.0, back + half - breast.centre[1], rng.uniform(-4, 4)])
         tilt = rng.normal(0, 0.08)
-        turn = np.array([[1, tilt, 0], [-tilt, 1, 0], [0, 0, 1]]) / np.array([[np.hypot(1, tilt)] * 2 + [1]]).T
+        turn = (
+            np.array([[1, tilt, 0], [-tilt, 1, 0], [0, 0, 1]]) / np.array([[np.hypot(1, tilt)] * 2 + [1]]).T
+        )
         radii = np.array([cut * min(rx, 70.0), half, cut * min(rz, 72.0)])
         implants += [Implant(breast.placed(own), radii, turn, 0.4 if saline else 1.0)] * has
     return implants

@@ -46,14 +46,14 @@ T1_MS = {  # at 1.5 T
 # enhancement of a breast doubles from the first to the last phase, as in two public exams (2.0, 2.2). Rest
 # chosen; liver, lung and bone lie outside the breast and only have to look plausible.
 TISSUE = {
-    "fat": (1.00, 0.0015, 0.15, 0.0),
-    "glandular": (0.85, 0.012, 0.45, 0.004),
+    "fat": (1.00, 0.0015, 0.20, 0.0),
+    "glandular": (0.85, 0.010, 0.50, 0.002),
     "muscle": (0.80, 0.045, 0.10, 0.01),
     "blood": (0.90, 0.0, 0.5, 1 - HAEMATOCRIT),
     "liver": (0.75, 0.30, 0.30, 0.08),
-    "skin": (0.60, 0.060, 0.35, 0.02),
+    "skin": (0.60, 0.040, 0.50, 0.005),
     "lung": (0.10, 0.02, 0.2, 0.05),
-    "fibrous": (0.55, 0.006, 0.30, 0.003),
+    "fibrous": (0.55, 0.004, 0.30, 0.001),
     "node": (0.85, 0.15, 0.40, 0.04),
     "bone": (0.28, 0.02, 0.15, 0.02),
     "implant": (0.60, 0.0, 0.5, 0.0),

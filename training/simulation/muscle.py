@@ -9,10 +9,14 @@ from .grid import ramp, soft
 from .torso import Surfaces
 from .woman import Woman
 
-CAGE_MM = 12.0  # depth of ribs and intercostal muscles (chosen)
-_RIB_PITCH_MM, _RIB_HEIGHT_MM, _RIB_SLOPE = 26.0, 12.0, 0.5  # chosen: slope along the body for each mm forward
+CAGE_MM = 10.5  # depth of ribs and intercostal muscles (chosen)
+_RIB_PITCH_MM, _RIB_HEIGHT_MM, _RIB_SLOPE = (
+    26.0,
+    12.0,
+    0.5,
+)  # chosen: slope along the body for each mm forward
 _BREASTBONE_MM = 17.0  # half its width, chosen
-_ARM_FAT_MM, _BONE_MM = 11.0, 11.0
+_ARM_FAT_MM, _BONE_MM, _RAGGED_MM = 11.0, 11.0, 1.3
 
 
 def chest(
@@ -48,7 +52,10 @@ def chest(
     inside = torch.minimum(inside, cage)
     between, shell = behind - cage, cage - inside
     bone = _bones(at, surfaces.ribs, shell, voxel_mm)
-    muscle = torch.maximum(_pectoral(at, surfaces, woman, voxel_mm), _deep(at, surfaces, woman, voxel_mm))
+    ragged = texture * _RAGGED_MM
+    muscle = torch.maximum(
+        _pectoral(at, surfaces, ragged, woman, voxel_mm), _deep(at, surfaces, ragged, woman, voxel_mm)
+    )
     muscle = muscle.mul_(between).add_(shell).sub_(bone)
     if surfaces.arms is not None:
         arm = soft(surfaces.arms - _ARM_FAT_MM, voxel_mm).mul_(1 - behind)
@@ -61,29 +68,35 @@ def chest(
     return {"muscle": muscle, "bone": bone, "blood": blood, "inside": inside}
 
 
-def _pectoral(at: list[torch.Tensor], surfaces: Surfaces, woman: Woman, voxel_mm: float) -> torch.Tensor:
+def _pectoral(
+    at: list[torch.Tensor], surfaces: Surfaces, ragged: torch.Tensor, woman: Woman, voxel_mm: float
+) -> torch.Tensor:
     """The greater pectoral muscle, and the thin layer of muscle below it and of the back beside it."""
     above = at[2][0, 0].cpu().numpy() - woman.middle_z
     thick = 4.0 + (0.62 * woman.muscle_mm - 4.0) * ramp(above, -70.0, -30.0) + 5.0 * ramp(above, 40.0, 120.0)
     reach = 0.62 + 0.33 * ramp(above, -20.0, 110.0)  # of the half width of the chest
-    half, front, depth = (np.float32(v) for v in woman.wall(at[2][0, 0].cpu().numpy()))
-    as_tensor = lambda v: torch.as_tensor(np.float32(v), device=at[2].device)  # noqa: E731
-    aside = (as_tensor(reach * half) - at[0].abs()).mul_(1 / 8.0).add_(0.5).clamp_(0, 1)
-    forward = (at[1] - as_tensor(front - 1.15 * depth)).mul_(1 / 8.0).clamp_(0, 1)
-    layer = soft(as_tensor(thick) - surfaces.wall, voxel_mm)
+    half, front, depth = woman.wall(at[2][0, 0].cpu().numpy())
+    thick, reach, back = (
+        torch.as_tensor(np.float32(v), device=at[2].device)
+        for v in (thick, reach * half, front - 1.15 * depth)
+    )
+    aside = (reach - at[0].abs()).mul_(1 / 8.0).add_(0.5).clamp_(0, 1)
+    forward = (at[1] - back).mul_(1 / 8.0).clamp_(0, 1)
+    layer = soft(thick + ragged - surfaces.wall, voxel_mm)
     return layer.mul_(aside.mul_(forward)).add_(1 - forward).clamp_(max=1)
 
 
-def _deep(at: list[torch.Tensor], surfaces: Surfaces, woman: Woman, voxel_mm: float) -> torch.Tensor:
+def _deep(
+    at: list[torch.Tensor], surfaces: Surfaces, ragged: torch.Tensor, woman: Woman, voxel_mm: float
+) -> torch.Tensor:
     """The lesser pectoral muscle in front of the upper ribs and a thin layer on the others."""
     z = at[2][0, 0].cpu().numpy()
     thick = 2.0 + 0.3 * woman.muscle_mm * ramp(z - woman.middle_z, 0.0, 60.0)
-    return soft(surfaces.ribs + torch.as_tensor(np.float32(thick), device=at[2].device), voxel_mm)
+    thick = torch.as_tensor(np.float32(thick), device=at[2].device)
+    return soft(surfaces.ribs + thick - ragged, voxel_mm)
 
 
-def _bones(
-    at: list[torch.Tensor], ribs: torch.Tensor, shell: torch.Tensor, voxel_mm: float
-) -> torch.Tensor:
+def _bones(at: list[torch.Tensor], ribs: torch.Tensor, shell: torch.Tensor, voxel_mm: float) -> torch.Tensor:
     """Ribs slope forward and down; the breastbone lies between them in front."""
     level = torch.remainder(at[2] + _RIB_SLOPE * at[1], _RIB_PITCH_MM).sub_(_RIB_PITCH_MM / 2).abs_()
     rib = soft(_RIB_HEIGHT_MM / 2 - level, max(voxel_mm, 2.0))

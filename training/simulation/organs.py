@@ -47,9 +47,15 @@ def draw_organs(rng: np.random.Generator, woman: Woman) -> list[Organ]:
     upper = woman.middle_z - u(15, 60)  # dome of the diaphragm
     abdomen = [
         Organ((0, back - 85, upper - 140), (135, 90, 130), _STRAIGHT, _GUT),
-        Organ((u(40, 60), back - u(68, 78), upper - 90), (u(82, 98), u(62, 74), u(86, 96)), _STRAIGHT, _LIVER),
-        Organ((-u(10, 30), back - u(35, 45), upper - 72), (u(50, 65), u(32, 40), u(50, 60)), _STRAIGHT, _LIVER),
-        Organ((-u(75, 95), back - u(95, 115), upper - 70), (32, 45, 50), _STRAIGHT, {"liver": 0.7, "blood": 0.3}),
+        Organ(
+            (u(40, 60), back - u(68, 78), upper - 90), (u(82, 98), u(62, 74), u(86, 96)), _STRAIGHT, _LIVER
+        ),
+        Organ(
+            (-u(10, 30), back - u(35, 45), upper - 72), (u(50, 65), u(32, 40), u(50, 60)), _STRAIGHT, _LIVER
+        ),
+        Organ(
+            (-u(75, 95), back - u(95, 115), upper - 70), (32, 45, 50), _STRAIGHT, {"liver": 0.7, "blood": 0.3}
+        ),
     ]
     chambers = [
         heart(at(0, 0, 0), (58, 43, 44), {"fat": 1.0}),  # in its fatty sac
@@ -82,9 +88,7 @@ def _heart_axis(rng: np.random.Generator) -> np.ndarray:
     return np.stack([long, np.cross(long, up), up])
 
 
-def fill(
-    organs: list[Organ], grid: Grid, rows: slice, device: torch.device | str
-) -> dict[str, torch.Tensor]:
+def fill(organs: list[Organ], grid: Grid, rows: slice, device: torch.device | str) -> dict[str, torch.Tensor]:
     """Shares of the tissues in the chest, one lying in the other; lung where no organ is.
 
     Parameters

@@ -18,7 +18,10 @@ from .woman import Woman
 _SPARSE, _DENSE, _STEEP = 2.6, 3.4, 3.0
 _STROMA = 0.45  # share of connective tissue, which hardly enhances, in the lobes (chosen)
 _STRAND_CELLS, _STRAND_MM = (7.0, 24.0, 7.0), 1.5  # strands run towards the front (chosen)
-_LIGAMENT_CELL, _LIGAMENT_MM = (15.0, 26.0, 15.0), 0.7  # distance and thickness of Cooper's ligaments (chosen)
+_LIGAMENT_CELL, _LIGAMENT_MM = (
+    (14.0, 36.0, 14.0),
+    0.6,
+)  # distance and thickness of Cooper's ligaments (chosen)
 _STEEPNESS = 2.6  # mean slope of a random field of unit variance, in its cells
 
 

@@ -12,7 +12,9 @@ from . import kinetics
 from .anatomy import TISSUES, Anatomy, Grid, smooth_noise
 from .lesions import Lesion, PaintedLesions
 
-_DENSITY, _KTRANS, _VE, _VP = (np.array(values) for values in zip(*(kinetics.TISSUE[name] for name in TISSUES)))
+_DENSITY, _KTRANS, _VE, _VP = (
+    np.array(values) for values in zip(*(kinetics.TISSUE[name] for name in TISSUES))
+)
 _GLANDULAR, _FAT = TISSUES.index("glandular"), TISSUES.index("fat")
 _R1 = np.array([1000.0 / kinetics.T1_MS[name] for name in TISSUES])  # 1/s
 _LESION_DENSITY = 0.85  # chosen: as glandular tissue

@@ -10,7 +10,7 @@ import torch
 from .grid import Grid, smooth_union
 from .woman import Arms, Breast, Woman
 
-_BREAST_BLEND_MM, _ARM_BLEND_MM = 10.0, 22.0  # over which breasts and shoulders run into the chest
+_BREAST_BLEND_MM, _ARM_BLEND_MM = 13.0, 18.0  # over which breasts and shoulders run into the chest
 _FAR_MM = -1e3
 BACK_MM = 45.0  # depth of a breast behind its centre
 

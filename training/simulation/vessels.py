@@ -78,7 +78,12 @@ def _of_breast(rng: np.random.Generator, woman: Woman, breast: Breast) -> list[V
 
     for _ in range(rng.poisson(1.3 * many) + 1):  # lateral thoracic: outer, upper
         z = woman.middle_z + u(45, 90)
-        trunk(u(-0.3, 1.2), (u(3, 8), u(3, 9)), u(0.5, 1.0) * many**0.5, woman.on_chest(side * u(0.9, 1.3), z, 14))
+        trunk(
+            u(-0.3, 1.2),
+            (u(3, 8), u(3, 9)),
+            u(0.5, 1.0) * many**0.5,
+            woman.on_chest(side * u(0.9, 1.3), z, 14),
+        )
     for _ in range(rng.poisson(1.3 * many) + 1):  # perforators beside the breastbone: inner
         root = np.array([side * u(18, 26), -woman.cover - u(2, 8), woman.middle_z + u(-30, 60)])
         trunk(np.pi + u(-0.9, 0.9), (u(3, 8), u(3, 9)), u(0.5, 1.0) * many**0.5, root)
@@ -154,10 +159,12 @@ def _of_axilla(rng: np.random.Generator, woman: Woman, side: int) -> list[Vessel
     u, middle, vessels = rng.uniform, woman.middle_z, []
     top = middle + u(95, 125)
     arms = woman.arms
-    inner = woman.on_chest(side * 0.75, top + 12, 10)
+    inner = np.array([side * 30.0, -woman.cover - woman.muscle_mm - 45.0, top + 25.0])
     outer = np.array(arms.shoulder) * [side, 1, 1] + 0.3 * np.array(arms.way) * [side, 1, 1]
     for shift in (0.0, u(6, 10)):  # artery and vein
-        vessels.append(_straight(rng, inner - [0, shift, shift], outer - [0, shift, shift], u(2.5, 4), 2.2, 4))
+        vessels.append(
+            _straight(rng, inner - [0, shift, shift], outer - [0, shift, shift], u(1.9, 3.0), 1.6, 4)
+        )
     for angle in (u(0.85, 1.1), u(1.2, 1.6)):
         z = np.linspace(top, middle + u(-60, 20), 40)
         t, sway = np.linspace(0, 1, 40), _sway(rng, 40, (0.08, 3.0))
@@ -174,7 +181,7 @@ def _beside_breastbone(rng: np.random.Generator, woman: Woman, side: int) -> lis
     """The internal mammary vessels, and some of those that run from them between the ribs and into muscle."""
     u, vessels = rng.uniform, []
     z = np.linspace(woman.middle_z - 95, woman.middle_z + 130, 80)
-    radius, x = u(1.0, 1.7), side * u(19, 25)
+    radius, x = u(0.8, 1.4), side * u(19, 25)
     front = woman.ribs(z)[1] - 9.0
     vessels.append(Vessel(np.stack([x + _sway(rng, 80, [1.5])[0], front, z], 1), np.full(80, radius)))
     for level in np.arange(-90, 120, 26.0):
@@ -221,7 +228,9 @@ def paint(vessels: list[Vessel], grid: Grid, bend: list[torch.Tensor]) -> torch.
     device, width, shape = bend[0].device, max(grid.spacing), np.array(grid.shape)
     points, radii = _close_points(vessels, width / 2)
     points = bent(points, grid, bend)
-    near = np.all((points > np.array(grid.start) - 5) & (points < np.array(grid.start) + grid.extent + 5.0), axis=1)
+    near = np.all(
+        (points > np.array(grid.start) - 5) & (points < np.array(grid.start) + grid.extent + 5.0), axis=1
+    )
     points, radii = points[near], radii[near]
     fraction = torch.zeros(int(shape.prod()), device=device)
     # those of like thickness together: as many voxels around each point

@@ -41,7 +41,9 @@ class Breast:
     def point(self, angle, share, depth_mm=0.0) -> np.ndarray:
         """(n, 3) mm: at an angle around the axis (0 lateral, π/2 towards the head), a share of the way from
         the chest (0) to the nipple (1), and below the skin."""
-        angle, share, depth = np.broadcast_arrays(*(np.asarray(v, dtype=float) for v in (angle, share, depth_mm)))
+        angle, share, depth = np.broadcast_arrays(
+            *(np.asarray(v, dtype=float) for v in (angle, share, depth_mm))
+        )
         rx, ry, rz = self.radii
         back = -self.centre[1] / ry  # the level of the skin over the sternum
         t = back + (1 - back) * np.clip(share, 0, 1)
@@ -178,11 +180,11 @@ def draw_woman(rng: np.random.Generator) -> Woman:
 def _draw_breasts(rng: np.random.Generator, weight: float, middle_z: float) -> tuple[Breast, Breast]:
     """Flat to long and pendulous: both together 0.4 to 5 l."""
     u, normal = rng.uniform, rng.normal
-    size = float(np.clip(np.exp(0.10 * weight + normal(0, 0.10)), 0.78, 1.40))
+    size = float(np.clip(np.exp(0.10 * weight + normal(0, 0.10)), 0.78, 1.30))
     width, height = size * u(50, 60), size * u(56, 74)
-    projection = float(np.clip(88 * np.exp(0.20 * weight + normal(0, 0.32)), 26, 185))
+    projection = float(np.clip(88 * np.exp(0.20 * weight + normal(0, 0.32)), 26, 160))
     middle_x = max(66.0, width + u(6, 26))
-    fullness, spread, sag = u(0.2, 1.0), normal(0.04, 0.07), -abs(normal(0, 0.06))
+    fullness, spread, sag = u(0.1, 0.8), normal(0.04, 0.07), -abs(normal(0, 0.06))
     breasts = []
     for side in (-1, 1):
         back = 28 + u(0, 8)
@@ -199,7 +201,7 @@ def _draw_arms(
     """Two thirds lie with their arms above the head, the others with them beside the body (chosen)."""
     u = rng.uniform
     radius = float(np.clip(48 + 5 * weight + u(-5, 5), 38, 66))
-    shoulder = (half_width - u(5, 22), -half_depth * u(0.45, 0.75), middle_z + u(100, 135))
+    shoulder = (half_width - u(15, 32), -half_depth * u(0.35, 0.65), middle_z + u(100, 135))
     above = u() < 0.67
     way = (u(10, 60), u(40, 140), 200.0) if above else (u(20, 45), u(-40, 10), -260.0)
     return Arms(shoulder, way, radius)
