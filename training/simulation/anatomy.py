@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from . import implants, muscle, nodes, organs, parenchyma, torso, vessels
-from .grid import Grid, smooth_noise, soft, turned_ellipsoid
+from .grid import Grid, smooth_noise, soft, turned_ellipsoid, unit_variance
 from .woman import Breast, Woman, draw_woman
 
 TISSUES = (
@@ -126,7 +126,7 @@ def _lay_layers(
     device, (rng, fields) = body.depth.device, draws
     rows = slice(int(np.searchsorted(grid.centres(1), _FRONT_MM)), grid.shape[1])
     texture = parenchyma.draw_texture(grid, rng, fields, device, rows)
-    grain = smooth_noise(grid, (5.0, 5.0, 12.0), next(fields), device)
+    grain = unit_variance(smooth_noise(grid, (5.0, 5.0, 12.0), next(fields), device))
     outlines = torso.levels(grid, woman, device)
     x, y, z = grid.axes(device)
     for planes in grid.slabs(device):

@@ -6,6 +6,7 @@ a voxel keeps its volume.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -113,6 +114,11 @@ def smooth_noise(
     return out
 
 
+def unit_variance(field: torch.Tensor) -> torch.Tensor:
+    """Scale a field in place: averages over coarse voxels vary less, and thresholds mean the same then."""
+    return field.div_(field.std().clamp_min(1e-3))
+
+
 def soft(signed_mm: torch.Tensor, width_mm: float) -> torch.Tensor:
     """Partial volume: 1 where the signed distance is well inside (positive), 0 outside; the input is lost."""
     return signed_mm.div(width_mm).add_(0.5).clamp_(0, 1)
@@ -132,14 +138,21 @@ def sheet(field: torch.Tensor, slope_per_mm: float, thick_mm: float, voxel_mm: f
     Parameters
     ----------
     field : torch.Tensor
-        Whose zeros are the middle of the sheet.
+        Of unit variance; its zeros are the middle of the sheet.
     slope_per_mm : float
         Of the field, typically.
     thick_mm, voxel_mm : float
         Of the sheet and the grid.
     """
-    spread = max(thick_mm, voxel_mm)
-    return field.abs().mul_(-1.0 / (slope_per_mm * spread)).add_(1.0).clamp_(min=0).mul_(thick_mm / spread)
+    thin, spread = slope_per_mm * thick_mm, slope_per_mm * max(thick_mm, voxel_mm)
+    share = _mean_of_hat(thin) / _mean_of_hat(spread)
+    return field.abs().mul_(-1.0 / spread).add_(1.0).clamp_(min=0).mul_(share)
+
+
+def _mean_of_hat(width: float) -> float:
+    """Mean of 1 − |n|/width, where positive, over a normal n."""
+    normal = [math.exp(-(n**2) / 2) / math.sqrt(2 * math.pi) for n in (0, width)]
+    return math.erf(width / math.sqrt(2)) - 2 / width * (normal[0] - normal[1])
 
 
 def smooth_union(a: torch.Tensor, b: torch.Tensor, blend_mm: float) -> torch.Tensor:

@@ -16,7 +16,7 @@ _RIB_PITCH_MM, _RIB_HEIGHT_MM, _RIB_SLOPE = (
     0.5,
 )  # chosen: slope along the body for each mm forward
 _BREASTBONE_MM = 17.0  # half its width, chosen
-_ARM_FAT_MM, _BONE_MM, _RAGGED_MM = 11.0, 11.0, 1.3
+_ARM_FAT_MM, _BONE_MM, _RAGGED_MM = 11.0, 11.0, 1.0
 
 
 def chest(

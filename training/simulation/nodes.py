@@ -36,7 +36,7 @@ def draw_nodes(rng: np.random.Generator, woman: Woman) -> list[Node]:
             z = woman.middle_z + rng.uniform(35, 125)
             angle, above = side * rng.uniform(0.75, 1.5), rng.uniform(5, 26)
             centre = woman.on_chest(angle, z, above)
-            nodes.append(_draw_node(rng, centre, float(np.clip(2.3 * np.exp(rng.normal(0, 0.35)), 1.2, 4.5))))
+            nodes.append(_draw_node(rng, centre, float(np.clip(2.7 * np.exp(rng.normal(0, 0.35)), 1.2, 4.5))))
         small, where = rng.random() < _INTRAMAMMARY, (rng.uniform(0.2, 1.2), rng.uniform(0.1, 0.5))
         centre, short = breast.point(*where, rng.uniform(8, 16)), rng.uniform(1.3, 2.6)
         node = _draw_node(rng, centre, short)

@@ -1,4 +1,4 @@
-"""Inside the chest: heart with chambers, great vessels, liver, upper abdomen, spine; lungs are what is left."""
+"""Inside the chest: heart with chambers, great vessels, liver, upper abdomen, spine; lungs fill the rest."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .woman import Woman
 
 @dataclass(frozen=True)
 class Organ:
-    """An ellipsoid: centre, radii (mm), directions of the radii, and the share of tissues that it is made of."""
+    """An ellipsoid: centre, radii (mm), directions of the radii, and shares of the tissues it is made of."""
 
     centre: tuple[float, float, float]
     radii: tuple[float, float, float]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from .grid import Grid, sheet, smooth_noise, soft
+from .grid import Grid, sheet, smooth_noise, soft, unit_variance
 from .torso import InBreast
 from .woman import Woman
 
@@ -49,12 +49,9 @@ def draw_texture(
     lobes = noise((*(2 * [rng.uniform(4, 7)]), rng.uniform(4, 7))).mul_(0.7)
     lobes += noise(rng.uniform(10, 20)).mul_(0.8)
     lobes += noise((2.5, 5.0, 2.5)).mul_(0.35)
-    strands = tuple(_unit(noise(_STRAND_CELLS)) for _ in range(2))
-    return Texture(lobes, strands, _unit(noise(_LIGAMENT_CELL)))
-
-
-def _unit(field: torch.Tensor) -> torch.Tensor:
-    return field.div_(field.std().clamp_min(1e-3))  # averages over coarse voxels vary less
+    lobes = unit_variance(lobes).mul_(1.12)
+    strands = tuple(unit_variance(noise(_STRAND_CELLS)) for _ in range(2))
+    return Texture(lobes, strands, unit_variance(noise(_LIGAMENT_CELL)))
 
 
 def parenchyma(

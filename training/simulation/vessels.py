@@ -32,7 +32,7 @@ class Vessel:
 
 @dataclass(frozen=True)
 class _Course:
-    """A vessel over a breast: angle, share of the way to the nipple and depth below the skin by ``t`` in 0–1."""
+    """A vessel over a breast: angle, share of the way to the nipple and depth below the skin along it."""
 
     angle: np.ndarray
     share: np.ndarray
@@ -226,15 +226,16 @@ def paint(vessels: list[Vessel], grid: Grid, bend: list[torch.Tensor]) -> torch.
         (i, j, k) float32 on the bend's device.
     """
     device, width, shape = bend[0].device, max(grid.spacing), np.array(grid.shape)
-    points, radii = _close_points(vessels, width / 2)
+    points, radii, lengths = _close_points(vessels, width / 2)
     points = bent(points, grid, bend)
     near = np.all(
         (points > np.array(grid.start) - 5) & (points < np.array(grid.start) + grid.extent + 5.0), axis=1
     )
-    points, radii = points[near], radii[near]
-    fraction = torch.zeros(int(shape.prod()), device=device)
+    points, radii, lengths = points[near], radii[near], lengths[near]
+    thick, thin = (torch.zeros(int(shape.prod()), device=device) for _ in range(2))
     # those of like thickness together: as many voxels around each point
-    reach = np.ceil((radii + width / 2) / min(grid.spacing)).astype(int)
+    drawn = np.maximum(radii, 0.4 * width)  # wide enough to meet the centre of a voxel
+    reach = np.ceil((drawn + width / 2) / min(grid.spacing)).astype(int)
     for count in np.unique(reach):
         some = reach == count
         at, radius = points[some], radii[some][:, None]
@@ -242,19 +243,22 @@ def paint(vessels: list[Vessel], grid: Grid, bend: list[torch.Tensor]) -> torch.
         around = np.stack(np.meshgrid(*[np.arange(-count, count + 1)] * 3, indexing="ij"), -1).reshape(-1, 3)
         index = voxel[:, None] + around
         distance = np.linalg.norm(np.array(grid.start) + (index + 0.5) * grid.spacing - at[:, None], axis=2)
-        # area of the cone (or truncated cone) that the soft edge makes of a disc, to divide it out
-        thin = 3 * width * radius**2 / (radius + width / 2) ** 3
-        area = np.where(radius < width / 2, thin, radius**2 / (radius**2 + width**2 / 12))
-        share = np.clip((radius - distance) / width + 0.5, 0, 1) * area
-        inside = (share > 0) & np.all((index >= 0) & (index < shape), axis=2)
-        flat = np.ravel_multi_index(tuple(index[inside].T), grid.shape)
-        fraction.scatter_reduce_(
-            0,
-            torch.as_tensor(flat, device=device),
-            torch.as_tensor(share[inside].astype(np.float32), device=device),
-            "amax",
+        share = np.clip((drawn[some][:, None] - distance) / width + 0.5, 0, 1)
+        # a point of a vessel thinner than a voxel gives its volume to the voxels around, which adds up where
+        # vessels meet; of a thicker one the soft edge makes a truncated cone, whose area is divided out
+        is_thin = radii[some] < width / 2
+        volume = np.pi * radii[some] ** 2 * lengths[some] / np.prod(grid.spacing)
+        share *= np.where(
+            is_thin[:, None],
+            volume[:, None] / share.sum(1, keepdims=True),
+            radius**2 / (radius**2 + width**2 / 12),
         )
-    return fraction.reshape(grid.shape)
+        inside = (share > 0) & np.all((index >= 0) & (index < shape), axis=2)
+        for out, way, which in ((thin, "sum", is_thin), (thick, "amax", ~is_thin)):
+            own = inside & which[:, None]
+            flat = torch.as_tensor(np.ravel_multi_index(tuple(index[own].T), grid.shape), device=device)
+            out.scatter_reduce_(0, flat, torch.as_tensor(share[own].astype(np.float32), device=device), way)
+    return torch.maximum(thick, thin.clamp_(max=1)).reshape(grid.shape)
 
 
 def bent(points: np.ndarray, grid: Grid, bend: list[torch.Tensor]) -> np.ndarray:
@@ -264,13 +268,14 @@ def bent(points: np.ndarray, grid: Grid, bend: list[torch.Tensor]) -> np.ndarray
     return points - np.stack([field[at].cpu().numpy() for field in bend], 1)
 
 
-def _close_points(vessels: list[Vessel], step_mm: float) -> tuple[np.ndarray, np.ndarray]:
-    """Points along all vessels at most a step apart, and the radii there."""
-    points, radii = [], []
+def _close_points(vessels: list[Vessel], step_mm: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Points along all vessels at most a step apart, the radii there, and the length each stands for."""
+    points, radii, shares = [], [], []
     for vessel in vessels:
         lengths = np.linalg.norm(np.diff(vessel.points, axis=0), axis=1)
         along = np.concatenate([[0.0], np.cumsum(lengths)])
         at = np.linspace(0, along[-1], int(along[-1] / step_mm) + 2)
         points.append(np.stack([np.interp(at, along, axis) for axis in vessel.points.T], 1))
         radii.append(np.interp(at, along, vessel.radii))
-    return np.concatenate(points), np.concatenate(radii)
+        shares.append(np.full(at.size, along[-1] / at.size))
+    return np.concatenate(points), np.concatenate(radii), np.concatenate(shares)

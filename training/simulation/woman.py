@@ -165,8 +165,8 @@ def draw_woman(rng: np.random.Generator) -> Woman:
     # breast CT, mean ± sd: Huang et al., Med Phys 2008;35:1199–1206
     skin_mm = float(np.clip(normal(1.45, 0.30), 0.8, 2.3))
     muscle_mm = float(np.clip(normal(15, 3.5), 8, 25))
-    # dense breasts (over 50 % in two grades of four): 74 % of women in their forties, 57 %, 44 %, 36 % in each
-    # decade after it (Checka et al., AJR 2012;198:W292–295); heavier women have fattier breasts
+    # dense breasts (the upper two of four grades): 74 % of women in their forties, 57 %, 44 % and 36 % in the
+    # decades after it (Checka et al., AJR 2012;198:W292–295); heavier women have fattier breasts
     density = float(1 / (1 + np.exp(-(-1.1 - 0.055 * (age - 52) - 0.5 * weight + normal(0, 1.0)))))
     belly = float(np.clip(4 + 10 * weight + normal(0, 6), -12, 30))
     arms = _draw_arms(rng, half_width, half_depth, middle_z, weight)
