@@ -150,8 +150,12 @@ def _draw_grid(rng: np.random.Generator, voxel_mm: float | None) -> tuple[Grid, 
     u = rng.uniform
     inplane, slice_mm = u(1.1, 1.4), u(1.1, 1.6)
     spacing = (inplane, inplane, max(inplane, slice_mm)) if voxel_mm is None else (float(voxel_mm),) * 3
-    extent = (u(325, 350), u(255, 285), u(165, 185))
-    grid = Grid((-extent[0] / 2 + u(-6, 6), -u(110, 130), -extent[2] / 2 + u(-10, 10)), extent, spacing)
+    # four public exams span 175 to 211 mm from head to foot, protocols reach up to 260 mm
+    extent = (u(330, 380), u(300, 350), float(np.clip(rng.lognormal(np.log(196), 0.11), 165, 260)))
+    low = (
+        -extent[2] / 2 + u(-10, 10) + 0.12 * (extent[2] - 165)
+    )  # long ones reach farther up, to the shoulders
+    grid = Grid((-extent[0] / 2 + u(-6, 6), -extent[1] + u(165, 185), low), extent, spacing)
     origin = np.array([u(-15, 15), u(-30, 30), u(-30, 30)])
     return grid, origin, u() < 0.5
 

@@ -31,9 +31,32 @@ T1_MS = {  # at 1.5 T
     "liver": 576.0,  # the same
     "skin": 887.0,  # dermis: Richard et al., J Invest Dermatol 1991;97:120–125
     "lung": 1000.0,  # chosen: lung gives almost no signal here
+    "fibrous": 1000.0,  # chosen: as muscle
+    "node": 1100.0,  # chosen
+    "bone": 549.0,  # marrow: Stanisz 2005
+    "implant": 1200.0,  # chosen: silicone; saline stands for a part of its signal
     # chosen: below glandular tissue by as much as Chen et al., Radiology 2019;290:33–40 found at 3 T (1183
     # against 1256 ms)
     "lesion": 1190.0,
+}
+
+# tissue: (proton density relative to fat, Ktrans 1/min, ve, vp). Blood is plasma (1 − haematocrit) without
+# exchange. Muscle as reference regions have it (Ktrans 0.1, ve 0.1: Yankeelov et al., Magn Reson Imaging
+# 2005;23:519–529), with less Ktrans at rest; it washes out. Glandular tissue fills slowly, so that the mean
+# enhancement of a breast doubles from the first to the last phase, as in two public exams (2.0, 2.2). Rest
+# chosen; liver, lung and bone lie outside the breast and only have to look plausible.
+TISSUE = {
+    "fat": (1.00, 0.0015, 0.20, 0.0),
+    "glandular": (0.85, 0.010, 0.50, 0.002),
+    "muscle": (0.80, 0.045, 0.10, 0.01),
+    "blood": (0.90, 0.0, 0.5, 1 - HAEMATOCRIT),
+    "liver": (0.75, 0.30, 0.30, 0.08),
+    "skin": (0.60, 0.040, 0.50, 0.005),
+    "lung": (0.10, 0.02, 0.2, 0.05),
+    "fibrous": (0.55, 0.004, 0.30, 0.001),
+    "node": (0.85, 0.15, 0.40, 0.04),
+    "bone": (0.28, 0.02, 0.15, 0.02),
+    "implant": (0.60, 0.0, 0.5, 0.0),
 }
 
 

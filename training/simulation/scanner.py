@@ -12,20 +12,9 @@ from . import kinetics
 from .anatomy import TISSUES, Anatomy, Grid, smooth_noise
 from .lesions import Lesion, PaintedLesions
 
-# tissue: (proton density relative to fat, Ktrans 1/min, ve, vp). Chosen, so that enhancement at 1.5 and 7 min
-# is as seen in exams: glandular tissue +28 and +42 % (mild background enhancement in the median woman),
-# muscle +29 and +32 %, skin +53 and +61 %, fat +1 %. Blood is plasma (1 − haematocrit) without exchange;
-# liver and lung lie outside the breast and only have to look plausible.
-_TISSUE = {
-    "fat": (1.00, 0.004, 0.10, 0.003),
-    "glandular": (0.85, 0.013, 0.30, 0.015),
-    "muscle": (0.80, 0.020, 0.12, 0.02),
-    "blood": (0.90, 0.0, 0.5, 1 - kinetics.HAEMATOCRIT),
-    "liver": (0.75, 0.30, 0.30, 0.08),
-    "skin": (0.55, 0.060, 0.30, 0.02),
-    "lung": (0.10, 0.02, 0.2, 0.05),
-}
-_DENSITY, _KTRANS, _VE, _VP = (np.array(values) for values in zip(*(_TISSUE[name] for name in TISSUES)))
+_DENSITY, _KTRANS, _VE, _VP = (
+    np.array(values) for values in zip(*(kinetics.TISSUE[name] for name in TISSUES))
+)
 _GLANDULAR, _FAT = TISSUES.index("glandular"), TISSUES.index("fat")
 _R1 = np.array([1000.0 / kinetics.T1_MS[name] for name in TISSUES])  # 1/s
 _LESION_DENSITY = 0.85  # chosen: as glandular tissue
