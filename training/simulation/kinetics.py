@@ -120,25 +120,24 @@ def tofts(
     return np.array(curves).reshape(len(curves), np.size(minutes))
 
 
-def spoiled_gradient_echo(r1_per_s, tr_ms: float, flip_deg: float):
+def spoiled_gradient_echo(r1_per_s, tr_ms: float, flip_deg):
     """Signal of a spoiled gradient echo per unit of proton density; T2* is neglected.
 
     Parameters
     ----------
     r1_per_s : numpy.ndarray or torch.Tensor
         Longitudinal relaxation rates.
-    tr_ms, flip_deg : float
-        Repetition time and flip angle.
+    tr_ms : float
+        Repetition time.
+    flip_deg : float or torch.Tensor
+        Flip angle, of all or of each.
 
     Returns
     -------
     numpy.ndarray or torch.Tensor
         As ``r1_per_s`` is.
     """
-    angle = np.deg2rad(flip_deg)
-    e1 = (
-        (r1_per_s * (-tr_ms / 1000.0)).exp()
-        if hasattr(r1_per_s, "exp")
-        else np.exp(r1_per_s * (-tr_ms / 1000.0))
-    )
-    return np.sin(angle) * (1 - e1) / (1 - np.cos(angle) * e1)
+    angle, decay = flip_deg * (np.pi / 180), r1_per_s * (-tr_ms / 1000.0)
+    e1 = decay.exp() if hasattr(decay, "exp") else np.exp(decay)
+    sin, cos = (angle.sin(), angle.cos()) if hasattr(angle, "sin") else (np.sin(angle), np.cos(angle))
+    return sin * (1 - e1) / (1 - cos * e1)
