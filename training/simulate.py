@@ -5,6 +5,7 @@ python training/simulate.py sheet --output sheet.png --real DICOM_FOLDER --real 
 python training/simulate.py lesions --output lesions.png
 python training/simulate.py bayes --cohort unread
 python training/simulate.py oracle --count 300
+python training/simulate.py realism --exams 100 --real DICOM_FOLDER --output REALISM
 python training/simulate.py cohort small --output small.csv
 """
 
@@ -21,6 +22,7 @@ from training.command import ends_in_a_sentence, parser_of
 from training.data.files import write_atomically
 from training.evaluation.bayes import DRAWS, bayes_lines
 from training.evaluation.oracle import FIRST_SEED, ask_oracle, oracle_lines
+from training.evaluation.realism_run import ask_realism, realism_lines, write_realism
 from training.simulation.cohorts import COHORTS, cohort_manifest
 from training.simulation.demo import DEMO_SEED, write_demo
 from training.simulation.lesion_sheet import lesion_sheet
@@ -54,6 +56,13 @@ def oracle(o: Namespace) -> None:
     print(*oracle_lines(ask_oracle(o.count, o.voxel or None, o.workers, o.seed)), sep="\n")
 
 
+def realism(o: Namespace) -> None:
+    answer = ask_realism(o.exams, o.real, o.voxel, o.workers)
+    print(*realism_lines(answer), sep="\n")
+    if o.output:
+        write_realism(o.output, answer, o.real, o.voxel, o.workers)
+
+
 def cohort(o: Namespace) -> None:
     write_atomically(o.output, cohort_manifest(o.name))
     print(f"{COHORTS[o.name].count} exams in {o.output}")
@@ -63,7 +72,7 @@ def cohort(o: Namespace) -> None:
 def main(arguments: list[str] | None = None) -> None:
     parser = parser_of(__doc__)
     commands = parser.add_subparsers(
-        required=True, metavar="demo | sheet | lesions | bayes | oracle | cohort"
+        required=True, metavar="demo | sheet | lesions | bayes | oracle | realism | cohort"
     )
 
     def command(run, text: str):
@@ -102,6 +111,12 @@ def main(arguments: list[str] | None = None) -> None:
     add("--count", type=int, default=300, help="exams, half of them malignant")
     add("--voxel", type=float, default=4.4, help="mm; 0: as drawn, 1.1 to 1.4")
     add("--seed", type=int, default=FIRST_SEED, help="first seed")
+    add("--workers", type=int, default=1, help="processes")
+    add = command(realism, "How far simulated exams are from real ones, property by property.")
+    add("--exams", type=int, default=100, help="simulated ones; hundreds for the distance to mean anything")
+    add("--real", nargs="+", action="append", default=[], metavar="PATH", help="as for the sheet")
+    add("--output", type=Path, help="folder for realism.json and sheet.png (default: print only)")
+    add("--voxel", type=float, help="mm (default: as drawn, 1.1 to 1.4)")
     add("--workers", type=int, default=1, help="processes")
     add = command(cohort, "The manifest of a frozen cohort, to read or to change.")
     add("name", choices=COHORTS)

@@ -22,13 +22,17 @@ from training.data.manifest import read_cohort
 from training.evaluation.bayes import bayes_bound, bayes_lines
 from training.evaluation.metrics import auc, auc_interval
 from training.evaluation.oracle import FIRST_SEED, ask_oracle, lesion_curves
-from training.simulation import anatomy, cohorts, demo, kinetics, lesions, simulate
+from training.simulation import anatomy, cohorts, demo, implants, kinetics, lesions, simulate, vessel_painting
 from training.simulation.anatomy import TISSUES, Grid
 from training.simulation.cohorts import COHORTS, cohort_manifest
 from training.simulation.demo import DEMO_SEED
 from training.simulation.exam import LESION_NUMBERS
-from training.simulation.scanner import _shift
+from training.simulation.grid import sheet, unit_variance
+from training.simulation.motion import shift
+from training.simulation.nodes import draw_nodes
 from training.simulation.subtypes import MARKS, PATTERNS, SUBTYPES, draw_many, log_likelihood
+from training.simulation.vessels import Vessel, draw_vessels
+from training.simulation.woman import draw_woman
 
 EXAMS = int(os.environ.get("BREASTCMSL_SIMULATED_EXAMS", "300"))
 DEVICES = [
@@ -115,10 +119,10 @@ def test_devices_differ_in_the_noise_only():
 def test_motion_of_any_distance_moves_without_wrapping_round():
     ramp = torch.arange(12.0)[:, None, None].expand(12, 3, 3).contiguous()
     for amount in (0.4, -0.4, 2.5, -3.0):
-        moved = _shift(ramp, np.array([amount, 0.0, 0.0]))[:, 1, 1]
+        moved = shift(ramp, np.array([amount, 0.0, 0.0]))[:, 1, 1]
         expected = (torch.arange(12.0) - amount).clamp(0, 11)
         assert torch.allclose(moved, expected, atol=1e-5)
-    assert torch.equal(_shift(ramp, np.zeros(3)), ramp)
+    assert torch.equal(shift(ramp, np.zeros(3)), ramp)
 
 
 # ---------------------------------------------------------------- physics
@@ -224,8 +228,35 @@ def test_tissues_keep_their_volume_on_every_grid():
         volumes[spacing] = dict(zip(TISSUES, (in_front.sum((1, 2, 3)) * spacing**3 / 1000).tolist()))
     assert volumes[1.5]["blood"] > 0.5 and volumes[1.5]["skin"] > 30
     for spacing in (3.0, 4.5):
-        for name, rel in (("fat", 0.02), ("skin", 0.03), ("glandular", 0.12), ("blood", 0.12)):
+        within = {
+            "fat": 0.02,
+            "skin": 0.01,
+            "muscle": 0.02,
+            "glandular": 0.06,
+            "fibrous": 0.06,
+            "blood": 0.06,
+        }
+        for name, rel in within.items():
             assert volumes[spacing][name] == pytest.approx(volumes[1.5][name], rel=rel), (name, spacing)
+
+
+def test_a_vessel_keeps_its_volume_on_every_grid_whatever_its_width():
+    way = np.linspace(0, 1, 40)[:, None] * [60.0, 45.0, 30.0] - 30.0
+    for radius in (0.3, 1.0, 3.0):
+        vessel = Vessel(way, np.full(40, radius))
+        volume = np.pi * radius**2 * np.linalg.norm(way[-1] - way[0])
+        for spacing in (1.1, 2.2, 4.4):
+            grid = _cube(spacing)
+            painted = vessel_painting.paint([vessel], grid, [torch.zeros(grid.shape)] * 3)
+            assert float(painted.sum()) * spacing**3 == pytest.approx(volume, rel=0.15), (radius, spacing)
+
+
+def test_sheets_thinner_than_a_voxel_keep_their_volume():
+    volumes = []
+    for spacing in (1.1, 2.2, 4.4):
+        field = anatomy.smooth_noise(_cube(spacing), 14.0, np.random.default_rng(3), "cpu")
+        volumes.append(float(sheet(unit_variance(field), 2.6 / 14, 0.6, spacing).mean()))
+    assert volumes == pytest.approx([volumes[0]] * 3, rel=0.06) and 0.02 < volumes[0] < 0.08
 
 
 def test_random_fields_of_a_coarse_grid_are_averages():
@@ -236,6 +267,56 @@ def test_random_fields_of_a_coarse_grid_are_averages():
     assert (
         thin.std() < 0.5
     )  # structure finer than a voxel averages out instead of turning into noise between voxels
+
+
+# ---------------------------------------------------------------- women
+
+
+@pytest.fixture(scope="module")
+def body():
+    return anatomy.build(_cube(3.0, 330.0), np.random.default_rng(3))
+
+
+@pytest.fixture(scope="module")
+def women():
+    return [draw_woman(np.random.default_rng(seed)) for seed in range(400)]
+
+
+def test_older_women_are_less_dense_and_heavier_ones_have_larger_breasts(women):
+    age, bmi, density = (np.array([getattr(w, name) for w in women]) for name in ("age", "bmi", "density"))
+    size = np.array([np.prod(w.breasts[0].radii) for w in women])
+    assert np.corrcoef(age, density)[0, 1] < -0.2 and np.corrcoef(bmi, size)[0, 1] > 0.3
+
+
+def test_some_breasts_are_flat_and_some_long(women):
+    projection = np.array([b.centre[1] + b.radii[1] for w in women for b in w.breasts])
+    low, middle, high = np.percentile(projection, (2, 50, 98))
+    assert low < 50 < 70 < middle < 110 < 150 < high
+
+
+def test_most_vessels_begin_on_another_one_and_none_runs_through_air(body):
+    drawn = draw_vessels(np.random.default_rng(6), draw_woman(np.random.default_rng(5)))
+    points = np.concatenate([vessel.points for vessel in drawn])
+    begins = [(np.linalg.norm(points - vessel.points[0], axis=1) < 0.01).sum() > 1 for vessel in drawn]
+    assert len(drawn) > 100 and np.mean(begins) > 0.5
+    assert float((body.fractions[TISSUES.index("blood")] * (body.depth < -5)).sum()) == 0
+
+
+def test_lymph_nodes_lie_outside_breast_and_lung_and_hold_fat(body):
+    node, lung = (body.fractions[TISSUES.index(name)] for name in ("node", "lung"))
+    assert float(node.sum()) * 0.027 > 0.5 and float((node * lung).max()) < 0.05
+    assert float(node[body.breast == 0].sum()) > 0.5 * float(node.sum())
+    for seed in range(5):
+        for each in draw_nodes(np.random.default_rng(seed), draw_woman(np.random.default_rng(seed))):
+            centre, radii = each.hilum_of()
+            assert np.linalg.norm(centre - each.centre) < each.radii[1] and (radii < each.radii).all()
+
+
+def test_implants_are_no_breast(monkeypatch):
+    monkeypatch.setattr(implants, "_SHARE", 1.0)
+    body = anatomy.build(_cube(3.0, 330.0), np.random.default_rng(3))
+    filling = body.fractions[TISSUES.index("implant")]
+    assert float(filling.sum()) * 0.027 > 50 and not (body.breast[filling > 0.6] != 0).any()
 
 
 # ---------------------------------------------------------------- classes: no shortcut, overlapping kinetics

@@ -15,15 +15,15 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from . import implants, muscle, nodes, organs, parenchyma, torso, vessels
-from .grid import Grid, smooth_noise, soft, turned_ellipsoid, unit_variance
-from .woman import Breast, Woman, draw_woman
+from . import implants, muscle, nodes, organs, parenchyma, torso, vessel_painting, vessels
+from .grid import Grid, bent, smooth_noise, soft, turned_ellipsoid, unit_variance
+from .nipples import Nipple, draw_nipple, skin_mm
+from .woman import Woman, draw_woman
 
 TISSUES = (
     "fat", "glandular", "muscle", "blood", "liver", "skin", "lung", "fibrous", "node", "bone", "implant",
 )  # fmt: skip
 _FRONT_MM = -85.0  # no part of a breast lies farther back
-_AREOLA = 1.1  # by how much its skin is thicker (chosen)
 
 
 @dataclass
@@ -49,17 +49,6 @@ class Anatomy:
     facts: dict
 
 
-@dataclass(frozen=True)
-class _Nipple:
-    """Radius and height of the nipple, radius of the areola, mm; ``at``: its place on the skin."""
-
-    breast: Breast
-    radius: float
-    height: float
-    areola: float
-    at: np.ndarray
-
-
 def build(grid: Grid, rng: np.random.Generator, device: torch.device | str = "cpu") -> Anatomy:
     """Draw a woman and lay her on a grid.
 
@@ -83,7 +72,7 @@ def build(grid: Grid, rng: np.random.Generator, device: torch.device | str = "cp
         smooth_noise(grid, 45.0, next(fields), device).mul_(for_sizes.uniform(1.0, 4.0)) for _ in range(3)
     ]
     woman = draw_woman(for_sizes)
-    nipples = [_draw_nipple(for_parts, breast, grid, bend) for breast in woman.breasts]
+    nipples = [draw_nipple(for_parts, breast, grid, bend) for breast in woman.breasts]
     body = _empty(grid, device)
     _lay_layers(body, grid, bend, woman, nipples, (for_texture, fields))
     for nipple in nipples:
@@ -93,7 +82,7 @@ def build(grid: Grid, rng: np.random.Generator, device: torch.device | str = "cp
         _lay_implant(body, grid, implant)
     for node in nodes.draw_nodes(for_parts, woman):
         _lay_node(body, grid, bend, node)
-    _lay_vessels(body.fractions, vessels.paint(vessels.draw_vessels(for_vessels, woman), grid, bend))
+    _lay_vessels(body.fractions, vessel_painting.paint(vessels.draw_vessels(for_vessels, woman), grid, bend))
     body.facts = _facts(body, woman, grid)
     return body
 
@@ -103,23 +92,12 @@ def _empty(grid: Grid, device: torch.device | str) -> Anatomy:
     return Anatomy(torch.zeros((len(TISSUES), *grid.shape), device=device), depth, breast, front, {})
 
 
-def _draw_nipple(
-    rng: np.random.Generator, breast: Breast, grid: Grid, bend: Sequence[torch.Tensor]
-) -> _Nipple:
-    radius, height, areola = (
-        rng.uniform(5.0, 8.0),
-        float(np.clip(rng.normal(4.0, 1.8), 0.5, 8)),
-        rng.uniform(13, 26),
-    )
-    return _Nipple(breast, radius, height, areola, vessels.bent(breast.nipple[None], grid, bend)[0])
-
-
 def _lay_layers(
     body: Anatomy,
     grid: Grid,
     bend: Sequence[torch.Tensor],
     woman: Woman,
-    nipples: Sequence[_Nipple],
+    nipples: Sequence[Nipple],
     draws: tuple,
 ) -> None:
     """Skin, fat, parenchyma, muscles, bones and lungs, slab by slab."""
@@ -131,7 +109,7 @@ def _lay_layers(
     x, y, z = grid.axes(device)
     for planes in grid.slabs(device):
         straight = (x[planes, None, None], y[None, :, None], z[None, None, :])
-        at = [axis + bent[planes] for axis, bent in zip(straight, bend)]
+        at = [axis + shift[planes] for axis, shift in zip(straight, bend)]
         surfaces = torso.surfaces(at, outlines, woman, rows)
         body.depth[planes], body.front[planes] = surfaces.depth, -surfaces.wall
         glandular, fibrous = torch.zeros_like(surfaces.depth), torch.zeros_like(surfaces.depth)
@@ -146,25 +124,13 @@ def _lay_layers(
             at,
             surfaces,
             woman,
-            _skin(straight, woman, nipples),
+            skin_mm(straight, woman, nipples),
             (glandular, fibrous),
             grain[planes],
             grid.spacing[0],
         )
         for name, share in tissues.items():
             body.fractions[TISSUES.index(name), planes] = share
-
-
-def _skin(straight: tuple, woman: Woman, nipples: Sequence[_Nipple]) -> torch.Tensor | float:
-    """Thickness of the skin of a slab, more in the areola."""
-    thick = woman.skin_mm
-    for nipple in nipples:
-        if (straight[0] - float(nipple.at[0])).abs().min() > nipple.areola + 4:
-            continue
-        distance2 = sum((axis - float(c)) ** 2 for axis, c in zip(straight, nipple.at))
-        edge = (nipple.areola - distance2.sqrt_()).mul_(1 / 4.0).clamp_(0, 1)
-        thick = edge.mul_(_AREOLA * woman.skin_mm) + thick
-    return thick
 
 
 def _tissues(
@@ -207,18 +173,8 @@ def _lay_organs(body: Anatomy, grid: Grid, drawn: Sequence[organs.Organ]) -> Non
             body.fractions[TISSUES.index(name), :, rows] += share
 
 
-def _lay_nipple(body: Anatomy, grid: Grid, nipple: _Nipple) -> None:
-    """A rounded cylinder that stands out of the skin and reaches a little below it."""
-    width, height = max(grid.spacing), nipple.height
-    low = nipple.at - (nipple.radius + width, 4.0 + width, nipple.radius + width)
-    high = nipple.at + (nipple.radius + width, height + width, nipple.radius + width)
-    window = grid.window(low, high)
-    axes = [axis[w] - float(c) for axis, w, c in zip(grid.axes(body.depth.device), window, nipple.at)]
-    x, y, z = axes[0][:, None, None], axes[1][None, :, None], axes[2][None, None, :]
-    across, along = (x.square() + z.square()).sqrt_(), (y - (height - 4.0) / 2).abs_()
-    share = soft(nipple.radius - across - 0.12 * along.square(), width) * soft(
-        (height + 4.0) / 2 - along, width
-    )
+def _lay_nipple(body: Anatomy, grid: Grid, nipple: Nipple) -> None:
+    window, share = nipple.share(grid, body.depth.device)
     skin = body.fractions[(TISSUES.index("skin"), *window)].clone()
     body.fractions[(slice(None), *window)] *= 1 - share
     body.fractions[(TISSUES.index("skin"), *window)] = torch.maximum(share, skin)
@@ -239,7 +195,7 @@ def _lay_implant(body: Anatomy, grid: Grid, implant: implants.Implant) -> None:
 
 def _lay_node(body: Anatomy, grid: Grid, bend: Sequence[torch.Tensor], node: nodes.Node) -> None:
     """Cortex, then the fat of the hilum in it; none in the lung."""
-    shift, device = vessels.bent(node.centre[None], grid, bend)[0] - node.centre, body.depth.device
+    shift, device = bent(node.centre[None], grid, bend)[0] - node.centre, body.depth.device
     lung = body.fractions[TISSUES.index("lung")]
     for centre, radii, tissue in ((node.centre, node.radii, "node"), (*node.hilum_of(), "fat")):
         window, share = turned_ellipsoid(grid, centre + shift, radii, node.turn, device)

@@ -114,6 +114,13 @@ def smooth_noise(
     return out
 
 
+def bent(points: np.ndarray, grid: Grid, bend: Sequence[torch.Tensor]) -> np.ndarray:
+    """Where points (n, 3) of the straight woman lie in the bent one, mm."""
+    voxel = np.clip((points - grid.start) / grid.spacing, 0, np.array(grid.shape) - 1).astype(np.int64)
+    at = tuple(torch.as_tensor(axis, device=bend[0].device) for axis in voxel.T)
+    return points - np.stack([field[at].cpu().numpy() for field in bend], 1)
+
+
 def unit_variance(field: torch.Tensor) -> torch.Tensor:
     """Scale a field in place: averages over coarse voxels vary less, and thresholds mean the same then."""
     return field.div_(field.std().clamp_min(1e-3))

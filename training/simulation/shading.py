@@ -99,8 +99,9 @@ def fat_left(grid: Grid, protocol: Protocol, rng: np.random.Generator, field, de
 def draw_drift(rng: np.random.Generator, protocol: Protocol) -> tuple[np.ndarray, np.ndarray]:
     """Gain of the receiver, and fat's signal, of the phases after contrast over the one before it.
 
-    Chosen: the gain drifts by about 1 %. Suppressed fat loses some signal after the first phase (steady
-    state, centre frequency), most at the first phases: public exams have fat at or below 0 after subtraction.
+    Chosen: the gain drifts by about 1 %. What is left of suppressed fat loses some signal after the first
+    phase and gains some from then on (steady state, warming, centre frequency), so that most exams have fat
+    at or below 0 in the first subtraction, and some above, as in public exams.
 
     Parameters
     ----------
@@ -115,8 +116,7 @@ def draw_drift(rng: np.random.Generator, protocol: Protocol) -> tuple[np.ndarray
         (posts,).
     """
     posts = len(protocol.minutes)
-    walk = np.cumsum(rng.normal(0, 0.002, posts))
-    gain = 1 + rng.normal(-0.003, 0.005) + walk
-    dip, lasting = abs(rng.normal(0.03, 0.025)), rng.uniform(0.2, 0.8)
-    dip *= 0.25 if protocol.fat == "none" else 1.0
-    return gain, 1 - dip * (lasting + (1 - lasting) * np.exp(-protocol.minutes / 3.0))
+    gain = 1 + rng.normal(-0.002, 0.005) + np.cumsum(rng.normal(0.0005, 0.002, posts))
+    start, growth = rng.normal(-0.03, 0.05), rng.normal(0.05, 0.05)
+    change = start + growth * (1 - np.exp(-(protocol.minutes - protocol.minutes[0]) / 4.0))
+    return gain, 1 + change * (0.25 if protocol.fat == "none" else 1.0)

@@ -18,6 +18,7 @@ DENSITY, _KTRANS, _VE, _VP = (
 )
 GLANDULAR, FAT = TISSUES.index("glandular"), TISSUES.index("fat")
 _LESION_DENSITY = 0.85  # chosen: as glandular tissue
+_PATCHY = (0.55, 0.5)  # standard deviations of log concentration over 12 and 4 mm (chosen)
 _NODES = (0.85, 1.15)  # shares of the flip angle, through which a line describes most tissues' signal
 
 
@@ -57,7 +58,10 @@ def draw_contrast(rng: np.random.Generator, minutes: np.ndarray, lesions: Sequen
         Of tissues and lesions.
     """
     dose = float(np.exp(rng.normal(0, 0.15)))  # chosen: cardiac output and weight change the input function
-    ktrans = _KTRANS * np.exp(rng.normal(0, 0.25, len(TISSUES)))  # chosen
+    # chosen; fat, with whatever runs through it, differs most
+    ktrans = _KTRANS * np.exp(
+        rng.normal(0, 1, len(TISSUES)) * np.where(np.arange(len(TISSUES)) == FAT, 0.7, 0.25)
+    )
     # background enhancement differs most between women; chosen
     background = float(np.exp(rng.normal(0, 0.6)))
     ktrans[GLANDULAR] *= background
@@ -117,7 +121,8 @@ class Signal:
             smooth_noise(grid, cell_mm, next(fields), self.device).flatten()[self.in_gland]
             for cell_mm in (12.0, 4.0)
         )
-        self.patchy = (0.45 * coarse + 0.3 * fine).exp_().mul_(self.relaxivity)
+        patchy = _PATCHY[0] * coarse + _PATCHY[1] * fine - 0.5 * float(np.square(_PATCHY).sum())
+        self.patchy = patchy.exp_().mul_(self.relaxivity)
         self.gland = glandular[self.in_gland] * DENSITY[GLANDULAR]
         self.gland_flip = flip[self.in_gland]
         # so do lesions, each with a curve of its own

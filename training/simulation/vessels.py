@@ -13,9 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 
-from .grid import Grid
 from .woman import Breast, Woman
 
 _STEP_MM, _POINTS, _WAVES = 4.0, 28, 6  # of the points a course is drawn with, and its waves
@@ -68,13 +66,14 @@ def _waves(points: int) -> np.ndarray:
 def _of_breast(rng: np.random.Generator, woman: Woman, breast: Breast) -> list[Vessel]:
     """Trunks over and through the breast, each with its branches."""
     u, side, many = rng.uniform, breast.side, woman.vascularity * np.exp(rng.normal(0, 0.2))
-    vessels = []
+    vessels: list[Vessel] = []
+    courses: list[_Course] = []
 
     def trunk(angle: float, depth: tuple[float, float], radius: float, root: np.ndarray) -> None:
         first = u(0.02, 0.25)
         course = _course(rng, (angle, u(-0.7, 0.7)), (first, u(0.55, 0.95)), depth, radius)
         vessels.append(_straight(rng, root, breast.point(angle, first, depth[0])[None][0], radius, radius))
-        _branches(rng, breast, course, many, 0, vessels)
+        _branches(rng, course, many, 0, courses)
 
     for _ in range(rng.poisson(1.3 * many) + 1):  # lateral thoracic: outer, upper
         z = woman.middle_z + u(45, 90)
@@ -92,7 +91,8 @@ def _of_breast(rng: np.random.Generator, woman: Woman, breast: Breast) -> list[V
         deep = u(14, 40)
         root = breast.point(angle, 0.0, deep + 5) - [0, woman.cover + u(4, 12), 0]
         trunk(angle, (deep, u(5, 25)), u(0.4, 0.8) * many**0.5, root)
-    return vessels
+    at = (np.stack([getattr(course, name) for course in courses]) for name in ("angle", "share", "depth"))
+    return vessels + [Vessel(points, course.radii) for points, course in zip(breast.point(*at), courses)]
 
 
 def _course(rng, angles, shares, depths, radius: float) -> _Course:
@@ -106,10 +106,10 @@ def _course(rng, angles, shares, depths, radius: float) -> _Course:
 
 
 def _branches(
-    rng: np.random.Generator, breast: Breast, course: _Course, many: float, order: int, vessels: list[Vessel]
+    rng: np.random.Generator, course: _Course, many: float, order: int, courses: list[_Course]
 ) -> None:
     """Add a course and, at random places along it, thinner ones that leave it to either side."""
-    vessels.append(Vessel(breast.point(course.angle, course.share, course.depth), course.radii))
+    courses.append(course)
     if order == 3:
         return
     for _ in range(rng.poisson((2.8, 1.8, 0.7)[order] * many)):
@@ -121,7 +121,7 @@ def _branches(
             continue
         angles, shares = (course.angle[n], turn), (course.share[n], min(course.share[n] + way, 0.97))
         depths = course.depth[n], course.depth[n] + deeper
-        _branches(rng, breast, _course(rng, angles, shares, depths, radius), many, order + 1, vessels)
+        _branches(rng, _course(rng, angles, shares, depths, radius), many, order + 1, courses)
 
 
 def _straight(
@@ -206,76 +206,3 @@ def _of_lung(rng: np.random.Generator, woman: Woman, side: int) -> list[Vessel]:
         end = root + rng.uniform(45, 90) * way / np.linalg.norm(way)
         _tree(rng, root, end, rng.uniform(1.4, 2.8), 2, 3.5, vessels)
     return vessels
-
-
-def paint(vessels: list[Vessel], grid: Grid, bend: list[torch.Tensor]) -> torch.Tensor:
-    """Blood fraction of each voxel; a vessel's cross-section keeps its area on a grid of any spacing.
-
-    Parameters
-    ----------
-    vessels : list of Vessel
-        In the woman's straight frame.
-    grid : Grid
-        To paint on.
-    bend : list of torch.Tensor
-        (i, j, k) mm along each axis: by how much the woman is bent there.
-
-    Returns
-    -------
-    torch.Tensor
-        (i, j, k) float32 on the bend's device.
-    """
-    device, width, shape = bend[0].device, max(grid.spacing), np.array(grid.shape)
-    points, radii, lengths = _close_points(vessels, width / 2)
-    points = bent(points, grid, bend)
-    near = np.all(
-        (points > np.array(grid.start) - 5) & (points < np.array(grid.start) + grid.extent + 5.0), axis=1
-    )
-    points, radii, lengths = points[near], radii[near], lengths[near]
-    thick, thin = (torch.zeros(int(shape.prod()), device=device) for _ in range(2))
-    # those of like thickness together: as many voxels around each point
-    drawn = np.maximum(radii, 0.4 * width)  # wide enough to meet the centre of a voxel
-    reach = np.ceil((drawn + width / 2) / min(grid.spacing)).astype(int)
-    for count in np.unique(reach):
-        some = reach == count
-        at, radius = points[some], radii[some][:, None]
-        voxel = np.floor((at - grid.start) / grid.spacing).astype(np.int64)
-        around = np.stack(np.meshgrid(*[np.arange(-count, count + 1)] * 3, indexing="ij"), -1).reshape(-1, 3)
-        index = voxel[:, None] + around
-        distance = np.linalg.norm(np.array(grid.start) + (index + 0.5) * grid.spacing - at[:, None], axis=2)
-        share = np.clip((drawn[some][:, None] - distance) / width + 0.5, 0, 1)
-        # a point of a vessel thinner than a voxel gives its volume to the voxels around, which adds up where
-        # vessels meet; of a thicker one the soft edge makes a truncated cone, whose area is divided out
-        is_thin = radii[some] < width / 2
-        volume = np.pi * radii[some] ** 2 * lengths[some] / np.prod(grid.spacing)
-        share *= np.where(
-            is_thin[:, None],
-            volume[:, None] / share.sum(1, keepdims=True),
-            radius**2 / (radius**2 + width**2 / 12),
-        )
-        inside = (share > 0) & np.all((index >= 0) & (index < shape), axis=2)
-        for out, way, which in ((thin, "sum", is_thin), (thick, "amax", ~is_thin)):
-            own = inside & which[:, None]
-            flat = torch.as_tensor(np.ravel_multi_index(tuple(index[own].T), grid.shape), device=device)
-            out.scatter_reduce_(0, flat, torch.as_tensor(share[own].astype(np.float32), device=device), way)
-    return torch.maximum(thick, thin.clamp_(max=1)).reshape(grid.shape)
-
-
-def bent(points: np.ndarray, grid: Grid, bend: list[torch.Tensor]) -> np.ndarray:
-    """Where points (n, 3) of the straight woman lie in the bent one, mm."""
-    voxel = np.clip((points - grid.start) / grid.spacing, 0, np.array(grid.shape) - 1).astype(np.int64)
-    at = tuple(torch.as_tensor(axis, device=bend[0].device) for axis in voxel.T)
-    return points - np.stack([field[at].cpu().numpy() for field in bend], 1)
-
-
-def _close_points(vessels: list[Vessel], step_mm: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Points along all vessels at most a step apart, the radii there, and the length each stands for."""
-    points, radii, shares = [], [], []
-    for vessel in vessels:
-        lengths = np.linalg.norm(np.diff(vessel.points, axis=0), axis=1)
-        along = np.concatenate([[0.0], np.cumsum(lengths)])
-        at = np.linspace(0, along[-1], int(along[-1] / step_mm) + 2)
-        points.append(np.stack([np.interp(at, along, axis) for axis in vessel.points.T], 1))
-        radii.append(np.interp(at, along, vessel.radii))
-        shares.append(np.full(at.size, along[-1] / at.size))
-    return np.concatenate(points), np.concatenate(radii), np.concatenate(shares)
