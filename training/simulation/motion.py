@@ -33,7 +33,7 @@ def draw_rigid(rng: np.random.Generator, posts: int) -> np.ndarray:
     usual = rng.uniform(0.1, 0.7)
     drift, jump, jitter = (
         rng.normal(0, usual, 3),
-        rng.normal(0, 0.3 * usual, 3),
+        rng.normal(0, 0.5 * usual, 3),
         rng.normal(0, 0.12, (posts, 3)),
     )
     return np.array([jump + drift * (phase + 1) / posts + jitter[phase] for phase in range(posts)])
@@ -56,7 +56,7 @@ class ElasticMotion:
 
     def __init__(self, body: Anatomy, grid: Grid, rng: np.random.Generator, posts: int):
         # peak of each breast's displacement: usually below 1 mm, rarely several (chosen)
-        self.peaks_mm = np.minimum(np.exp(rng.normal(np.log(0.45), 0.75, 2)), LARGEST_MM)
+        self.peaks_mm = np.minimum(np.exp(rng.normal(np.log(0.65), 0.65, 2)), LARGEST_MM)
         # two fields a breast: one that comes with the injection and grows, one that comes and goes
         growth, wave = np.linspace(rng.uniform(0.2, 0.8), 1, posts), rng.uniform(-1, 1, posts)
         self.courses = np.stack([0.7 * growth, 0.3 * wave])

@@ -162,7 +162,7 @@ def draw_protocol(rng: np.random.Generator, posts: int | None = None) -> Protoco
         t1_flip_deg=u(14, 22),
         relaxivity=_RELAXIVITY[agent][tesla > 2],
         # chosen, so that neighbours in 1.1–1.4 mm correlate as in public exams (0.28 to 0.49)
-        acquired_mm=(u(1.3, 1.9), u(1.3, 1.9), u(1.4, 2.4)),
+        acquired_mm=(u(1.2, 1.9), u(1.2, 1.9), u(1.3, 2.4)),
         phase_axis=int(u() < 0.3),  # side to side keeps the heart's ghosts out of the breasts
         dual_source=bool(u() < 0.5),
     )

@@ -116,7 +116,7 @@ def draw_drift(rng: np.random.Generator, protocol: Protocol) -> tuple[np.ndarray
         (posts,).
     """
     posts = len(protocol.minutes)
-    gain = 1 + rng.normal(-0.002, 0.005) + np.cumsum(rng.normal(0.0005, 0.002, posts))
-    start, growth = rng.normal(-0.03, 0.05), rng.normal(0.05, 0.05)
+    gain = 1 + rng.normal(-0.002, 0.004) + np.cumsum(rng.normal(0.0005, 0.002, posts))
+    start, growth = rng.normal(-0.03, 0.05), rng.normal(0.10, 0.07)
     change = start + growth * (1 - np.exp(-(protocol.minutes - protocol.minutes[0]) / 4.0))
     return gain, 1 + change * (0.25 if protocol.fat == "none" else 1.0)
