@@ -70,8 +70,8 @@ def draw_organs(rng: np.random.Generator, woman: Woman) -> list[Organ]:
         Organ((-u(10, 18), back - 25 * size, z + 46), (15, 15, 26), _STRAIGHT, _BLOOD),  # pulmonary trunk
         Organ((0, back - 52 * size, z + 42), (44, 10, 11), _STRAIGHT, _BLOOD),  # its branches
         Organ((-5, back - 52, z + 82), (12, 42, 12), _STRAIGHT, _BLOOD),  # arch
-        Organ((u(24, 32), back - 40, z + 140), (9, 9, 130), _STRAIGHT, _BLOOD),  # upper vena cava
-        Organ((u(18, 26), back - 75, z - 150), (12, 11, 135), _STRAIGHT, _BLOOD),  # lower vena cava
+        Organ((u(24, 32), back - 40, z + 320), (9.5, 9.5, 310), _STRAIGHT, _BLOOD),  # upper vena cava
+        Organ((u(18, 26), back - 75, z - 370), (13, 12, 365), _STRAIGHT, _BLOOD),  # lower vena cava
         Organ((-u(14, 24), deep + 72, 0.0), (11, 11, 900), _STRAIGHT, _BLOOD),  # descending aorta
         Organ((0, deep + 45, 0.0), (21, 19, 900), _STRAIGHT, _BONE),  # spine
     ]

@@ -71,7 +71,7 @@ def _of_breast(rng: np.random.Generator, woman: Woman, breast: Breast) -> list[V
 
     def trunk(angle: float, depth: tuple[float, float], radius: float, root: np.ndarray) -> None:
         first = u(0.02, 0.25)
-        course = _course(rng, (angle, u(-0.7, 0.7)), (first, u(0.55, 0.95)), depth, radius)
+        course = _course(rng, (angle, u(-0.7, 0.7)), (first, u(0.65, 1.0)), depth, radius)
         vessels.append(_straight(rng, root, breast.point(angle, first, depth[0])[None][0], radius, radius))
         _branches(rng, course, many, 0, courses)
 
@@ -163,7 +163,7 @@ def _of_axilla(rng: np.random.Generator, woman: Woman, side: int) -> list[Vessel
     outer = np.array(arms.shoulder) * [side, 1, 1] + 0.3 * np.array(arms.way) * [side, 1, 1]
     for shift in (0.0, u(6, 10)):  # artery and vein
         vessels.append(
-            _straight(rng, inner - [0, shift, shift], outer - [0, shift, shift], u(1.9, 3.0), 1.6, 4)
+            _straight(rng, inner - [0, shift, shift], outer - [0, shift, shift], u(1.5, 2.4), 1.3, 4)
         )
     for angle in (u(0.85, 1.1), u(1.2, 1.6)):
         z = np.linspace(top, middle + u(-60, 20), 40)
