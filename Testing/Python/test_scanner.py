@@ -105,7 +105,7 @@ def test_a_line_through_two_flip_angles_is_the_signal_of_all_tissues_but_for_thr
 def test_fat_lies_at_or_below_zero_in_most_first_subtractions_and_rises_from_there():
     rng, protocol = np.random.default_rng(5), _of("spectral", 1.5)
     fats = np.array([draw_drift(rng, protocol)[1] for _ in range(500)])
-    assert 0.6 < (fats[:, 0] < 1).mean() < 0.9 and (fats[:, -1] > fats[:, 0]).mean() > 0.7
+    assert 0.5 < (fats[:, 0] < 1).mean() < 0.9 and (fats[:, -1] > fats[:, 0]).mean() > 0.7
     gains = np.array([draw_drift(rng, protocol)[0] for _ in range(500)])
     assert np.abs(gains - 1).max() < 0.05
 
