@@ -200,7 +200,8 @@ def distances(simulated: Sequence[Realism], others: Sequence[Realism]) -> tuple[
     """
     table, new = (np.array([list(e.features.values()) for e in exams]) for exams in (simulated, others))
     new = new.reshape(len(others), table.shape[1])
-    varying = table.std(0) > 1e-6
+    # a feature that is the same in nearly all exams has no scale to measure by
+    varying = np.ptp(np.percentile(table, (5, 95), axis=0), axis=0) > 1e-6
     table, new = table[:, varying], new[:, varying]
     fold = np.arange(len(table)) % 5
     own = np.zeros(len(table))

@@ -118,6 +118,6 @@ def draw_drift(rng: np.random.Generator, protocol: Protocol) -> tuple[np.ndarray
     """
     posts = len(protocol.minutes)
     gain = 1 + rng.normal(-0.001, 0.003) + np.cumsum(rng.normal(0.0005, 0.002, posts))
-    start, growth = rng.normal(-0.02, 0.07), rng.normal(0.10, 0.07)
+    start, growth = float(np.clip(rng.normal(-0.02, 0.07), -0.08, 0.16)), rng.normal(0.10, 0.07)
     change = start + growth * (1 - np.exp(-(protocol.minutes - protocol.minutes[0]) / 4.0))
     return gain, 1 + change * (0.15 if protocol.fat == "none" else 1.0)
