@@ -1,7 +1,9 @@
-"""Simulated exams: one as DICOM, sheets of them to look at, what their lesions tell, the list of a cohort.
+"""Simulated exams: one as DICOM, sheets to look at, what their lesions tell, the list of a cohort.
 
 python training/simulate.py demo --output demo/exam
 python training/simulate.py sheet --output sheet.png --real DICOM_FOLDER --real sub1.nrrd sub2.nrrd
+python training/simulate.py lesions --output lesions.png
+python training/simulate.py bayes --cohort unread
 python training/simulate.py oracle --count 300
 python training/simulate.py cohort small --output small.csv
 """
@@ -17,9 +19,11 @@ if not __package__:  # run by its path, which puts this folder first
 
 from training.command import ends_in_a_sentence, parser_of
 from training.data.files import write_atomically
+from training.evaluation.bayes import DRAWS, bayes_lines
 from training.evaluation.oracle import FIRST_SEED, ask_oracle, oracle_lines
 from training.simulation.cohorts import COHORTS, cohort_manifest
 from training.simulation.demo import DEMO_SEED, write_demo
+from training.simulation.lesion_sheet import lesion_sheet
 from training.simulation.sheets import contact_sheet, save_sheet
 
 
@@ -36,6 +40,15 @@ def sheet(o: Namespace) -> None:
     print(f"{o.output}: {len(o.seeds)} simulated and {len(o.real)} real exams")
 
 
+def lesions(o: Namespace) -> None:
+    save_sheet(o.output, lesion_sheet(each=o.each, voxel_mm=o.voxel, first_seed=o.seed), o.scale)
+    print(f"{o.output}: {o.each} lesions of every subtype")
+
+
+def bayes(o: Namespace) -> None:
+    print(*bayes_lines(o.cohort, o.draws), sep="\n")
+
+
 def oracle(o: Namespace) -> None:
     print(f"{o.count} simulated exams from seed {o.seed}, voxels of {o.voxel or 'drawn size'} mm")
     print(*oracle_lines(ask_oracle(o.count, o.voxel or None, o.workers, o.seed)), sep="\n")
@@ -49,7 +62,9 @@ def cohort(o: Namespace) -> None:
 @ends_in_a_sentence
 def main(arguments: list[str] | None = None) -> None:
     parser = parser_of(__doc__)
-    commands = parser.add_subparsers(required=True, metavar="demo | sheet | oracle | cohort")
+    commands = parser.add_subparsers(
+        required=True, metavar="demo | sheet | lesions | bayes | oracle | cohort"
+    )
 
     def command(run, text: str):
         added = commands.add_parser(run.__name__, help=text, description=text)
@@ -74,6 +89,15 @@ def main(arguments: list[str] | None = None) -> None:
     )
     add("--scale", type=float, default=1.0, help="of the picture; 0.7 for a small file")
     add("--workers", type=int, default=1, help="processes")
+    add = command(lesions, "Close-ups of lesions of every subtype, for a radiologist to judge.")
+    add("--output", type=Path, required=True, help="PNG to write")
+    add("--each", type=int, default=4, help="lesions of a subtype")
+    add("--seed", type=int, default=1, help="first seed")
+    add("--voxel", type=float, help="mm (default: as drawn, 1.1 to 1.4)")
+    add("--scale", type=float, default=1.0, help="of the picture; 0.7 for a small file")
+    add = command(bayes, "The best AUC that any reader can reach, from the drawn parameters alone.")
+    add("--cohort", choices=COHORTS, required=True)
+    add("--draws", type=int, default=DRAWS, help="exams drawn, without images")
     add = command(oracle, "How well the curves of the true lesions tell the label.")
     add("--count", type=int, default=300, help="exams, half of them malignant")
     add("--voxel", type=float, default=4.4, help="mm; 0: as drawn, 1.1 to 1.4")

@@ -540,7 +540,7 @@ def test_simulated_exam_is_made_once_for_its_image_and_its_truth(tmp_path, monke
     _, exam = small_exam(tmp_path)
     calls = []
 
-    def simulate(seed, malignant, *, voxel_mm=None, device="cpu"):
+    def simulate(seed, malignant, *, voxel_mm=None, population="alike", device="cpu"):
         calls.append((seed, malignant, voxel_mm))
         lesion = {"ras_mm": (1.0, 2.0, 3.0), "radius_mm": 4.0, "malignant": malignant, "side": "left"}
         return types.SimpleNamespace(

@@ -27,9 +27,11 @@ _SPECK_MM = 2.0
 
 
 @lru_cache(maxsize=1)
-def _simulated(seed: int, malignant: bool, voxel_mm: float | None, device: str) -> SimulatedExam:
+def _simulated(
+    seed: int, malignant: bool, voxel_mm: float | None, population: str, device: str
+) -> SimulatedExam:
     """The simulated exam that both ``load_exam`` and ``truth`` need; kept until the next one."""
-    return simulate(seed, malignant, voxel_mm=voxel_mm, device=device)
+    return simulate(seed, malignant, voxel_mm=voxel_mm, population=population, device=device)
 
 
 def load_exam(row: Row, device: str = "cpu") -> Exam:
@@ -56,7 +58,7 @@ def load_exam(row: Row, device: str = "cpu") -> Exam:
         Naming the row and the file.
     """
     if row.seed is not None:
-        return _simulated(row.seed, bool(row.label), row.voxel_mm, device).exam
+        return _simulated(row.seed, bool(row.label), row.voxel_mm, row.population, device).exam
     try:
         return _without_copies(_read(row))
     except BreastCMSLError as error:
@@ -164,7 +166,7 @@ def truth(row: Row, exam: Exam, device: str = "cpu") -> tuple[tuple[dict, ...], 
         Naming the row.
     """
     if row.seed is not None:
-        simulated = _simulated(row.seed, bool(row.label), row.voxel_mm, device)
+        simulated = _simulated(row.seed, bool(row.label), row.voxel_mm, row.population, device)
         return tuple({"box_ras_mm": None, **lesion} for lesion in simulated.lesions), simulated.truth
     try:
         lesions = [_boxed(lesion, exam.grid) for lesion in row.lesions if not lesion.mask]

@@ -24,13 +24,14 @@ from BreastCMSLLib.core.errors import InputError, OutputError
 from BreastCMSLLib.core.geometry import apply_affine
 from BreastCMSLLib.core.text import one_line
 from training.simulation.cohorts import cohort_manifest
+from training.simulation.exam import POPULATIONS
 
 from .files import write_rows
 
 COLUMNS = (
     "patient exam label split kind pre post t1 times_s "
     "box_ras_mm box_voxels box_label mask mask_label mask_grid "
-    "seed voxel_mm"
+    "seed voxel_mm population"
 ).split()
 REQUIRED = COLUMNS[:3]
 SIMULATED = "simulated"  # simulated:NAME is a cohort of simulation/cohorts.py
@@ -102,6 +103,8 @@ class Row:
         What is known of the truth.
     seed, voxel_mm
         Of a simulated exam, which has no files.
+    population : str
+        How the lesions of a simulated exam are drawn, one of ``POPULATIONS``.
     folder : Path
         Of the manifest.
     where : str
@@ -120,6 +123,7 @@ class Row:
     lesions: tuple[Lesion, ...] = ()
     seed: int | None = None
     voxel_mm: float | None = None
+    population: str = POPULATIONS[0]
     folder: Path = Path()
     where: str = ""
 
@@ -139,7 +143,7 @@ def read_cohort(source: Path | str) -> list[Row]:
     Parameters
     ----------
     source : Path or str
-        A CSV file, or simulated:NAME.
+        A CSV file, or simulated:NAME; simulated:NAME+OTHER joins cohorts.
 
     Returns
     -------
@@ -153,7 +157,8 @@ def read_cohort(source: Path | str) -> list[Row]:
     """
     kind, _, name = str(source).partition(":")
     if kind == SIMULATED:
-        return _rows(cohort_manifest(name), Path(f"{name}.csv"))
+        cohorts = [_rows(cohort_manifest(part), Path(f"{part}.csv")) for part in name.split("+")]
+        return [row for cohort in cohorts for row in cohort]
     return read_manifest(source)
 
 
@@ -352,6 +357,7 @@ def _parse(cells: dict[str, str], path: Path, line: int) -> Row:
         lesions=_parse_lesions(cells, label, fail),
         seed=None if seed is None else int(seed),
         voxel_mm=_numbers(voxel, 1, "voxel_mm", fail)[0] if voxel else None,
+        population=cells.get("population", "").lower() or POPULATIONS[0],
         folder=path.parent,
         where=where,
     )
@@ -462,6 +468,11 @@ def _check(row: Row, fail: Fail) -> None:
         )
     if row.voxel_mm is not None and not 0.5 <= row.voxel_mm <= 10:
         fail(f"a voxel of {row.voxel_mm:g} mm cannot be simulated; give 0.5 to 10.")
+    if row.population not in POPULATIONS:
+        known = ", ".join(POPULATIONS)
+        fail(f'the population must be one of {known}, not "{_shown(row.population)}"; correct it.')
+    if row.population == "lesion-free" and row.label:
+        fail("a lesion-free exam is labelled malignant; correct one of them.")
     if row.times_s is not None and any(b <= a for a, b in zip(row.times_s, row.times_s[1:], strict=False)):
         fail(
             "the times in times_s do not increase; "
@@ -543,4 +554,5 @@ def _cells(row: Row, home: Path) -> dict[str, str]:
         "mask_grid": masks[0].mask_grid if masks and masks[0].mask_grid != "file" else "",
         "seed": "" if row.seed is None else str(row.seed),
         "voxel_mm": "" if row.voxel_mm is None else number(row.voxel_mm),
+        "population": "" if row.population == POPULATIONS[0] else row.population,
     }

@@ -25,73 +25,79 @@ class Cohort:
     voxel_mm : float or None
         Of all its exams; None for a scanner's own, 1.1 to 1.4 mm.
     parts : tuple of tuple
-        Split, malignant and benign exams.
+        Split, malignant exams, benign ones with lesions and without any.
     sha256 : str
         Of its manifest.
+    population : {"alike", "paper"}
+        How lesions are drawn.
     """
 
     first_seed: int
     voxel_mm: float | None
-    parts: tuple[tuple[str, int, int], ...]
+    parts: tuple[tuple[str, int, int, int], ...]
     sha256: str
+    population: str = "alike"
 
     @property
     def count(self) -> int:
-        return sum(malignant + benign for _, malignant, benign in self.parts)
+        return sum(sum(exams) for _, *exams in self.parts)
+
+    @property
+    def lesion_free(self) -> float:
+        """Share of the benign exams that have no lesion."""
+        with_lesions, without = (sum(part[column] for part in self.parts) for column in (2, 3))
+        return without / (with_lesions + without)
 
 
-# The sizes of ``paper`` are those of Luo et al. 2019: 1137 malignant and 578 benign patients, 1204 / 165 /
-# 346 of them for training, validation and test. Table 1 implies 231 malignant and 115 benign ones in the test
-# set; of the others, validation gets its share of both. Seeds lie apart from each other, from the demo's
-# (9000020) and from the oracle's (70000000 on).
+# Half of the exams malignant, three in ten benign with lesions and two in ten without any (chosen), but
+# for ``paper``. Its sizes are those of Luo et al. 2019: 1137 malignant and 578 benign patients, all with a
+# tumour, 1204 / 165 / 346 of them for training, validation and test. Table 1 implies 231 malignant and 115
+# benign ones in the test set; of the others, validation gets its share of both. Seeds lie apart from
+# each other, from those of the first edition (up to 90002500), from the demo's and from the oracle's
+# (70000000 on).
 COHORTS = {
     "smoke": Cohort(
-        10_000_000,
+        110_000_000,
         4.4,
-        (("train", 12, 12), ("validate", 4, 4), ("test", 4, 4)),
-        "74c3b9a46b3ec52268c0e8173068a0b8481b827bc6e8959e93cb46f65467c913",
+        (("train", 12, 8, 4), ("validate", 4, 3, 1), ("test", 4, 3, 1)),
+        "2deb13aaf31e06f8ea112b8167012ba945765bc33156a74a6c9cba780af887a5",
     ),
     "small": Cohort(
-        20_000_000,
+        120_000_000,
         4.4,
-        (("train", 1500, 1500), ("validate", 250, 250), ("test", 500, 500)),
-        "2dc19943fb8fe694503f519770cd5aa5e3b955828017f0b85fbf50665ae119f7",
-    ),
-    "medium": Cohort(
-        30_000_000,
-        2.2,
-        (("train", 1000, 1000), ("validate", 150, 150), ("test", 300, 300)),
-        "c7a181044b06cc9409307b5bd0ae79616dd723e51ce9f67ecc916bd3b06ff203",
-    ),
-    "full": Cohort(
-        50_000_000,
-        None,
-        (("train", 200, 200), ("validate", 40, 40), ("test", 80, 80)),
-        "1e7a61cae40c7c07c3b934215294dcc0d80f934714aea455091dcce7c2b58c0b",
+        (("train", 1500, 900, 600), ("validate", 250, 150, 100), ("test", 500, 300, 200)),
+        "f53c80e42c4651d116e85fd0a50af01a90d6c6670983f0bee209bb12677a420a",
     ),
     "large": Cohort(
-        60_000_000,
+        160_000_000,
         2.2,
-        (("train", 6000, 6000), ("validate", 250, 250), ("test", 500, 500)),
-        "0fe6dd1ce2f1628b8b55f87dc796af10bb7937ce76416a198e77e0ef4fe13c20",
+        (("train", 6000, 3600, 2400), ("validate", 500, 300, 200)),
+        "aa14dbc163277255da90e79052f08e0a9a3b543ffb610c60924487da5b2fd7f5",
     ),
-    "fresh": Cohort(
-        80_000_000,
+    "calibration": Cohort(
+        170_000_000,
         2.2,
-        (("validate", 250, 250), ("test", 1000, 1000)),
-        "529f4f469e9c8af970062ff708245ce3e381263a3b2e45ffeca47dd6d378f5bc",
+        (("validate", 750, 450, 300),),
+        "dd07715803c9e9606968831caa8a619430a67425a324df1467ab08dbd6a2808e",
     ),
-    "confirm": Cohort(
-        90_000_000,
+    "unread": Cohort(
+        180_000_000,
         2.2,
-        (("validate", 250, 250), ("test", 1000, 1000)),
-        "a3c93a3a3cb971c85d6a0c9b6b0c6750feadeb8ff359b93da0968cf30a86e420",
+        (("test", 1000, 600, 400),),
+        "bde1f132e19e72c6a475b685225b81658b39ab0886e04772b9c7cae4045e09ae",
+    ),
+    "scanner": Cohort(
+        150_000_000,
+        None,
+        (("test", 320, 192, 128),),
+        "07c9d9b671041257f63d3270c2d2783cdd2025176f2dfe8b7898d3fb41bdb3f2",
     ),
     "paper": Cohort(
-        40_000_000,
+        140_000_000,
         None,
-        (("train", 797, 407), ("validate", 109, 56), ("test", 231, 115)),
-        "678a2adc5a0a0a34a58a409ca9aa8e011451cde3d71196967e921e8983bd6ad8",
+        (("train", 797, 407, 0), ("validate", 109, 56, 0), ("test", 231, 115, 0)),
+        "1518c698785750946a1f45c63e11c1b241cc31c62108bb046766b2cce939713b",
+        "paper",
     ),
 }
 
@@ -109,7 +115,7 @@ def cohort_manifest(name: str) -> str:
     Returns
     -------
     str
-        Columns patient, exam, label, split, seed and voxel_mm.
+        Columns patient, exam, label, split, seed, voxel_mm and population.
 
     Raises
     ------
@@ -122,14 +128,16 @@ def cohort_manifest(name: str) -> str:
         raise InputError(f'There is no simulated cohort "{name}"; choose one of {", ".join(COHORTS)}.')
     cohort = COHORTS[name]
     places = []
-    for split, malignant, benign in cohort.parts:
-        places += [(split, "malignant")] * malignant + [(split, "benign")] * benign
+    for split, malignant, benign, lesion_free in cohort.parts:
+        places += [(split, "malignant", cohort.population)] * malignant
+        places += [(split, "benign", cohort.population)] * benign
+        places += [(split, "benign", "lesion-free")] * lesion_free
     order = np.random.default_rng([cohort.first_seed, 1137]).permutation(cohort.count)
     voxel = "" if cohort.voxel_mm is None else f"{cohort.voxel_mm:g}"
-    lines = ["patient,exam,label,split,seed,voxel_mm"]
+    lines = ["patient,exam,label,split,seed,voxel_mm,population"]
     for seed, place in enumerate(order, cohort.first_seed):
-        split, label = places[place]
-        lines.append(f"sim-{seed},sim-{seed},{label},{split},{seed},{voxel}")
+        split, label, population = places[place]
+        lines.append(f"sim-{seed},sim-{seed},{label},{split},{seed},{voxel},{population}")
     text = "\n".join(lines) + "\n"
     if hashlib.sha256(text.encode()).hexdigest() != cohort.sha256:
         raise RuntimeError(

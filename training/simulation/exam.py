@@ -8,12 +8,20 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from BreastCMSLLib.core.errors import InputError
 from BreastCMSLLib.core.geometry import Volume
 from BreastCMSLLib.exam import Exam, Phase, make_exam
 
 from . import anatomy, lesions, scanner
 from .anatomy import Anatomy, Grid
 from .lesions import Lesion
+from .subtypes import MARKS, SUBTYPES
+
+POPULATIONS = ("alike", "paper", "lesion-free")  # how the lesions of an exam are drawn, see ``simulate``
+# Exams with one, two and three lesions, for both labels. Chosen; 12 of 46 women had several: Balkan Med J
+# 2016;33:294–300
+LESION_NUMBERS = {1: 0.6, 2: 0.3, 3: 0.1}
+_PAPER_PHASES = 6  # after contrast, of each of the patients of Luo et al. 2019
 
 
 @dataclass(frozen=True)
@@ -25,15 +33,15 @@ class SimulatedExam:
     exam : Exam
         Dynamic phases (uint16), and a T1 in some exams.
     malignant : bool
-        The label of the whole exam.
+        The label of the whole exam: whether a malignant lesion is in it.
     truth : numpy.ndarray
         uint8 (i, j, k) on the exam's grid: 1 benign, 2 malignant lesion.
     lesions : tuple of dict
-        Centre (``ras_mm``), ``radius_mm``, class and ``side`` of each, and the kinetics it was made with; the
-        first one carries the label.
+        Centre (``ras_mm``), ``radius_mm`` of the sphere of its volume, class, ``side``, ``subtype``,
+        ``pattern`` and marks of each; the first one carries the label. Empty in an exam without any.
     facts : dict
         Nuisance features as numbers, to test that they do not tell the label; position and depth are those of
-        the first lesion.
+        the first lesion, 0 without one.
     """
 
     exam: Exam
@@ -48,26 +56,34 @@ def simulate(
     malignant: bool,
     *,
     voxel_mm: float | None = None,
+    population: str = "alike",
+    subtype: str | None = None,
     with_t1: bool | None = None,
     device: torch.device | str = "cpu",
 ) -> SimulatedExam:
     """The exam of a seed.
 
-    A seed gives the same woman, number, places and sizes of lesions and protocol for both labels. On every
-    grid it gives the same woman and protocol; a lesion may lie elsewhere when the first place tried is
-    allowed on one grid and just not on another. Kinds of device differ in the noise only (other random
-    numbers of the same distribution) and in rounding.
+    A seed gives the same woman, number and places of lesions and protocol for both labels, and where they are
+    drawn alike the same sizes. On every grid it gives the same woman and protocol; a lesion may lie elsewhere
+    when the first place tried is allowed on one grid and just not on another. Kinds of device differ in the
+    noise only (other random numbers of the same distribution) and in rounding.
 
     Parameters
     ----------
     seed : int
         Of everything random.
     malignant : bool
-        Class of the first lesion.
+        Class of the first lesion; the others are benign.
     voxel_mm : float, optional
         Spacing along all axes (default: 1.1–1.4 mm in plane, slices 1.1–1.6 mm).
+    population : {"alike", "paper", "lesion-free"}
+        "alike": sizes of one distribution for both classes. "paper": malignant lesions are larger (22 mm
+        against 15 mm in the median), six phases after contrast and a T1, as in Luo et al. 2019.
+        "lesion-free": no lesion.
+    subtype : str, optional
+        Of the first lesion, a key of ``subtypes.SUBTYPES``; None draws one of its class.
     with_t1 : bool, optional
-        Whether there is a T1 without fat saturation; None draws it.
+        Whether there is a T1 without fat saturation; None draws it, but for "paper".
     device : torch.device or str
         That the exam is made on; it is returned in main memory.
 
@@ -75,16 +91,32 @@ def simulate(
     -------
     SimulatedExam
         The exam and its truth.
+
+    Raises
+    ------
+    InputError
+        For a population or subtype that there is not, or that does not go with the label.
     """
+    _check(malignant, population, subtype)
+    paper = population == "paper"
     rng = np.random.default_rng([seed, 20190713])
     for_grid, for_body, for_places, for_classes, for_scan, for_noise = rng.spawn(6)
     grid, origin, drawn_t1 = _draw_grid(for_grid, voxel_mm)
     body = anatomy.build(grid, for_body, device)
-    placed = _place_lesions(body, malignant, grid, for_places, for_classes)
+    placed = []
+    if population != "lesion-free":
+        placed = _place_lesions(body, grid, malignant, subtype, paper, for_places, for_classes)
     truth, painted = lesions.paint(placed, body, grid)
     generator = torch.Generator(device=device).manual_seed(int(for_noise.integers(2**62)))
     images = scanner.scan(
-        body, placed, painted, grid, for_scan, generator, with_t1=drawn_t1 if with_t1 is None else with_t1
+        body,
+        placed,
+        painted,
+        grid,
+        for_scan,
+        generator,
+        with_t1=(drawn_t1 or paper) if with_t1 is None else with_t1,
+        posts=_PAPER_PHASES if paper else None,
     )
     facts = {
         **_lesion_facts(placed, body, grid),
@@ -95,6 +127,22 @@ def simulate(
     }
     listed = tuple(_listed(lesion, origin) for lesion in placed)
     return SimulatedExam(_as_exam(images, grid, origin, seed), malignant, truth[::-1, ::-1, :], listed, facts)
+
+
+def _check(malignant: bool, population: str, subtype: str | None) -> None:
+    if population not in POPULATIONS:
+        raise InputError(
+            f'There is no simulated population "{population}"; choose one of {", ".join(POPULATIONS)}.'
+        )
+    if population == "lesion-free" and malignant:
+        raise InputError("A simulated exam without a lesion cannot be malignant; label it benign.")
+    if subtype is None:
+        return
+    if subtype not in SUBTYPES:
+        raise InputError(f'There is no subtype "{subtype}"; choose one of {", ".join(SUBTYPES)}.')
+    if SUBTYPES[subtype].malignant != malignant:
+        label = "malignant" if SUBTYPES[subtype].malignant else "benign"
+        raise InputError(f'A lesion of the subtype "{subtype}" is {label}; label the exam so.')
 
 
 def _draw_grid(rng: np.random.Generator, voxel_mm: float | None) -> tuple[Grid, np.ndarray, bool]:
@@ -109,31 +157,47 @@ def _draw_grid(rng: np.random.Generator, voxel_mm: float | None) -> tuple[Grid, 
 
 
 def _place_lesions(
-    body: Anatomy, malignant: bool, grid: Grid, places: np.random.Generator, classes: np.random.Generator
+    body: Anatomy,
+    grid: Grid,
+    malignant: bool,
+    subtype: str | None,
+    apart: bool,
+    places: np.random.Generator,
+    classes: np.random.Generator,
 ) -> list[Lesion]:
-    """One to three lesions, their number, sizes and places drawn without regard to the label; the first has
-    its class.
-
-    Chosen: 60, 30 and 10 % with one, two and three lesions (12 of 46 women had several: Balkan Med J
-    2016;33:294–300).
-    """
+    """Lesions, their number and places drawn without regard to the label; the first has its class."""
+    number = int(places.choice(list(LESION_NUMBERS), p=list(LESION_NUMBERS.values())))
     placed: list[Lesion] = []
-    for number in range(int(places.choice([1, 2, 3], p=[0.6, 0.3, 0.1]))):
+    # every lesion has generators of its own, so that one class's draws move no other lesion
+    for n, (place, own) in enumerate(zip(places.spawn(number), classes.spawn(number))):
+        lesion = lesions.draw(
+            malignant and n == 0, place, own, apart=apart, subtype=subtype if n == 0 else None
+        )
         for attempt in range(20):
-            radius = lesions.size(places)
-            glandular_only = places.random() < 0.7  # chosen: most lesions arise in glandular tissue
-            if number == 0 and attempt == 19:  # a breast too small for the sizes drawn gets a small one
-                radius, glandular_only = 4.0, False
-            centre = _draw_place(body, grid, places, radius, glandular_only)
-            if centre is None or any(_too_close(centre, radius, other) for other in placed):
+            glandular_only = place.random() < 0.7  # chosen: most lesions arise in glandular tissue
+            if n == 0 and attempt >= 15:  # a breast too small for the size drawn gets a smaller one
+                lesion.radius_mm, glandular_only = 0.75 * lesion.radius_mm, False
+            centre = _draw_place(body, grid, place, lesion.radius_mm, glandular_only)
+            if centre is None or any(_too_close(centre, lesion.radius_mm, other) for other in placed):
                 continue
-            lesion = lesions.draw(malignant and number == 0, radius, places, classes)
             lesion.centre, lesion.side = centre, 1 if centre[0] > 0 else -1
+            lesion.towards = _foremost(body, grid, lesion.side) - centre
             placed.append(lesion)
             break
     if not placed:
         raise RuntimeError("no lesion could be placed: the simulated breasts are too small")
     return placed
+
+
+def _foremost(body: Anatomy, grid: Grid, side: int) -> np.ndarray:
+    """Middle (mm) of the foremost 8 mm of a breast, near its nipple."""
+    of_breast = body.breast == side
+    filled = of_breast.any(2).any(0).cpu().numpy().nonzero()[0]
+    rows = slice(max(0, filled[-1] + 1 - max(1, round(8.0 / grid.spacing[1]))), filled[-1] + 1)
+    weights = of_breast[:, rows].float().cpu().numpy()
+    x, y, z = grid.centres(0), grid.centres(1)[rows], grid.centres(2)
+    means = [(weights.sum(axes) * at).sum() for axes, at in (((1, 2), x), ((0, 2), y), ((0, 1), z))]
+    return np.array(means) / weights.sum()
 
 
 def _draw_place(
@@ -161,16 +225,14 @@ def _too_close(centre: np.ndarray, radius: float, other: Lesion) -> bool:
 
 
 def _lesion_facts(placed: Sequence[Lesion], body: Anatomy, grid: Grid) -> dict:
+    names = ("first_mm", "largest_mm", "depth_mm", "side", "x_mm", "y_mm", "z_mm")
+    if not placed:
+        return {"lesions": 0, **dict.fromkeys(names, 0.0)}
     first = placed[0]
     voxel = tuple(int(np.abs(grid.centres(axis) - first.centre[axis]).argmin()) for axis in range(3))
-    return {
-        "lesions": len(placed),
-        "first_mm": first.radius_mm,
-        "largest_mm": max(lesion.radius_mm for lesion in placed),
-        "depth_mm": float(body.depth[voxel]),
-        "side": first.side,
-        **{f"{name}_mm": float(c) for name, c in zip("xyz", first.centre)},
-    }
+    sizes, depth = [lesion.radius_mm for lesion in placed], float(body.depth[voxel])
+    values = (first.radius_mm, max(sizes), depth, first.side, *map(float, first.centre))
+    return {"lesions": len(placed), **dict(zip(names, values))}
 
 
 def _listed(lesion: Lesion, origin: np.ndarray) -> dict:
@@ -179,9 +241,12 @@ def _listed(lesion: Lesion, origin: np.ndarray) -> dict:
         "radius_mm": lesion.radius_mm,
         "malignant": lesion.malignant,
         "side": "right" if lesion.side > 0 else "left",
+        "subtype": lesion.marks.subtype.name,
+        "pattern": lesion.marks.pattern,
         "ktrans_per_min": lesion.ktrans,
         "ve": lesion.ve,
         "vp": lesion.vp,
+        **{mark: lesion.marks[mark] for mark in MARKS[3:]},
     }
 
 

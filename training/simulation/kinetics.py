@@ -93,7 +93,8 @@ def tofts(
     for n in range(1, fine.size):
         extra[:, n] = extra[:, n - 1] * decay[:, 0] + 0.5 * step * (plasma[n - 1] * decay[:, 0] + plasma[n])
     total = vp * plasma + ktrans * extra
-    return np.array([np.interp(minutes, fine, curve) for curve in total])
+    curves = [np.interp(minutes, fine, curve) for curve in total]
+    return np.array(curves).reshape(len(curves), np.size(minutes))
 
 
 def spoiled_gradient_echo(r1_per_s, tr_ms: float, flip_deg: float):

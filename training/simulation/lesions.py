@@ -1,4 +1,4 @@
-"""Benign and malignant lesions: sizes from one distribution; outline, rim and kinetics overlap."""
+"""Lesions of a drawn subtype, laid on a grid: masses here, non-mass enhancement in nonmass.py."""
 
 from __future__ import annotations
 
@@ -8,49 +8,80 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 
+from . import nonmass
 from .anatomy import Anatomy, Grid
 from .kinetics import T1_MS
+from .points import Window, evenly_spread, fine_points, voxel_means
+from .subtypes import DrawnMarks, draw_marks
 
-_SUB_VOXEL_MM = 1.25  # a coarse voxel holds the mean over points this far apart
+_RIM_BEGINS, _CORE_ENDS = 0.85, 0.60  # shares of the way to the surface; between them the rim fades
+_SPICULE_WIDTH = 0.96  # cosine of half the opening angle of a spicule: 16°
+
+
+@dataclass(frozen=True)
+class MassShape:
+    """Random numbers of a mass's outline and inside, in radii.
+
+    Attributes
+    ----------
+    bumps, grain : tuple of numpy.ndarray
+        Amplitudes (n,), directions (n, 3), frequencies (n,), phases (n,) of waves in the outline and inside.
+    spicules : tuple of numpy.ndarray
+        Directions (n, 3) and lengths (n,) around 1.
+    core : numpy.ndarray
+        (3,) middle of the dark centre.
+    """
+
+    bumps: tuple[np.ndarray, ...]
+    grain: tuple[np.ndarray, ...]
+    spicules: tuple[np.ndarray, np.ndarray]
+    core: np.ndarray
 
 
 @dataclass
 class Lesion:
-    """A lesion of known size and class.
+    """A lesion of known subtype and marks.
 
     Attributes
     ----------
+    marks : DrawnMarks
+        Subtype, pattern and marks as drawn.
     radius_mm : float
         Of the sphere of equal volume.
     stretch : numpy.ndarray
-        (3,) factors of the radius along x, y, z.
-    ktrans, ve, vp : float
-        Of the body of the lesion (Ktrans in 1/min); rim and heterogeneity modulate the concentration.
-    bumps, grain : list of tuple
-        Amplitude, direction, frequency and phase of the waves in the outline and inside.
-    spicules : list of tuple
-        Direction and height.
-    centre : numpy.ndarray
-        (3,) mm in the anatomy's frame.
+        (3,) factors of the radius of a mass along x, y, z.
+    vp : float
+        Share of plasma. Ktrans (1/min) and ve are those of the body of the lesion; rim and heterogeneity
+        modulate the concentration.
+    shape : MassShape or nonmass.Clumps
+        By the pattern.
+    centre, towards : numpy.ndarray
+        (3,) mm in the anatomy's frame, and the direction to the nipple.
     side : int
         −1 left, +1 right.
     """
 
-    malignant: bool
+    marks: DrawnMarks
     radius_mm: float
     stretch: np.ndarray
     t1_ms: float
     vp: float
-    ktrans: float
-    ve: float
-    irregularity: float
-    rim: float
-    heterogeneity: float
-    bumps: list
-    grain: list
-    spicules: list
+    shape: MassShape | nonmass.Clumps
     centre: np.ndarray = field(default_factory=lambda: np.zeros(3))
+    towards: np.ndarray = field(default_factory=lambda: np.array([0.0, 1.0, 0.0]))
     side: int = 0
+
+    @property
+    def malignant(self) -> bool:
+        return self.marks.subtype.malignant
+
+    @property
+    def ktrans(self) -> float:
+        return self.marks["ktrans"]
+
+    @property
+    def ve(self) -> float:
+        return self.marks["ve"]
 
 
 @dataclass(frozen=True)
@@ -72,101 +103,72 @@ class PaintedLesions:
     number: torch.Tensor
 
 
-def size(rng: np.random.Generator) -> float:
-    """Radius in mm; the same distribution for both classes, lest size give the label away.
-
-    Chosen: median 17 mm across, 5th to 95th percentile 9 to 32 mm, from T1a to the smaller T3 tumours.
-    """
-    return float(np.clip(rng.lognormal(np.log(8.5), 0.38), 3.5, 22))
-
-
-# Curves. Chosen (with the arterial input of kinetics.py) to come near the types that Kuhl et al., Radiology
-# 1999;211:101–110 found in 101 cancers and 165 benign lesions: washout 57 % and 6 %, plateau 34 % and 12 %,
-# persistent 9 % and 83 %; Schnall et al., Radiology 2006;238:42–53 saw more overlap in a multicentre trial
-# (washout: sensitivity 21 %, specificity 90 %). Ktrans then lies in the published range; in a fast protocol
-# Ktrans and kep gave an AUC of 0.915 (Schabel et al., J Magn Reson Imaging 2010;31:1371–1378). Median and
-# log-sd of Ktrans, mean and sd of ve:
-_KINETICS = {True: (0.17, 0.65, 0.46, 0.14), False: (0.050, 0.60, 0.68, 0.13)}
-# Outline and inside (chosen; irregular and spiculated margins, rim and heterogeneous enhancement are commoner
-# in cancers, none is proof: Schnall 2006): range of irregularity, most spicules and how often there are any,
-# mean and sd of rim, heterogeneity
-_MORPHOLOGY = {
-    True: ((0.10, 0.42), (16, 0.60), (0.35, 0.35), (0.10, 0.50)),
-    False: ((0.02, 0.24), (8, 0.12), (0.00, 0.20), (0.02, 0.30)),
-}
-
-
-def draw(malignant: bool, radius_mm: float, rng: np.random.Generator, own: np.random.Generator) -> Lesion:
+def draw(
+    malignant: bool,
+    rng: np.random.Generator,
+    own: np.random.Generator,
+    *,
+    apart: bool = False,
+    subtype: str | None = None,
+) -> Lesion:
     """A lesion without a place.
 
     Parameters
     ----------
     malignant : bool
         Its class.
-    radius_mm : float
-        Of the sphere of its volume.
     rng, own : numpy.random.Generator
         For what does not depend on the class, and for what does.
+    apart : bool
+        Whether sizes differ by subtype.
+    subtype : str, optional
+        A key of ``subtypes.SUBTYPES``; None draws one of the class.
     """
+    size = float(rng.standard_normal())
     stretch = np.exp(rng.normal(0, 0.16, 3))
-    t1_ms = float(
-        np.clip(rng.normal(T1_MS["lesion"], 130), 800, 1500)
-    )  # sd chosen; Chen 2019 found 256 at 3 T
+    # sd chosen; Chen et al., Radiology 2019;290:33–40 found 256 at 3 T
+    t1_ms = float(np.clip(rng.normal(T1_MS["lesion"], 130), 800, 1500))
     vp = float(np.clip(rng.normal(0.03, 0.015), 0.0, 0.10))  # chosen
-    median, spread, ve, ve_sd = _KINETICS[malignant]
-    irregularity, (most, often), rim, heterogeneity = _MORPHOLOGY[malignant]
+    marks = draw_marks(malignant, size, own, apart=apart, subtype=subtype)
+    shape = _draw_mass(own) if marks.pattern == "mass" else nonmass.draw_clumps(marks, own)
+    return Lesion(marks, marks["size"], stretch / stretch.prod() ** (1 / 3), t1_ms, vp, shape)
 
-    def waves(count: int, low: float, high: float) -> list:
-        directions = own.normal(size=(count, 3))
-        directions /= np.linalg.norm(directions, axis=1, keepdims=True)
-        return list(
-            zip(
-                own.normal(size=count),
-                directions,
-                own.uniform(low, high, count),
-                own.uniform(0, 2 * np.pi, count),
-            )
-        )
 
-    return Lesion(
-        malignant,
-        radius_mm,
-        stretch / stretch.prod() ** (1 / 3),
-        t1_ms,
-        vp,
-        ktrans=float(np.clip(own.lognormal(np.log(median), spread), 0.01, 1.2)),
-        ve=float(np.clip(own.normal(ve, ve_sd), 0.15, 0.9)),
-        irregularity=float(own.uniform(*irregularity)),
-        rim=float(np.clip(own.normal(*rim), 0.0, 0.9)),
-        heterogeneity=float(own.uniform(*heterogeneity)),
-        bumps=waves(14, 2.0, 6.0),
-        grain=[(1.0, d, f * np.sqrt(3), p) for _, d, f, p in waves(10, 1.5, 5.0)],
-        spicules=[
-            (d, 1 + own.uniform(0.3, 1.1))
-            for _, d, _, _ in waves(int(own.integers(0, most) * (own.random() < often)), 0, 1)
-        ],
+def _draw_mass(rng: np.random.Generator) -> MassShape:
+    def directions(count: int) -> np.ndarray:
+        drawn = rng.normal(size=(count, 3))
+        return drawn / np.linalg.norm(drawn, axis=1, keepdims=True)
+
+    def waves(amplitudes: np.ndarray, low: float, high: float) -> tuple[np.ndarray, ...]:
+        n = len(amplitudes)
+        return amplitudes, directions(n), rng.uniform(low, high, n), rng.uniform(0, 2 * np.pi, n)
+
+    spicules = int(rng.integers(6, 17))  # chosen
+    return MassShape(
+        bumps=waves(rng.normal(size=14), 2.0, 6.0),
+        grain=waves(np.ones(10), 1.5 * np.sqrt(3), 5.0 * np.sqrt(3)),
+        spicules=(directions(spicules), rng.uniform(0.5, 1.5, spicules)),
+        core=directions(1)[0] * rng.uniform(0.0, 0.2),
     )
+
+
+def _waves(waves: tuple[np.ndarray, ...], points: np.ndarray) -> np.ndarray:
+    """Sum of waves at points (n, 3), of about unit variance."""
+    total = sum(a * np.cos(f * (points @ d) + p) for a, d, f, p in zip(*waves))
+    return total / np.sqrt(len(waves[0]) / 2)
 
 
 def _outline(lesion: Lesion, unit: np.ndarray) -> np.ndarray:
     """Radii from the centre to the surface towards unit vectors (n, 3), before the volume is set right."""
-    bumps = sum(a * np.cos(f * (unit @ d) + p) for a, d, f, p in lesion.bumps)
-    outline = 1 + lesion.irregularity * bumps / 2.6
-    for direction, height in lesion.spicules:
-        along = unit @ direction
-        outline = np.maximum(outline, height * np.sqrt(np.clip((along - 0.955) / 0.045, 0, 1)))
-    return np.maximum(outline, 0.4)
+    outline = np.exp(lesion.marks["irregularity"] * _waves(lesion.shape.bumps, unit))
+    tips = np.zeros(len(unit))
+    for direction, length in zip(*lesion.shape.spicules):
+        tapered = np.clip((unit @ direction - _SPICULE_WIDTH) / (1 - _SPICULE_WIDTH), 0, 1)
+        tips = np.maximum(tips, length * tapered**1.5)
+    return outline + lesion.marks["spiculation"] * tips
 
 
-def _directions(count: int = 4000) -> np.ndarray:
-    """Unit vectors spread evenly over the sphere (a golden spiral)."""
-    n = np.arange(count) + 0.5
-    height, turn = 1 - 2 * n / count, np.pi * (1 + np.sqrt(5)) * n
-    level = np.sqrt(1 - height**2)
-    return np.stack([level * np.cos(turn), level * np.sin(turn), height], 1)
-
-
-def rasterise(lesion: Lesion, grid: Grid) -> tuple[tuple[slice, ...], np.ndarray, np.ndarray]:
+def rasterise(lesion: Lesion, grid: Grid) -> tuple[Window, np.ndarray, np.ndarray]:
     """A lesion at its centre on a grid; its fractions add up to its volume on a grid of any spacing.
 
     Returns
@@ -176,12 +178,19 @@ def rasterise(lesion: Lesion, grid: Grid) -> tuple[tuple[slice, ...], np.ndarray
     fraction, modulation : numpy.ndarray
         float32 on the window: share of the voxel that is lesion, and factor of the concentration there.
     """
-    surface = _outline(lesion, _directions())
+    if lesion.marks.pattern != "mass":
+        return nonmass.rasterise(lesion.shape, lesion.radius_mm, lesion.centre, lesion.towards, grid)
+    around = evenly_spread(4000)
+    surface = _outline(lesion, around)
     shrink = float((surface**3).mean() ** (-1 / 3))  # an irregular lesion keeps the volume of its sphere
-    farthest = float(surface.max()) * shrink
-    # points finer than the voxels, in radii from the centre
-    reach = farthest * lesion.radius_mm * float(lesion.stretch.max()) + grid.spacing[0]
-    window, points, blocks = _fine_points(lesion, grid, reach)
+    surface *= shrink
+    # its centroid, ∫ r⁴/4 u dΩ / ∫ r³/3 dΩ, lies at its centre
+    middle = 0.75 * (surface[:, None] ** 4 * around).mean(0) / (surface**3).mean()
+    farthest, scale = float(surface.max()), lesion.radius_mm * lesion.stretch
+    # points finer than the voxels, in radii from where the outline is seen from
+    reach = farthest * float(scale.max()) + grid.spacing[0]
+    window, points, blocks = fine_points(lesion.centre - middle * scale, reach, grid)
+    points = [p / s for p, s in zip(points, scale)]
     edge = grid.spacing[0] / blocks[1] / lesion.radius_mm
     x, y, z = points
     distance = np.sqrt(x[:, None, None] ** 2 + y[None, :, None] ** 2 + z[None, None, :] ** 2)
@@ -189,35 +198,24 @@ def rasterise(lesion: Lesion, grid: Grid) -> tuple[tuple[slice, ...], np.ndarray
     near = np.argwhere(distance < farthest + edge)
     at = np.stack([points[axis][near[:, axis]] for axis in range(3)], 1).astype(np.float64)
     q = np.linalg.norm(at, axis=1) + 1e-6
-    filled = np.clip((_outline(lesion, at / q[:, None]) * shrink - q) / edge + 0.5, 0, 1)
+    outline = _outline(lesion, at / q[:, None]) * shrink
+    filled = np.clip((outline - q) / edge + 0.5, 0, 1)
     inside = filled > 0
-    near, at, q, filled = near[inside], at[inside], q[inside], filled[inside]
-    grain = sum(a * np.cos(f * (at @ d) + p) for a, d, f, p in lesion.grain)
-    core = np.clip(1 - q / 0.75, 0, 1)
-    factor = np.clip((1 + lesion.heterogeneity * grain / 2.2) * (1 - lesion.rim * core), 0.05, 2.5)
+    near, at, outline, filled = near[inside], at[inside], outline[inside], filled[inside]
+    depth = np.linalg.norm(at - lesion.shape.core, axis=1) / outline
+    core = np.clip((_RIM_BEGINS - depth) / (_RIM_BEGINS - _CORE_ENDS), 0, 1)
+    mixed = lesion.marks["heterogeneity"]
+    factor = np.exp(mixed * _waves(lesion.shape.grain, at) - mixed**2 / 2 - lesion.marks["rim"] * core)
     # their means over voxels
-    fraction, modulation = np.zeros(distance.shape, np.float32), np.zeros(distance.shape, np.float32)
-    fraction[tuple(near.T)], modulation[tuple(near.T)] = filled, filled * factor
-    fraction, modulation = (a.reshape(blocks).mean((1, 3, 5)) for a in (fraction, modulation))
-    modulation = np.where(fraction > 0, modulation / np.maximum(fraction, 1e-6), 1.0).astype(np.float32)
-    return window, fraction, modulation
-
-
-def _fine_points(lesion: Lesion, grid: Grid, reach_mm: float):
-    """Window of the grid, points along its axes in radii, and the shape that splits them into voxels."""
-    window, points, blocks = [], [], []
-    for axis in range(3):
-        centres, spacing, middle = grid.centres(axis), grid.spacing[axis], lesion.centre[axis]
-        window.append(slice(*np.searchsorted(centres, (middle - reach_mm, middle + reach_mm))))
-        n = max(1, round(spacing / _SUB_VOXEL_MM))
-        fine = centres[window[axis], None] + ((np.arange(n) + 0.5) / n - 0.5) * spacing
-        points.append((fine.ravel() - middle).astype(np.float32) / (lesion.radius_mm * lesion.stretch[axis]))
-        blocks += [fine.shape[0], n]
-    return tuple(window), points, blocks
+    fraction, weighted = np.zeros(distance.shape, np.float32), np.zeros(distance.shape, np.float32)
+    fraction[tuple(near.T)], weighted[tuple(near.T)] = filled, filled * factor
+    return window, *voxel_means(fraction, weighted, blocks)
 
 
 def paint(lesions: Sequence[Lesion], body: Anatomy, grid: Grid) -> tuple[np.ndarray, PaintedLesions]:
     """Lay lesions on a grid; where two meet, the one that fills more of a voxel has it.
+
+    A lesion ends at the skin and at the chest wall.
 
     Returns
     -------
@@ -235,6 +233,8 @@ def paint(lesions: Sequence[Lesion], body: Anatomy, grid: Grid) -> tuple[np.ndar
         window, fraction, factor = rasterise(lesion, grid)
         fraction = torch.as_tensor(fraction, device=device)
         fraction = fraction * body.fractions[(slice(None), *window)].sum(0).clamp_max(1)  # none of it in air
+        for behind in (body.depth[window] - 2.0, body.front[window]):
+            fraction = fraction * (behind / grid.spacing[0] + 0.5).clamp(0, 1)
         mine = fraction > total[window]
         total[window] = torch.where(mine, fraction, total[window])
         modulation[window] = torch.where(mine, torch.as_tensor(factor, device=device), modulation[window])

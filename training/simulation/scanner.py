@@ -87,6 +87,7 @@ def scan(
     generator: torch.Generator,
     *,
     with_t1: bool,
+    posts: int | None = None,
 ) -> Images:
     """Scan a woman before and after contrast.
 
@@ -106,6 +107,8 @@ def scan(
         Of the noise, on the body's device.
     with_t1 : bool
         Whether a T1 without fat saturation is made too.
+    posts : int, optional
+        Phases after contrast; None: as drawn.
 
     Returns
     -------
@@ -114,7 +117,7 @@ def scan(
     """
     fields = iter(rng.spawn(4))
     device = body.depth.device
-    protocol = _draw_protocol(rng)
+    protocol = _draw_protocol(rng, posts)
     contrast = _draw_contrast(rng, protocol.minutes, lesions)
     unsaturated = _unsaturated_fat(grid, rng.uniform(0.06, 0.25), rng.uniform(1.4, 2.6), next(fields), device)
     facts = _fat_facts(unsaturated, body.breast != 0)
@@ -146,12 +149,13 @@ def scan(
     return Images(phases, protocol.times_s, t1, facts)
 
 
-def _draw_protocol(rng: np.random.Generator) -> _Protocol:
+def _draw_protocol(rng: np.random.Generator, posts: int | None = None) -> _Protocol:
     """A spoiled 3-D gradient echo at 1.5 T."""
     u = rng.uniform
     # TR 4.1 ms, 12°, 121 s a phase in the Duke exam of test data; ranges chosen around it
     # at least one phase a minute or two and a peak within 2 min: Mann et al., Eur Radiol 2015;25:3669–3678
-    posts = int(rng.integers(4, 8))
+    drawn = int(rng.integers(4, 8))
+    posts = drawn if posts is None else posts
     spacing_s = u(55, 125)
     first_s = u(40, 130)  # centre of k-space of the first post-contrast phase after injection
     times_s = np.array([0.0, *(60.0 + first_s + spacing_s * np.arange(posts))])

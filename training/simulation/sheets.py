@@ -114,7 +114,8 @@ def _simulated_row(seed: int, voxel_mm: float | None) -> SheetRow:
     simulated = simulate(seed, bool(seed % 2), voxel_mm=voxel_mm, with_t1=True)
     lesion = simulated.lesions[0]
     kind = "malignant" if lesion["malignant"] else "benign"
-    title = f"simulated, seed {seed}: {kind}, {2 * lesion['radius_mm']:.0f} mm across"
+    what = f"{lesion['subtype']} ({lesion['pattern']}, {kind})"
+    title = f"simulated, seed {seed}: {what}, {2 * lesion['radius_mm']:.0f} mm across"
     return SheetRow(title, *_pictures(simulated.exam, lesion["ras_mm"]), lesion["radius_mm"] / SPACING_MM)
 
 
