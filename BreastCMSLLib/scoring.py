@@ -17,8 +17,9 @@ from scipy import ndimage
 from .candidates.candidate import Candidate
 from .candidates.classifier import CandidateClassifier, exam_logit
 from .candidates.from_map import candidates_from_map
+from .candidates.grids import JudgedCandidates, judge_candidates
 from .candidates.peaks import COUNT, normalise
-from .candidates.proposals import SNAP_MM, ExamCandidates, propose_candidates
+from .candidates.proposals import SNAP_MM
 from .candidates.regions import FAR_MM, snap
 from .core.geometry import apply_affine
 from .models.inference import Prediction, Predictor
@@ -87,11 +88,10 @@ def score_exam(
     prediction = predictor.predict(array)
     if bundle.candidates is None:
         return ExamScore(prediction, prediction.logit, prediction.probability, None)
-    proposed = propose_candidates(array, inside, affine, duration_min, bundle.candidates.settings)
-    of_exam, of_candidates = bundle.candidates.logits(proposed.features, duration_min)
-    mixed = exam_logit(prediction.logit * bundle.temperature, of_exam, bundle.candidates.settings)
+    judged = judge_candidates(array, inside, affine, duration_min, bundle.candidates)
+    mixed = exam_logit(prediction.logit * bundle.temperature, judged.of_exam, bundle.candidates.settings)
     logit = mixed / bundle.temperature
-    ranked = _rank_candidates(proposed, 1.0 / (1.0 + np.exp(-of_candidates)), bundle.candidates, affine)
+    ranked = _rank_candidates(judged, bundle.candidates, affine)
     if early is None:
         early = mean_enhancement(array, early_phases(len(array)))
     # to the model's own grid, which is finer than the candidates'
@@ -101,21 +101,22 @@ def score_exam(
 
 
 def _rank_candidates(
-    proposed: ExamCandidates, probabilities: np.ndarray, classifier: CandidateClassifier, affine: np.ndarray
+    judged: JudgedCandidates, classifier: CandidateClassifier, affine: np.ndarray
 ) -> list[Candidate]:
     """Candidates on the model's grid with their estimates, most suspicious first.
 
     Those that would neither be listed nor seen on the map are left out.
     """
     to_index = np.linalg.inv(affine)
+    probabilities = 1.0 / (1.0 + np.exp(-judged.of_candidates))
     highest = max(float(probabilities.max(initial=0.0)), 1e-6)
     ranked = []
-    for rank, number in enumerate(_order(probabilities, proposed.candidates)):
+    for rank, number in enumerate(_order(probabilities, judged.candidates)):
         value = min(float(probabilities[number]) / highest / NEARLY, 1.0)
         if rank >= COUNT and value < LEAST_HEIGHT:
             continue
-        reasons = classifier.reasons(proposed.features, proposed.duration_min, number) if rank < COUNT else {}
-        candidate = proposed.candidates[number]
+        reasons = judged.reasons(classifier, number) if rank < COUNT else {}
+        candidate = judged.candidates[number]
         ranked.append(
             replace(
                 candidate,
