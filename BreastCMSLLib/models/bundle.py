@@ -19,6 +19,7 @@ from ..preprocessing.model_input import InputContract
 from .cards import SCHEMA_VERSION, UNFINISHED, Card, read_card, read_weights
 
 _CANDIDATES = "candidates."  # prefix of the candidate classifier's weights
+_LATER = {"sharpness": 0.0}  # settings that cards lack which are older, and what these mean
 _DEEPEST_EVIDENCE = 8  # how deep a report follows it
 
 
@@ -150,7 +151,7 @@ def _networks(card: Card, data: bytes) -> tuple[BreastNet, CandidateClassifier |
             "": BreastNet(from_json(NetworkSettings, card.content["architecture"]))
         }
         if card.has_candidates:
-            settings = from_json(CandidateSettings, card.content["candidates"], complete=True)
+            settings = from_json(CandidateSettings, _LATER | card.content["candidates"], complete=True)
             networks[_CANDIDATES] = CandidateClassifier(settings)
     states = {prefix: network.state_dict() for prefix, network in networks.items()}
     wanted = {prefix + name: tensor for prefix, state in states.items() for name, tensor in state.items()}

@@ -62,6 +62,30 @@ def test_members_learn_each_for_itself_and_speak_together():
     assert np.allclose(of_candidates, each.mean(0)[4:8], atol=1e-5)
 
 
+def test_exams_without_a_lesion_are_not_called_for_their_many_candidates(tmp_path):
+    """Twenty features tell cancers; every exam has thirty mild candidates, and malignant ones a strong one."""
+
+    def exams(first, count):
+        bags = []
+        for n in range(first, first + count):
+            values = np.zeros((31, COUNT), np.float32)
+            values[:, :20] = np.random.default_rng(n).normal(0, 0.5, (31, 20))
+            values[0, :20] += 2.0 * (n % 2)
+            bags.append((values, n % 2, DURATION_MIN))
+        return Bags.of(bags)
+
+    config = CandidateConfig(epochs=10, batch=8, rate=0.02, settings=SETTINGS)
+    settings = CandidateSettings(grid_mm=4.4, count=4, hidden=32, members=2, members_without_curve=0)
+    unseen = exams(1000, 40)
+    classifier = training.fit(exams(0, 160), unseen, config, settings, tmp_path)
+    assert classifier.settings.sharpness >= training.LEAST_SHARPNESS
+    assert classifier.settings.sharpness != training.FIRST_SHARPNESS, "it is learned"
+    probabilities = 1 / (1 + np.exp(-training.validate(classifier, unseen)))
+    assert np.median(probabilities[::2]) < 0.2 and np.median(probabilities[1::2]) > 0.7
+    again = training.fit(exams(0, 160), unseen, config, settings, tmp_path)
+    assert again.settings == classifier.settings, "a training that was finished keeps what it learned"
+
+
 def test_a_tenth_of_the_exams_is_learned_from_without_their_duration():
     bags = Bags.of([(np.zeros((2, COUNT), np.float32), 1, DURATION_MIN)] * 1000)
     durations = bags.withhold_durations(0).context[:, -1]
