@@ -14,7 +14,7 @@ from ..core.resampling import resample
 FEWEST = 50  # voxels under the skin to know the fat by
 UNLIKE_FAT = 0.3  # of the grey values' range: silicone and saline differ from fat, one way or the other
 CALM = 0.05  # enhancement on the model's scale, which tissue has more of
-LEAST_ML = 140.0  # implants hold 150 ml and more
+LEAST_ML = 120.0  # implants hold 150 ml and more, of which the rim may be lost
 HALF_THICK_MM = 17.0  # from the surface to the middle
 LEAST_CONVEX = 0.65  # share of the convex hull: folds and an indented back leave more than 0.7
 MOST_TEXTURE = 0.2  # of the step from fat, per voxel, in the median: shading of the coil, and folds
