@@ -147,6 +147,17 @@ def _add_analyze(commands) -> None:
     command.add_argument("--map", help="LESION, COAMxCAM, COAM or CAM (default: the model's best)")
     command.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps")
     command.add_argument(
+        "--operating-point",
+        choices=("95", "90", "85"),
+        help="call exams at the threshold for so many percent sensitivity (default: the model's)",
+    )
+    command.add_argument(
+        "--prevalence",
+        type=float,
+        metavar="P",
+        help="restate the probability for this share of malignant exams, as 0.05; the call stays the same",
+    )
+    command.add_argument(
         "--no-scene", action="store_true", help="heatmap and result only: no scene, pictures, report"
     )
     command.add_argument(
@@ -456,22 +467,27 @@ def analysis_options(options: argparse.Namespace) -> tuple[str | Path | None, di
     if options.request is None:
         if not options.input:
             raise InputError("No exam was given; name a DICOM folder or the exam's volumes.")
-        return options.model, {"device": options.device, "map_name": options.map}
+        settings = {"device": options.device, "map_name": options.map}
+        settings |= {"operating_point": options.operating_point, "prevalence": options.prevalence}
+        return options.model, settings
     from .readers.request import read_options
 
     request = read_options(options.request)
     settings = {"device": request.get("device") or "auto", "map_name": request.get("map")}
+    settings |= {name: request.get(name) for name in ("operating_point", "prevalence")}
     return request.get("model"), {**settings, "all_maps": request.get("all_maps") is True}
 
 
 def check_model(model: str | Path | None, settings: Mapping[str, Any]) -> None:
-    """Find out before the exam is read whether there is such a model, map and device. Raises ModelError or
-    InputError.
+    """Find out before the exam is read whether there is such a model, map, device and operating point. Raises
+    ModelError or InputError.
     """
     from .models.cards import default_model, read_card
+    from .models.decision import decide
     from .models.maps import check_map
 
     card = read_card(default_model() if model is None else model)
+    decide(card, settings["operating_point"], settings["prevalence"])
     if settings["map_name"] is not None:
         check_map(settings["map_name"], card)
     if settings["device"] not in ("auto", "cpu"):

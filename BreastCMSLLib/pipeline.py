@@ -10,12 +10,14 @@ from typing import Any
 import numpy as np
 
 from .checks.range_check import out_of_range
+from .checks.unlike import unlike
 from .core.geometry import Volume
 from .core.resampling import resample
 from .core.stages import Progress, Stopwatch
-from .exam import Exam
+from .exam import Exam, wide_enough_for_both
 from .findings.kinetics import curve_at
 from .models.bundle import Bundle, load_bundle
+from .models.decision import decide
 from .models.inference import Predictor, Preparing
 from .models.maps import check_map, map_names
 from .preprocessing.enhancement import early_phases, mean_enhancement
@@ -34,7 +36,7 @@ from .results.record import (
     versions,
     warning_texts,
 )
-from .scoring import candidates_of_map, saliency_map, score_exam
+from .scoring import candidates_of_map, restated, saliency_map, score_exam
 
 
 def analyze(
@@ -44,6 +46,8 @@ def analyze(
     device: str = "auto",
     map_name: str | None = None,
     all_maps: bool = False,
+    operating_point: str | None = None,
+    prevalence: float | None = None,
     progress: Progress | None = None,
     stopwatch: Stopwatch | None = None,
 ) -> Analysis:
@@ -60,6 +64,10 @@ def analyze(
         A name in ``models.maps.map_names``; the model's default map by default.
     all_maps : bool
         Make the other maps too, to choose from in the viewer.
+    operating_point : str, optional
+        The wanted sensitivity in percent, a name in the bundle's ``operating_points`` (None: its default).
+    prevalence : float, optional
+        Share of malignant exams for which the probability is restated (None: the bundle's own).
     progress : callable, optional
         Called with a stage of ``core.stages.STAGES`` and the fraction done of it; raise from it to stop.
     stopwatch : Stopwatch, optional
@@ -74,7 +82,7 @@ def analyze(
     InputError
         The exam, the device or the map cannot be used.
     ModelError
-        The model cannot be used.
+        The model cannot be used, or has no such operating point or no prevalence to restate from.
     """
     report = progress or (lambda stage, fraction: None)
     watch = stopwatch or Stopwatch()
@@ -87,6 +95,7 @@ def analyze(
     bundle = model.bundle
     map_name = map_name or map_names(bundle)[0]
     check_map(map_name, bundle)
+    decision = decide(bundle, operating_point, prevalence)
     with watch.stage("preprocess"):
         model_input = preprocess(exam, bundle.contract, report)
 
@@ -97,8 +106,14 @@ def analyze(
     inside, affine = model_input.inside, model_input.affine
     with watch.stage("network"):
         early = mean_enhancement(model_input.array, early_phases(len(model_input.array)))
-        score = score_exam(predictor, model_input.array, inside, affine, model_input.duration_min, early)
-    malignant = score.probability >= bundle.threshold
+        # in an exam of one breast there is no sternum to part them
+        both = wide_enough_for_both(exam.grid.shape, exam.grid.affine)
+        middle = model_input.middle if both else None
+        score = score_exam(
+            predictor, model_input.array, inside, affine, model_input.duration_min, early, middle=middle
+        )
+        score = restated(score, decision.shift, bundle)
+    malignant = score.probability >= decision.threshold
 
     # saliency maps and candidates; beside them, as these steps mostly use one core, the range check
     report("map", 0.0)
@@ -124,13 +139,13 @@ def analyze(
         kinetics = curve_at(exam, candidates[0].ras_mm)
         peaks = peak_records(candidates, exam, model_input, bundle.contract.mask.skin_mm)
         outlines = add_outlines(peaks, exam, model_input) if malignant else None
-        reasons = range_check.result()
+        reasons = [*range_check.result(), *unlike(bundle, score.ordinary)]
     result = {
         "schema_version": SCHEMA_VERSION,
         "kind": "breastcmsl.result",
         "research_use_only": True,
         "exam_id": exam.exam_id,
-        **score_record(score, bundle),
+        **score_record(score, decision, bundle),
         **map_record(map_name, malignant, bundle),
         "peaks": peaks,
         "finding": finding_record(exam, peaks, outlines) if malignant else None,

@@ -9,23 +9,26 @@ Slicer, the command line and evaluation score exams here and nowhere else. Array
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from scipy import ndimage
 
 from .candidates.candidate import Candidate
-from .candidates.classifier import CandidateClassifier, exam_logit
+from .candidates.classifier import exam_logit
 from .candidates.from_map import candidates_from_map
+from .candidates.grids import JudgedCandidates, judge_candidates
 from .candidates.peaks import COUNT, normalise
-from .candidates.proposals import SNAP_MM, ExamCandidates, propose_candidates
+from .candidates.proposals import SNAP_MM
 from .candidates.regions import FAR_MM, snap
 from .core.geometry import apply_affine
+from .models.bundle import Bundle
 from .models.inference import Prediction, Predictor
 from .models.maps import LESION_MAP
 from .network.attention import attention_map, upsample
 from .network.resnet import NetworkSettings
 from .preprocessing.enhancement import early_phases, mean_enhancement
+from .preprocessing.landmarks import side
 
 EDGE = 2  # voxels over which a region's edge may fall off
 NEARLY = 0.95  # of the highest probability: between candidates this close the larger is the index lesion
@@ -44,14 +47,48 @@ class ExamScore:
     logit, probability : float
         The exam's, from network and candidates, calibrated.
     candidates : list of Candidate or None
-        Most suspicious first, each at the centre of its bright region. Their probabilities are the candidate
-        classifier's own: only the exam's is calibrated. None when the model has no candidate classifier.
+        Most suspicious first, each at the centre of its bright region. Their probabilities are calibrated
+        where the bundle has a ``candidate_calibration``, else the candidate classifier's own. None when the
+        model has no candidate classifier.
+    breasts : dict of str to float
+        "right" and "left" → logit, from the candidates of that side alone and the network, calibrated as the
+        exam's; empty where the sides are not known.
+    ordinary : ndarray of float32, shape (features,), or None
+        Median of each feature over the exam's candidates.
     """
 
     prediction: Prediction
     logit: float
     probability: float
     candidates: list[Candidate] | None
+    breasts: dict[str, float] = field(default_factory=dict)
+    ordinary: np.ndarray | None = None
+
+
+def probability_of(logit: float) -> float:
+    """σ(logit)."""
+    return float(1.0 / (1.0 + np.exp(-logit)))
+
+
+def restated(score: ExamScore, shift: float, bundle: Bundle) -> ExamScore:
+    """The score where another share of exams is malignant, see ``models.decision``.
+
+    Candidates that are not calibrated stay what they are.
+    """
+    if not shift:
+        return score
+    candidates = score.candidates
+    if candidates and bundle.candidate_calibration is not None:
+        factor = np.exp(shift)  # of the odds
+        candidates = [
+            replace(c, probability=factor * c.probability / (1.0 + (factor - 1.0) * c.probability))
+            for c in candidates
+        ]
+    logit = score.logit + shift
+    breasts = {side: own + shift for side, own in score.breasts.items()}
+    return replace(
+        score, logit=logit, probability=probability_of(logit), candidates=candidates, breasts=breasts
+    )
 
 
 def score_exam(
@@ -61,6 +98,7 @@ def score_exam(
     affine: np.ndarray,
     duration_min: float | None,
     early: np.ndarray | None = None,
+    middle: float | None = None,
 ) -> ExamScore:
     """Score a preprocessed exam.
 
@@ -73,6 +111,8 @@ def score_exam(
         From the first phase after contrast to the last; None where not known.
     early : ndarray, optional
         Where it is known already.
+    middle : float, optional
+        Index i of the sternum, which parts the breasts; None where there is no telling.
 
     Returns
     -------
@@ -87,35 +127,44 @@ def score_exam(
     prediction = predictor.predict(array)
     if bundle.candidates is None:
         return ExamScore(prediction, prediction.logit, prediction.probability, None)
-    proposed = propose_candidates(array, inside, affine, duration_min, bundle.candidates.settings)
-    of_exam, of_candidates = bundle.candidates.logits(proposed.features, duration_min)
-    mixed = exam_logit(prediction.logit * bundle.temperature, of_exam, bundle.candidates.settings)
-    logit = mixed / bundle.temperature
-    ranked = _rank_candidates(proposed, 1.0 / (1.0 + np.exp(-of_candidates)), bundle.candidates, affine)
+    judged = judge_candidates(array, inside, affine, duration_min, bundle.candidates)
+
+    def mixed(chosen: slice | np.ndarray) -> float:
+        """The calibrated logit of the network and some of the candidates."""
+        network = prediction.logit * bundle.temperature
+        return exam_logit(network, judged.of_exam[chosen], bundle.candidates.settings) / bundle.temperature
+
+    logit, breasts = mixed(slice(None)), {}
+    if middle is not None:
+        sides = [side(affine, candidate.ras_mm, middle) for candidate in judged.candidates]
+        breasts = {
+            name: mixed(np.array([own == name for own in sides], dtype=bool)) for name in ("right", "left")
+        }
+    ranked = _rank_candidates(judged, bundle, affine)
     if early is None:
         early = mean_enhancement(array, early_phases(len(array)))
     # to the model's own grid, which is finer than the candidates'
     snapped = snap(ranked, early, inside, affine, search_mm=SNAP_MM, within_mm=FAR_MM)
     candidates = [replace(candidate, map_ras_mm=candidate.ras_mm) for candidate in snapped]
-    return ExamScore(prediction, logit, float(1.0 / (1.0 + np.exp(-logit))), candidates)
+    return ExamScore(prediction, logit, probability_of(logit), candidates, breasts, judged.ordinary())
 
 
-def _rank_candidates(
-    proposed: ExamCandidates, probabilities: np.ndarray, classifier: CandidateClassifier, affine: np.ndarray
-) -> list[Candidate]:
+def _rank_candidates(judged: JudgedCandidates, bundle: Bundle, affine: np.ndarray) -> list[Candidate]:
     """Candidates on the model's grid with their estimates, most suspicious first.
 
     Those that would neither be listed nor seen on the map are left out.
     """
     to_index = np.linalg.inv(affine)
+    slope, offset = bundle.candidate_calibration or (1.0, 0.0)
+    probabilities = 1.0 / (1.0 + np.exp(-(slope * judged.of_candidates + offset)))
     highest = max(float(probabilities.max(initial=0.0)), 1e-6)
     ranked = []
-    for rank, number in enumerate(_order(probabilities, proposed.candidates)):
+    for rank, number in enumerate(_order(probabilities, judged.candidates)):
         value = min(float(probabilities[number]) / highest / NEARLY, 1.0)
         if rank >= COUNT and value < LEAST_HEIGHT:
             continue
-        reasons = classifier.reasons(proposed.features, proposed.duration_min, number) if rank < COUNT else {}
-        candidate = proposed.candidates[number]
+        reasons = judged.reasons(bundle.candidates, number) if rank < COUNT else {}
+        candidate = judged.candidates[number]
         ranked.append(
             replace(
                 candidate,

@@ -27,6 +27,12 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument(
         "--spacing", type=float, default=2.2, help="voxel size in mm of the exams that are read (2.2 or 1.1)"
     )
+    parser.add_argument(
+        "--copies",
+        type=int,
+        default=0,
+        help="describe every training exam so often again, its grid moved by a part of a voxel and turned",
+    )
     parser.add_argument("--workers", type=int, help="processes (default: one a core)")
     parser.add_argument(
         "--parts",
@@ -37,7 +43,9 @@ def main(arguments: list[str] | None = None) -> None:
     )
     o = parser.parse_args(arguments)
     parts = None if o.parts is None else range(*o.parts)
-    count = describe_cohort(o.source, o.output, o.spacing, workers=o.workers, parts=parts)
+    count = describe_cohort(
+        o.source, o.output, o.spacing, workers=o.workers, parts=parts, copies=max(0, o.copies)
+    )
     print(f"{count} exams described in {o.output}")
 
 

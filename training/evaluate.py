@@ -2,8 +2,8 @@
 
     python training/evaluate.py RUN --export MODEL
 
-Temperature and thresholds are fitted on the run's validation exams; then its test exams are read, and
-RUN/evaluation.json says how often that has happened.
+Temperature and thresholds are fitted on the run's validation exams, or on those of --calibrate-on; then its
+test exams are read, and RUN/evaluation.json says how often that has happened.
 """
 
 from __future__ import annotations
@@ -40,6 +40,13 @@ def main(arguments: list[str] | None = None) -> None:
         default=1,
         help="processes that read exams, each with a core and a network of its own",
     )
+    parser.add_argument(
+        "--calibrate-on",
+        type=Path,
+        metavar="CACHE",
+        help="cache of exams not used otherwise, 1,000 or more, for temperature and thresholds "
+        "(default: the run's validation exams)",
+    )
     parser.add_argument("--no-figures", action="store_true", help="no figures and no model card")
     o = parser.parse_args(arguments)
     evaluation = evaluate(
@@ -52,6 +59,7 @@ def main(arguments: list[str] | None = None) -> None:
         device=o.device,
         precision=o.precision,
         workers=o.workers,
+        calibrate_on=o.calibrate_on,
     )
     print(console(evaluation))
     if not o.no_figures:

@@ -51,6 +51,7 @@ class BreastCMSLLogic(ScriptedLoadableModuleLogic):
         model=None,
         device="auto",
         mapName=None,
+        operatingPoint=None,
         wait=True,
         progress=None,
         finished=None,
@@ -72,6 +73,8 @@ class BreastCMSLLogic(ScriptedLoadableModuleLogic):
         model : str or Path, optional
             A model's .json file; the one that ships by default.
         device : {"auto", "cpu", "cuda", "mps"}
+        operatingPoint : str, optional
+            "95", "90" or "85" (% sensitivity); the model's own by default.
         mapName : str, optional
             The map to show, such as "COAMxCAM"; the model's own by default.
         wait : bool
@@ -100,6 +103,8 @@ class BreastCMSLLogic(ScriptedLoadableModuleLogic):
         options = {"device": device, "model": None if model is None else str(model)}
         if mapName:
             options["map"] = mapName
+        if operatingPoint:
+            options["operating_point"] = operatingPoint
         self._run = AnalysisRun(
             items, t1, kind, times, keepOrder, options, self.childCommand, progress, finished
         )

@@ -62,6 +62,7 @@ class ModelsPanel:
         text, tip = "", _("Choose the model; its evidence is shown here")
         if card is not None:
             text, tip = f"{evidence_short(card.evidence)}\nSHA-256 {card.sha256[:16]}…", cardTip(card)
+        self.ui.operatingPointComboBox.enabled = card is not None and bool(card.operating_points)
         self.ui.modelLabel.text = text
         self.ui.modelLabel.toolTip = self.ui.modelComboBox.toolTip = tip
 

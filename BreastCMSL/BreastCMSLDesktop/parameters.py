@@ -34,6 +34,20 @@ class Device(enum.Enum):
         return {Device.AUTO: _("Automatic"), Device.CPU: _("CPU"), Device.GPU: _("NVIDIA GPU")}[self]
 
 
+class OperatingPoint(enum.Enum):
+    """For which sensitivity, in percent, an exam is called suspicious."""
+
+    DEFAULT = ""
+    P95 = "95"
+    P90 = "90"
+    P85 = "85"
+
+    def label(self):
+        if self is OperatingPoint.DEFAULT:
+            return _("The model's own")
+        return _("{number} % sensitivity").format(number=self.value)
+
+
 @parameterNodeWrapper
 class BreastCMSLParameterNode:
     """The dynamic volumes are node references beside these parameters, see ``inputs``.
@@ -54,6 +68,7 @@ class BreastCMSLParameterNode:
     inputsChosen: bool = False
     modelPath: str = ""
     device: Device = Device.AUTO
+    operatingPoint: OperatingPoint = OperatingPoint.DEFAULT
     resultExam: str = ""
     heatmapVolume: slicer.vtkMRMLScalarVolumeNode
     overlayVisible: bool = True

@@ -7,11 +7,14 @@ from slicer.i18n import tr as _
 from BreastCMSLLib.results.wording import (
     NO_FINDING,
     OUT_OF_RANGE,
+    breasts_text,
     curve_facts,
     evidence_lines,
     finding_text,
     percent,
+    prevalence_text,
     reasons_text,
+    threshold_text,
 )
 
 _RED, _GREEN = "#c62828", "#2e7d32"
@@ -20,6 +23,7 @@ _RED, _GREEN = "#c62828", "#2e7d32"
 def resultHtml(result):
     """The score and what it means, why not to rely on it, the finding and its reasons, the training data."""
     lines = [_scoreHtml(result)]
+    lines += [escape(text) for text in (breasts_text(result), prevalence_text(result)) if text]
     for reason in result.get("out_of_range") or ():
         text = f"{OUT_OF_RANGE} {reason['text']}"
         lines.append(f"<span style='color:{_RED}'>■&nbsp;{escape(text)}</span>")
@@ -64,7 +68,6 @@ def curveText(curve, peak):
 def _scoreHtml(result):
     colour = _RED if result["malignant"] else _GREEN
     verdict = _("suspicious") if result["malignant"] else _("not suspicious")
-    threshold = _("threshold {value}").format(value=percent(result["threshold"]))
     style = f"font-size:20pt; font-weight:600; color:{colour}"
     score = f"<span style='{style}'>{escape(percent(result['probability']))}</span>"
-    return f"{score}&nbsp;&nbsp;<b>{escape(verdict)}</b> ({escape(threshold)})"
+    return f"{score}&nbsp;&nbsp;<b>{escape(verdict)}</b> ({escape(threshold_text(result))})"

@@ -161,6 +161,7 @@ class Widget(VTKObservationMixin):
                 keepOrder=True,
                 model=p.modelPath or None,
                 device=p.device.value,
+                operatingPoint=self._operatingPoint(),
                 wait=False,
                 progress=self.run.progress,
                 finished=self.onFinished,
@@ -168,6 +169,11 @@ class Widget(VTKObservationMixin):
             self.ui.analyzeButton.enabled = self.logic.running
         except Exception as error:
             self.onFinished(Outcome(error=describe(error)))
+
+    def _operatingPoint(self):
+        """The chosen sensitivity, None for the model's own or where the model has no others."""
+        card, chosen = self.models.current(), self._parameterNode.operatingPoint.value
+        return chosen or None if card is not None and chosen in card.operating_points else None
 
     def onFinished(self, outcome):
         elapsed = self.run.stop()

@@ -74,14 +74,7 @@ def propose_candidates(
     InputError
         The voxels do not divide ``settings.grid_mm``.
     """
-    spacing = float(np.linalg.norm(np.asarray(affine)[:3, 0]))
-    factor = max(1, round(settings.grid_mm / spacing))
-    if abs(factor * spacing - settings.grid_mm) > 0.02 * settings.grid_mm:
-        raise InputError(
-            f"Candidates are read at {settings.grid_mm:g} mm; "
-            f"an input of {spacing:g} mm voxels does not divide it."
-        )
-    array, inside, affine = coarsen(array, inside, affine, factor)
+    array, inside, affine = coarsen(array, inside, affine, coarsening(affine, settings))
     if not inside.any():
         return ExamCandidates(
             [], np.zeros((0, len(settings.features)), dtype=np.float32), affine, duration_min
@@ -100,6 +93,18 @@ def propose_candidates(
         len(ranked), len(settings.features)
     )
     return ExamCandidates([candidate for candidate, _ in ranked], features, affine, duration_min)
+
+
+def coarsening(affine: np.ndarray, settings: CandidateSettings) -> int:
+    """How many voxels of an input make one of ``settings.grid_mm``; raises InputError where they do not."""
+    spacing = float(np.linalg.norm(np.asarray(affine)[:3, 0]))
+    factor = max(1, round(settings.grid_mm / spacing))
+    if abs(factor * spacing - settings.grid_mm) > 0.02 * settings.grid_mm:
+        raise InputError(
+            f"Candidates are read at {settings.grid_mm:g} mm; "
+            f"an input of {spacing:g} mm voxels does not divide it."
+        )
+    return factor
 
 
 def _ranked_candidates(context: ExamContext, settings: CandidateSettings) -> list[tuple[Candidate, int]]:

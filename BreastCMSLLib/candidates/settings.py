@@ -30,6 +30,8 @@ class CandidateSettings:
         Between the candidates of a map.
     mix : tuple of float
         (a, b, c) of the exam's logit a · network + b · candidates + c.
+    sharpness : float
+        Of ``classifier.aggregate``, learned; 0 is noisy-or, as in models of before there was one.
     features : tuple of str
         Names of the features, in the order in which the classifier learned them. By default all of them.
 
@@ -47,6 +49,7 @@ class CandidateSettings:
     count: int = ranged(16, 1, 32)
     separation_mm: float = ranged(12.0, 1, 100)
     mix: tuple[float, float, float] = ranged((0.0, 1.0, 0.0), -1e3, 1e3, count=(3, 3))
+    sharpness: float = ranged(0.0, 0, 100)
     features: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:

@@ -16,7 +16,7 @@ from ..preprocessing.enhancement import mean_over_phases
 from ..preprocessing.model_input import PLAUSIBLE_ML, ModelInput
 from .acquisition import MAX_SPACING_MM, span_and_step
 from .contrast import coherence, loss_and_gain
-from .implant import implant_ml
+from .implant import implants
 from .motion import largest_displacement
 from .shape import recess_mm, side_volumes_ml, sulcus_mm
 from .sketch import glance
@@ -33,7 +33,7 @@ MAX_MOVED_MM = 4.0  # up to 2.8 mm in simulated and real exams, 9 mm and more be
 # loss against gain of a phase's extreme hundredths (up to 0.66 in simulated and real exams, 1.07 and more
 # with a wrong volume before contrast), and the least loss, on the model's scale
 DARKER, MIN_LOSS = 0.9, 0.1
-IMPLANT_ML = 120.0
+_BESIDE_IMPLANTS = {"spacing", "phases", "times", "one breast"}
 _COARSE_MM = 4.4
 
 
@@ -89,7 +89,10 @@ def out_of_range(exam: Exam, model_input: ModelInput) -> list[Reason]:
         )
     elif not motion:  # which darkens as much as it brightens
         reasons += _darkening(model_input.array[(slice(None), *coarse)][:, inside])
-    return reasons or _implant(exam, model_input, mean[coarse], inside, step)
+    # where breasts were found and read, whatever else is unusual
+    if {reason.code for reason in reasons} <= _BESIDE_IMPLANTS:
+        reasons += _implant(exam, model_input, mean[coarse], inside, step)
+    return reasons
 
 
 def _voxels(exam: Exam) -> list[Reason]:
@@ -199,17 +202,21 @@ def _darkening(values: np.ndarray) -> list[Reason]:
 def _implant(
     exam: Exam, model_input: ModelInput, mean: np.ndarray, inside: np.ndarray, step: np.ndarray
 ) -> list[Reason]:
-    """mean, inside: on the coarse grid. Looks at the T1 that made the mask, or the phase before contrast."""
-    phase = exam.t1 if model_input.mask_source == "t1" else exam.pre
-    if phase is None:
-        return []
+    """mean, inside: on the coarse grid. Looks at T1 and phase before contrast: one may show what the other
+    does not.
+    """
     affine = model_input.affine.copy()
     affine[:3, :3] *= step
-    volume = implant_ml(phase.volume, mean, inside, affine)
-    if volume <= IMPLANT_ML:
+    phases = [phase for phase in (exam.t1, exam.pre) if phase is not None]
+    seen = [implants(phase.volume, mean, inside, affine) for phase in phases]
+    found = max(seen, key=lambda own: sum(implant.ml for implant in own), default=[])
+    if not found:
         return []
+    sides = {"right" if own.index[0] * step[0] > model_input.middle else "left" for own in found}
+    where = "Both breasts hold" if len(sides) == 2 else f"The {sides.pop()} breast holds"
     text = (
-        f"A breast holds {volume:.0f} ml without texture or enhancement, as an implant does: "
+        f"{where} {sum(own.ml for own in found):.0f} ml without texture or enhancement, "
+        f"{'brighter' if found[0].bright else 'darker'} than fat, as an implant does: "
         "the model has seen no implants."
     )
     return [Reason("implant", text)]

@@ -17,8 +17,10 @@ from ..core.text import one_line
 from ..network.resnet import BreastNet, NetworkSettings
 from ..preprocessing.model_input import InputContract
 from .cards import SCHEMA_VERSION, UNFINISHED, Card, read_card, read_weights
+from .ordinary import OrdinaryExams
 
 _CANDIDATES = "candidates."  # prefix of the candidate classifier's weights
+_LATER = {"sharpness": 0.0}  # settings that cards lack which are older, and what these mean
 _DEEPEST_EVIDENCE = 8  # how deep a report follows it
 
 
@@ -46,6 +48,16 @@ class Bundle:
         How the model was tested.
     candidates : CandidateClassifier, optional
         Likewise on the CPU; None where the model judges no candidates.
+    operating_points : dict of str to float
+        Sensitivity in percent → threshold; empty in older bundles.
+    operating_point : str, optional
+        That of ``threshold``.
+    prevalence : float, optional
+        Share of malignant exams that the probability assumes; None where it is not known.
+    candidate_calibration : tuple of float, optional
+        (a, b) of a candidate's calibrated logit a z + b; None where candidates are not calibrated.
+    ordinary : OrdinaryExams, optional
+        What exams are like that the model was calibrated on.
     """
 
     name: str
@@ -59,6 +71,11 @@ class Bundle:
     training_data: str = ""
     evidence: dict[str, Any] = field(default_factory=dict)
     candidates: CandidateClassifier | None = None
+    operating_points: dict[str, float] = field(default_factory=dict)
+    operating_point: str | None = None
+    prevalence: float | None = None
+    candidate_calibration: tuple[float, float] | None = None
+    ordinary: OrdinaryExams | None = None
 
     @property
     def has_candidates(self) -> bool:
@@ -95,6 +112,7 @@ def load_bundle(path: str | os.PathLike | None = None) -> Bundle:
         _check_depth(card.evidence)
         contract = InputContract.from_json(card.content["input"])
         network, candidates = _networks(card, data)
+        of_candidates, ordinary = _calibration(card, candidates)
     except (
         KeyError,
         TypeError,
@@ -118,6 +136,9 @@ def load_bundle(path: str | os.PathLike | None = None) -> Bundle:
     threshold, temperature = card.threshold or 0.0, card.temperature or 0.0
     if not 0.0 < threshold < 1.0 or not 0.001 < temperature < 1000:
         raise ModelError(f"{file}: its threshold or temperature is out of range; use another model.")
+    shares = [*card.operating_points.values(), *([] if card.prevalence is None else [card.prevalence])]
+    if not all(0.0 < share < 1.0 for share in shares):
+        raise ModelError(f"{file}: its operating points or prevalence are out of range; use another model.")
     return Bundle(
         card.name,
         network,
@@ -130,7 +151,27 @@ def load_bundle(path: str | os.PathLike | None = None) -> Bundle:
         card.training_data,
         card.evidence,
         candidates,
+        card.operating_points,
+        card.operating_point,
+        card.prevalence,
+        of_candidates,
+        ordinary,
     )
+
+
+def _calibration(
+    card: Card, candidates: CandidateClassifier | None
+) -> tuple[tuple[float, float] | None, OrdinaryExams | None]:
+    """The calibration of candidates, and the ordinary exams; None for what a card does not have."""
+    pair, values = card.content.get("candidate_calibration"), card.content.get("ordinary")
+    if pair is not None:
+        slope, offset = map(float, pair)
+        if not 0 < slope < 100 or not -100 < offset < 100:
+            raise ValueError("the calibration of candidates is out of range")
+        pair = slope, offset
+    if values is None or candidates is None:
+        return pair, None
+    return pair, OrdinaryExams.from_json(values, len(candidates.settings.features))
 
 
 def _check_depth(value: Any, depth: int = 0) -> None:
@@ -150,7 +191,7 @@ def _networks(card: Card, data: bytes) -> tuple[BreastNet, CandidateClassifier |
             "": BreastNet(from_json(NetworkSettings, card.content["architecture"]))
         }
         if card.has_candidates:
-            settings = from_json(CandidateSettings, card.content["candidates"], complete=True)
+            settings = from_json(CandidateSettings, _LATER | card.content["candidates"], complete=True)
             networks[_CANDIDATES] = CandidateClassifier(settings)
     states = {prefix: network.state_dict() for prefix, network in networks.items()}
     wanted = {prefix + name: tensor for prefix, state in states.items() for name, tensor in state.items()}
@@ -202,6 +243,11 @@ def save_bundle(
     description: str,
     training_data: str,
     evidence: dict[str, Any],
+    operating_points: dict[str, float] | None = None,
+    operating_point: str | None = None,
+    prevalence: float | None = None,
+    candidate_calibration: tuple[float, float] | None = None,
+    ordinary: OrdinaryExams | None = None,
 ) -> Path:
     """Write a bundle, convolutions in half precision, everything else in float32.
 
@@ -213,7 +259,8 @@ def save_bundle(
         Made where it is missing.
     name : str
         Of the bundle and its two files.
-    network, contract, candidates, threshold, temperature, description, training_data, evidence
+    network, contract, candidates, threshold, temperature, description, training_data, evidence, \
+    operating_points, operating_point, prevalence, candidate_calibration, ordinary
         As in :class:`Bundle`.
 
     Returns
@@ -236,6 +283,11 @@ def save_bundle(
         "candidates": None if candidates is None else asdict(candidates.settings),
         "threshold": threshold,
         "temperature": temperature,
+        "operating_points": operating_points or {},
+        "operating_point": operating_point,
+        "prevalence": prevalence,
+        "candidate_calibration": None if candidate_calibration is None else list(candidate_calibration),
+        "ordinary": None if ordinary is None else ordinary.as_json(),
         "weights": {
             "file": f"{name}.safetensors",
             "sha256": hashlib.sha256(data).hexdigest(),

@@ -63,6 +63,24 @@ class Card:
         return _number(self.content.get("temperature", 1.0))
 
     @property
+    def operating_points(self) -> dict[str, float]:
+        """Threshold by sensitivity in percent, "95", "90" and so on; empty in older cards."""
+        points = self.content.get("operating_points")
+        points = points if isinstance(points, dict) else {}
+        return {name: _number(value) or 0.0 for name, value in points.items()}
+
+    @property
+    def operating_point(self) -> str | None:
+        """Name of the operating point that gives the threshold."""
+        name = self.content.get("operating_point")
+        return name if name in self.operating_points else None
+
+    @property
+    def prevalence(self) -> float | None:
+        """Share of malignant exams among those that the model was calibrated on."""
+        return _number(self.content.get("prevalence"))
+
+    @property
     def evidence(self) -> dict[str, Any]:
         evidence = self.content.get("evidence")
         return evidence if isinstance(evidence, dict) else {}

@@ -151,7 +151,10 @@ def exam_duration_min(exam: Exam) -> float | None:
 
 
 def preprocess(
-    exam: Exam, contract: InputContract | None = None, progress: Progress | None = None
+    exam: Exam,
+    contract: InputContract | None = None,
+    progress: Progress | None = None,
+    over: tuple[tuple[int, int, int], np.ndarray] | None = None,
 ) -> ModelInput:
     """Mask, resample, subtract, scale and stack an exam.
 
@@ -162,6 +165,9 @@ def preprocess(
         None takes the defaults.
     progress : callable, optional
         Called with a stage, "mask" or "resample", and the fraction of it that is done.
+    over : tuple, optional
+        Size and affine of the grid whose voxels are used, in place of :func:`canonical_grid`: the same exam
+        on a moved or turned grid, to learn from or to measure what that changes.
 
     Returns
     -------
@@ -174,7 +180,7 @@ def preprocess(
     """
     contract = contract or InputContract()
     report = progress or (lambda stage, fraction: None)
-    size, affine = canonical_grid(exam.grid, contract.spacing_mm)
+    size, affine = over or canonical_grid(exam.grid, contract.spacing_mm)
     report("mask", 0.0)
     image, source, warnings = _mask_image(exam, size, affine)
     report("mask", 0.3)

@@ -18,7 +18,7 @@ from .volumes import read_volume_file, several
 
 SCHEMA_VERSION = 1
 _KINDS = ("auto", "phases", "subtractions")
-_OPTIONS = ("map", "device", "model")
+_OPTIONS = ("map", "device", "model", "operating_point")
 
 
 def read_request(path: Path | str) -> tuple[Exam, dict[str, Any]]:
@@ -34,7 +34,7 @@ def read_request(path: Path | str) -> tuple[Exam, dict[str, Any]]:
     exam : Exam
         Its volumes in the request's order.
     options : dict
-        "map", "device" and "model" are text, None or missing.
+        "map", "device", "model" and "operating_point" are text, "prevalence" is a number, or None or missing.
 
     Raises
     ------
@@ -145,6 +145,9 @@ def _options(path: Path, request: dict[str, Any]) -> dict[str, Any]:
         if not (options.get(key) is None or isinstance(options[key], str)):
             value = one_line(options[key], 40)
             raise InputError(f"{path.name}: the option {key} must be text or null, not {value}.")
+    share = options.get("prevalence")
+    if not (share is None or isinstance(share, (int, float)) and not isinstance(share, bool)):
+        raise InputError(f"{path.name}: the option prevalence must be a number or null.")
     return options
 
 

@@ -17,23 +17,32 @@ from ..exam.coverage import wide_enough_for_both
 from ..findings.kinetics import region_curve
 from ..findings.outline import outline_candidates
 from ..models.bundle import Bundle
+from ..models.decision import Decision
 from ..models.inference import Predictor
 from ..preprocessing.landmarks import Skin, side
 from ..preprocessing.model_input import ModelInput
-from ..scoring import ExamScore
+from ..scoring import ExamScore, probability_of
 from .plan_table import stack_records
 
 SCHEMA_VERSION = 1
 MAP_THRESHOLD = 0.4
 
 
-def score_record(score: ExamScore, bundle: Bundle) -> dict[str, Any]:
-    """The exam's probability, and whether it is suspicious at the bundle's threshold."""
+def score_record(score: ExamScore, decision: Decision, bundle: Bundle) -> dict[str, Any]:
+    """The exam's probability and each breast's, whether it is suspicious, and what that rests on."""
     return {
         "probability": round(score.probability, 6),
         "logit": round(score.logit, 6),
-        "malignant": bool(score.probability >= bundle.threshold),
-        "threshold": bundle.threshold,
+        "malignant": bool(score.probability >= decision.threshold),
+        "threshold": decision.threshold,
+        "operating_point": decision.operating_point,
+        "prevalence": decision.prevalence,
+        "assumed_prevalence": decision.assumed_prevalence,
+        "breasts": {
+            name: {"probability": round(probability_of(logit), 6), "logit": round(logit, 6)}
+            for name, logit in score.breasts.items()
+        },
+        "candidates_calibrated": bundle.candidate_calibration is not None,
     }
 
 

@@ -102,15 +102,38 @@ def verdict(result: Mapping) -> str:
     return "suspicious" if result["malignant"] else "not suspicious"
 
 
+def threshold_text(result: Mapping) -> str:
+    """The threshold, and the sensitivity it was chosen for: "threshold 27 %, for 90 % sensitivity"."""
+    point = result.get("operating_point")
+    return f"threshold {percent(result['threshold'])}" + (f", for {point} % sensitivity" if point else "")
+
+
+def breasts_text(result: Mapping) -> str:
+    """The probability of either breast: "right breast 93 %, left breast 4 %"; "" where it is not known."""
+    breasts = result.get("breasts") or {}
+    return ", ".join(f"{name} breast {percent(own['probability'])}" for name, own in breasts.items())
+
+
+def prevalence_text(result: Mapping) -> str:
+    """For which share of malignant exams the probability holds, in a sentence; "" where it is not known."""
+    share, assumed = result.get("prevalence"), result.get("assumed_prevalence")
+    if share is None:
+        return ""
+    text = f"The probability assumes that {percent(share)} of the exams are malignant"
+    if share != assumed:
+        text += f" (restated, as asked; {percent(assumed)} were where the model was calibrated)"
+    return text + "."
+
+
 def headline(result: Mapping) -> str:
     """One line over a picture: verdict, probability, threshold, map."""
-    score = f"probability {percent(result['probability'])} (threshold {percent(result['threshold'])})"
+    score = f"probability {percent(result['probability'])} ({threshold_text(result)})"
     return f"{verdict(result).capitalize()}: {score}, {map_label(result)}"
 
 
 def summary_lines(result: Mapping) -> list[str]:
     """What the command line prints of a result: score and finding in a sentence, the model, the warnings."""
-    probability, threshold = percent(result["probability"]), percent(result["threshold"])
+    probability, threshold = percent(result["probability"]), threshold_text(result)
     first, model = result["peaks"][0], result["model"]
     where = f"in the {breast_text(first)} at RAS ({', '.join(f'{c:.1f}' for c in first['ras_mm'])}) mm"
     if result["map_meaningful"]:
@@ -118,7 +141,9 @@ def summary_lines(result: Mapping) -> list[str]:
     else:
         finding = f"no finding. The map's first candidate, {NOT_MEANINGFUL}: {where}."
     return [
-        f"Probability of malignancy {probability} (threshold {threshold}): {verdict(result)}; {finding}",
+        f"Probability of malignancy {probability} ({threshold}): {verdict(result)}; {finding}",
+        *([f"By breast: {breasts_text(result)}."] if breasts_text(result) else []),
+        *([prevalence_text(result)] if prevalence_text(result) else []),
         f"Model {model['name']}, trained on {model['training_data']}. Research use only.",
         *(f"Note: {warning}" for warning in result["warnings"]),
     ]
@@ -301,11 +326,21 @@ def model_lines(bundle) -> list[str]:
         f"Input: {bundle.contract.phases} phases of {' × '.join(map(str, bundle.contract.size))} voxels "
         f"of {bundle.contract.spacing_mm:g} mm",
         f"Default threshold: {bundle.threshold:.3f}",
+        *_decision_lines(bundle),
         "Evidence:",
         *(f"  {line}" for line in evidence),
         f"Weights: SHA-256 {bundle.sha256}",
         f"File: {bundle.path}",
     ]
+
+
+def _decision_lines(bundle) -> list[str]:
+    """The other thresholds of a loaded model, and what its probabilities assume."""
+    points = ", ".join(f"{name} % from {value:.3f}" for name, value in bundle.operating_points.items())
+    lines = [f"Sensitivities to choose from: {points}"] if points else []
+    if bundle.prevalence is not None:
+        lines.append(f"Malignant among the exams of its calibration: {percent(bundle.prevalence)}")
+    return lines
 
 
 def _classification_lines(classification: Mapping) -> list[str]:

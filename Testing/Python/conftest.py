@@ -21,7 +21,7 @@ from Testing.standins_folder import NEEDED  # noqa: E402
 
 SLICER_FILES = ("test_module", "test_scene")
 SLICER_FIXTURES = {"scene", "panel"}
-REAL_FIXTURES = {"duke_folder", "mimbcd_files", "single_phases"}
+REAL_FIXTURES = {"duke_folder", "mimbcd_files", "single_phases", "implant_file"}
 SLOW_FIXTURES = {"analysed", "many", "watched", *REAL_FIXTURES}
 
 
@@ -57,6 +57,15 @@ def duke_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with ThreadPoolExecutor(2) as pool:  # decompression releases the interpreter
         list(pool.map(unpack, archives))
     return folder
+
+
+@pytest.fixture(scope="session")
+def implant_file() -> Path:
+    """A volume with silicone implants in both breasts, on a sequence that shows silicone alone."""
+    file = REAL_DATA / "breast_implants" / "MRBreastImplant.nrrd"
+    if not file.exists():
+        pytest.skip(f"the real volume with implants is not in {REAL_DATA}")
+    return file
 
 
 @pytest.fixture(scope="session")

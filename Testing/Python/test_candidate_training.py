@@ -24,6 +24,7 @@ from training.data import cache
 from training.data.files import read_rows
 from training.data.manifest import read_cohort, read_manifest, write_manifest
 from training.data.preparation import prepare_exam
+from training.evaluation import calibration, ordinary
 from training.evaluation.evaluation import evaluate
 from training.evaluation.localisation import locate
 from training.methods.loop import train as train_network
@@ -60,6 +61,30 @@ def test_members_learn_each_for_itself_and_speak_together():
     of_exam, of_candidates = classifier.logits(features(1), DURATION_MIN)
     assert np.allclose(of_exam, sighted[4:8], atol=1e-5)
     assert np.allclose(of_candidates, each.mean(0)[4:8], atol=1e-5)
+
+
+def test_exams_without_a_lesion_are_not_called_for_their_many_candidates(tmp_path):
+    """Twenty features tell cancers; every exam has mild candidates, malignant ones a strong one."""
+
+    def exams(first, count):
+        bags = []
+        for n in range(first, first + count):
+            values = np.zeros((31, COUNT), np.float32)
+            values[:, :20] = np.random.default_rng(n).normal(0, 0.5, (31, 20))
+            values[0, :20] += 2.0 * (n % 2)
+            bags.append((values, n % 2, DURATION_MIN))
+        return Bags.of(bags)
+
+    config = CandidateConfig(epochs=10, batch=8, rate=0.02, settings=SETTINGS)
+    settings = CandidateSettings(grid_mm=4.4, count=4, hidden=32, members=2, members_without_curve=0)
+    unseen = exams(1000, 40)
+    classifier = training.fit(exams(0, 160), unseen, config, settings, tmp_path)
+    assert classifier.settings.sharpness >= training.LEAST_SHARPNESS
+    assert classifier.settings.sharpness != training.FIRST_SHARPNESS, "it is learned"
+    probabilities = 1 / (1 + np.exp(-training.validate(classifier, unseen)))
+    assert np.median(probabilities[::2]) < 0.2 and np.median(probabilities[1::2]) > 0.7
+    again = training.fit(exams(0, 160), unseen, config, settings, tmp_path)
+    assert again.settings == classifier.settings, "a training that was finished keeps what it learned"
 
 
 def test_a_tenth_of_the_exams_is_learned_from_without_their_duration():
@@ -113,7 +138,7 @@ def make_run(root, count):
 
 
 @pytest.mark.slow
-def test_labels_of_exams_teach_which_candidate_is_the_cancer(run, tmp_path, capsys):
+def test_labels_of_exams_teach_which_candidate_is_the_cancer(run, tmp_path, capsys, monkeypatch):
     folder = shutil.copytree(run, tmp_path / "run")
     assert runs.load_run(folder).candidates is None
     assert training.train(folder, CONFIG) == folder / "candidates"
@@ -135,6 +160,14 @@ def test_labels_of_exams_teach_which_candidate_is_the_cancer(run, tmp_path, caps
     by_map = result["evidence"]["localisation"]
     assert by_map["LESION"]["mean_mm"] < by_map["COAM"]["mean_mm"]
     assert set(result["evidence"]["network_alone"]) >= {"auc", "auc_95"}
+    assert result["evidence"]["candidates_calibrated"] is False, "12 cancers are too few"
+    monkeypatch.setattr(calibration, "FEWEST_LESIONS", 8)
+    monkeypatch.setattr(ordinary, "FEWEST", 10)
+    result = evaluate(folder)
+    bundle = load_bundle(result["bundle"]["file"])
+    assert bundle.candidate_calibration[0] > 0 and bundle.ordinary.exams == 24
+    assert 0 <= result["evidence"]["unlike"]["share_of_test"] < 0.5
+    assert bundle.candidates.settings.sharpness >= training.LEAST_SHARPNESS
     assert load_bundle(result["bundle"]["file"]).candidates is not None
     assert train_candidates.main([str(folder), "--seed", "1", "--workers", "1"]) == 2
     assert "holds a training with another" in capsys.readouterr().err

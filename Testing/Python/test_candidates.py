@@ -10,7 +10,14 @@ from builders import TINY
 
 from BreastCMSLLib import scoring
 from BreastCMSLLib.candidates.candidate import Candidate, Region
-from BreastCMSLLib.candidates.classifier import CandidateClassifier, context_of, exam_logit, noisy_or
+from BreastCMSLLib.candidates.classifier import (
+    NO_CANDIDATE,
+    CandidateClassifier,
+    aggregate,
+    context_of,
+    exam_logit,
+    noisy_or,
+)
 from BreastCMSLLib.candidates.features import CURVE, GROUPS, ExamContext, feature_groups, measure_features
 from BreastCMSLLib.candidates.peaks import find_peaks
 from BreastCMSLLib.candidates.proposals import coarsen, propose_candidates
@@ -63,6 +70,31 @@ def test_no_candidates_speak_against_a_cancer_and_very_sure_ones_stay_finite():
     assert exam_logit(2.0, np.zeros(1, np.float32), CandidateSettings(mix=(0.5, 2.0, -1.0))) == pytest.approx(
         0.0, abs=1e-6
     )
+
+
+@pytest.mark.parametrize("sharpness", [2.0, 3.0, 20.0])
+def test_many_mild_candidates_are_no_suspicion_and_one_strong_one_is(sharpness):
+    def exam(*probabilities):
+        logits = torch.logit(torch.tensor(probabilities))
+        return float(torch.sigmoid(aggregate(logits, sharpness)))
+
+    assert (
+        exam(*[0.03] * 40) < 0.2 < 0.6 < float(torch.sigmoid(noisy_or(torch.logit(torch.full((40,), 0.03)))))
+    )
+    assert exam(0.9, *[0.03] * 39) == pytest.approx(0.9, abs=0.01)
+    assert exam(0.5, 0.5) > 0.5, "two suspicions are more than one"
+
+
+def test_the_gradient_of_the_aggregation_reaches_every_candidate_and_the_sharpness():
+    table = torch.tensor([[1.0, -1.0, -torch.inf], [-torch.inf] * 3], requires_grad=True)
+    sharpness = torch.tensor(2.0, requires_grad=True)
+    logits = aggregate(table, sharpness)
+    logits.sum().backward()
+    nothing = float(aggregate(torch.zeros(0), 2.0))
+    assert float(logits[1].detach()) == nothing == pytest.approx(NO_CANDIDATE)
+    assert torch.isfinite(table.grad).all() and float(sharpness.grad) < 0
+    assert float(table.grad[0, 0]) > float(table.grad[0, 1]) > 0
+    assert float(table.grad[0].sum()) == pytest.approx(1.0)
 
 
 def test_averaging_keeps_every_point():
@@ -261,6 +293,7 @@ def test_grids_that_do_not_fit_and_empty_masks():
         {"count": True},
         {"grid_mm": float("nan")},
         {"mix": (1, 2)},
+        {"sharpness": -1.0},
     ],
 )
 def test_settings_out_of_range_are_refused(change):

@@ -218,7 +218,7 @@ def test_figures_follow_from_the_predictions(evaluated):
     assert (
         bundle.threshold
         == evidence["classification"]["threshold"]
-        == evidence["operating_points"]["paper_sensitivity"]["threshold"]
+        == evidence["operating_points"]["sensitivity_90"]["threshold"]
     )
     assert bundle.temperature == evidence["calibration"]["temperature"] != 1.0
     predictor = Predictor(bundle, "cpu", "float32")
@@ -246,6 +246,31 @@ def test_temperature_and_thresholds_never_look_at_test(cohort, tmp_path):
     assert first["evidence"]["calibration"]["temperature"] == second["evidence"]["calibration"]["temperature"]
     assert first["validation"] == second["validation"]
     assert first["evidence"]["classification"]["auc"] != second["evidence"]["classification"]["auc"]
+
+
+def test_a_run_can_be_calibrated_on_exams_of_another_cohort(cohort, tmp_path):
+    """Temperature and thresholds are theirs; exams that the run has seen are refused."""
+    run, other = make_run(tmp_path / "run", *cohort), tmp_path / "other"
+    rows = []
+    for n in range(12):
+        row = {"exam": f"c-{n}", "patient": f"pc-{n}", "label": int(n > 3), "split": "validate"}
+        store_exam(other, row["exam"], row["label"], 700 + n, patient=row["patient"])
+        rows.append(row)
+    cache.write_cache(other, CONTRACT, "simulated:other")
+    cache.write_index(other, rows)
+    result = quick(run, calibrate_on=other)
+    bundle = load_bundle(result["bundle"]["file"])
+    assert bundle.prevalence == pytest.approx(8 / 12)
+    assert "12 exams of simulated cohort other" in result["evidence"]["cohort"]
+    assert list(bundle.operating_points) == ["95", "90", "85"]
+    assert bundle.threshold == bundle.operating_points[bundle.operating_point]
+    assert bundle.candidate_calibration is None and bundle.ordinary is None, "it judges no candidates"
+    cache.write_index(other, [{**rows[0], "patient": "p-test-0"}, *rows[1:]])
+    with pytest.raises(InputError, match="p-test-0"):
+        quick(run, calibrate_on=other)
+    cache.write_index(other, rows[4:])
+    with pytest.raises(InputError, match="one label"):
+        quick(run, calibrate_on=other)
 
 
 def test_everything_is_frozen_before_the_first_test_exam_is_read(run, monkeypatch):

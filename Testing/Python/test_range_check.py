@@ -7,12 +7,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from phantom import body_exam
+from scipy import ndimage
 
 from BreastCMSLLib.checks.range_check import out_of_range
 from BreastCMSLLib.core.errors import InputError
 from BreastCMSLLib.core.geometry import Volume
 from BreastCMSLLib.exam import Phase, make_exam
 from BreastCMSLLib.preprocessing.model_input import InputContract, preprocess
+from BreastCMSLLib.readers.volumes import read_volume_file
 
 AXIAL = np.array([[-2.0, 0, 0, 165.0], [0, -2.0, 0, 120.0], [0, 0, 2.5, -88.0], [0, 0, 0, 1]])
 SHAPE = (165, 120, 70)
@@ -183,6 +185,58 @@ def test_things_that_are_no_breasts():
 def test_implants():
     """Dark, textureless, not enhancing, a quarter of a litre: on an image where fat is bright."""
     assert codes(exam_of(body(implant=True))) == {"implant"}
+
+
+def implanted(*, sides=(-1, 1), grey=0.25, capsule=False, shading=0.0, folds=False):
+    """The phases of a body with implants of a grey value (1: fat), and what may make them hard to see."""
+    x, y, z = points()
+    arrays = body()
+    for side in sides:
+        r = np.sqrt(((x - side * 80) / 40) ** 2 + ((y - 12) / 34) ** 2 + (z / 40) ** 2)
+        implant = (r < 1) & ~(folds & (np.abs(x - side * 80 + 0.5 * z) < 2) & (y < 10))
+        for n, array in enumerate(arrays):
+            array[implant] = 200 * grey * (1 + shading * (y[implant] - 12) / 34) + array[implant] % 5
+            array[(r >= 1) & (r < 1.12)] += 40 * n * capsule
+    return arrays
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        {"grey": 4.0},
+        {"grey": 4.0, "shading": 0.5, "folds": True},
+        {"grey": 0.3, "capsule": True},
+        {"sides": (1,)},
+        {"sides": (-1,), "grey": 3.0, "capsule": True, "folds": True},
+    ],
+    ids=str,
+)
+def test_implants_of_any_kind_are_told(how):
+    exam = exam_of(implanted(**how))
+    (reason,) = (r for r in out_of_range(exam, preprocess(exam, CONTRACT)) if r.code == "implant")
+    assert ("brighter" if how.get("grey", 0) > 1 else "darker") in reason.text
+    sides = how.get("sides", (-1, 1))
+    where = "Both breasts hold" if len(sides) == 2 else "The right" if sides == (1,) else "The left"
+    assert reason.text.startswith(where)
+
+
+def test_implants_are_told_beside_thick_slices():
+    arrays = [array[:, :, ::2] for array in implanted(grey=4.0)]
+    thick = AXIAL.copy()
+    thick[2, 2] = 5.0
+    assert codes(exam_of(arrays, affine=thick)) == {"spacing", "implant"}
+
+
+def test_a_real_volume_with_implants_is_told(implant_file):
+    """One phase of a silicone-only sequence: phases are made of it, in which the tissue enhances."""
+    volume = read_volume_file(implant_file)[0].volume
+    rng = np.random.default_rng(0)
+    array = volume.array.astype(np.float32)
+    smooth = ndimage.uniform_filter(array, 3)
+    enhancing = ndimage.gaussian_filter(rng.normal(size=array.shape), 3)
+    enhancing = np.clip(enhancing / enhancing.std(), 0, None) * ((smooth > 20) & (smooth < 300)) * 30
+    phases = [array + n * enhancing + rng.normal(0, 2, array.shape) for n in range(4)]
+    assert codes(exam_of(phases, affine=volume.affine)) == {"spacing", "implant"}
 
 
 @pytest.mark.parametrize("fixture", ["duke_folder", "mimbcd_files"])

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -27,6 +27,7 @@ from training.data import cache
 from training.data.exams import load_exam, truth
 from training.data.files import write_arrays, write_json
 from training.data.manifest import Row, read_cohort
+from training.data.moved_grids import drawn_grid
 from training.data.preparation import use_one_core
 
 PART = 500
@@ -62,10 +63,17 @@ class DescribedExam:
     lesions_mm: np.ndarray
 
 
-def describe_exam(row: Row, contract: InputContract, settings: CandidateSettings) -> DescribedExam:
-    """Read or simulate, preprocess and describe one exam. Raises InputError naming it."""
+def describe_exam(
+    row: Row, contract: InputContract, settings: CandidateSettings, copy: int = 0
+) -> DescribedExam:
+    """Read or simulate, preprocess and describe one exam. Raises InputError naming it.
+
+    Of copy 1, 2, … the grid is moved by a part of a voxel and turned by up to ``MOST_TURN_DEG``, drawn from
+    the exam's name and the number: a classifier that learns from copies as well depends less on the grid.
+    """
     exam = load_exam(row)
-    model_input = preprocess(exam, contract)
+    over = drawn_grid(exam, contract.spacing_mm, row.exam, copy) if copy else None
+    model_input = preprocess(exam, contract, over=over)
     # half precision, as caches keep exams
     array = model_input.array.astype(np.float16)
     described = propose_candidates(
@@ -91,6 +99,7 @@ def describe_cohort(
     settings: CandidateSettings | None = None,
     workers: int | None = None,
     parts: Iterable[int] | None = None,
+    copies: int = 0,
 ) -> int:
     """Make the parts of a cohort that are not there yet.
 
@@ -108,11 +117,13 @@ def describe_cohort(
         Processes (default: one a core).
     parts : iterable of int, optional
         Only these (None: all).
+    copies : int
+        So often every training exam is described again, see :func:`describe_exam`.
 
     Returns
     -------
     int
-        How many exams were described.
+        How many exams were described, copies included.
 
     Raises
     ------
@@ -121,7 +132,7 @@ def describe_cohort(
     """
     contract, rows = cache.contract_at(spacing_mm), read_cohort(source)
     settings = settings or CandidateSettings()
-    card, path = card_of(source, contract, settings), output / CARD
+    card, path = card_of(source, contract, settings) | {"copies": copies}, output / CARD
     if path.exists() and json.loads(path.read_text()) != card:
         raise InputError(
             f"{output} holds candidates of another cohort, or described otherwise; choose another folder."
@@ -132,12 +143,18 @@ def describe_cohort(
     count = 0
     with ProcessPoolExecutor(workers or os.cpu_count(), initializer=use_one_core) as pool:
         for number in missing:
-            chosen = rows[number * PART : (number + 1) * PART]
-            work = pool.map(partial(describe_exam, contract=contract, settings=settings), chosen, chunksize=2)
+            of_part = rows[number * PART : (number + 1) * PART]
+            chosen = [(row, n) for row in of_part for n in range(1 + (copies if row.split == "train" else 0))]
+            describe = partial(describe_exam, contract=contract, settings=settings)
+            work = pool.map(partial(_describe_pair, describe=describe), chosen, chunksize=2 * (1 + copies))
             title = f"candidates of {source}, part {number}"
             _write(_part(output, number), list(track(work, title, total=len(chosen))))
             count += len(chosen)
     return count
+
+
+def _describe_pair(pair: tuple[Row, int], describe: Callable[..., DescribedExam]) -> DescribedExam:
+    return describe(pair[0], copy=pair[1])
 
 
 def card_of(source: str, contract: InputContract, settings: CandidateSettings) -> dict:

@@ -1,5 +1,5 @@
-"""What is frozen on the validation exams before a test exam is read: one temperature, and named operating
-points.
+"""What is frozen before a test exam is read: one temperature, named operating points, and the calibration of
+candidates.
 
 Thresholds apply to the calibrated probability σ(logit / temperature), as the bundle's threshold does.
 """
@@ -9,13 +9,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.optimize import minimize_scalar
-from scipy.special import expit
+from scipy.optimize import brentq, minimize_scalar
+from scipy.special import expit, logit, ndtr
+from sklearn.linear_model import LogisticRegression
 
 from . import metrics
 
 PAPER_SENSITIVITY = 0.857  # of CMSL in Table 1 of Luo et al. 2019
-DEFAULT_POINT = "paper_sensitivity"
+SENSITIVITIES = ("95", "90", "85")  # in percent: the operating points of a bundle
+DEFAULT = "90"
+DEFAULT_POINT = f"sensitivity_{DEFAULT}"
+FEWEST_LESIONS = 30  # candidates in a malignant lesion, to calibrate candidates by
 LIMITS = (0.05, 20.0)  # of the temperature
 
 
@@ -90,15 +94,25 @@ def fit_temperature(labels: np.ndarray, logits: np.ndarray) -> Calibration:
 
 
 def threshold_at_sensitivity(labels: np.ndarray, probabilities: np.ndarray, sensitivity: float) -> float:
-    """The highest threshold that keeps the sensitivity, halfway down to the next lower score of any exam."""
+    """The threshold with a sensitivity, by the smoothed distribution of the malignant exams' logits.
+
+    t solves mean Φ((z_i − t) / h) = sensitivity over their logits z_i, h = 1.06 s n^(−1/3), with s the
+    smaller of their standard deviation and interquartile range / 1.34. That of a single exam, the highest
+    threshold that keeps the sensitivity, jumps from one exam to the next: see
+    ``test_a_smoothed_threshold_is_steadier``.
+    """
     labels, probabilities = np.asarray(labels).astype(bool), np.asarray(probabilities, dtype=np.float64)
-    malignant = np.sort(probabilities[labels])[::-1]
-    wanted = int(
-        np.ceil(sensitivity * malignant.size - 1e-9)
-    )  # 0.95 of 20 is 19, whatever floating point makes of it
-    last_called = malignant[max(1, wanted) - 1]
-    below = probabilities[probabilities < last_called]
-    return _inside((last_called + (below.max() if below.size else 0.0)) / 2)
+    logits = logit(np.clip(probabilities[labels], 1e-9, 1 - 1e-9))
+    quarter, three = np.percentile(logits, (25, 75))
+    spread = min(float(logits.std()), float(three - quarter) / 1.34) or float(logits.std())
+    width = max(1.06 * spread * logits.size ** (-1 / 3), 1e-6)
+
+    def missing(threshold: float) -> float:
+        return float(ndtr((logits - threshold) / width).mean()) - sensitivity
+
+    reach = 40 * width
+    threshold = brentq(missing, logits.min() - reach, logits.max() + reach, xtol=1e-9)
+    return _inside(float(expit(threshold)))
 
 
 def youden_threshold(labels: np.ndarray, probabilities: np.ndarray) -> float:
@@ -126,10 +140,10 @@ def operating_points(labels: np.ndarray, probabilities: np.ndarray) -> dict[str,
     dict
         name → threshold, default, and validation: sensitivity and specificity.
     """
-    thresholds = {
-        "youden": youden_threshold(labels, probabilities),
-        "paper_sensitivity": threshold_at_sensitivity(labels, probabilities, PAPER_SENSITIVITY),
-        "sensitivity_95": threshold_at_sensitivity(labels, probabilities, 0.95),
+    wanted = {f"sensitivity_{name}": int(name) / 100 for name in SENSITIVITIES}
+    thresholds = {"youden": youden_threshold(labels, probabilities)} | {
+        name: threshold_at_sensitivity(labels, probabilities, sensitivity)
+        for name, sensitivity in {**wanted, "paper_sensitivity": PAPER_SENSITIVITY}.items()
     }
     points = {}
     for name, threshold in thresholds.items():
@@ -140,6 +154,28 @@ def operating_points(labels: np.ndarray, probabilities: np.ndarray) -> dict[str,
             "validation": {key: rates[key] for key in ("sensitivity", "specificity")},
         }
     return points
+
+
+def fit_candidates(candidates: np.ndarray) -> tuple[float, float] | None:
+    """A candidate's calibrated logit a z + b, by logistic regression of lying in a malignant lesion.
+
+    Parameters
+    ----------
+    candidates : ndarray, shape (n, 2)
+        The classifier's logit z, and 1 in a malignant lesion, of exams whose lesions have a known place.
+
+    Returns
+    -------
+    tuple of float or None
+        (a, b); None where fewer than ``FEWEST_LESIONS`` lie in a malignant lesion, or as few do not, or where
+        the logit counts the wrong way.
+    """
+    inside = candidates[:, 1].astype(int)
+    if min(inside.sum(), len(inside) - inside.sum()) < FEWEST_LESIONS:
+        return None
+    fitted = LogisticRegression(C=1e3).fit(candidates[:, :1], inside)
+    slope, offset = float(fitted.coef_[0, 0]), float(fitted.intercept_[0])
+    return (round(slope, 6), round(offset, 6)) if slope > 0 else None
 
 
 def _inside(threshold: float) -> float:

@@ -22,6 +22,8 @@ POINTS = {
     "youden": "Youden (largest sensitivity + specificity)",
     "paper_sensitivity": "sensitivity of the paper's CMSL, 0.857",
     "sensitivity_95": "sensitivity 0.95",
+    "sensitivity_90": "sensitivity 0.90",
+    "sensitivity_85": "sensitivity 0.85",
 }
 FIGURES = {
     "roc.png": (

@@ -1,8 +1,8 @@
 """Evaluate a run on exams it has never seen, and make the bundle that Slicer loads.
 
-Temperature and thresholds are fitted on the run's validation exams; then its test exams are read, and
-RUN/evaluation.json says how often that has happened. Exams go through the same Predictor, in the same
-precision, as *Analyze*.
+Temperature and thresholds are fitted on the run's validation exams, or better on exams that nothing else was
+done with; then its test exams are read, and RUN/evaluation.json says how often that has happened. Exams go
+through the same Predictor, in the same precision, as *Analyze*.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from BreastCMSLLib.core.errors import InputError
 from BreastCMSLLib.models.bundle import load_bundle, save_bundle
 from BreastCMSLLib.models.cards import DEFAULT_NAME
 from BreastCMSLLib.models.inference import Predictor
+from BreastCMSLLib.models.ordinary import OrdinaryExams
 from BreastCMSLLib.network.resnet import NetworkSettings
 from training.data import cache
 from training.data.files import read_rows
@@ -30,6 +31,7 @@ from training.runs.folder import Run, load_run
 
 from . import calibration, metrics, records
 from .lesions import malignant_lesions, miss
+from .ordinary import fit_ordinary
 from .records import column, tidy
 from .scored_exams import ScoredExam, evaluated_maps, peak_of, score_exams
 from .splits import check_split, open_cache_of, read_split, split_paths
@@ -51,6 +53,7 @@ def evaluate(
     device: str = "auto",
     precision: str = "auto",
     workers: int = 1,
+    calibrate_on: Path | None = None,
 ) -> dict:
     """Evaluate a run; write evaluation.json, predictions.csv and features.npz into it, and the bundle.
 
@@ -72,6 +75,9 @@ def evaluate(
         As of :class:`Predictor`.
     workers : int
         Processes that read exams, each with a network of its own.
+    calibrate_on : Path, optional
+        Cache of exams that the run has not seen, by all of which it is calibrated (None: its validation
+        exams).
 
     Returns
     -------
@@ -89,12 +95,18 @@ def evaluate(
     check_split(split, read_rows(folder / "ancestry.csv"))
     store = open_cache_of(run, cache_folder)
     paths = {part: split_paths(store, split, part) for part in ("validate", "test")}
+    source = store
+    if calibrate_on is not None:
+        source = _calibration_cache(calibrate_on, run, [*split, *read_rows(folder / "ancestry.csv")])
+        paths["validate"] = [source.path(row["exam"]) for row in source.rows]
     reader = _Reader(folder, weights, name, device, precision)
     predictor = draft_predictor(run, name, device, precision)
 
-    validation, validation_pooled = _read(predictor, paths["validate"], "validate", (), reader, workers)
-    frozen = _freeze(validation)
+    validation, further = _read(predictor, paths["validate"], "validate", (), reader, workers)
+    frozen = _freeze(validation, further)
     command = f"python training/evaluate.py RUN --cache CACHE --weights {weights} --maps {' '.join(maps)}"
+    if calibrate_on is not None:
+        command += " --calibrate-on CALIBRATION"
     entry = {"weights": weights, "sha256": predictor.bundle.sha256, "command": command}
     times = records.begin(folder, entry)
     if times > 1:
@@ -102,15 +114,16 @@ def evaluate(
             f"Evaluation {times} of this run: its test exams were read before, "
             "so to choose by these figures is to learn from them."
         )
-    test, test_pooled = _read(predictor, paths["test"], "test", maps, reader, workers)
+    test, further_of_test = _read(predictor, paths["test"], "test", maps, reader, workers)
     _calibrate(test, frozen.temperature)
 
     calibrated, uncalibrated, bins = _reliability(test, frozen.temperature)
     evidence = summarise(test, maps, frozen.points) | {"calibration": calibrated}
-    evidence |= _provenance(run, store, validation, test, predictor.precision, times, command)
+    evidence |= _provenance(run, store, source, validation, test, predictor.precision, times, command)
+    evidence |= frozen.evidence(test, further_of_test)
     evidence = tidy(evidence)
     bundle = _export(run, export or folder, name, frozen, evidence, predictor.bundle.sha256)
-    rows, pooled = [*validation, *test], [*validation_pooled, *test_pooled]
+    rows, pooled = [*validation, *test], [own.pooled for own in (*further, *further_of_test)]
     records.write_predictions(folder, rows)
     records.write_features(folder, rows, pooled, run.network)
     fitted = tidy({"calibration": asdict(frozen.calibration), **classification(validation, frozen.threshold)})
@@ -128,6 +141,20 @@ def evaluate(
             "speed": {"device": predictor.device_reason, "seconds_per_exam": seconds},
         },
     )
+
+
+def _calibration_cache(folder: Path, run: Run, seen: Sequence[dict]) -> cache.Cache:
+    """The cache of the exams to calibrate on; InputError where they are not read alike, or not all unseen."""
+    store = cache.open_cache(folder)
+    if store.contract != run.contract:
+        raise InputError(f"The cache {folder} holds other inputs than the run reads; make it anew.")
+    if shared := sorted({row["patient"] for row in seen} & {row["patient"] for row in store.rows}):
+        raise InputError(
+            f"Patient {shared[0]} of {folder} is one of the run's own; calibrate on exams it has not seen."
+        )
+    if len({int(row["label"]) for row in store.rows}) < 2:
+        raise InputError(f"The exams of {folder} are all of one label; calibrate on both.")
+    return store
 
 
 def _checked_maps(maps: Sequence[str] | None, run: Run) -> tuple[str, ...]:
@@ -156,15 +183,15 @@ class _Reader:
 
 def _read(
     predictor: Predictor, paths: list[Path], part: str, maps: Sequence[str], reader: _Reader, workers: int
-) -> tuple[list[dict], list[np.ndarray]]:
-    """Rows and pooled features of the exams; by processes with a network each, where workers is above 1."""
+) -> tuple[list[dict], list[_Further]]:
+    """Rows of the exams, and what goes into no row; by processes with a network each, if workers > 1."""
     if workers > 1:
         with ProcessPoolExecutor(workers, get_context("spawn"), _begin_worker, (reader,)) as pool:
             work = pool.map(partial(_row_in_worker, maps=maps), paths)
             pairs = list(track(work, f"{part} exams", total=len(paths)))
     else:
-        pairs = [_row_and_feature(predictor, path, maps) for path in track(paths, f"{part} exams")]
-    return [{**row, "split": part} for row, _ in pairs], [pooled for _, pooled in pairs]
+        pairs = [_row_and_further(predictor, path, maps) for path in track(paths, f"{part} exams")]
+    return [{**row, "split": part} for row, _ in pairs], [further for _, further in pairs]
 
 
 def _begin_worker(reader: _Reader) -> None:
@@ -173,13 +200,34 @@ def _begin_worker(reader: _Reader) -> None:
     _predictor = reader.predictor()
 
 
-def _row_in_worker(path: Path, maps: Sequence[str]) -> tuple[dict, np.ndarray]:
-    return _row_and_feature(_predictor, path, maps)
+def _row_in_worker(path: Path, maps: Sequence[str]) -> tuple[dict, _Further]:
+    return _row_and_further(_predictor, path, maps)
 
 
-def _row_and_feature(predictor: Predictor, path: Path, maps: Sequence[str]) -> tuple[dict, np.ndarray]:
+@dataclass(frozen=True)
+class _Further:
+    """Of an exam: feature of the last layer, candidates as for ``fit_candidates``, ordinary candidate."""
+
+    pooled: np.ndarray
+    candidates: np.ndarray
+    ordinary: np.ndarray | None
+
+
+def _row_and_further(predictor: Predictor, path: Path, maps: Sequence[str]) -> tuple[dict, _Further]:
     scored = next(score_exams(predictor, [path]))
-    return row_of(scored, maps, predictor.bundle.network.settings), scored.pooled
+    further = _Further(scored.pooled, _judged_candidates(scored), scored.score.ordinary)
+    return row_of(scored, maps, predictor.bundle.network.settings), further
+
+
+def _judged_candidates(scored: ScoredExam) -> np.ndarray:
+    """(n, 2): logit of each candidate, 1 in a malignant lesion; none where lesions have no known place."""
+    meta, candidates = scored.exam.meta, scored.score.candidates or []
+    malignant = bool(malignant_lesions(meta))
+    if bool(meta["label"]) != malignant:
+        return np.zeros((0, 2))
+    odds = [np.clip(c.probability, 1e-7, 1 - 1e-7) for c in candidates]
+    inside = [malignant and miss(scored.exam, c.ras_mm)[1] for c in candidates]
+    return np.array([(np.log(p / (1 - p)), hit) for p, hit in zip(odds, inside)], float).reshape(-1, 2)
 
 
 def row_of(scored: ScoredExam, maps: Sequence[str], settings: NetworkSettings) -> dict:
@@ -203,6 +251,7 @@ def row_of(scored: ScoredExam, maps: Sequence[str], settings: NetworkSettings) -
     row = {"exam": meta["exam"], "patient": meta["patient"], "label": int(meta["label"])}
     row |= {"logit": scored.score.logit, "network_logit": scored.prediction.logit}
     row |= {"cos_theta": scored.cosine, "seconds": scored.seconds}
+    row["lesions"] = len(meta.get("lesions") or ())
     if meta["label"] and malignant_lesions(meta):
         for name in maps:
             peak = peak_of(name, scored, settings)
@@ -219,6 +268,9 @@ def row_of(scored: ScoredExam, maps: Sequence[str], settings: NetworkSettings) -
 class _Frozen:
     calibration: calibration.Calibration
     points: dict[str, dict]
+    prevalence: float
+    candidates: tuple[float, float] | None
+    ordinary: OrdinaryExams | None
 
     @property
     def temperature(self) -> float:
@@ -228,12 +280,40 @@ class _Frozen:
     def threshold(self) -> float:
         return self.points[calibration.DEFAULT_POINT]["threshold"]
 
+    def bundle_parts(self) -> dict:
+        """What a bundle keeps of it besides threshold and temperature."""
+        names = calibration.SENSITIVITIES
+        return {
+            "operating_points": {name: self.points[f"sensitivity_{name}"]["threshold"] for name in names},
+            "operating_point": calibration.DEFAULT,
+            "prevalence": self.prevalence,
+            "candidate_calibration": self.candidates,
+            "ordinary": self.ordinary,
+        }
 
-def _freeze(validation: list[dict]) -> _Frozen:
+    def evidence(self, test: list[dict], further: list[_Further]) -> dict:
+        """How exams without a lesion, candidates and ordinary exams fare on the test exams."""
+        evidence: dict = {"candidates_calibrated": self.candidates is not None}
+        if self.ordinary is not None:
+            distances = [
+                self.ordinary.squared_distance(own.ordinary) for own in further if own.ordinary is not None
+            ]
+            share = float(np.mean(np.array(distances) > self.ordinary.limit))
+            evidence["unlike"] = {"exams": self.ordinary.exams, "share_of_test": share}
+        return evidence
+
+
+def _freeze(validation: list[dict], further: list[_Further]) -> _Frozen:
     fitted = calibration.fit_temperature(column(validation, "label"), column(validation, "logit"))
     _calibrate(validation, fitted.temperature)
     points = calibration.operating_points(column(validation, "label"), column(validation, "probability"))
-    return _Frozen(fitted, points)
+    return _Frozen(
+        fitted,
+        points,
+        float(column(validation, "label").mean()),
+        calibration.fit_candidates(np.concatenate([own.candidates for own in further])),
+        fit_ordinary([own.ordinary for own in further]),
+    )
 
 
 def _calibrate(rows: list[dict], temperature: float) -> None:
@@ -299,6 +379,11 @@ def summarise(rows: Sequence[dict], maps: Sequence[str], points: dict[str, dict]
         "localisation": localisation(called, maps),
         "localisation_all": localisation(malignant, maps),
     }
+    healthy = [row for row in rows if not row["label"] and not row["lesions"]]
+    if healthy and any(row["lesions"] for row in rows if not row["label"]):  # lesions are known
+        evidence["without_lesion"] = metrics.sensitivity_and_specificity(
+            column(healthy, "label"), column(healthy, "probability") >= threshold, column(healthy, "patient")
+        )
     alone = column(rows, "network_logit")
     if not np.array_equal(alone, column(rows, "logit")):  # candidates took part
         interval = metrics.auc_interval(labels, alone, patients=patients)
@@ -331,6 +416,7 @@ def _reliability(test: list[dict], temperature: float) -> tuple[dict, dict, dict
 def _provenance(
     run: Run,
     store: cache.Cache,
+    calibrated_on: cache.Cache,
     validation: list[dict],
     test: list[dict],
     precision: str,
@@ -338,7 +424,7 @@ def _provenance(
     command: str,
 ) -> dict:
     return {
-        "cohort": _cohort(run.config, store, validation, test),
+        "cohort": _cohort(run.config, store, calibrated_on, validation, test),
         "simulated": bool(run.config["simulated"]),
         "supervision": run.config["supervision"],
         "objective": run.config["objective"],
@@ -351,16 +437,20 @@ def _provenance(
     }
 
 
-def _cohort(config: dict, store: cache.Cache, validation: list[dict], test: list[dict]) -> str:
-    kind, _, name = store.source.partition(":")
-    if kind == "simulated":
-        source = f"simulated cohort {name}"
-    else:
-        source = "simulated exams" if config["simulated"] else Path(store.source).name
+def _cohort(
+    config: dict, store: cache.Cache, calibrated_on: cache.Cache, validation: list[dict], test: list[dict]
+) -> str:
+    def named(source: str) -> str:
+        kind, _, name = source.partition(":")
+        if kind == "simulated":
+            return f"simulated cohort {name}"
+        return "simulated exams" if config["simulated"] else Path(source).name
+
+    fitted = "validation exams" if calibrated_on is store else f"exams of {named(calibrated_on.source)}"
     patients, malignant = len({row["patient"] for row in test}), sum(row["label"] for row in test)
     return (
-        f"{source}: {len(test)} test exams of {patients} patients, {malignant} malignant; "
-        f"temperature and thresholds from {len(validation)} validation exams"
+        f"{named(store.source)}: {len(test)} test exams of {patients} patients, {malignant} malignant; "
+        f"temperature and thresholds from {len(validation)} {fitted}"
     )
 
 
@@ -375,6 +465,7 @@ def _export(run: Run, folder: Path, name: str, frozen: _Frozen, evidence: dict, 
         threshold=frozen.threshold,
         temperature=frozen.temperature,
         evidence=evidence,
+        **frozen.bundle_parts(),
         **bundle_texts(run),
     )
     if load_bundle(bundle).sha256 != sha256:

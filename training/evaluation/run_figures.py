@@ -22,8 +22,10 @@ from .scored_exams import score_exams
 
 POINT_NAMES = {
     "youden": "Youden",
-    "paper_sensitivity": "the paper's sensitivity (default)",
+    "paper_sensitivity": "the paper's sensitivity",
     "sensitivity_95": "95 % sensitivity",
+    "sensitivity_90": "90 % sensitivity (default)",
+    "sensitivity_85": "85 % sensitivity",
 }
 
 

@@ -120,7 +120,8 @@ def load_candidates(folder: Path) -> CandidateClassifier | None:
         return None
     try:
         card = json.loads((own / "config.json").read_text())
-        settings = from_json(CandidateSettings, {**card["settings"], "mix": card["mix"]})
+        learned = {"mix": card["mix"], "sharpness": card.get("sharpness", 0.0)}
+        settings = from_json(CandidateSettings, {**card["settings"], **learned})
         classifier = CandidateClassifier(settings)
         classifier.load_state_dict(load_file(own / "best.safetensors"))
     except (OSError, KeyError, TypeError, ValueError, RuntimeError, SafetensorError) as error:

@@ -59,6 +59,7 @@ def simulate(
     population: str = "alike",
     subtype: str | None = None,
     with_t1: bool | None = None,
+    noise: int = 0,
     device: torch.device | str = "cpu",
 ) -> SimulatedExam:
     """The exam of a seed.
@@ -84,6 +85,8 @@ def simulate(
         Of the first lesion, a key of ``subtypes.SUBTYPES``; None draws one of its class.
     with_t1 : bool, optional
         Whether there is a T1 without fat saturation; None draws it, but for "paper".
+    noise : int
+        Another number gives the same exam with another draw of its noise.
     device : torch.device or str
         That the exam is made on; it is returned in main memory.
 
@@ -107,7 +110,7 @@ def simulate(
     if population != "lesion-free":
         placed = _place_lesions(body, grid, malignant, subtype, paper, for_places, for_classes)
     truth, painted = lesions.paint(placed, body, grid)
-    generator = torch.Generator(device=device).manual_seed(int(for_noise.integers(2**62)))
+    generator = torch.Generator(device=device).manual_seed(int(for_noise.integers(2**62)) + noise)
     images = scanner.scan(
         body,
         placed,
