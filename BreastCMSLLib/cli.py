@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from .checks.input_check import Finding
     from .exam import ExamPlan
 
+MODES = ("auto", "rigid", "deformable", "off")  # of registration, as alignment.MODES
+
 EXAMPLES = """\
 examples:
   breastcmsl check DICOM_FOLDER
@@ -136,6 +138,12 @@ def _add_analyze(commands) -> None:
         "--model", type=Path, help="a model bundle's .json file (default: the shipped model)"
     )
     command.add_argument("--map", help="LESION, COAMxCAM, COAM or CAM (default: the model's best)")
+    command.add_argument(
+        "--register",
+        choices=MODES,
+        default="auto",
+        help="registration of the phases to the one before contrast (auto: rigid where the breasts moved)",
+    )
     command.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps")
     command.add_argument(
         "--no-scene", action="store_true", help="heatmap and result only: no scene, pictures, report"
@@ -343,9 +351,9 @@ def analyze_command(options: argparse.Namespace, reporter: Reporter) -> None:
     from .scene.package import write_scene
 
     analysis = analyze(exam, bundle, **settings, progress=reporter.progress, stopwatch=watch)
-    add_curves(exam, analysis.result)
+    add_curves(analysis.exam, analysis.result)
     paths = write_results(
-        exam,
+        analysis.exam,
         analysis,
         options.output,
         write_scene=None if options.no_scene else write_scene,
@@ -392,12 +400,20 @@ def analysis_options(options: argparse.Namespace) -> tuple[str | Path | None, di
     if options.request is None:
         if not options.input:
             raise InputError("No exam was given; name a DICOM folder or the exam's volumes.")
-        return options.model, {"device": options.device, "map_name": options.map}
+        return options.model, {
+            "device": options.device,
+            "map_name": options.map,
+            "register": options.register,
+        }
     from .readers.request import read_options
 
     request = read_options(options.request)
     settings = {"device": request.get("device") or "auto", "map_name": request.get("map")}
-    return request.get("model"), {**settings, "all_maps": request.get("all_maps") is True}
+    return request.get("model"), {
+        **settings,
+        "all_maps": request.get("all_maps") is True,
+        "register": request.get("register") or "auto",
+    }
 
 
 def check_model(model: str | Path | None, settings: Mapping[str, Any]) -> None:
@@ -410,6 +426,8 @@ def check_model(model: str | Path | None, settings: Mapping[str, Any]) -> None:
     card = read_card(default_model() if model is None else model)
     if settings["map_name"] is not None:
         check_map(settings["map_name"], card)
+    if settings["register"] not in MODES:
+        raise InputError(f"Unknown registration: {settings['register']}; say {', '.join(MODES)}.")
     if settings["device"] not in ("auto", "cpu"):
         from .models.inference import choose_device
 

@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from .alignment import check_mode
+from .alignment import register as register_phases
 from .checks.range_check import out_of_range
 from .core.geometry import Volume
 from .core.resampling import resample
@@ -44,6 +46,7 @@ def analyze(
     device: str = "auto",
     map_name: str | None = None,
     all_maps: bool = False,
+    register: str = "auto",
     progress: Progress | None = None,
     stopwatch: Stopwatch | None = None,
 ) -> Analysis:
@@ -60,6 +63,8 @@ def analyze(
         A name in ``models.maps.map_names``; the model's default map by default.
     all_maps : bool
         Make the other maps too, to choose from in the viewer.
+    register : {"auto", "rigid", "deformable", "off"}
+        Of the phases to the one before contrast, as ``alignment.register`` does it.
     progress : callable, optional
         Called with a stage of ``core.stages.STAGES`` and the fraction done of it; raise from it to stop.
     stopwatch : Stopwatch, optional
@@ -87,6 +92,9 @@ def analyze(
     bundle = model.bundle
     map_name = map_name or map_names(bundle)[0]
     check_map(map_name, bundle)
+    check_mode(register)
+    with watch.stage("register"):
+        exam, motion = register_phases(exam, register, report)
     with watch.stage("preprocess"):
         model_input = preprocess(exam, bundle.contract, report)
 
@@ -138,13 +146,15 @@ def analyze(
         **exam_record(exam, model_input),
         "kinetics": kinetics,
         **model_record(predictor),
+        "registration": motion.as_json(),
         "timings_s": watch.seconds,
-        "warnings": warning_texts(exam, model_input, predictor, reasons, map_name, saliency),
+        "warnings": [motion.text] * bool(motion.text)
+        + warning_texts(exam, model_input, predictor, reasons, map_name, saliency),
         "versions": versions(),
         "input": input_record(exam),
     }
     report("map", 1.0)
-    return Analysis(result, heatmap, model_input, further_maps, outlines)
+    return Analysis(result, heatmap, model_input, further_maps, outlines, exam)
 
 
 def _on_exam(saliency: np.ndarray, model_input: ModelInput, exam: Exam) -> Volume:

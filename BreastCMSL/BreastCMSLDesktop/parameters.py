@@ -34,6 +34,23 @@ class Device(enum.Enum):
         return {Device.AUTO: _("Automatic"), Device.CPU: _("CPU"), Device.GPU: _("NVIDIA GPU")}[self]
 
 
+class Registration(enum.Enum):
+    """What is done about motion between the phases."""
+
+    AUTO = "auto"
+    RIGID = "rigid"
+    DEFORMABLE = "deformable"
+    OFF = "off"
+
+    def label(self):
+        return {
+            Registration.AUTO: _("Automatic"),
+            Registration.RIGID: _("Register each breast as a whole"),
+            Registration.DEFORMABLE: _("Register and deform"),
+            Registration.OFF: _("Leave as it is"),
+        }[self]
+
+
 @parameterNodeWrapper
 class BreastCMSLParameterNode:
     """The dynamic volumes are node references beside these parameters, see ``inputs``.
@@ -54,6 +71,7 @@ class BreastCMSLParameterNode:
     inputsChosen: bool = False
     modelPath: str = ""
     device: Device = Device.AUTO
+    registration: Registration = Registration.AUTO
     resultExam: str = ""
     heatmapVolume: slicer.vtkMRMLScalarVolumeNode
     overlayVisible: bool = True

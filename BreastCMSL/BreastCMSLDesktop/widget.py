@@ -161,6 +161,7 @@ class Widget(VTKObservationMixin):
                 keepOrder=True,
                 model=p.modelPath or None,
                 device=p.device.value,
+                register=p.registration.value,
                 wait=False,
                 progress=self.run.progress,
                 finished=self.onFinished,

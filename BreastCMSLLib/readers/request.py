@@ -16,7 +16,7 @@ from .messages import one_sentence
 
 SCHEMA_VERSION = 1
 _KINDS = ("auto", "phases", "subtractions")
-_OPTIONS = ("map", "device", "model")
+_OPTIONS = ("map", "device", "model", "register")
 
 
 def read_request(path: Path | str) -> tuple[Exam, dict[str, Any]]:

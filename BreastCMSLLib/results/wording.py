@@ -155,6 +155,21 @@ def share_read_text(result: Mapping) -> str:
     return "unknown" if share is None else f"{percent(share)} of the breast region"
 
 
+def registration_text(result: Mapping) -> str:
+    """What was done about motion; "" in results that do not say, and where it could not be measured."""
+    done = result.get("registration") or {}
+    if not done.get("before_mm"):
+        return ""
+    before = max(done["before_mm"])
+    if not any(done.get("applied") or ()):
+        return f"up to {before:.1f} mm from the phase before contrast, not registered"
+    after = max(done["after_mm"])
+    return (
+        f"{done['mode']} registration to the phase before contrast, to which positions refer: "
+        f"up to {before:.1f} mm before, {after:.1f} mm after it"
+    )
+
+
 # ---------------------------------------------------------------- candidates and the finding
 # A record is an entry of ``result["peaks"]``, or ``result["finding"]``.
 
