@@ -1,4 +1,4 @@
-"""Every phase brought to where the breasts lay before contrast: a step between the exam and its preprocessing.
+"""Every phase brought to where the breasts lay before contrast: between the exam and its preprocessing.
 
 All that reads an exam comes through :func:`register`: the pipeline, and the caches that training reads.
 """
@@ -34,8 +34,8 @@ class Registration:
     mode : {"rigid", "deformable", "off"}
         What was done; "off" where nothing was.
     before_mm, after_mm : tuple of float or None
-        How far the breasts lay from where they were before contrast, for each phase after it, as read from the
-        volumes and as analysed; None where it was not measured.
+        How far the breasts lay from where they were before contrast, for each phase after it, in the volumes
+        and as analysed; None where it was not measured.
     applied : tuple of bool
         Whether each phase was moved.
     seconds : float
@@ -80,15 +80,15 @@ def register(
     ----------
     exam : Exam
     mode : {"auto", "rigid", "deformable", "off"}
-        "rigid" moves each breast as a whole, "deformable" bends it too; "auto" is "rigid" where the breasts moved
-        by more than ``MOVED_MM``.
+        "rigid" moves each breast as a whole, "deformable" bends it too; "auto" is "rigid" where the breasts
+        moved by more than ``MOVED_MM``.
     progress : callable, optional
         Called with the stage "register" and the fraction of it that is done.
 
     Returns
     -------
     exam : Exam
-        The same object where nothing was moved; else with new volumes after contrast.
+        The same object where nothing was tried; else with new volumes of the phases that were moved.
     registration : Registration
 
     Raises
@@ -111,21 +111,26 @@ def register(
     if (mode == "auto" and max(moved) <= MOVED_MM) or rows.stop - rows.start < 2 * _AIR:
         return exam, Registration("off", moved, moved, nothing, time.perf_counter() - start, "")
     mode = "rigid" if mode == "auto" else mode
-    post, left = [], []
-    for number, (phase, sketch) in enumerate(zip(exam.post, sketches)):
-        better, after = _registered(before, phase, sketch, rows, mode == "deformable")
+    from .core.threads import for_each
+
+    def work(number: int) -> tuple[Phase, float]:
+        phase = exam.post[number]
+        new, after = _registered(before, phase, sketches[number], rows, mode == "deformable")
         # one that is not better is read as it is
-        kept = better if better is not None and after <= moved[number] else phase
-        post.append(kept)
-        left.append(after if kept is better else moved[number])
-        report("register", (number + 1) / len(exam.post))
+        return (new, after) if new is not None and after < moved[number] else (phase, moved[number])
+
+    post, left = zip(*for_each(work, range(len(exam.post))))
+    report("register", 1.0)
     applied = tuple(new is not old for new, old in zip(post, exam.post))
     text = _sentence(exam, mode, moved, left, applied)
     seconds = time.perf_counter() - start
-    return replace(exam, post=tuple(post)), Registration(mode, moved, tuple(left), applied, seconds, text)
+    return replace(exam, post=post), Registration(mode, moved, left, applied, seconds, text)
 
 
-_SUBTRACTIONS = "The phases could not be registered: the exam holds subtractions alone, without the phase before contrast."
+_SUBTRACTIONS = (
+    "The phases could not be registered: the exam holds subtractions alone, "
+    "without the phase before contrast."
+)
 
 
 def _front(sketch: Sketch) -> slice:

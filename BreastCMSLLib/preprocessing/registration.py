@@ -1,8 +1,8 @@
 """Where the tissue of a phase went since the one before contrast: SimpleITK's registration on a coarse grid.
 
-First each breast as a rigid body, then a smooth field whose volume is kept. Both compare edges, because contrast
-agent changes brightness, and only in the front of the body, because the heart beats. Every number comes out the
-same whatever the number of threads: each registration runs on one thread, over all voxels, without random samples.
+First each breast as a rigid body, then a smooth field whose volume is kept. Both compare edges, because
+contrast agent changes brightness, and only in the front of the body, because the heart beats. The result is the
+same whatever the number of threads: a registration runs on one, over all voxels, without random samples.
 
 Arrays are [R, A, S], as ``checks.sketch`` makes them; displacements are mm along these axes.
 """

@@ -156,8 +156,11 @@ def share_read_text(result: Mapping) -> str:
 
 
 def registration_text(result: Mapping) -> str:
-    """What was done about motion; "" in results that do not say, and where it could not be measured."""
+    """What was done about motion; "" in results that do not say, and where it was not looked at."""
     done = result.get("registration") or {}
+    roles = [phase.get("role") for phase in result.get("phases") or ()]
+    if done and roles and "pre" not in roles:
+        return "cannot be judged nor registered: the exam holds subtractions alone"
     if not done.get("before_mm"):
         return ""
     before = max(done["before_mm"])

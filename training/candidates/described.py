@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 from rich.progress import track
 
+from BreastCMSLLib.alignment import register
 from BreastCMSLLib.candidates.proposals import propose_candidates
 from BreastCMSLLib.candidates.settings import CandidateSettings
 from BreastCMSLLib.core.errors import InputError
@@ -65,7 +66,7 @@ class DescribedExam:
 def describe_exam(row: Row, contract: InputContract, settings: CandidateSettings) -> DescribedExam:
     """Read or simulate, preprocess and describe one exam. Raises InputError naming it."""
     exam = load_exam(row)
-    model_input = preprocess(exam, contract)
+    model_input = preprocess(register(exam)[0], contract)
     # half precision, as caches keep exams
     array = model_input.array.astype(np.float16)
     described = propose_candidates(
