@@ -1,8 +1,8 @@
 """Where the tissue of a phase went since the one before contrast: SimpleITK's registration on a coarse grid.
 
 First each breast as a rigid body, then a smooth field whose volume is kept. Both compare edges, because
-contrast agent changes brightness, and only in the front of the body, because the heart beats. The result is the
-same whatever the number of threads: a registration runs on one, over all voxels, without random samples.
+contrast agent changes brightness, and only in the front of the body, because the heart beats. The result is
+the same whatever the number of threads: a registration runs on one, over all voxels, without random samples.
 
 Arrays are [R, A, S], as ``checks.sketch`` makes them; displacements are mm along these axes.
 """
@@ -100,7 +100,7 @@ def _rigid_transform(fixed, moving):
     method.SetShrinkFactorsPerLevel(_SHRINK)
     method.SetSmoothingSigmasPerLevel([n / 2 * fixed.GetSpacing()[0] for n in _SHRINK])
     method.SetSmoothingSigmasAreSpecifiedInPhysicalUnits(True)
-    method.SetOptimizerAsRegularStepGradientDescent(2.0, 0.05, _ITERATIONS)
+    method.SetOptimizerAsRegularStepGradientDescent(2.0, 0.1, _ITERATIONS)
     method.SetOptimizerScalesFromPhysicalShift()
     transform = sitk.Euler3DTransform()
     transform.SetCenter(fixed.TransformContinuousIndexToPhysicalPoint([n / 2 for n in fixed.GetSize()]))
