@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from .checks.input_check import Finding
     from .exam import ExamPlan
 
+MODES = ("auto", "rigid", "deformable", "off")  # of registration, as alignment.MODES
+
 EXAMPLES = """\
 examples:
   breastcmsl check DICOM_FOLDER
@@ -145,6 +147,12 @@ def _add_analyze(commands) -> None:
         "--model", type=Path, help="a model bundle's .json file (default: the shipped model)"
     )
     command.add_argument("--map", help="LESION, COAMxCAM, COAM or CAM (default: the model's best)")
+    command.add_argument(
+        "--register",
+        choices=MODES,
+        default="auto",
+        help="registration of the phases to the one before contrast (auto: rigid where the breasts moved)",
+    )
     command.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps")
     command.add_argument(
         "--operating-point",
@@ -389,9 +397,9 @@ def analyze_command(options: argparse.Namespace, reporter: Reporter) -> None:
     from .scene.package import write_scene
 
     analysis = analyze(exam, bundle, **settings, progress=reporter.progress, stopwatch=watch)
-    add_curves(exam, analysis.result)
+    add_curves(analysis.exam, analysis.result)
     paths = write_results(
-        exam,
+        analysis.exam,
         analysis,
         options.output,
         write_scene=None if options.no_scene else write_scene,
@@ -467,14 +475,19 @@ def analysis_options(options: argparse.Namespace) -> tuple[str | Path | None, di
     if options.request is None:
         if not options.input:
             raise InputError("No exam was given; name a DICOM folder or the exam's volumes.")
-        settings = {"device": options.device, "map_name": options.map}
-        settings |= {"operating_point": options.operating_point, "prevalence": options.prevalence}
-        return options.model, settings
+        return options.model, {
+            "device": options.device,
+            "map_name": options.map,
+            "operating_point": options.operating_point,
+            "prevalence": options.prevalence,
+            "register": options.register,
+        }
     from .readers.request import read_options
 
     request = read_options(options.request)
     settings = {"device": request.get("device") or "auto", "map_name": request.get("map")}
     settings |= {name: request.get(name) for name in ("operating_point", "prevalence")}
+    settings["register"] = request.get("register") or "auto"
     return request.get("model"), {**settings, "all_maps": request.get("all_maps") is True}
 
 
@@ -490,6 +503,8 @@ def check_model(model: str | Path | None, settings: Mapping[str, Any]) -> None:
     decide(card, settings["operating_point"], settings["prevalence"])
     if settings["map_name"] is not None:
         check_map(settings["map_name"], card)
+    if settings["register"] not in MODES:
+        raise InputError(f"Unknown registration: {settings['register']}; say {', '.join(MODES)}.")
     if settings["device"] not in ("auto", "cpu"):
         from .models.inference import choose_device
 

@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from .alignment import check_mode
+from .alignment import register as register_phases
 from .checks.range_check import out_of_range
 from .checks.unlike import unlike
 from .core.geometry import Volume
@@ -48,6 +50,7 @@ def analyze(
     all_maps: bool = False,
     operating_point: str | None = None,
     prevalence: float | None = None,
+    register: str = "auto",
     progress: Progress | None = None,
     stopwatch: Stopwatch | None = None,
 ) -> Analysis:
@@ -68,6 +71,8 @@ def analyze(
         The wanted sensitivity in percent, a name in the bundle's ``operating_points`` (None: its default).
     prevalence : float, optional
         Share of malignant exams for which the probability is restated (None: the bundle's own).
+    register : {"auto", "rigid", "deformable", "off"}
+        Of the phases to the one before contrast, as ``alignment.register`` does it.
     progress : callable, optional
         Called with a stage of ``core.stages.STAGES`` and the fraction done of it; raise from it to stop.
     stopwatch : Stopwatch, optional
@@ -96,6 +101,9 @@ def analyze(
     map_name = map_name or map_names(bundle)[0]
     check_map(map_name, bundle)
     decision = decide(bundle, operating_point, prevalence)
+    check_mode(register)
+    with watch.stage("register"):
+        exam, motion = register_phases(exam, register, report)
     with watch.stage("preprocess"):
         model_input = preprocess(exam, bundle.contract, report)
 
@@ -153,13 +161,15 @@ def analyze(
         **exam_record(exam, model_input),
         "kinetics": kinetics,
         **model_record(predictor),
+        "registration": motion.as_json(),
         "timings_s": watch.seconds,
-        "warnings": warning_texts(exam, model_input, predictor, reasons, map_name, saliency),
+        "warnings": [motion.text] * bool(motion.text)
+        + warning_texts(exam, model_input, predictor, reasons, map_name, saliency),
         "versions": versions(),
         "input": input_record(exam),
     }
     report("map", 1.0)
-    return Analysis(result, heatmap, model_input, further_maps, outlines)
+    return Analysis(result, heatmap, model_input, further_maps, outlines, exam)
 
 
 def _on_exam(saliency: np.ndarray, model_input: ModelInput, exam: Exam) -> Volume:

@@ -50,6 +50,7 @@ class BreastCMSLLogic(ScriptedLoadableModuleLogic):
         keepOrder=False,
         model=None,
         device="auto",
+        register="auto",
         mapName=None,
         operatingPoint=None,
         wait=True,
@@ -73,10 +74,12 @@ class BreastCMSLLogic(ScriptedLoadableModuleLogic):
         model : str or Path, optional
             A model's .json file; the one that ships by default.
         device : {"auto", "cpu", "cuda", "mps"}
-        operatingPoint : str, optional
-            "95", "90" or "85" (% sensitivity); the model's own by default.
+        register : {"auto", "rigid", "deformable", "off"}
+            Registration of the phases to the one before contrast.
         mapName : str, optional
             The map to show, such as "COAMxCAM"; the model's own by default.
+        operatingPoint : str, optional
+            "95", "90" or "85" (% sensitivity); the model's own by default.
         wait : bool
             Return only when the analysis has ended.
         progress : callable, optional
@@ -100,7 +103,7 @@ class BreastCMSLLogic(ScriptedLoadableModuleLogic):
         self.ensureDependencies()
         self._refuseSecondRun()  # installing lets events through
         removeLeftovers()
-        options = {"device": device, "model": None if model is None else str(model)}
+        options = {"device": device, "model": None if model is None else str(model), "register": register}
         if mapName:
             options["map"] = mapName
         if operatingPoint:

@@ -48,6 +48,23 @@ class OperatingPoint(enum.Enum):
         return _("{number} % sensitivity").format(number=self.value)
 
 
+class Registration(enum.Enum):
+    """What is done about motion between the phases."""
+
+    AUTO = "auto"
+    RIGID = "rigid"
+    DEFORMABLE = "deformable"
+    OFF = "off"
+
+    def label(self):
+        return {
+            Registration.AUTO: _("Automatic"),
+            Registration.RIGID: _("Register each breast as a whole"),
+            Registration.DEFORMABLE: _("Register and deform"),
+            Registration.OFF: _("Leave as it is"),
+        }[self]
+
+
 @parameterNodeWrapper
 class BreastCMSLParameterNode:
     """The dynamic volumes are node references beside these parameters, see ``inputs``.
@@ -69,6 +86,7 @@ class BreastCMSLParameterNode:
     modelPath: str = ""
     device: Device = Device.AUTO
     operatingPoint: OperatingPoint = OperatingPoint.DEFAULT
+    registration: Registration = Registration.AUTO
     resultExam: str = ""
     heatmapVolume: slicer.vtkMRMLScalarVolumeNode
     overlayVisible: bool = True

@@ -162,6 +162,7 @@ class Widget(VTKObservationMixin):
                 model=p.modelPath or None,
                 device=p.device.value,
                 operatingPoint=self._operatingPoint(),
+                register=p.registration.value,
                 wait=False,
                 progress=self.run.progress,
                 finished=self.onFinished,

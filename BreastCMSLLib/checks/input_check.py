@@ -32,14 +32,13 @@ from ..exam import (
 )
 from .acquisition import MAX_SPACING_MM, span_and_step
 from .contrast import loss_and_gain
-from .motion import largest_displacement
+from .motion import MOVED_MM, largest_displacement
 from .sketch import Sketch, sketch
 from .tissue import body_of, fat_brightness, gland_brightness
 
 GOOD, FAIR, BAD = "good", "fair", "bad"
 
 _MAX_IN_PLANE_MM = 2.0
-_MOVED_MM = 2.0
 _SHORT_S, _LONG_STEP_S = 120, 1800
 _FAT_DARK = 0.55
 _GLAND_DARK, _GLAND_BRIGHT = 0.92, 1.08
@@ -284,12 +283,13 @@ def _motion(sketches: Sequence[Sketch], kind: str) -> list[Finding]:
     if kind == "subtractions":
         return []
     worst, moved_mm = largest_displacement(sketches[0], sketches[1:])
-    if moved_mm < _MOVED_MM:
-        text = f"The breasts moved by less than {_MOVED_MM:.0f} mm between the volumes."
+    if moved_mm < MOVED_MM:
+        text = f"The breasts moved by less than {MOVED_MM:.0f} mm between the volumes."
         return [Finding(GOOD, "Motion", text)]
     text = (
         f"The breasts moved by about {moved_mm:.0f} mm between {sketches[0].name} and "
-        f"{sketches[worst + 1].name}: bright edges may be motion, not enhancement."
+        f"{sketches[worst + 1].name}: the phases will be registered; "
+        "look for bright edges, which may be motion that is left."
     )
     return [Finding(FAIR, "Motion", text)]
 

@@ -10,6 +10,7 @@ import numpy as np
 from .sketch import Sketch
 from .tissue import body_of
 
+MOVED_MM = 2.0  # more than that is told, and registered
 _BREAST_DEPTH_MM = 90.0
 _FEWEST = 8  # voxels along each axis that are compared
 _KNOWN: WeakKeyDictionary[Sketch, WeakKeyDictionary[Sketch, float]] = WeakKeyDictionary()

@@ -66,19 +66,26 @@ def sketch(phase: Phase) -> Sketch:
     except BreastCMSLError as error:
         return Sketch(phase.name, str(error))
     volume = phase.volume
-    steps = _steps(volume, _SKETCH_MM)
-    small, size = _turned(_block_means(volume.array, steps), volume, steps)
+    means = block_sketch(phase)
     return Sketch(
         phase.name,
         "",
         volume.shape,
         volume.affine,
-        small,
-        size,
+        means.small,
+        means.small_mm,
         subtraction_offset(volume.array),
         guess_kind([phase]),
         float(volume.array.min()),
     )
+
+
+def block_sketch(phase: Phase) -> Sketch:
+    """A sketch of a usable volume, of block means; without offset, kind and darkest value."""
+    volume = phase.volume
+    steps = _steps(volume, _SKETCH_MM)
+    small, size = _turned(_block_means(volume.array, steps), volume, steps)
+    return Sketch(phase.name, "", volume.shape, volume.affine, small, size)
 
 
 def glance(phase: Phase) -> Sketch:

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 STAGES = {
     "read": "Reading the exam",
     "model": "Loading the model",
+    "register": "Registering the phases",
     "mask": "Finding the breasts",
     "resample": "Subtracting and resampling",
     "network": "Reading the exam with the network",
@@ -20,6 +21,7 @@ STAGES = {
 _WEIGHTS = {
     "read": 0.2,
     "model": 0.05,
+    "register": 0.05,
     "mask": 0.25,
     "resample": 0.15,
     "network": 0.1,

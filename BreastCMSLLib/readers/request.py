@@ -18,7 +18,7 @@ from .volumes import read_volume_file, several
 
 SCHEMA_VERSION = 1
 _KINDS = ("auto", "phases", "subtractions")
-_OPTIONS = ("map", "device", "model", "operating_point")
+_OPTIONS = ("map", "device", "model", "operating_point", "register")
 
 
 def read_request(path: Path | str) -> tuple[Exam, dict[str, Any]]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..core.geometry import Volume
+from ..exam import Exam
 from ..preprocessing.model_input import ModelInput
 
 
@@ -27,6 +28,8 @@ class Analysis:
     outlines : Volume or None
         uint8 on the exam's own grid, n inside the outline of the n-th candidate; None when the exam is not
         suspicious.
+    exam : Exam
+        As it was read: the exam given, its phases registered where that was done.
     """
 
     result: dict[str, Any]
@@ -34,3 +37,4 @@ class Analysis:
     model_input: ModelInput
     further_maps: Mapping[str, Volume] = field(default_factory=dict)
     outlines: Volume | None = None
+    exam: Exam | None = None

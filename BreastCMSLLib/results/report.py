@@ -186,6 +186,8 @@ def _mask(result: Mapping) -> Rows:
     if volume_ml is not None:
         rows.append(("Mask volume", f"{float(volume_ml):.0f} ml"))
     rows.append(("Read", wording.share_read_text(result)))
+    if registration := wording.registration_text(result):
+        rows.append(("Motion", registration))
     if result.get("t1"):
         rows.append(("T1", result["t1"].get("name", "")))
     size = ((result.get("input") or {}).get("grid") or {}).get("size")

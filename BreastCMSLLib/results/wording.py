@@ -180,6 +180,24 @@ def share_read_text(result: Mapping) -> str:
     return "unknown" if share is None else f"{percent(share)} of the breast region"
 
 
+def registration_text(result: Mapping) -> str:
+    """What was done about motion; "" in results that do not say, and where it was not looked at."""
+    done = result.get("registration") or {}
+    roles = [phase.get("role") for phase in result.get("phases") or ()]
+    if done and roles and "pre" not in roles:
+        return "cannot be judged nor registered: the exam holds subtractions alone"
+    if not done.get("before_mm"):
+        return ""
+    before = max(done["before_mm"])
+    if not any(done.get("applied") or ()):
+        return f"up to {before:.1f} mm from the phase before contrast, not registered"
+    after = max(done["after_mm"])
+    return (
+        f"{done['mode']} registration to the phase before contrast, to which positions refer: "
+        f"up to {before:.1f} mm before, {after:.1f} mm after it"
+    )
+
+
 # ---------------------------------------------------------------- candidates and the finding
 # A record is an entry of ``result["peaks"]``, or ``result["finding"]``.
 

@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 from rich.progress import track
 
+from BreastCMSLLib.alignment import register
 from BreastCMSLLib.candidates.proposals import propose_candidates
 from BreastCMSLLib.candidates.settings import CandidateSettings
 from BreastCMSLLib.core.errors import InputError
@@ -72,8 +73,9 @@ def describe_exam(
     the exam's name and the number: a classifier that learns from copies as well depends less on the grid.
     """
     exam = load_exam(row)
-    over = drawn_grid(exam, contract.spacing_mm, row.exam, copy) if copy else None
-    model_input = preprocess(exam, contract, over=over)
+    registered = register(exam)[0]
+    over = drawn_grid(registered, contract.spacing_mm, row.exam, copy) if copy else None
+    model_input = preprocess(registered, contract, over=over)
     # half precision, as caches keep exams
     array = model_input.array.astype(np.float16)
     described = propose_candidates(

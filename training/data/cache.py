@@ -31,6 +31,8 @@ CODE = (
     "BreastCMSLLib/exam",
     "BreastCMSLLib/readers",
     "BreastCMSLLib/preprocessing",
+    "BreastCMSLLib/checks",
+    "BreastCMSLLib/alignment.py",
     "training/simulation",
     "training/data/exams.py",
 )

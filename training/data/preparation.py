@@ -27,6 +27,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from BreastCMSLLib.alignment import register
 from BreastCMSLLib.core.errors import BreastCMSLError, InputError
 from BreastCMSLLib.core.geometry import Volume
 from BreastCMSLLib.core.resampling import resample
@@ -108,7 +109,7 @@ def prepare_exam(row: Row, contract: InputContract, folder: Path, device: str = 
     except Exception:  # absent or damaged: made anew
         pass
     exam = load_exam(row, device)
-    model_input = preprocess(exam, contract)
+    model_input = preprocess(register(exam)[0], contract)
     lesions, classes = truth(row, exam, device)
     on_grid = None if classes is None else _on_model_grid(classes, exam.grid.affine, model_input)
     meta = {"exam": row.exam, "patient": row.patient, "label": row.label, "lesions": list(lesions)}
