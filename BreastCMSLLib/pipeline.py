@@ -97,7 +97,15 @@ def analyze(
     inside, affine = model_input.inside, model_input.affine
     with watch.stage("network"):
         early = mean_enhancement(model_input.array, early_phases(len(model_input.array)))
-        score = score_exam(predictor, model_input.array, inside, affine, model_input.duration_min, early)
+        score = score_exam(
+            predictor,
+            model_input.array,
+            inside,
+            affine,
+            model_input.duration_min,
+            early,
+            model_input.landmarks,
+        )
     malignant = score.probability >= bundle.threshold
 
     # saliency maps and candidates; beside them, as these steps mostly use one core, the range check

@@ -26,6 +26,7 @@ from .models.maps import LESION_MAP
 from .network.attention import attention_map, upsample
 from .network.resnet import NetworkSettings
 from .preprocessing.enhancement import early_phases, mean_enhancement
+from .preprocessing.landmarks import Landmarks
 
 EDGE = 2  # voxels over which a region's edge may fall off
 NEARLY = 0.95  # of the highest probability: between candidates this close the larger is the index lesion
@@ -61,6 +62,7 @@ def score_exam(
     affine: np.ndarray,
     duration_min: float | None,
     early: np.ndarray | None = None,
+    landmarks: Landmarks | None = None,
 ) -> ExamScore:
     """Score a preprocessed exam.
 
@@ -73,6 +75,8 @@ def score_exam(
         From the first phase after contrast to the last; None where not known.
     early : ndarray, optional
         Where it is known already.
+    landmarks : Landmarks, optional
+        None looks for them in the mask.
 
     Returns
     -------
@@ -87,7 +91,9 @@ def score_exam(
     prediction = predictor.predict(array)
     if bundle.candidates is None:
         return ExamScore(prediction, prediction.logit, prediction.probability, None)
-    proposed = propose_candidates(array, inside, affine, duration_min, bundle.candidates.settings)
+    proposed = propose_candidates(
+        array, inside, affine, duration_min, bundle.candidates.settings, landmarks
+    )
     of_exam, of_candidates = bundle.candidates.logits(proposed.features, duration_min)
     mixed = exam_logit(prediction.logit * bundle.temperature, of_exam, bundle.candidates.settings)
     logit = mixed / bundle.temperature

@@ -20,7 +20,7 @@ _OPEN_MM = 4.4
 _UNSEEN = 0.02  # of the highest value: corners that the scanner cut away are no air
 # Enhancement shows tissue by its noise, half as strong again as that of air (Rayleigh noise has 0.655 of the
 # spread), where ghosts do not lie over the air: the least of these factors that agrees with the skin's edges
-_NOISE_FACTORS = (1.15, 1.25, 1.35, 1.5, 1.65, 1.8, 2.0, 2.2, 2.5, 2.8)
+_NOISE_FACTORS = (1.2, 1.35, 1.5, 1.8, 2.2, 2.6)
 _NOISE_SMOOTH_MM = 3.3
 _AGREE_MM = 7.0
 _GAP_MM = 20.0  # in the front that is closed; the valley between the breasts is wider

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 from scipy import ndimage
@@ -51,6 +52,47 @@ class Landmarks:
     wall_mm: np.ndarray
     axes: np.ndarray
     sure: bool
+
+    _ARRAYS: ClassVar = ("sternum", "nipples", "wall_mm", "axes")
+
+    @classmethod
+    def of_mask(cls, inside: np.ndarray, affine: np.ndarray) -> Landmarks:
+        """Landmarks as a breast mask alone shows them, for a mask that came without.
+
+        Parameters
+        ----------
+        inside : ndarray, shape (LR, AP, SI), bool
+            The breast mask.
+        affine : ndarray, shape (4, 4)
+            Index → RAS mm.
+
+        Returns
+        -------
+        Landmarks
+
+        Raises
+        ------
+        InputError
+            The mask is empty.
+        """
+        front = foremost(inside).astype(float)
+        found = find_landmarks(np.where(front >= 0, front, np.nan), float(spacing_of(affine)[0]))
+        if found is None:
+            raise InputError(_EMPTY)
+        back = np.where(front >= 0, np.argmax(inside, axis=1), np.nan)
+        known = np.isfinite(back)
+        back[~known] = np.median(back[known])
+        return found.landmarks(back, np.asarray(affine, dtype=np.float64))
+
+    @classmethod
+    def from_json(cls, values: dict) -> Landmarks:
+        """The landmarks that :meth:`as_json` made lists of."""
+        arrays = {name: np.array(values[name], dtype=np.float64) for name in cls._ARRAYS}
+        return cls(**arrays, sure=bool(values["sure"]))
+
+    def as_json(self) -> dict:
+        """Lists of numbers by name, and ``sure``."""
+        return {name: getattr(self, name).tolist() for name in self._ARRAYS} | {"sure": self.sure}
 
     def from_midline_mm(self, ras_mm: Sequence[float]) -> float:
         """mm from the midline, positive towards the patient's right."""

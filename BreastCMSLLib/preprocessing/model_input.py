@@ -18,6 +18,7 @@ from ..core.resampling import resample
 from ..core.serialisation import from_json
 from ..exam import WHOLE_T1, Exam, breasts_covered, t1_share_needed
 from .breast_mask import BreastMask, MaskSettings, breast_mask
+from .landmarks import Landmarks
 
 PLAUSIBLE_ML = (150, 8000)  # both breasts with the tissue in front of the chest wall
 _MOST_VOXELS = 1 << 27  # more than any exam has
@@ -111,6 +112,8 @@ class ModelInput:
         Sentences for the user.
     duration_min : float or None
         As :func:`exam_duration_min` returns it.
+    landmarks : Landmarks or None
+        Of the breast mask.
     """
 
     array: np.ndarray
@@ -122,6 +125,7 @@ class ModelInput:
     mask_volume_ml: float
     warnings: tuple[str, ...]
     duration_min: float | None = None
+    landmarks: Landmarks | None = None
 
 
 def exam_duration_min(exam: Exam) -> float | None:
@@ -183,7 +187,16 @@ def preprocess(
     _scale(stack, 1.0 / scale, contract.clip, weights)
     middle = mask.middle - float(start[0])
     return ModelInput(
-        stack, grid, inside, scale, middle, source, mask.volume_ml, tuple(warnings), exam_duration_min(exam)
+        stack,
+        grid,
+        inside,
+        scale,
+        middle,
+        source,
+        mask.volume_ml,
+        tuple(warnings),
+        exam_duration_min(exam),
+        mask.landmarks,
     )
 
 
