@@ -91,9 +91,7 @@ def score_exam(
     prediction = predictor.predict(array)
     if bundle.candidates is None:
         return ExamScore(prediction, prediction.logit, prediction.probability, None)
-    proposed = propose_candidates(
-        array, inside, affine, duration_min, bundle.candidates.settings, landmarks
-    )
+    proposed = propose_candidates(array, inside, affine, duration_min, bundle.candidates.settings, landmarks)
     of_exam, of_candidates = bundle.candidates.logits(proposed.features, duration_min)
     mixed = exam_logit(prediction.logit * bundle.temperature, of_exam, bundle.candidates.settings)
     logit = mixed / bundle.temperature

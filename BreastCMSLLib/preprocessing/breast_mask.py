@@ -1,11 +1,12 @@
 """Where the breasts are: behind Frangi's edges of the skin, in front of the chest wall, smoothed (Luo et al.
 2019, 3.1).
 
-The paper fills the edges. That fails on whole bodies: Frangi's filter finds the skin but not the chest wall, and
-at the shoulders a body is as wide as arms and axilla. So the mask lies
+The paper fills the edges. That fails on whole bodies: Frangi's filter finds the skin but not the chest wall,
+and at the shoulders a body is as wide as arms and axilla. So the mask lies
 
 * behind the skin and in tissue (``skin.py``, ``body.py``),
-* in front of the chest wall of this exam (``chest_wall.py``), behind which heart, vessels and liver enhance most,
+* in front of the chest wall of this exam (``chest_wall.py``), behind which heart, vessels and liver enhance
+  most,
 * and within limits that are measured from the line over the sternum and from the nipples (``sternum.py``,
   ``landmarks.py``, ``limits.py``).
 
@@ -29,7 +30,8 @@ from .skin import at_air, below_skin, skin_front
 
 NO_TISSUE = "No breast tissue was found in front of the chest wall; check the orientation of the exam."
 NO_OUTLINE = (
-    "No body outline was found in the exam; check that it is a breast MRI and that the T1 volume belongs to it."
+    "No body outline was found in the exam; check that it is a breast MRI "
+    "and that the T1 volume belongs to it."
 )
 NO_MIDLINE = (
     "The midline of the chest was not found in the exam; check that both breasts are in the field of view."
@@ -248,7 +250,10 @@ def _between(
     # which parts are breasts shows on the coarse grid
     ni, nj, nk = is_body.shape
     low, high = (
-        (side[: ni * factor, : nk * factor].reshape(ni, factor, nk, factor).mean(axis=(1, 3)) - (factor - 1) / 2)
+        (
+            side[: ni * factor, : nk * factor].reshape(ni, factor, nk, factor).mean(axis=(1, 3))
+            - (factor - 1) / 2
+        )
         / factor
         for side in (back, np.nan_to_num(front, nan=-1.0))
     )

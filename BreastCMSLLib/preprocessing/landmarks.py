@@ -205,9 +205,7 @@ def find_landmarks(front: np.ndarray, spacing_mm: float) -> FoundLandmarks | Non
     return FoundLandmarks(middle * every, sternum, index, spacing_mm, valley and sure)
 
 
-def nipples(
-    ahead_mm: np.ndarray, middle: float, spacing_mm: float, centre: float
-) -> tuple[np.ndarray, bool]:
+def nipples(ahead_mm: np.ndarray, middle: float, spacing_mm: float, centre: float) -> tuple[np.ndarray, bool]:
     """Where the nipples are: the points that lie farthest in front of the sternum's line on either side.
 
     Parameters

@@ -41,9 +41,9 @@ def skin_front(
 def at_air(front: np.ndarray, image: np.ndarray, spacing_mm: float) -> np.ndarray:
     """The border of the air near the edges that :func:`skin_front` gives.
 
-    Frangi's filter answers to ridges, while the skin's border is a step: its edge lies 1 to 5 mm off, farther in
-    front where the tissue is bright. The border is where the image falls most from back to front; columns side
-    by side are averaged along the edge first, so that noise does not matter.
+    Frangi's filter answers to ridges, while the skin's border is a step: its edge lies 1 to 5 mm off, farther
+    in front where the tissue is bright. The border is where the image falls most from back to front; columns
+    side by side are averaged along the edge first, so that noise does not matter.
 
     Parameters
     ----------

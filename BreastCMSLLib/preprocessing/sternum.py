@@ -6,7 +6,6 @@ Arrays: i towards R, k towards S; ``front`` (LR, SI) is the index j of the skin,
 from __future__ import annotations
 
 import numpy as np
-from scipy import ndimage
 
 OVER_MM = 25.0  # from the midline to either side: there the skin lies on the sternum, not on a breast
 _SEARCH = 0.1  # of the field's width, to either side of the skin's middle
@@ -20,8 +19,8 @@ _ROUNDS = 8
 def midline(front: np.ndarray, spacing_mm: float) -> tuple[float, bool]:
     """The axis near the middle that best mirrors the skin onto itself.
 
-    Where the field is too narrow for two breasts and no valley lies at that axis, it holds one breast; the
-    midline is then the end of the skin that lies farther in front, since the other side falls off to the back.
+    Where the field is too narrow for two breasts and no valley lies at that axis, it holds one breast. The
+    midline is then the end of the skin that lies farther in front: the other side falls off to the back.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""The breast mask on simulated bodies whose tissue is known: no air, no muscle, all of the breasts, landmarks."""
+"""The breast mask on simulated bodies whose tissue is known: no air, no muscle, both breasts, landmarks."""
 
 from functools import cache
 
@@ -21,7 +21,7 @@ MM = 2.2
 
 @cache
 def bodies(seed):
-    """T1, pre and subtractions of a simulated exam on the canonical grid, her tissue, and the true nipples."""
+    """T1, pre and subtractions of an exam on the canonical grid, her tissue, and the true nipples."""
     drawn, women, build, draw = [], [], anatomy.build, anatomy._draw_woman
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(anatomy, "build", lambda *a: drawn.append(build(*a)) or drawn[-1])

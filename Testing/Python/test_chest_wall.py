@@ -101,7 +101,7 @@ def test_nothing_to_see_leaves_the_ordinary_wall():
 
 
 def test_each_side_and_height_has_its_own_wall():
-    """A chest that comes forward on one side, and towards the head: within 4 mm everywhere over the breasts."""
+    """A chest that comes forward on one side, and towards the head: within 4 mm over the breasts."""
     shape = (SHAPE[0], SHAPE[1], 80)
     k = np.arange(shape[2])
     true = ellipse(*SHAPES[1])[:, None] + 5.0 / SPACING * np.sin((k - 40) / 40 * np.pi / 2)[None, :]
@@ -138,7 +138,7 @@ CUT_OFF = {60003288: False, 60005764: True, 60005921: True}  # seeds, and whethe
 
 
 def test_cancers_at_the_chest_wall_are_looked_at(monkeypatch):
-    """Simulated cancers beside the wall: inside the mask with the exam's own, not all with an ordinary one."""
+    """Cancers beside the wall: inside the mask with the exam's own wall, not all with an ordinary one."""
     exams = [simulate(seed, True, voxel_mm=2.2) for seed in CUT_OFF]
     assert [s.exam.t1 is not None for s in exams] == list(CUT_OFF.values())
 

@@ -4,6 +4,7 @@ Nothing here fits a number to one of them: the limits are those that every body 
 """
 
 import json
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -90,17 +91,20 @@ def test_no_air(masks):
         assert (smooth <= air * 0.5).mean() <= 0.005, (name, (smooth <= air * 0.5).mean())
 
 
+def holds_point(mask, point):
+    """Whether a point (RAS, mm) lies in the mask."""
+    index = apply_affine(np.linalg.inv(mask.weights.affine), np.asarray(point))
+    return bool(mask.inside[tuple(np.rint(index).astype(int))])
+
+
 def test_breasts_are_inside_and_what_lies_behind_them_is_not(masks):
     """From the landmarks: 25 mm behind the nipples inside; sternum, muscle and heart outside."""
-    for name, image, mask in masks:
-        landmarks, inside = mask.landmarks, mask.inside
+    for name, _, mask in masks:
+        landmarks = mask.landmarks
         assert landmarks.sure, name
         front, up = landmarks.axes[1], landmarks.axes[2]
         low, high = landmarks.sternum
-
-        def holds(point, inside=inside, to_index=np.linalg.inv(image.affine)):
-            return bool(inside[tuple(np.rint(apply_affine(to_index, point)).astype(int))])
-
+        holds = partial(holds_point, mask)
         for nipple in landmarks.nipples:
             assert holds(nipple - 25 * front), name
             share = up @ (nipple - low) / (up @ (high - low))
@@ -119,6 +123,5 @@ def test_masks_of_one_exam_agree(bodies):
 
 def test_contours_of_radiologists_lie_inside(bodies):
     for contour in json.loads((FOLDER / "contours.json").read_text()):
-        image, mask = bodies[contour["volume"].removesuffix(".nrrd")]["pre"]
-        index = apply_affine(np.linalg.inv(image.affine), np.array(contour["centre_ras_mm"]))
-        assert mask.inside[tuple(np.rint(index).astype(int))], contour
+        _, mask = bodies[contour["volume"].removesuffix(".nrrd")]["pre"]
+        assert holds_point(mask, contour["centre_ras_mm"]), contour

@@ -128,9 +128,7 @@ def locate(predictor: Predictor, exam: CachedExam) -> tuple[float, dict[str, Loc
     if not predictor.bundle.has_candidates:
         return prediction.logit, located
     with clock.measure(LESION_MAP):
-        score = score_exam(
-            predictor, array, inside, affine, exam.duration_min, early, exam.landmarks
-        )
+        score = score_exam(predictor, array, inside, affine, exam.duration_min, early, exam.landmarks)
         saliency = lesion_map(score.candidates, early, inside)
     candidate = score.candidates[0] if score.candidates else located[SIGNAL].candidate
     return score.logit, {**located, LESION_MAP: Located(candidate, saliency, clock.sum(LESION_MAP))}
