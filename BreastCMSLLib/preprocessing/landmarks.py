@@ -23,6 +23,7 @@ _COARSE_MM = 2.2
 _NIPPLES_MM = (25.0, 150.0)  # from the midline
 _EXPECTED_MM = 80.0  # spread of their height about the middle of the field
 _TIP_MM = 4.4  # over which the skin is smoothed, so that noise makes no tip
+_END_MM = 10.0
 _ABSENT_MM = -50.0
 _LEAST_MM = 10.0  # by which a tip stands out over the sternum's line; the flattest simulated breasts: 30
 _EMPTY = "The breast mask is empty inside the model's field of view; check the exam."
@@ -45,6 +46,8 @@ class Landmarks:
         Rows are unit vectors towards the patient's right, front and head.
     sure : bool
         Whether the midline lies in a valley between two breasts and both nipples were seen.
+    recess_mm : float
+        How far the body falls off in front from its highest point towards head or foot; breasts do.
     """
 
     sternum: np.ndarray
@@ -52,6 +55,7 @@ class Landmarks:
     wall_mm: np.ndarray
     axes: np.ndarray
     sure: bool
+    recess_mm: float = 0.0
 
     _ARRAYS: ClassVar = ("sternum", "nipples", "wall_mm", "axes")
 
@@ -88,11 +92,14 @@ class Landmarks:
     def from_json(cls, values: dict) -> Landmarks:
         """The landmarks that :meth:`as_json` made lists of."""
         arrays = {name: np.array(values[name], dtype=np.float64) for name in cls._ARRAYS}
-        return cls(**arrays, sure=bool(values["sure"]))
+        return cls(**arrays, sure=bool(values["sure"]), recess_mm=float(values["recess_mm"]))
 
     def as_json(self) -> dict:
         """Lists of numbers by name, and ``sure``."""
-        return {name: getattr(self, name).tolist() for name in self._ARRAYS} | {"sure": self.sure}
+        return {name: getattr(self, name).tolist() for name in self._ARRAYS} | {
+            "sure": self.sure,
+            "recess_mm": self.recess_mm,
+        }
 
     def from_midline_mm(self, ras_mm: Sequence[float]) -> float:
         """mm from the midline, positive towards the patient's right."""
@@ -133,6 +140,7 @@ class FoundLandmarks:
         Left breast first.
     spacing_mm : float
     sure : bool
+    recess_mm : float
         As of :class:`Landmarks`.
     """
 
@@ -141,6 +149,7 @@ class FoundLandmarks:
     nipples: np.ndarray
     spacing_mm: float
     sure: bool
+    recess_mm: float
 
     def landmarks(self, wall: np.ndarray, affine: np.ndarray) -> Landmarks:
         """The same in RAS mm.
@@ -169,6 +178,7 @@ class FoundLandmarks:
             np.array(walls),
             axes,
             self.sure,
+            self.recess_mm,
         )
 
 
@@ -202,7 +212,9 @@ def find_landmarks(front: np.ndarray, spacing_mm: float) -> FoundLandmarks | Non
     ahead = np.where(np.isfinite(small), small, line)
     index = np.array([[i, ahead[i, k], k] for i, k in tips]) * float(every)
     sternum = np.interp(np.arange(front.shape[1]) / every, np.arange(len(line)), line) * every
-    return FoundLandmarks(middle * every, sternum, index, spacing_mm, valley and sure)
+    return FoundLandmarks(
+        middle * every, sternum, index, spacing_mm, valley and sure, _recess_mm((small - line) * step, step)
+    )
 
 
 def nipples(ahead_mm: np.ndarray, middle: float, spacing_mm: float, centre: float) -> tuple[np.ndarray, bool]:
@@ -329,3 +341,10 @@ def side(affine: np.ndarray, ras_mm: Sequence[float], middle: float) -> str:
         "right" or "left".
     """
     return "right" if apply_affine(np.linalg.inv(affine), np.asarray(ras_mm))[0] > middle else "left"
+
+
+def _recess_mm(ahead_mm: np.ndarray, spacing_mm: float) -> float:
+    """How far the ridge of the body falls off from its highest point to the lower of its two ends."""
+    columns = ahead_mm[:, np.isfinite(ahead_mm).any(axis=0)]
+    ridge, ends = np.nanmax(columns, axis=0), max(1, round(_END_MM / spacing_mm))
+    return float(np.percentile(ridge, 95) - min(np.median(ridge[:ends]), np.median(ridge[-ends:])))
