@@ -8,10 +8,15 @@ STAMP := $(VENV)/.breastcmsl-installed
 PYTHON ?=
 # make TORCH_INDEX=URL: a further package index, for the CPU build of PyTorch on Linux (pytorch.org names it)
 TORCH_INDEX ?=
+# make HASHES=no: do not compare the packages with hashes/, where an index has other wheels than the package index of Python
+HASHES ?= yes
 # make SYSTEM_CHECK=no: leave the system's libraries alone and unchecked
 SYSTEM_CHECK ?= yes
 # make test PYTEST_ARGS="-k dicom": further options for pytest
 PYTEST_ARGS ?=
+# make faults FAULTS="--seed 7 --resume" KILLS="--seed 7": further options for both campaigns; -m Testing.faults --help lists them
+FAULTS ?=
+KILLS ?=
 # make test-slicer SLICER_CORE=5.12.4.0: the versions of slicer-core to test on; constraints.txt pins one of them
 SLICER_CORE ?= 5.11.0.6 5.12.4.0 5.13.31053.0
 
@@ -26,17 +31,18 @@ endif
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help setup system moved demo train-smoke faults soak benchmark screenshots test test-slicer lint clean distclean
+.PHONY: help setup system moved demo train-smoke faults soak benchmark screenshots sbom test test-slicer lint clean distclean
 
 help:
 	@echo "make demo       make a simulated breast MRI exam and analyse it; results in demo/result"
 	@echo "make test       check style and imports, and run all tests"
 	@echo "make test-slicer  the tests of scene and module on three versions of slicer-core (five minutes each)"
 	@echo "make train-smoke  simulate, preprocess, train, evaluate and export a tiny model: the whole path in about a minute"
-	@echo "make faults     10,000 bad inputs and 200 kills; counts in faults.json (about an hour)"
+	@echo "make faults     10,000 bad inputs and 200 kills; counts in faults.json (about an hour); FAULTS=, KILLS= for options"
 	@echo "make soak       500 analyses in one process and 100 through the module: does anything grow? (half an hour)"
 	@echo "make benchmark  how fast each part is, beside the usual stack; table and benchmark.json (ten minutes)"
 	@echo "make screenshots  renew the pictures in Resources/Screenshots"
+	@echo "make sbom       list every package that is installed for the project, as CycloneDX, in build/sbom.json"
 	@echo "make lint       check style and imports only"
 	@echo "make setup      only set up the virtual environment in $(VENV)"
 	@echo "make clean      remove what demo, tests and builds left behind"
@@ -50,17 +56,29 @@ ifneq ($(SYSTEM_CHECK),no)
 		"$$python" scripts/system_packages.py --venv $(VENV)
 endif
 
+PIP_INSTALL := -m pip install --disable-pip-version-check
+LIST := import platform, sys; print(f"hashes/{sys.platform}-{platform.machine()}-{sys.version_info[0]}.{sys.version_info[1]}.txt")
+
+# $(call install_hashed,ENVIRONMENT): the packages that hashes/ has for this system. pip refuses an editable project
+# beside hashes, so that they come first; the project then finds them there, and brings PyTorch alone
+define install_hashed
+	@list=$$($(1)/bin/python -c '$(LIST)'); if [ "$(HASHES)" != no ] && [ -f "$$list" ]; then \
+		echo "Installing $$list" && $(1)/bin/python $(PIP_INSTALL) --require-hashes --no-deps -r "$$list"; \
+	else echo "Installing without hashes ($$list): the versions alone are pinned"; fi
+endef
+
 # $(call install,ENVIRONMENT,CONSTRAINTS,FURTHER REQUIREMENTS): all of the project in a virtual environment
 define install
 	@$(1)/bin/python -c "import pip" 2>/dev/null || { \
 		python=$$(sh scripts/find_python.sh) && echo "Making $(1) with $$python" && "$$python" -m venv --clear $(1); }
-	$(1)/bin/python -m pip install --disable-pip-version-check -c $(2) pip setuptools
-	$(1)/bin/python -m pip install --disable-pip-version-check --no-build-isolation -c $(2) \
+	$(if $(3),,$(call install_hashed,$(1)))
+	$(1)/bin/python $(PIP_INSTALL) -c $(2) pip setuptools
+	$(1)/bin/python $(PIP_INSTALL) --build-constraint $(2) -c $(2) \
 		$(if $(TORCH_INDEX),--extra-index-url "$(TORCH_INDEX)") -e ".[slicer,train,test]" $(3)
 	@printf '%s\n' "$(CURDIR)" > $@
 endef
 
-$(STAMP): pyproject.toml constraints.txt | system
+$(STAMP): pyproject.toml constraints.txt $(wildcard hashes/*.txt) | system
 	$(call install,$(VENV),constraints.txt)
 
 # an environment of its own for each version of slicer-core, which names the version of VTK that it wants
@@ -86,21 +104,24 @@ train-smoke: $(STAMP)
 	$(BIN)/breastcmsl model verify build/smoke/model/smoke.json
 
 faults: $(STAMP)
-	$(BIN)/python -m pip install --disable-pip-version-check --no-build-isolation -c constraints.txt -e ".[faults]"
-	$(BIN)/python -m Testing.faults --count 10000 --output faults.json
-	QT_QPA_PLATFORM=offscreen $(BIN)/python -m Testing.faults.kills --count 200 --output faults.json
+	$(BIN)/python $(PIP_INSTALL) --build-constraint constraints.txt -c constraints.txt -e ".[faults]"
+	$(BIN)/python -m Testing.faults --count 10000 --output faults.json $(FAULTS)
+	QT_QPA_PLATFORM=offscreen $(BIN)/python -m Testing.faults.kills --count 200 --output faults.json $(KILLS)
 
 soak: $(STAMP)
 	QT_QPA_PLATFORM=offscreen $(BIN)/python -m Testing.soak --output soak.json
 
 benchmark: $(STAMP)
-	$(BIN)/python -m pip install --disable-pip-version-check --no-build-isolation -c constraints.txt \
+	$(BIN)/python $(PIP_INSTALL) --build-constraint constraints.txt -c constraints.txt \
 		$(if $(TORCH_INDEX),--extra-index-url "$(TORCH_INDEX)") -e ".[benchmark]"
 	QT_QPA_PLATFORM=offscreen $(BIN)/python -m pytest -m benchmark
 	$(BIN)/python -m Testing.benchmark --output benchmark.json
 
 screenshots: demo
 	QT_QPA_PLATFORM=offscreen $(BIN)/python scripts/screenshots.py
+
+sbom: $(STAMP)
+	$(BIN)/python scripts/sbom.py --output build/sbom.json
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

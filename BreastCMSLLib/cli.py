@@ -20,7 +20,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from . import __version__
-from .core.errors import BreastCMSLError, DependencyError, InputError, OutputError
+from .core.errors import (
+    NO_MEMORY,
+    BreastCMSLError,
+    DependencyError,
+    InputError,
+    OutputError,
+    lacks_memory,
+)
+from .core.interruption import ignore_signals, stopped_by_signals
+from .core.invocation import check_invocation, prepare_streams, silence
 from .core.stages import STAGES, Stopwatch, overall_progress
 
 if TYPE_CHECKING:
@@ -42,7 +51,7 @@ exit status:
   0    done
   1    unforeseen error, or nobody reads the output any more
   2    the input, model or output cannot be used; one sentence says why
-  130  interrupted
+  130  interrupted by Ctrl-C, SIGTERM or SIGHUP
 """
 
 
@@ -189,10 +198,16 @@ def run() -> None:
 
     keep_freed_memory()
     atexit.register(end)  # the first to be registered is the last to be called: temporary files are gone
+    prepare_streams()
     try:
         status = main()
     except SystemExit as request:  # argparse: help, or arguments that make no sense
         status = request.code if isinstance(request.code, int) else int(request.code is not None)
+    except KeyboardInterrupt:  # a second one, while the first was answered
+        status = 130
+    ignore_signals()
+    if status == 130:  # at once: Python would wait for other threads
+        atexit._run_exitfuncs()
 
 
 def keep_freed_memory() -> None:
@@ -228,21 +243,24 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser().parse_args(arguments)
     reporter = Reporter(getattr(options, "progress", "text"))
     try:
-        return options.run(options, reporter) or 0
+        check_invocation(sys.argv[1:] if arguments is None else arguments)
+        with stopped_by_signals():
+            return options.run(options, reporter) or 0
     except BreastCMSLError as error:
         reporter.error(_sentence(str(error)))
         return 2
     except BrokenPipeError:
         return 1
     except KeyboardInterrupt:
+        if reporter.written:
+            reporter.error("Stopped, but all results had been written.")
+            return 0
         reporter.error("Stopped; nothing was written.")
         return 130
     except Exception as error:  # the last line of defence: a user never sees a traceback unless asked for
-        if isinstance(error, MemoryError) or "DefaultCPUAllocator" in str(
-            error
-        ):  # PyTorch's own has no class
-            reporter.error("There is not enough memory for this exam; close other programs and try again.")
-            return 1
+        if lacks_memory(error):
+            reporter.error(NO_MEMORY)
+            return 2
         if options.debug:
             raise
         advice = "run again with breastcmsl --debug analyze … and report it"
@@ -257,49 +275,61 @@ class Reporter:
     ----------
     style : str
         "text", "json" or "none".
+
+    Attributes
+    ----------
+    written : bool
+        Whole results are in their place: whatever cannot be printed from now on changes nothing.
     """
 
     def __init__(self, style: str):
         self.style = style
         self.stage = ""
+        self.written = False
 
     def progress(self, stage: str, fraction: float) -> None:
         """Say how far the analysis is: a stage of ``core.stages.STAGES``, and the fraction done of it."""
+        self.written = self.written or (stage == "save" and fraction >= 1.0)
         share = overall_progress(stage, fraction)
-        if self.style == "json":
-            say_json(
-                {"event": "progress", "stage": stage, "fraction": round(share, 4), "text": STAGES[stage]}
-            )
-        elif self.style == "text" and stage != self.stage:
-            say(f"{100 * share:3.0f} %  {STAGES[stage]}", sys.stderr)
+        with suppress(*([BrokenPipeError] if self.written else []), OutputError):
+            if self.style == "json":
+                say_json(
+                    {"event": "progress", "stage": stage, "fraction": round(share, 4), "text": STAGES[stage]}
+                )
+            elif self.style == "text" and stage != self.stage:
+                say(f"{100 * share:3.0f} %  {STAGES[stage]}", sys.stderr)
         self.stage = stage
 
     def done(self, event: Mapping[str, Any], text: str) -> None:
-        """Say what was written."""
-        if self.style == "json":
-            say_json({"event": "done", **event})
-        else:
-            say(text)
+        """Say what was written; where it cannot be said, it is there all the same."""
+        with suppress(BrokenPipeError, OutputError):
+            if self.style == "json":
+                say_json({"event": "done", **event})
+            else:
+                say(text)
 
     def error(self, message: str) -> None:
         """Say why there is no result; a reader who has left changes nothing."""
-        with suppress(BrokenPipeError):
+        with suppress(BrokenPipeError, OutputError):
             if self.style == "json":
                 say_json({"event": "error", "message": message})
-        with suppress(BrokenPipeError):
+        with suppress(BrokenPipeError, OutputError):
             say(f"breastcmsl: {message}", sys.stderr)
 
 
 def say(text: str, stream: TextIO | None = None, end: str = "\n") -> None:
     """Print at once. Raises BrokenPipeError when nobody reads any more, which Windows may call an invalid
-    argument.
+    argument, and OutputError when it cannot be printed.
     """
     try:
         print(text, end=end, file=stream, flush=True)
     except OSError as error:
-        if error.errno == errno.EINVAL:
+        silence(stream or sys.stdout)
+        if isinstance(error, BrokenPipeError) or error.errno == errno.EINVAL:
             raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE)) from error
-        raise
+        raise OutputError(
+            f"The answer could not be printed ({error.strerror}); print it elsewhere."
+        ) from error
 
 
 def say_json(event: Mapping[str, Any]) -> None:
@@ -323,12 +353,15 @@ def analyze_command(options: argparse.Namespace, reporter: Reporter) -> None:
         from .core.parent_watch import end_with_parent
 
         end_with_parent(options.parent)
+    from .results.earlier import check_earlier_results
+
     check_output(options.output, scene=not options.no_scene)
     reporter.progress("read", 0.0)  # before anything heavy is imported
     model, settings = analysis_options(options)
     check_model(model, settings)
     watch = Stopwatch()
-    with ThreadPoolExecutor(1) as pool:  # PyTorch and the model are loaded while the exam is read
+    pool = ThreadPoolExecutor(1)
+    try:  # PyTorch and the model are loaded while the exam is read
         loading = pool.submit(load_model, model)
         with watch.stage("read"):
             exam = read_exam(options)
@@ -336,6 +369,8 @@ def analyze_command(options: argparse.Namespace, reporter: Reporter) -> None:
         reporter.progress("model", 0.0)
         with watch.stage("model"):
             bundle = loading.result()
+    finally:  # who stops, or gave a wrong exam, does not wait for PyTorch
+        pool.shutdown(wait=False)
     from .findings.kinetics import add_curves
     from .pipeline import analyze
     from .results.files import write_results
@@ -349,6 +384,7 @@ def analyze_command(options: argparse.Namespace, reporter: Reporter) -> None:
         analysis,
         options.output,
         write_scene=None if options.no_scene else write_scene,
+        overwrite=options.overwrite,
         progress=reporter.progress,
         stopwatch=watch,
     )
@@ -359,13 +395,19 @@ def analyze_command(options: argparse.Namespace, reporter: Reporter) -> None:
 def check_output(folder: Path, *, scene: bool) -> None:
     """Find out before the work whether results can be written and shown. Creates nothing.
 
+    What a killed run left half exchanged there is put back first.
+
     Raises
     ------
     OutputError
-        The folder cannot be written.
+        The folder cannot be written, or holds files of the user that results would take the place of.
     DependencyError
         The scene needs what is not installed.
     """
+    from .results.earlier import FILES, SCENE_FILES, check_other_files
+    from .results.replacement import recover
+
+    check_name(folder)
     if os.path.isfile(folder):
         raise OutputError(f"The output {folder} is a file; name a folder.")
     parent = folder.absolute()
@@ -375,6 +417,13 @@ def check_output(folder: Path, *, scene: bool) -> None:
         parent = parent.parent
     if not parent.is_dir() or not os.access(parent, os.W_OK):
         raise OutputError(f"The output folder {folder} cannot be written; choose a folder of your own.")
+    try:
+        recover(folder, FILES)
+    except OSError as error:
+        raise OutputError(
+            f"The earlier results in {folder} could not be put back ({error.strerror}); close what uses them."
+        ) from error
+    check_other_files(folder, [name for name in FILES if scene or name not in SCENE_FILES])
     if scene:
         from importlib.util import find_spec
 
@@ -383,6 +432,21 @@ def check_output(folder: Path, *, scene: bool) -> None:
                 "The scene needs slicer-core, which is not installed; "
                 "run pip install breastcmsl[slicer], or add --no-scene."
             )
+
+
+def check_name(folder: Path) -> None:
+    """Refuse a path that the libraries, which take paths as UTF-8, would lose. Raises OutputError."""
+    place = os.path.realpath(folder)
+    try:
+        if place.encode("utf-8") == os.fsencode(place):
+            return
+    except UnicodeEncodeError:
+        pass
+    shown = str(folder).encode("utf-8", "backslashreplace").decode()
+    raise OutputError(
+        f"The path of the output folder {shown} is not UTF-8, or holds letters that this system's language "
+        "setting (LANG) lacks; choose a folder with another name, or set LANG=C.UTF-8."
+    )
 
 
 def analysis_options(options: argparse.Namespace) -> tuple[str | Path | None, dict[str, Any]]:
@@ -442,34 +506,6 @@ def reading_options(options: argparse.Namespace):
         study=options.study,
         keep_order=options.keep_order,
     )
-
-
-def check_earlier_results(folder: Path, exam_id: str, *, overwrite: bool) -> str:
-    """What becomes of results that are in the output folder already.
-
-    Returns
-    -------
-    str
-        A sentence for the user, "" when there are none.
-
-    Raises
-    ------
-    OutputError
-        They are another exam's, and were not to be replaced.
-    """
-    try:
-        earlier = json.loads((folder / "result.json").read_text(encoding="utf-8"))["exam_id"]
-    except FileNotFoundError:
-        return ""
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
-        earlier = None  # damaged: nobody can say whose they are
-    if earlier == exam_id:
-        return f"The earlier results of this exam in {folder} were replaced."
-    if not overwrite:
-        raise OutputError(
-            f"{folder} holds the results of another exam; choose another folder, or add --overwrite."
-        )
-    return f"The results of another exam in {folder} were replaced."
 
 
 def load_model(model: str | Path | None):

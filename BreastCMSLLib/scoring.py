@@ -210,7 +210,8 @@ def saliency_map(
     """
     if name == LESION_MAP:
         return lesion_map(score.candidates, early, inside)
-    cells = attention_map(name, score.prediction.features, score.prediction.cell_weight, settings.pooling)
+    seen = score.prediction
+    cells = attention_map(name, seen.features, seen.cell_weight, settings.pooling, seen.pooled)
     return normalise(upsample(cells, affine, settings.total_stride, inside.shape), inside)
 
 

@@ -435,7 +435,8 @@ CASES = [
     Case(
         "stacked",
         "Two exams in one volume",
-        "Exports sometimes put two acquisitions into one volume. The network looks at the middle of it.",
+        "Exports sometimes put two acquisitions into one volume. The program reads 317 mm of it, and takes "
+        "what it reads for one body.",
         "Export each acquisition by itself.",
         one(stacked),
     ),

@@ -5,9 +5,12 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from functools import wraps
 
 from BreastCMSLLib.core.errors import BreastCMSLError
+from BreastCMSLLib.core.interruption import stopped_by_signals
+from BreastCMSLLib.core.invocation import check_invocation, prepare_streams, silence
 
 
 def parser_of(doc: str) -> argparse.ArgumentParser:
@@ -16,17 +19,48 @@ def parser_of(doc: str) -> argparse.ArgumentParser:
 
 
 def ends_in_a_sentence(main: Callable[..., int | None]) -> Callable[..., int]:
-    """Let a ``main`` end with status 0, or 2 after one sentence where the user can mend it, or 130."""
+    """Let a ``main`` end with status 0, or 2 after one sentence where the user can mend it, or 130.
+
+    SIGTERM and SIGHUP end it like Ctrl-C. When nobody reads what it prints any more, the status is 1.
+    """
 
     @wraps(main)
     def wrapped(arguments: list[str] | None = None) -> int:
+        if arguments is None:
+            prepare_streams()
         try:
-            return main(arguments) or 0
+            check_invocation(sys.argv[1:] if arguments is None else arguments)
+            with stopped_by_signals():
+                return main(arguments) or 0
         except BreastCMSLError as error:
-            print(error, file=sys.stderr)
+            _say(str(error))
             return 2
         except KeyboardInterrupt:
-            print("Stopped.", file=sys.stderr)
+            _say("Stopped.")
             return 130
+        except OSError as error:
+            _let_go_of_output()
+            if isinstance(error, BrokenPipeError):
+                return 1
+            _say(_reason(error))
+            return 2
 
     return wrapped
+
+
+def _let_go_of_output() -> None:
+    """What was printed may be what cannot be written: Python would try again, and complain, at the end."""
+    try:
+        sys.stdout.flush()
+    except (OSError, ValueError, AttributeError):
+        silence(sys.stdout)
+
+
+def _say(text: str) -> None:
+    with suppress(OSError):
+        print(text, file=sys.stderr)
+
+
+def _reason(error: OSError) -> str:
+    place = f"{error.filename} cannot be read or written" if error.filename else "Nothing can be written"
+    return f"{place} ({error.strerror or type(error).__name__}); choose another place, or free space there."

@@ -3,6 +3,7 @@
 import importlib
 import logging
 import sys
+from html import escape
 from pathlib import Path
 
 import qt
@@ -47,6 +48,11 @@ def describe(error):
     logging.error("BreastCMSL: unexpected failure", exc_info=error)
     reason = f"{type(error).__name__}: {error}"
     return _("The analysis failed ({error}); the application log has the details.").format(error=reason)
+
+
+def plainTip(text):
+    """A tooltip that wraps and shows a text as it is: Qt takes one with tags for HTML."""
+    return f"<qt>{escape(text)}</qt>".replace("\n", "<br>")
 
 
 def setting(key, default=""):

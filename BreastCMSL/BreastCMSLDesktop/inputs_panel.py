@@ -103,16 +103,14 @@ class InputsPanel:
 
     def _kind(self, rows):
         """What the used volumes are taken for: as the user said, else by the check, else by their names."""
-        from BreastCMSLLib.exam import looks_pre_contrast, looks_subtracted
+        from BreastCMSLLib.exam import kind_of_names
 
         kind = self._parameters.volumeKind.value
         if kind != "auto":
             return kind
         if self._check is not None:
             return self._check.kind
-        names = [row.name for row in rows if row.use]
-        subtracted = names and all(looks_subtracted(name) and not looks_pre_contrast(name) for name in names)
-        return "subtractions" if subtracted else "phases"
+        return kind_of_names([row.name for row in rows if row.use]) or "phases"
 
     # Suggesting
 

@@ -1,13 +1,11 @@
 """The "Overlay" section: which map lies over the images. Its other controls belong to the parameter node."""
 
-from html import escape
-
 import qt
 import slicer
 from slicer.i18n import tr as _
 
 from . import views
-from .common import present, signalsBlocked
+from .common import plainTip, present, signalsBlocked
 
 
 class OverlayPanel:
@@ -31,7 +29,7 @@ class OverlayPanel:
             box.clear()
             for number, name in enumerate(self._maps):
                 box.addItem(map_title(name))
-                box.setItemData(number, _tip(map_note(name)), qt.Qt.ToolTipRole)
+                box.setItemData(number, plainTip(map_note(name)), qt.Qt.ToolTipRole)
             shown = (number for number, node in enumerate(self._maps.values()) if node is current)
             box.setCurrentIndex(next(shown, 0 if self._maps else -1))
         box.enabled = len(self._maps) > 1
@@ -69,9 +67,4 @@ class OverlayPanel:
 
         names, index = list(self._maps), self.ui.mapComboBox.currentIndex
         note = map_note(names[index]) if 0 <= index < len(names) else ""
-        self.ui.mapComboBox.toolTip = _tip(note) if note else _("Which map lies over the images")
-
-
-def _tip(text):
-    """A tooltip that wraps."""
-    return f"<qt>{escape(text)}</qt>"
+        self.ui.mapComboBox.toolTip = plainTip(note) if note else _("Which map lies over the images")

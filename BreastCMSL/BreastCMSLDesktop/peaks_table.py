@@ -3,7 +3,7 @@
 import qt
 from slicer.i18n import tr as _
 
-from .common import fitColumns, fitRows, signalsBlocked
+from .common import fitColumns, fitRows, plainTip, signalsBlocked
 
 _COLUMNS, _POSITION = 6, 2
 _LENGTHS = {4: "depth_mm", 5: "size_mm"}  # columns that are hidden when no peak has the length
@@ -54,7 +54,7 @@ class PeaksTable:
         for column, text in enumerate(texts):
             item = qt.QTableWidgetItem(text)
             item.setFlags(qt.Qt.ItemIsEnabled | qt.Qt.ItemIsSelectable)
-            item.setToolTip("\n".join(filter(None, tip)))
+            item.setToolTip(plainTip("\n".join(filter(None, tip))))
             self._table.setItem(row, column, item)
 
     def _layOut(self, peaks):

@@ -6,7 +6,7 @@ import qt
 from slicer.i18n import tr as _
 
 from . import inputs
-from .common import fitColumns, fitRows, signalsBlocked
+from .common import fitColumns, fitRows, plainTip, signalsBlocked
 
 PRE, POST, SUBTRACTION, T1, UNUSED = "pre", "post", "subtraction", "t1", "unused"
 _USE, _NAME, _TIME, _ROLE = range(4)
@@ -67,7 +67,7 @@ class PhaseTable:
         time.setTextAlignment(qt.Qt.AlignRight | qt.Qt.AlignVCenter)
         tip = inputs.describe(row) + (f"\n{why[:1].upper()}{why[1:]}" if why else "")
         for column, item in ((_USE, use), (_NAME, name), (_TIME, time)):
-            item.setToolTip(tip)
+            item.setToolTip(plainTip(tip))
             self._table.setItem(number, column, item)
 
     def _showRole(self, number, row, role):

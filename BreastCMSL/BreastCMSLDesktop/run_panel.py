@@ -3,6 +3,7 @@
 import qt
 from slicer.i18n import tr as _
 
+from .common import plainTip
 from .progress import TimeLeft, durationText
 
 
@@ -25,9 +26,8 @@ class RunPanel:
     def setProblem(self, problem, ready=True):
         """What stands in the way of an analysis, "" for nothing. ready: there is a scene to analyse."""
         self.ui.analyzeButton.enabled = ready and not problem
-        self.ui.analyzeButton.toolTip = problem or _(
-            "Estimate the probability of malignancy, and map its origin"
-        )
+        usual = _("Estimate the probability of malignancy, and map its origin")
+        self.ui.analyzeButton.toolTip = plainTip(problem or usual)
         self.ui.hintLabel.text = problem
         said = problem in self.ui.checkLabel.text  # once is enough
         self.ui.hintLabel.visible = bool(problem) and not said

@@ -195,6 +195,7 @@ def result(mode, request, size, affine):
         "phases": phases,
         "t1": request["t1"],
         "mask": {"source": "pre", "volume_ml": 812.5},
+        "breast_region_read": 1.0,
         "kinetics": curve,
         "device": "cpu",
         "device_reason": "CPU, because no usable NVIDIA GPU was found",

@@ -21,6 +21,7 @@ from ..exam import (
     Exam,
     Phase,
     breasts_covered,
+    kind_of_names,
     looks_other_contrast,
     looks_post_contrast,
     pre_contrast_names,
@@ -152,8 +153,8 @@ def _number(phases: Sequence[Phase]) -> list[Finding]:
 
 
 def _kind(phases: Sequence[Phase], sketches: Sequence[Sketch]) -> str:
-    if any(pre_contrast_names([phase.name for phase in phases])):
-        return "phases"
+    if kind := kind_of_names([phase.name for phase in phases]):
+        return kind
     return "subtractions" if sketches and all(s.kind_vote == "subtractions" for s in sketches) else "phases"
 
 

@@ -11,7 +11,8 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from pathlib import Path
+
+from .processes import process_alive
 
 EXIT_STATUS = 130
 INTERVAL_S = 0.5
@@ -36,21 +37,8 @@ def _run(wait: Callable[[], object]) -> None:
 
 
 def _posix_wait(pid: int) -> None:
-    while _alive(pid):
+    while process_alive(pid):
         time.sleep(INTERVAL_S)
-
-
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True  # another user's
-    try:  # ended, but not yet collected by whoever started it
-        return Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()[0] != "Z"
-    except (OSError, IndexError):
-        return True  # no /proc on this system
 
 
 def _windows_waiter(pid: int) -> Callable[[], object] | None:

@@ -12,7 +12,9 @@ from .construction import (
 )
 from .coverage import WHOLE_T1, breasts_covered, t1_share_needed, wide_enough_for_both
 from .exam import Exam, Phase
+from .name_families import numbered_families
 from .name_sets import (
+    kind_of_names,
     pre_contrast_names,
     processing_in,
     processing_of,
@@ -54,6 +56,7 @@ __all__ = [
     "guess_kind",
     "holds_segmentations",
     "is_signed_subtraction",
+    "kind_of_names",
     "looks_derived",
     "looks_motion_corrected",
     "looks_other_contrast",
@@ -64,6 +67,7 @@ __all__ = [
     "looks_t1",
     "make_exam",
     "missing_pre",
+    "numbered_families",
     "only_a_code_says_derived",
     "order_phases",
     "pre_contrast_names",

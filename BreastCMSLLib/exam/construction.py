@@ -11,7 +11,7 @@ from ..core.errors import InputError
 from ..core.geometry import check_affine, extent_mm, voxels_apart
 from ..core.text import one_line
 from .exam import Exam, Phase
-from .name_sets import all_post_contrast, pre_contrast_names, subtracted_names
+from .name_sets import all_post_contrast, kind_of_names, pre_contrast_names
 from .phase_order import order_phases, uncertain_order
 from .subtractions import is_signed_subtraction, subtraction_offset
 
@@ -189,11 +189,8 @@ def guess_kind(phases: Sequence[Phase]) -> str:
     str
         "phases" or "subtractions".
     """
-    names = [phase.name for phase in phases]
-    if all(subtracted_names(names)):
-        return "subtractions"
-    if any(pre_contrast_names(names)):
-        return "phases"
+    if kind := kind_of_names([phase.name for phase in phases]):
+        return kind
     return "subtractions" if all(is_signed_subtraction(phase.volume.array) for phase in phases) else "phases"
 
 

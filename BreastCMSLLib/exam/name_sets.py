@@ -123,7 +123,7 @@ def _without_time_points(names: list[str]) -> list[str]:
     """The names with "1" for "t1" where they count points in time (t0, t1, t2, t3) and say no weighting."""
     points = [re.findall(r"(?<![a-z0-9])t(\d+)(?![a-z0-9])", name, re.I) for name in names]
     numbers = [int(point[0]) for point in points if len(point) == 1]
-    counted = len(numbers) >= 3 and len(set(numbers)) == len(numbers) and not {1, 2}.issuperset(numbers)
+    counted = len(set(numbers)) >= 3
     return [_TIME_POINT.sub("", name) for name in names] if counted else names
 
 
@@ -164,6 +164,24 @@ def subtracted_names(names: Sequence[str]) -> list[bool]:
         looks_subtracted(_SUBJECT.sub(" ", name, count=1) if patient and subject == patient else name)
         for name, subject in zip(names, subjects, strict=True)
     ]
+
+
+def kind_of_names(names: Sequence[str]) -> str:
+    """What an exam's names say that its dynamic volumes are.
+
+    Parameters
+    ----------
+    names
+        Of all dynamic volumes.
+
+    Returns
+    -------
+    str
+        "subtractions" where all names say so, "phases" where one says pre-contrast, else "".
+    """
+    if names and all(subtracted_names(names)):
+        return "subtractions"
+    return "phases" if any(pre_contrast_names(names)) else ""
 
 
 def all_post_contrast(names: Sequence[str]) -> bool:
@@ -272,6 +290,11 @@ def _without_place(name: str) -> tuple[int | None, str]:
     return number, f"{name[: match.start()]} {name[match.end() :]}"
 
 
+def says_stage(name: str) -> bool:
+    """Whether a name says early, late or another stage of enhancement."""
+    return _stage(name) is not None
+
+
 def _stage(name: str) -> int | None:
     found = [(len(match.group()), n) for n, words in enumerate(_STAGES, 1) if (match := words.search(name))]
     return max(found)[1] if found else None  # "very late" rather than "late"
@@ -320,6 +343,9 @@ def _bare_first(values: Sequence[float | None], bare: Sequence[bool]) -> list[fl
 def _columns(numbers: Sequence[Sequence[int]]) -> list[list[int | None]]:
     """Numbers at the same place in each name, where they differ, the last first; None where there is none."""
     counts = {len(own) for own in numbers if own}
+    firsts = [own[0] for own in numbers if own]
+    if len(counts) > 1 and len(firsts) == len(numbers) == len(set(firsts)):
+        return [firsts]  # a number of the series before "Ax VIBRANT", "Ph1/Ax VIBRANT"
     if len(counts) > 1:
         return [[own[-1] if own else None for own in numbers]]
     places = range(max(counts, default=0) - 1, -1, -1)

@@ -68,12 +68,12 @@ _DERIVED = _words(
     r"|k[ _-]?trans|kep|i?auc\d*|max[ _-]?slope\w*|slope\w*|time[ _-]?to[ _-]?(?:peak|start|max\w*|arrival)"
     r"|(?:relative|maximum|max|peak|percent\w*|positive|negative|initial|signal)[ _-]*enhanc\w*"
     r"|enhanc\w*[ _-]*(?:ratio|integral|rate|map|curve)\w*|area[ _-]*under\w*|angio[ _-]?map\w*"
-    r"|mean|stdev|residuals?|(?:fat|water)[ _-]?fraction\w*|pdff"
+    r"|mean|std(?:ev)?|residuals?|(?:fat|water)[ _-]?fraction\w*|pdff"
     r"|(?:pos|neg)[ _-]?enh\w*|rel[ _-]?enh\w*|max[ _-]?enh\w*|sig[ _-]?enh\w*"
 )
 # short words that are maps only when they stand alone; "T1WI", "w/o contrast" and "ser 5" are none
 _DERIVED_CODE = re.compile(
-    r"(?<![a-z0-9/])(?<!t1[ _-])(?:pe|ve|vp|msi|wi"
+    r"(?<![a-z0-9/])(?<!t1[ _-])(?:pe\d?|ve|vp|msi|wi"
     r"|ser(?![ _-]?\d)|wo(?![ _.-]*(?:con\w*|kontrast|gd|gad\w*|km|c|iv|fs|fat\w*)(?![a-z])))(?![a-z0-9/+])",
     re.I,
 )

@@ -12,6 +12,7 @@ from ..core.errors import InputError
 from ..network.resnet import BreastNet
 from .bundle import Bundle
 from .folding import FoldedStem, folded
+from .pooling import pooled_cells
 
 
 @dataclass(frozen=True)
@@ -26,12 +27,20 @@ class Prediction:
         On the feature grid, on the CPU.
     cell_weight : torch.Tensor, shape (C,), float32
         w of the head, on the CPU.
+    pooled : torch.Tensor, shape (LR, AP, SI), bool, or None
+        The cells that the logit is pooled over (:func:`pooled_cells`); None for all of them.
     """
 
     logit: float
     probability: float
     features: torch.Tensor
     cell_weight: torch.Tensor
+    pooled: torch.Tensor | None = None
+
+    @property
+    def pooled_features(self) -> torch.Tensor:
+        """(C, cells) that the logit is pooled over."""
+        return self.features.flatten(1) if self.pooled is None else self.features[:, self.pooled]
 
 
 def choose_device(wanted: str = "auto") -> tuple[torch.device, str]:
@@ -195,16 +204,23 @@ class Predictor:
         return None, f"{reason}, so float32 is used."
 
     @torch.inference_mode()
-    def _run(self, network: BreastNet, dtype: torch.dtype, batch: torch.Tensor) -> tuple[float, torch.Tensor]:
-        """The logit and the features (C, LR, AP, SI) of a batch of one exam."""
+    def _run(
+        self,
+        network: BreastNet,
+        dtype: torch.dtype,
+        batch: torch.Tensor,
+        pooled: torch.Tensor | None = None,
+    ) -> tuple[float, torch.Tensor]:
+        """Logit of a batch of one exam, over the pooled cells (None: all), and features (C, LR, AP, SI)."""
         batch = batch.to(self.device, dtype)
         if not isinstance(network.stem[0], FoldedStem):  # which rearranges the exam itself
             batch = batch.contiguous(memory_format=torch.channels_last_3d)
         features = network.feature_map(batch).float()
-        return float(network.logit(features)[0]), features[0].cpu()
+        cells = features if pooled is None else features[:, :, pooled.to(self.device)]
+        return float(network.logit(cells)[0]), features[0].cpu()
 
     def predict(self, array: np.ndarray | torch.Tensor) -> Prediction:
-        """Read one exam.
+        """Read one exam, all of it: the network is convolutional, so a larger exam has more cells.
 
         Parameters
         ----------
@@ -220,14 +236,16 @@ class Predictor:
         InputError
             The answer is not a number.
         """
-        batch = torch.as_tensor(array)[None]
+        array = torch.as_tensor(array)
+        settings = self.bundle.network.settings
+        pooled = pooled_cells(array, self.bundle.contract.size, settings.total_stride)
         try:
-            logit, features = self._run(self._fast, self.dtype, batch)
+            logit, features = self._run(self._fast, self.dtype, array[None], pooled)
         except torch.OutOfMemoryError:
             if self.device.type == "cpu":
                 raise
             self._move_to_cpu()
-            logit, features = self._run(self._fast, self.dtype, batch)
+            logit, features = self._run(self._fast, self.dtype, array[None], pooled)
         if not np.isfinite(logit):
             raise InputError(
                 "The network's answer was not a number; the exam's intensities are out of range: "
@@ -235,7 +253,7 @@ class Predictor:
             )
         logit /= self.bundle.temperature
         weight = self._fast.weight.detach().float().cpu()
-        return Prediction(logit, float(1.0 / (1.0 + np.exp(-logit))), features, weight)
+        return Prediction(logit, float(1.0 / (1.0 + np.exp(-logit))), features, weight, pooled)
 
 
 def _name(dtype: torch.dtype) -> str:

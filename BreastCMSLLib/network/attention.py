@@ -17,7 +17,7 @@ from .resnet import POOLINGS
 _CHANNELS = 16  # summed at a time on a CPU: still in the cache when their sums over cells are known
 
 
-def coam(features: torch.Tensor) -> torch.Tensor:
+def coam(features: torch.Tensor, pooled: torch.Tensor | None = None) -> torch.Tensor:
     """COAM M_i = Σ_j ⟨x_i, x_j⟩ (Luo et al. 2019, eq. 5).
 
     The sum over j moves inside the inner product, M_i = ⟨x_i, Σ_j x_j⟩, so the N×N Gram matrix is never
@@ -26,6 +26,8 @@ def coam(features: torch.Tensor) -> torch.Tensor:
     Parameters
     ----------
     features : torch.Tensor, shape (C, ...)
+    pooled : torch.Tensor, shape (...), bool, optional
+        The cells j that are summed over; None for all.
 
     Returns
     -------
@@ -37,13 +39,19 @@ def coam(features: torch.Tensor) -> torch.Tensor:
     # every channel c adds x_ic Σ_j x_jc
     few = _CHANNELS if x.device.type == "cpu" and x.is_contiguous() else len(x)
     for channels in x.split(few):
-        sums = channels.flatten(1).sum(1)
+        cells = channels.flatten(1)
+        sums = (cells if pooled is None else cells[:, pooled.flatten()]).sum(1)
         total.baddbmm_(sums.expand(len(total), 1, -1), channels.transpose(0, 1))
     return total.view(features.shape[1:])
 
 
-def cam(features: torch.Tensor, weight: torch.Tensor, pooling: str = "average") -> torch.Tensor:
-    """Class activation map, whose mean over cells is the logit without its bias.
+def cam(
+    features: torch.Tensor,
+    weight: torch.Tensor,
+    pooling: str = "average",
+    pooled: torch.Tensor | None = None,
+) -> torch.Tensor:
+    """Class activation map, whose mean over the pooled cells is the logit without its bias.
 
     Under average pooling Σ_c w_c x_c (Zhou et al. 2016). Under power pooling, whose feature is P_c = (mean
     x_c³)^⅓, each cell's share is Σ_c w_c x_c³ / P_c². Other poolings take the first form, without that mean.
@@ -55,6 +63,8 @@ def cam(features: torch.Tensor, weight: torch.Tensor, pooling: str = "average") 
         Of the head.
     pooling : str
         A name in ``resnet.POOLINGS``.
+    pooled : torch.Tensor, shape (...), bool, optional
+        The cells that the logit is pooled over; None for all.
 
     Returns
     -------
@@ -62,8 +72,9 @@ def cam(features: torch.Tensor, weight: torch.Tensor, pooling: str = "average") 
     """
     x, w = features.float(), weight.float()
     if pooling == "power":
-        pooled = POOLINGS["power"](x.flatten(1)[None])[0]
-        return torch.tensordot(w / pooled**2, x**3, dims=1)
+        cells = x.flatten(1) if pooled is None else x[:, pooled]
+        feature = POOLINGS["power"](cells[None])[0]
+        return torch.tensordot(w / feature**2, x**3, dims=1)
     return torch.tensordot(w, x, dims=1)
 
 
@@ -72,23 +83,32 @@ def feature_norm(features: torch.Tensor) -> torch.Tensor:
     return features.float().norm(dim=0)
 
 
-def coam_by_cam(features: torch.Tensor, weight: torch.Tensor, pooling: str = "average") -> torch.Tensor:
+def coam_by_cam(
+    features: torch.Tensor,
+    weight: torch.Tensor,
+    pooling: str = "average",
+    pooled: torch.Tensor | None = None,
+) -> torch.Tensor:
     """COAM times the positive part of CAM: cells like the exam's other cells that speak for malignant.
 
     Parameters and what is returned are those of :func:`cam`.
     """
-    return coam(features) * cam(features, weight, pooling).clamp_min(0)
+    return coam(features, pooled) * cam(features, weight, pooling, pooled).clamp_min(0)
 
 
 MAPS = {
     "COAMxCAM": coam_by_cam,
-    "COAM": lambda features, weight, pooling: coam(features),
+    "COAM": lambda features, weight, pooling, pooled: coam(features, pooled),
     "CAM": cam,
 }
 
 
 def attention_map(
-    name: str, features: torch.Tensor, weight: torch.Tensor, pooling: str = "average"
+    name: str,
+    features: torch.Tensor,
+    weight: torch.Tensor,
+    pooling: str = "average",
+    pooled: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """The named map of one exam, on the feature grid.
 
@@ -101,6 +121,8 @@ def attention_map(
         Of the head.
     pooling : str
         Of the network.
+    pooled : torch.Tensor, shape (LR, AP, SI), bool, optional
+        The cells that its logit is pooled over; None for all.
 
     Returns
     -------
@@ -113,7 +135,7 @@ def attention_map(
     """
     if name not in MAPS:
         raise InputError(f"There is no map called {name!r}; choose one of {', '.join(MAPS)}.")
-    return MAPS[name](features, weight, pooling)
+    return MAPS[name](features, weight, pooling, pooled)
 
 
 def feature_affine(input_affine: np.ndarray, stride: int) -> np.ndarray:

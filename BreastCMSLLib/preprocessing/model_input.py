@@ -21,6 +21,14 @@ from .breast_mask import BreastMask, MaskSettings, breast_mask
 from .landmarks import Landmarks
 
 PLAUSIBLE_ML = (150, 8000)  # both breasts with the tissue in front of the chest wall
+LARGEST = (
+    1.5,
+    1.5,
+    2.25,
+)  # the grid's bound, times the contract's size: 561 × 363 × 317 mm of the shipped model
+_GROWTH = (
+    4  # voxels by which the grid grows: the candidates' grid, up to that many voxels a step, divides them
+)
 _MOST_VOXELS = 1 << 27  # more than any exam has
 _SLAB = 4  # indices i worked on at a time: what belongs to them stays in the cache
 
@@ -34,7 +42,7 @@ class InputContract:
     Parameters
     ----------
     size : tuple of int
-        Voxels along LR × AP × SI.
+        Voxels along LR × AP × SI that the network reads at once; a larger body is read in several windows.
     spacing_mm : float
         Of the isotropic voxels.
     phases : int
@@ -95,7 +103,7 @@ class ModelInput:
     Parameters
     ----------
     array : ndarray, shape (phases, LR, AP, SI), float32
-        Enhancement, fading to zero at the mask's edge.
+        Enhancement, fading to zero at the mask's edge. At least of the contract's size.
     affine : ndarray, shape (4, 4)
         Index → RAS mm.
     inside : ndarray, shape (LR, AP, SI), bool
@@ -107,13 +115,15 @@ class ModelInput:
     mask_source : {"t1", "pre", "subtractions"}
         What the mask was made from.
     mask_volume_ml : float
-        Of the whole mask, also outside of the model's field of view.
+        Of the whole mask.
     warnings : tuple of str
         Sentences for the user.
     duration_min : float or None
         As :func:`exam_duration_min` returns it.
     landmarks : Landmarks or None
         Of the breast mask.
+    share_read : float
+        Of the breast mask that lies on the grid: 1 unless the breasts are larger than ``LARGEST``.
     """
 
     array: np.ndarray
@@ -126,6 +136,7 @@ class ModelInput:
     warnings: tuple[str, ...]
     duration_min: float | None = None
     landmarks: Landmarks | None = None
+    share_read: float = 1.0
 
 
 def exam_duration_min(exam: Exam) -> float | None:
@@ -172,10 +183,14 @@ def preprocess(
     image, source, warnings = _mask_image(exam, size, affine)
     report("mask", 0.3)
     mask = breast_mask(image, contract.mask, tissue=source != "subtractions")
-    start, grid = model_grid(mask, contract)
-    weights = paste(mask.weights.array, start, contract.size)
+    start, size, grid = model_grid(mask, contract)
+    weights = paste(mask.weights.array, start, size)
     inside = weights > 0.5
-    warnings += [*_mask_warnings(mask, inside), *_phase_warnings(exam, contract.phases)]
+    share_read = float(inside.sum()) / int(mask.inside.sum())
+    warnings += [
+        *_mask_warnings(mask.volume_ml, share_read, contract),
+        *_phase_warnings(exam, contract.phases),
+    ]
     report("resample", 0.0)
     stack, means = _subtractions(exam, contract, grid, inside, report)
     scale = float(np.percentile(means, contract.scale_percentile)) if means.size else 0.0
@@ -197,6 +212,7 @@ def preprocess(
         tuple(warnings),
         exam_duration_min(exam),
         mask.landmarks,
+        share_read,
     )
 
 
@@ -230,34 +246,42 @@ def canonical_grid(volume: Volume, spacing_mm: float) -> tuple[tuple[int, int, i
     return tuple(size), affine
 
 
-def model_grid(mask: BreastMask, contract: InputContract) -> tuple[np.ndarray, np.ndarray]:
-    """The model's grid within the mask's, centred on the breasts.
+def model_grid(
+    mask: BreastMask, contract: InputContract
+) -> tuple[np.ndarray, tuple[int, int, int], np.ndarray]:
+    """The model's grid within the mask's: the contract's size, larger where the breasts are.
 
-    Centred on the box of the mask across, on its front edge where it is deeper than the model's field, and on
-    its centre of mass from head to foot where it is longer.
+    Along every axis it is centred on the mask and holds all of it. A mask larger than ``LARGEST`` is cut: at
+    its back, and else at both ends alike.
 
     Returns
     -------
     start : ndarray, shape (3,), int
         Index of the mask's grid at which the model's begins; may be negative.
+    size : tuple of int
+        Voxels of the model's grid.
     affine : ndarray, shape (4, 4)
         Of the model's grid, index → RAS mm.
     """
     inside = mask.inside
-    start = np.zeros(3, dtype=int)
-    for axis in range(3):
+    start, size = np.zeros(3, dtype=int), []
+    for axis, usual in enumerate(contract.size):
         profile = inside.sum(axis=tuple(a for a in range(3) if a != axis))
-        occupied = np.flatnonzero(profile > 0.01 * profile.max())
-        low, high = int(occupied[0]), int(occupied[-1])
-        centre = (low + high) / 2
-        if axis == 1 and high - low + 1 > contract.size[axis] - 4:
-            centre = high + 2 - contract.size[axis] / 2
-        elif axis == 2 and high - low + 1 > contract.size[axis]:
-            centre = float((profile * np.arange(profile.size)).sum() / profile.sum())
-        start[axis] = int(round(centre - (contract.size[axis] - 1) / 2))
+        first, last = np.flatnonzero(profile)[[0, -1]]
+        needed = usual + _GROWTH * max(0, -(-(last - first + 1 - usual) // _GROWTH))
+        count = min(int(needed), int(LARGEST[axis] * usual))
+        # a few voxels at the end of a mask do not move the centre, but all of them are held
+        low, high = np.flatnonzero(profile > 0.01 * profile.max())[[0, -1]]
+        begin = int(round((low + high) / 2 - (count - 1) / 2))
+        if needed <= count:
+            begin = int(np.clip(begin, last - count + 1, first))
+        elif axis == 1:
+            begin = int(last) + 1 - count
+        start[axis] = begin
+        size.append(count)
     affine = mask.weights.affine.copy()
     affine[:3, 3] = (affine @ [*start, 1.0])[:3]
-    return start, affine
+    return start, tuple(size), affine
 
 
 def paste(source: np.ndarray, start: np.ndarray, size: tuple[int, int, int]) -> np.ndarray:
@@ -311,20 +335,19 @@ def _t1_image(exam: Exam, size: tuple[int, int, int], affine: np.ndarray) -> tup
     return image, remark if share < WHOLE_T1 else ""
 
 
-def _mask_warnings(mask: BreastMask, inside: np.ndarray) -> list[str]:
-    """inside: what of the mask lies in the model's field of view."""
+def _mask_warnings(volume_ml: float, share_read: float, contract: InputContract) -> list[str]:
     warnings = []
     low, high = PLAUSIBLE_ML
-    if not low <= mask.volume_ml <= high:
+    if not low <= volume_ml <= high:
         warnings.append(
-            f"The breast region found measures {mask.volume_ml:.0f} ml, outside {low}–{high} ml: "
+            f"The breast region found measures {volume_ml:.0f} ml, outside {low}–{high} ml: "
             "look at the overlay before trusting the result."
         )
-    kept = float(inside.sum()) / max(1, int(mask.inside.sum()))
-    if kept < 0.9:
+    if share_read < 1:
+        limit = " × ".join(f"{n * most * contract.spacing_mm:.0f}" for n, most in zip(contract.size, LARGEST))
         warnings.append(
-            f"{100 * (1 - kept):.0f} % of the breast region lies outside the model's field of view "
-            "and was not analysed."
+            f"{max(100 * (1 - share_read), 0.1):.1f} % of the breast region was not read: it is larger than "
+            f"the {limit} mm (across × deep × head to foot) that the model reads at most."
         )
     return warnings
 
@@ -377,9 +400,9 @@ def _subtractions(
     # resampling and subtraction commute, and the model's grid is smaller than most exams' own
     before = None
     if exam.pre is not None:
-        before = _resampled(exam.pre.volume, grid, np.empty(contract.size, dtype=np.float32))
-    stack = np.empty((contract.phases, *contract.size), dtype=np.float32)
-    posts = np.empty((len(exam.post), *contract.size), dtype=np.float32) if mixed else stack
+        before = _resampled(exam.pre.volume, grid, np.empty(inside.shape, dtype=np.float32))
+    stack = np.empty((contract.phases, *inside.shape), dtype=np.float32)
+    posts = np.empty((len(exam.post), *inside.shape), dtype=np.float32) if mixed else stack
     for index, phase in enumerate(exam.post):
         _resampled(phase.volume, grid, posts[index], exam.offsets[index] if before is None else 0.0)
         report("resample", (index + 1) / len(exam.post))

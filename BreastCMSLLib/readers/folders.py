@@ -17,7 +17,7 @@ _LARGEST_POINTER = 1024  # bytes
 def walk_files(folder: Path) -> Iterator[Path]:
     """Every regular file and every dead link below a folder in a stable order; hidden ones are skipped.
 
-    Links to folders are followed once.
+    Links to folders are followed once. A folder that may not be read stands for what lies in it.
 
     Parameters
     ----------
@@ -58,7 +58,8 @@ def _walk(folder: Path, hidden: bool) -> Iterator[Path]:
     seen: set[tuple[int, int]] = set()
     below_hidden: set[str] = set()
     count = 0
-    for root, folders, names in os.walk(folder, followlinks=True):
+    closed: list[OSError] = []
+    for root, folders, names in os.walk(folder, followlinks=True, onerror=closed.append):
         try:
             status = os.stat(root)
         except OSError:
@@ -83,6 +84,9 @@ def _walk(folder: Path, hidden: bool) -> Iterator[Path]:
                         f"{folder} holds more than {MAX_FILES} files; choose the folder of one exam."
                     )
                 yield path
+    for error in closed:
+        if (str(error.filename) in below_hidden) == hidden:
+            yield Path(error.filename)
 
 
 def _is_hidden(name: str) -> bool:
@@ -112,6 +116,23 @@ def is_dead(path: Path) -> bool:
     return path.is_symlink() and not os.path.exists(path)
 
 
+def check_regular(path: Path) -> None:
+    """Refuse what could keep its reader waiting.
+
+    Parameters
+    ----------
+    path
+        Of something that is no folder.
+
+    Raises
+    ------
+    InputError
+        A pipe, socket or device.
+    """
+    if not _is_file_or_dead(path):
+        raise InputError(f"{path} is a pipe, socket or device, not a file; save its content in a file.")
+
+
 def is_pointer(path: Path) -> bool:
     """Whether a file only says where git-annex or Git LFS keep its content.
 
@@ -126,7 +147,8 @@ def is_pointer(path: Path) -> bool:
         False where it cannot be read.
     """
     try:
-        if os.stat(path).st_size > _LARGEST_POINTER:
+        status = os.stat(path)
+        if not stat.S_ISREG(status.st_mode) or status.st_size > _LARGEST_POINTER:
             return False
         with open(path, "rb") as file:
             return file.read(64).startswith(_POINTERS)

@@ -8,12 +8,15 @@ from dataclasses import replace
 from pathlib import Path
 
 from ..core.errors import InputError
-from ..exam import Exam, ExamPlan, Phase
+from ..exam import Exam, ExamPlan, Phase, PlannedStack
+from ..exam.plan import LEFT_OUT, sorted_stacks
 from .dicom import DicomPlan, is_dicom, load_dicom, plan_dicom, read_dicom_volume
-from .files import FilePlan, load_files, plan_files, with_times
-from .folders import walk_files
-from .messages import one_sentence
-from .options import ReadOptions
+from .files import FilePlan, load_files, plan_files
+from .folders import check_regular, hidden_files, walk_files
+from .given_times import with_times
+from .messages import cleaned, one_sentence
+from .options import ReadOptions, check_times
+from .t1 import check_t1_is_no_phase
 from .volumes import is_volume_file, read_volume_file
 
 
@@ -40,7 +43,7 @@ def plan(paths: Sequence[Path | str] | Path | str, options: ReadOptions | None =
     """
     with one_sentence():
         planned = _plan(_listed(paths), options or ReadOptions())
-        return replace(planned.plan, source=planned)
+        return replace(planned.plan, source=planned, problem=cleaned(planned.plan.problem))
 
 
 def read(
@@ -88,10 +91,27 @@ def read(
 
 
 def _load(planned: DicomPlan | FilePlan) -> Exam:
+    options = planned.options
     if isinstance(planned, FilePlan):
-        return load_files(planned)
-    exam, times_s = load_dicom(planned), planned.options.times_s
-    return exam if times_s is None else with_times(exam, times_s)
+        exam = load_files(planned)
+    else:
+        exam = load_dicom(planned)
+        exam = exam if options.times_s is None else with_times(exam, options.times_s)
+    if options.t1 is not None:
+        check_t1_is_no_phase(exam)
+    return exam
+
+
+def _with_hidden(planned: DicomPlan | FilePlan, folders: Sequence[Path], files: Sequence[Path]):
+    """The plan with the hidden files below the folders, as far as they are not among the files by a link."""
+    hidden = dict.fromkeys(file for folder in folders for file in hidden_files(folder))
+    if not hidden:
+        return planned
+    seen = set(map(os.path.realpath, files))
+    names = [str(file) for file in hidden if os.path.realpath(file) not in seen]
+    stack = PlannedStack("hidden files", LEFT_OUT, "hidden files, or in a hidden folder", tuple(names))
+    plan = planned.plan
+    return replace(planned, plan=replace(plan, stacks=sorted_stacks([*plan.stacks, stack])))
 
 
 def _listed(paths: Sequence[Path | str] | Path | str) -> list[Path]:
@@ -100,6 +120,8 @@ def _listed(paths: Sequence[Path | str] | Path | str) -> list[Path]:
 
 def _plan(paths: Sequence[Path], options: ReadOptions) -> DicomPlan | FilePlan:
     _check_paths(paths)
+    if options.times_s is not None:
+        check_times(options.times_s)
     folders = [path for path in paths if path.is_dir()]
     if folders and len(folders) < len(paths):
         raise InputError("Folders and files were mixed; give either the folder of the exam or its files.")
@@ -109,10 +131,12 @@ def _plan(paths: Sequence[Path], options: ReadOptions) -> DicomPlan | FilePlan:
             return plan_files(paths, options)
         _check_dicom(paths)
         return plan_dicom(paths, where, options)
-    files = [file for folder in folders for file in walk_files(folder)]
+    files = list(dict.fromkeys(file for folder in folders for file in walk_files(folder)))
     if any(map(is_volume_file, files)) and not any(map(is_dicom, files)):
-        return plan_files(files, options, given=False, where=where)
-    return plan_dicom(files, where, options)
+        planned = plan_files(files, options, given=False, where=where)
+    else:
+        planned = plan_dicom(files, where, options)
+    return _with_hidden(planned, folders, files)
 
 
 def read_t1(path: Path | str) -> tuple[Phase, list[str]]:
@@ -142,6 +166,7 @@ def read_t1(path: Path | str) -> tuple[Phase, list[str]]:
         if path.is_dir():
             phase, uid = read_dicom_volume(walk_files(path), path)
             return phase, [uid]
+        check_regular(path)
         frames = read_volume_file(path)
     if len(frames) != 1:
         raise InputError(f"{path.name} holds {len(frames)} volumes; choose a 3-D volume for the T1.")
@@ -154,7 +179,9 @@ def _check_paths(paths: Sequence[Path]) -> None:
     for path in paths:
         if not os.path.exists(path):  # unlike Path.exists, also says so of names that no file can have
             raise InputError(f"{path} does not exist; check the name.")
-        if path.is_dir() and not os.access(path, os.R_OK | os.X_OK):
+        if not path.is_dir():
+            check_regular(path)
+        elif not os.access(path, os.R_OK | os.X_OK):
             raise InputError(f"{path} may not be read by this user; change its permissions or copy it.")
         if path.name.upper() == "DICOMDIR" and path.is_file():
             raise InputError(

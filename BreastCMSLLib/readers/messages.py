@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import contextmanager
 
-from ..core.errors import InputError
+from ..core.errors import NO_MEMORY, InputError, lacks_memory
 from ..core.text import one_line
 
 _LONGEST = 1200  # characters
@@ -23,13 +23,17 @@ def one_sentence():
     try:
         yield
     except InputError as error:
-        text = one_line(error, 100_000)
-        raise InputError(text if len(text) <= _LONGEST else f"{text[:800]} … {text[-300:]}") from error
-    except MemoryError as error:
-        raise InputError(
-            "There is not enough memory to read this exam; "
-            "close other programs, or give fewer or smaller volumes."
-        ) from error
+        raise InputError(cleaned(error)) from error
+    except (MemoryError, RuntimeError, OSError, ImportError) as error:
+        if not lacks_memory(error):
+            raise
+        raise InputError(NO_MEMORY) from error
+
+
+def cleaned(message: object) -> str:
+    """A message as one printable line of a readable length."""
+    text = one_line(message, 100_000)
+    return text if len(text) <= _LONGEST else f"{text[:800]} … {text[-300:]}"
 
 
 def counted(number: int, noun: str) -> str:

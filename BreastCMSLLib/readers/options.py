@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from ..core.errors import InputError
 from ..exam import Phase
 
 
@@ -40,3 +42,25 @@ class ReadOptions:
     leave_out: tuple[str, ...] = ()
     study: str | None = None
     keep_order: bool = False
+
+
+def check_times(times_s: Sequence[float | None]) -> None:
+    """Refuse times that no phases can have, whatever their order.
+
+    Parameters
+    ----------
+    times_s
+        Seconds, None where unknown.
+
+    Raises
+    ------
+    InputError
+        NaN, infinity, a negative time, or one given twice.
+    """
+    known = [time for time in times_s if time is not None]
+    if not all(map(math.isfinite, known)):
+        raise InputError("A time given is not a number; give the seconds of each phase.")
+    if any(time < 0 for time in known):
+        raise InputError("A time given is negative; give seconds since the first phase, which has 0.")
+    if len(set(known)) < len(known):
+        raise InputError("A time is given twice; give the seconds of each phase, which differ.")

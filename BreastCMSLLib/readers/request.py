@@ -11,8 +11,10 @@ from typing import Any
 from ..core.errors import InputError
 from ..core.text import one_line
 from ..exam import Exam, Phase, make_exam
-from .files import read_volume_file, several
+from .folders import check_regular
 from .messages import one_sentence
+from .t1 import check_t1_is_no_phase
+from .volumes import read_volume_file, several
 
 SCHEMA_VERSION = 1
 _KINDS = ("auto", "phases", "subtractions")
@@ -62,6 +64,7 @@ def read_request(path: Path | str) -> tuple[Exam, dict[str, Any]]:
         exam = make_exam(
             dynamics, kind=kind, t1=t1, identifiers=identifiers, warnings=warnings, keep_order=True
         )
+        check_t1_is_no_phase(exam)
         return exam, options
 
 
@@ -89,6 +92,7 @@ def read_options(path: Path | str) -> dict[str, Any]:
 
 
 def _load(path: Path) -> dict[str, Any]:
+    check_regular(path)
     try:
         request = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:

@@ -12,10 +12,12 @@ from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from ..exam import (
+    dixon_word,
     looks_derived,
     looks_other_contrast,
     looks_post_contrast,
     looks_t1,
+    numbered_families,
     pre_contrast_names,
     processing_in,
     processing_of,
@@ -92,6 +94,8 @@ def assign_roles(volumes: Sequence[Named], *, has_t1: bool = False, kind: str = 
     is_subtracted = dict(zip(volumes, subtracted_names([volume.name for volume in volumes]), strict=True))
     rest = _without(volumes, _segmentations(volumes), "it is a segmentation", left)
     rest = _without(rest, _unnumbered(rest), "it lacks the number that the volumes beside it have", left)
+    dixon = _other_dixon([volume.name for volume in rest])
+    rest = _without(rest, dixon, "of the Dixon acquisition another image is the phase", left)
     others = [looks_other_contrast(name) or looks_derived(name) for name in _telling(rest)]
     rest = _without(rest, others, "it is no dynamic phase by its name", left)
     # the T1 is looked for among what is no subtraction
@@ -172,6 +176,20 @@ def _unnumbered(volumes: Sequence[Named]) -> list[bool]:
     """Volumes called as the stem of others numbered from 0000 (the label map of a case)."""
     numbers = _cases(volumes)
     return [0 in numbers.get(volume.name.lower(), ()) for volume in volumes]
+
+
+def _other_dixon(names: Sequence[str]) -> list[bool]:
+    """Images of a Dixon acquisition beside its water or, without that, its in-phase images of one name."""
+    words = [(image, re.sub(r"\d+", "", rest).split()) for image, rest in map(dixon_word, names)]
+    words = [(image, " ".join(rest)) for image, rest in words]
+    images: dict[str, set[str]] = defaultdict(set)
+    for image, rest in words:
+        images[rest].add(image)
+    best = {rest: "water" if "water" in of else "in-phase" for rest, of in images.items()}
+    return [
+        bool(image) and len(images[rest] - {""}) > 1 and best[rest] in images[rest] and image != best[rest]
+        for image, rest in words
+    ]
 
 
 def _cases(volumes: Sequence[Named]) -> dict[str, list[int]]:
@@ -290,7 +308,8 @@ def _several_exams(volumes: Sequence[Named], first: Container[str]) -> str:
     if len(groups) < 2 or "" in groups:
         groups = {stem: [stem] * len(numbers) for stem, numbers in _cases(volumes).items() if 0 in numbers}
     if len(groups) < 2:
-        groups = _sides([volume for volume in volumes if volume.name in first])
+        once = [volume for volume in volumes if volume.name in first]
+        groups = _sides(once) or numbered_families([volume.name for volume in once])
     if len(groups) < 2 or min(map(len, groups.values())) < 2:
         return ""
     return (

@@ -14,7 +14,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from ..core.errors import InputError
+from ..core.errors import NO_MEMORY, InputError, lacks_memory
 from ..core.geometry import Volume
 from ..core.itk import from_sitk
 from ..exam import Phase
@@ -91,8 +91,8 @@ def volumes_in(path: Path) -> list[Phase]:
     try:
         reader.SetFileName(str(path))
         reader.ReadImageInformation()
-    except (RuntimeError, MemoryError) as error:
-        raise InputError(_itk_sentence(path, str(error))) from error
+    except RuntimeError as error:
+        raise InputError(_itk_sentence(path, error)) from error
     times = _frame_times(path, reader, reader.GetNumberOfComponents())
     return _phases(path, [None] * len(times), times)
 
@@ -125,8 +125,8 @@ def read_volume_file(path: Path) -> list[Phase]:
         if voxels is not None and (volume := _known_volume(path, voxels)) is not None:
             return [Phase(volume, stem(path), str(path), None)]
         image = sitk.ReadImage(str(path))
-    except (RuntimeError, MemoryError) as error:
-        raise InputError(_itk_sentence(path, str(error))) from error
+    except RuntimeError as error:
+        raise InputError(_itk_sentence(path, error)) from error
     components = image.GetNumberOfComponentsPerPixel()
     times = _frame_times(path, image, components)
     if components > 1:
@@ -181,7 +181,10 @@ def _known_volume(path: Path, voxels: np.ndarray) -> Volume | None:
     return Volume(voxels, from_sitk(grid).affine)
 
 
-def _itk_sentence(path: Path, text: str) -> str:
+def _itk_sentence(path: Path, error: RuntimeError) -> str:
+    text = str(error)
+    if lacks_memory(error):
+        return NO_MEMORY
     if "Unable to determine ImageIO" in text or "no reader" in text.lower():
         return f"{path.name} is not what its name says: no volume format reads it; export it again."
     if "orthonormal" in text.lower():

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import json
 import os
-import shutil
 import zipfile
 from collections.abc import Callable
 from contextlib import suppress
@@ -15,24 +14,24 @@ import SimpleITK as sitk
 
 from ..core.errors import InputError, OutputError
 from ..core.geometry import Volume
+from ..core.interruption import signals_wait
 from ..core.itk import to_sitk
 from ..core.stages import Progress, Stopwatch
 from ..exam import Exam
-from ..network.attention import MAPS
 from ..readers import headers
-from ..scoring import LESION_MAP
 from .analysis import Analysis
-from .replacement import private_folder, put_in_place, recover
+from .earlier import (
+    FILES,
+    MAP_FILES,
+    OUTLINE_FILE,
+    RESULT,
+    check_earlier_results,
+    check_other_files,
+    earlier_files,
+)
+from .replacement import discard, exclusive, private_folder, put_in_place, recover
 from .report import write_report
 from .wording import outline_names
-
-MAP_FILES = {name: f"map_{name}.nrrd" for name in (LESION_MAP, *MAPS)}  # only where they are asked for
-OUTLINE_FILE = "outline.seg.nrrd"  # only of a suspicious exam; Slicer opens it as a segmentation
-FILES = (  # the first is what readers look for
-    *("result.json", "heatmap.nrrd", OUTLINE_FILE),
-    *("scene.mrb", "overlay.png", "report.html"),
-    *MAP_FILES.values(),
-)
 
 # writes the files of the scene and returns the pictures of the report: scene.package.write_scene
 SceneWriter = Callable[[Exam, Analysis, Path, Progress, Stopwatch], dict[str, bytes]]
@@ -44,13 +43,14 @@ def write_results(
     folder: Path,
     *,
     write_scene: SceneWriter | None = None,
+    overwrite: bool = True,
     progress: Progress | None = None,
     stopwatch: Stopwatch | None = None,
 ) -> list[Path]:
     """Write result.json and heatmap.nrrd, of a suspicious exam outline.seg.nrrd, with a scene the report.
 
-    Earlier results in the folder are replaced (all of them, so that no report of another exam stays), other
-    files kept.
+    Earlier results in the folder are replaced (all that its result.json names, so that no report of another
+    exam stays), other files kept. A request to end (Ctrl-C) waits while files change places.
 
     Parameters
     ----------
@@ -62,8 +62,10 @@ def write_results(
     write_scene : callable, optional
         Writes scene.mrb and overlay.png into a folder and returns the pictures of the report:
         ``scene.package.write_scene``. Without it there is neither scene nor report.
+    overwrite : bool
+        Replace results of another exam too, such as another run may have written there meanwhile.
     progress : callable, optional
-        Called with a stage and the fraction done of it.
+        Called with a stage and the fraction done of it; ("save", 1.0) when the results are in their place.
     stopwatch : Stopwatch, optional
         One that has timed the analysis.
 
@@ -75,7 +77,7 @@ def write_results(
     Raises
     ------
     OutputError
-        The files cannot be written; then nothing has changed.
+        The files cannot be written, or would take the place of others; then nothing has changed.
     """
     progress = progress or (lambda stage, fraction: None)
     folder = Path(folder)
@@ -90,21 +92,46 @@ def write_results(
         names = sorted(path.name for path in new.iterdir())
         for name in names:
             _check_whole(new / name)
-        put_in_place(new, folder, FILES)
-        progress("save", 1.0)
+        with signals_wait(), exclusive(folder):
+            _check_folder(folder, names, analysis.result, overwrite)
+            put_in_place(new, folder, earlier_files(folder) or (RESULT,))
+            progress("save", 1.0)
         return [folder / name for name in names]
+    except BrokenPipeError:  # of the progress, which nobody reads any more
+        raise
     except OSError as error:
-        reason = error.strerror or type(error).__name__
-        raise OutputError(
-            f"The results could not be written to {folder} ({reason}); "
-            "free space there or choose another folder."
-        ) from error
+        raise OutputError(_failure_text(folder, error)) from error
     finally:
-        if private is not None:
-            shutil.rmtree(private, ignore_errors=True)
-        for parent in missing:  # folders made for results that were not written
-            with suppress(OSError):
-                parent.rmdir()
+        with signals_wait():
+            if private is not None:
+                discard(private)
+            for parent in missing:  # folders made for results that were not written
+                with suppress(OSError):
+                    parent.rmdir()
+
+
+def _check_folder(folder: Path, names: list[str], result: dict, overwrite: bool) -> None:
+    """Raises OutputError when another run, or the user, has put something else there meanwhile."""
+    try:
+        check_earlier_results(folder, result.get("exam_id", ""), overwrite=overwrite)
+    except OutputError as error:
+        raise OutputError(
+            f"Another run has meanwhile written the results of another exam to {folder}; "
+            "choose another folder, or add --overwrite."
+        ) from error
+    check_other_files(folder, names)
+
+
+def _failure_text(folder: Path, error: OSError) -> str:
+    reason = error.strerror or type(error).__name__
+    if error.errno in (errno.EBUSY, errno.EEXIST, errno.ENOTEMPTY):
+        return (
+            f"The results could not be written to {folder} ({reason}): "
+            "another run writes there too; wait for it, or choose another folder."
+        )
+    return (
+        f"The results could not be written to {folder} ({reason}); free space there or choose another folder."
+    )
 
 
 def _make_files(
@@ -124,8 +151,9 @@ def _make_files(
     result["timings_s"] = {**stopwatch.seconds, "total": round(sum(stopwatch.seconds.values()), 3)}
     if images is not None:
         write_report(folder / "report.html", result, images)
+    result["files"] = sorted([RESULT, *(path.name for path in folder.iterdir())])
     text = json.dumps(result, indent=1, allow_nan=False) + "\n"
-    (folder / "result.json").write_text(text, encoding="utf-8")
+    (folder / RESULT).write_text(text, encoding="utf-8")
 
 
 def _write_volumes(folder: Path, analysis: Analysis) -> None:

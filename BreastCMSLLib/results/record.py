@@ -97,12 +97,13 @@ def finding_record(exam: Exam, peaks: Sequence[Mapping[str, Any]], outlines: Vol
 
 
 def exam_record(exam: Exam, model_input: ModelInput) -> dict[str, Any]:
-    """How the exam was understood: every stack of the input, phases in their order, T1 and breast mask."""
+    """How the exam was understood: stacks of the input, phases in their order, T1, mask and share read."""
     return {
         "stacks": stack_records(exam.plan),
         "phases": _phase_records(exam),
         "t1": None if exam.t1 is None else {"name": exam.t1.name},
         "mask": {"source": model_input.mask_source, "volume_ml": round(model_input.mask_volume_ml, 1)},
+        "breast_region_read": round(model_input.share_read, 6),
     }
 
 

@@ -4,6 +4,7 @@ New files are made in a private folder (:func:`private_folder`) and put in place
 one step where the file system has one. Else the files change places one by one, and :func:`recover` undoes
 what a killed process left half done. ``names`` are the files that belong together, the first of them the one
 that readers look for: it goes first and comes last, so that a folder that has it is whole at any time.
+Whoever changes a folder does so within :func:`exclusive`.
 """
 
 from __future__ import annotations
@@ -11,28 +12,26 @@ from __future__ import annotations
 import ctypes
 import errno
 import glob
-import hashlib
 import json
 import os
-import platform
 import shutil
 import sys
-import tempfile
 import time
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
-_MARK = "breastcmsl"
-_DAY_S = 86400.0
+from ..core.processes import MARK, is_abandoned, make_folder, release
+
 _EARLIER, _MOVES = "earlier", "moving.json"  # in a private folder, while files change places
+_PATIENCE_S = 10.0  # an exchange takes milliseconds
 
 
 def private_folder(folder: Path) -> Path:
     """Make a folder that only this user may enter, on the disk of ``folder``: beside it, or else inside it.
 
     Its name tells machine and process, so that what a killed process left can be told from what another is
-    writing.
+    writing. In the end :func:`discard` takes it.
 
     Parameters
     ----------
@@ -48,18 +47,75 @@ def private_folder(folder: Path) -> Path:
     OSError
         No folder can be made there.
     """
-    label = f"{_MARK}-{_host()}-{os.getpid()}-"
     target = Path(os.path.realpath(folder))
     target.parent.mkdir(parents=True, exist_ok=True)
     if not os.path.ismount(target):
         with suppress(OSError):
-            return Path(tempfile.mkdtemp(prefix=f".{target.name[:100]}.{label}", dir=target.parent))
+            return make_folder(target.parent, f".{target.name[:100]}.")
     folder.mkdir(exist_ok=True)
-    return Path(tempfile.mkdtemp(prefix=f".{label}", dir=folder))
+    return make_folder(folder, ".")
+
+
+def discard(private: Path) -> None:
+    """Remove a private folder, unless earlier files are in it that could not be brought back.
+
+    Then it stays, for :func:`recover` to bring them back.
+
+    Parameters
+    ----------
+    private : Path
+        Of :func:`private_folder`.
+    """
+    release(private)
+    if not _holds_earlier_files(private):
+        shutil.rmtree(private, ignore_errors=True)
+
+
+@contextmanager
+def exclusive(folder: Path) -> Iterator[None]:
+    """Within, no other process changes the folder, where the system has locks for folders (Linux, macOS).
+
+    Parameters
+    ----------
+    folder : Path
+        The output; it need not exist.
+
+    Raises
+    ------
+    OSError
+        EBUSY, when another process does not come to an end.
+    """
+    try:
+        import fcntl
+
+        descriptor = os.open(os.path.dirname(os.path.realpath(folder)), os.O_RDONLY)
+    except (ImportError, OSError):
+        yield
+        return
+    try:
+        limit = time.monotonic() + _PATIENCE_S
+        while not _locked(fcntl, descriptor):
+            if time.monotonic() > limit:
+                raise OSError(errno.EBUSY, "another run is writing there")
+            time.sleep(0.02)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _locked(fcntl, descriptor: int) -> bool:
+    """True, too, on a disk that has no locks."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        pass
+    return True
 
 
 def put_in_place(new: Path, folder: Path, names: Sequence[str]) -> None:
-    """Let the files of a finished folder take the place of those of ``folder``, whose other files stay.
+    """Let the files of a finished folder take the place of the earlier ones, and keep all others.
 
     Parameters
     ----------
@@ -68,18 +124,20 @@ def put_in_place(new: Path, folder: Path, names: Sequence[str]) -> None:
     folder : Path
         The output.
     names : sequence of str
-        All files that belong together, whether they are there or not.
+        The earlier files, which go, whether they are there or not.
 
     Raises
     ------
     OSError
-        The files cannot be moved; then the earlier ones are back.
+        The files cannot be moved, or a file that stays has the name of a new one. Then the earlier ones are
+        back; where they could not be brought back, the message says where they are.
     """
     target = Path(os.path.realpath(folder))
     beside = new.parent.parent == target.parent
     if beside and not target.exists():
         os.rename(new, target)
         return
+    _refuse_others(new, target, names)
     # a shell that stands in the old folder would be left in a folder that is gone
     if not (beside and not _is_working_folder(target) and _exchange_folders(new, target, names)):
         _exchange_files(new, target, names)
@@ -93,16 +151,29 @@ def recover(folder: Path, names: Sequence[str]) -> None:
     folder : Path
         The output; it need not exist.
     names : sequence of str
-        See :func:`put_in_place`.
+        All files that may belong together.
+
+    Raises
+    ------
+    OSError
+        Earlier files cannot be brought back; nothing is lost.
     """
     target = Path(os.path.realpath(folder))
-    beside = target.parent.glob(f".{glob.escape(target.name[:100])}.{_MARK}-*")
-    for private in [*beside, *target.glob(f".{_MARK}-*")]:
-        if private.is_dir() and _is_abandoned(private):
+    beside = target.parent.glob(f".{glob.escape(target.name[:100])}.{MARK}-*")
+    privates = [private for private in [*beside, *target.glob(f".{MARK}-*")] if is_abandoned(private)]
+    if not privates:
+        return
+    with exclusive(folder):
+        for private in privates:
             if not (target / names[0]).exists():
-                with suppress(OSError):
-                    _roll_back(private, target, names)
+                _roll_back(private, target, names)
             shutil.rmtree(private, ignore_errors=True)
+
+
+def _refuse_others(new: Path, target: Path, names: Sequence[str]) -> None:
+    for path in new.iterdir():
+        if path.name not in names and os.path.lexists(target / path.name):
+            raise FileExistsError(errno.EEXIST, f"{path.name} is there already")
 
 
 # ---------------------------------------------------------------- in one step
@@ -171,53 +242,53 @@ def _exchange_files(new: Path, target: Path, names: Sequence[str]) -> None:
     coming = [path.name for path in new.iterdir()]
     leaving.sort(key=lambda name: name != names[0])
     coming.sort(key=lambda name: name == names[0])
-    (private / _MOVES).write_text(json.dumps({"old": leaving, "new": coming}), encoding="utf-8")
+    moves = {"old": leaving, "new": coming, "made_in": new.name}
+    (private / _MOVES).write_text(json.dumps(moves), encoding="utf-8")
     try:
         for name in leaving:
             os.replace(target / name, aside / name)
         for name in coming:
             os.replace(new / name, target / name)
     except BaseException:
-        _roll_back(private, target, names)
+        _roll_back(private, target, [*names, *coming])
         raise
+    (private / _MOVES).unlink(missing_ok=True)  # from now on the earlier files are superseded
 
 
 def _roll_back(private: Path, target: Path, names: Sequence[str]) -> None:
-    """Bring the earlier files back that an exchange had moved aside."""
+    """Bring the earlier files back that an exchange had moved aside, each of which that can be brought back.
+
+    The first of ``names`` comes last, and only when all others are back. Raises OSError when some are not.
+    """
     try:
         moves = json.loads((private / _MOVES).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return
-    for name in names:
-        if name in moves["new"] and name not in moves["old"]:
-            (target / name).unlink(missing_ok=True)
-    for name in reversed([name for name in moves["old"] if name in names]):
-        if (private / _EARLIER / name).exists():
-            os.replace(private / _EARLIER / name, target / name)
+    made_in, aside = private / Path(moves.get("made_in", "new")).name, private / _EARLIER
+    old, coming = ([name for name in moves[key] if name in names] for key in ("old", "new"))
+    came = [name for name in coming if name not in old and not (made_in / name).exists()]
+    back = [(target / name, made_in / name) for name in came]
+    back += [(aside / name, target / name) for name in reversed(old)]
+    failure = None
+    for source, place in back:
+        if not source.exists():
+            continue
+        if source.name == names[0] and failure is not None:
+            break
+        try:
+            os.replace(source, place)
+        except BaseException as error:  # a signal too: the others are brought back all the same
+            failure = error
+    if failure is not None:
+        reason = getattr(failure, "strerror", None) or type(failure).__name__
+        raise OSError(
+            errno.EIO,
+            f"{reason}; some of the earlier results are in {private}, and the next run brings them back",
+        ) from failure
 
 
-# ---------------------------------------------------------------- whose private folder
-
-
-def _host() -> str:
-    return hashlib.sha256(platform.node().encode()).hexdigest()[:8]
-
-
-def _is_abandoned(private: Path) -> bool:
-    """True when the process that made the folder has ended; for other machines, when it is a day old."""
-    host, _, rest = private.name.rpartition(f"{_MARK}-")[2].partition("-")
-    process = rest.partition("-")[0]
-    try:
-        if time.time() - private.stat().st_mtime > _DAY_S:
-            return True
-    except OSError:
-        return False
-    if host != _host() or not process.isdigit() or os.name != "posix":
-        return False
-    try:
-        os.kill(int(process), 0)
-    except ProcessLookupError:
-        return True
-    except (OSError, OverflowError):
-        return False
+def _holds_earlier_files(private: Path) -> bool:
+    """True while an exchange is neither complete nor undone."""
+    with suppress(OSError):
+        return (private / _MOVES).exists() and any((private / _EARLIER).iterdir())
     return False

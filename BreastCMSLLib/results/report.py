@@ -182,6 +182,7 @@ def _mask(result: Mapping) -> Rows:
     volume_ml = (result.get("mask") or {}).get("volume_ml")
     if volume_ml is not None:
         rows.append(("Mask volume", f"{float(volume_ml):.0f} ml"))
+    rows.append(("Read", wording.share_read_text(result)))
     if result.get("t1"):
         rows.append(("T1", result["t1"].get("name", "")))
     size = ((result.get("input") or {}).get("grid") or {}).get("size")

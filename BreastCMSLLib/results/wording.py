@@ -149,6 +149,12 @@ def mask_text(result: Mapping) -> str:
     return _MASK_SOURCES.get(source, str(source))
 
 
+def share_read_text(result: Mapping) -> str:
+    """How much was read: "100 % of the breast region"; "unknown" in results that do not say."""
+    share = result.get("breast_region_read")
+    return "unknown" if share is None else f"{percent(share)} of the breast region"
+
+
 # ---------------------------------------------------------------- candidates and the finding
 # A record is an entry of ``result["peaks"]``, or ``result["finding"]``.
 
@@ -316,12 +322,10 @@ def _classification_lines(classification: Mapping) -> list[str]:
 
 
 def _localisation_lines(title: str, errors: Mapping) -> list[str]:
-    mean, deviation, hits = (_finite(errors.get(key)) for key in ("mean_mm", "sd_mm", "hit10"))
-    if mean is None:
-        return []
-    text = f"{title}: misses the lesion's centre by {mean:.1f}"
-    text += " mm" if deviation is None else f" ± {deviation:.1f} mm"
-    return [text if hits is None else f"{text}, {100 * hits:.0f} % within 10 mm"]
+    median, hits = (_finite(errors.get(key)) for key in ("median_mm", "hit10"))
+    parts = [] if median is None else [f"half of its peaks within {median:.1f} mm of the lesion's centre"]
+    parts += [] if hits is None else [f"{100 * hits:.0f} % within 10 mm"]
+    return [f"{title}: {', '.join(parts)}"] if parts else []
 
 
 def _finite(value: object) -> float | None:

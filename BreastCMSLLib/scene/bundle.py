@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from ..core.errors import OutputError
+from ..core.processes import make_folder
 from ..results.pictures import ORIENTATIONS, Orientation
 from .embedded import SCENE_VERSION, is_embedded, working_folder_kept
 from .nodes import ResultNodes
@@ -43,20 +43,20 @@ def save_scene(scene, path: str | os.PathLike) -> None:
     _make_readable_anywhere(scene)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        folder = Path(tempfile.mkdtemp(prefix=".breastcmsl-", dir=path.parent))
+        folder = make_folder(path.parent, ".")
     except OSError as error:
         raise OutputError(
             f"The scene cannot be written to {path.parent} ({error.strerror}); choose another output folder."
         ) from error
-    messages = slicer.vtkMRMLMessageCollection()
+    messages = slicer.vtkMRMLMessageCollection()  # they name private folders
     try:
         new = folder / path.name  # the scene names the folder inside the bundle after the file
         with _quiet(), working_folder_kept(), _address_kept(scene):
             saved = scene.WriteToMRB(str(new), None, messages)
         if not saved or not new.is_file():
             raise OutputError(
-                f"The scene could not be saved as {path} ({_first_line(messages)}); "
-                "check free space and permissions."
+                f"The scene {path.name} could not be saved; free space in the output folder and in that for "
+                "temporary files, or set TMPDIR to another."
             )
         os.replace(new, path)
     except OSError as error:
@@ -178,7 +178,7 @@ def _make_readable_anywhere(scene) -> None:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep VTK from listing every packed file on standard output, where progress is printed."""
+    """Keep VTK from listing every packed file where progress is printed, and ITK from its own complaints."""
     import vtk
 
     if not is_embedded():  # the desktop shows them in its log, where they belong
@@ -187,11 +187,24 @@ def _quiet() -> Iterator[None]:
     usual = vtk.vtkOutputWindow.GetInstance()
     vtk.vtkOutputWindow.SetInstance(vtk.vtkStringOutputWindow())
     try:
-        yield
+        with _no_stderr():
+            yield
     finally:
         vtk.vtkOutputWindow.SetInstance(usual)
 
 
-def _first_line(messages) -> str:
-    text = messages.GetAllMessagesAsString().strip() if messages.GetNumberOfMessages() else ""
-    return text.splitlines()[0] if text else "no reason given"
+@contextmanager
+def _no_stderr() -> Iterator[None]:
+    """Drop what libraries, which know no Python, write on standard error."""
+    try:
+        usual = os.dup(2)
+    except OSError:  # it is closed already
+        yield
+        return
+    try:
+        with open(os.devnull, "wb") as nowhere:
+            os.dup2(nowhere.fileno(), 2)
+        yield
+    finally:
+        os.dup2(usual, 2)
+        os.close(usual)

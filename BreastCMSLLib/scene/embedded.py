@@ -16,7 +16,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 
-from ..core.errors import DependencyError
+from ..core.errors import DependencyError, OutputError, lacks_memory
+from ..core.processes import clear_temporary_folders, make_folder
 
 SCENE_VERSION = "Slicer 5.10.0 0"  # of saved scenes: the oldest desktop that they are promised to open in
 
@@ -79,10 +80,18 @@ def start():
     ------
     DependencyError
         slicer-core, or an OpenGL library that it links to, is missing.
+    OutputError
+        The folder for temporary files is full.
     """
     slicer = import_slicer()
     if getattr(slicer, "app", None) is None:
-        application = EmbeddedApplication(slicer)
+        try:
+            application = EmbeddedApplication(slicer)
+        except OSError as error:
+            raise OutputError(
+                f"The folder for temporary files cannot be used ({error.strerror}); free space in it, "
+                "or set TMPDIR to another."
+            ) from error
         slicer.app = application
         slicer.mrmlScene = application.mrmlScene()
         slicer.modules = SimpleNamespace()
@@ -108,7 +117,10 @@ def import_slicer():
             f"Slicer's core is not installed ({error.name} is missing); "
             "install it with: pip install breastcmsl[slicer]"
         ) from error
-    except ImportError as error:  # the loader names the first library it did not find
+    except ImportError as error:
+        if lacks_memory(error):
+            raise
+        # the loader names the first library it did not find
         library = str(error).split(":")[0]
         raise DependencyError(
             f"Slicer's core cannot start because the system library {library} is missing; "
@@ -143,7 +155,8 @@ class EmbeddedApplication:
     majorVersion, minorVersion = 5, 10
 
     def __init__(self, slicer):
-        self.temporaryPath = tempfile.mkdtemp(prefix="breastcmsl-")
+        clear_temporary_folders()  # images that killed processes left
+        self.temporaryPath = str(make_folder(Path(tempfile.gettempdir())))
         atexit.register(shutil.rmtree, self.temporaryPath, True)
         self._scene = slicer.vtkMRMLScene()
         self._scene.SetVersion(SCENE_VERSION)

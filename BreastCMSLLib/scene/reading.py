@@ -20,6 +20,7 @@ from .transforms import ijk_to_ras, local_to_world
 
 _INSTANCES = "DICOM.instanceUIDs"
 _UID = re.compile(r"^[0-9]+(\.[0-9]+)+$")
+_SERIES_NAME = re.compile(r"(\d{1,9}): ")
 _SECONDS = {"s": 1.0, "sec": 1.0, "ms": 1e-3, "min": 60.0}  # in the units of sequences and multivolumes
 
 # what may be asked of the desktop's DICOM database; nothing here names the patient
@@ -162,13 +163,18 @@ def item_facts(node, index: int | None = None) -> Phase:
             source=next(iter(_instance_uids(node)), None) or str(node.GetID()),
             time_s=seconds_of_day(tags.get(_ACQUISITION_TIME) or tags.get(_CONTENT_TIME) or ""),
             acquisition_number=_integer(tags.get(_ACQUISITION_NUMBER)),
-            series_number=_integer(tags.get(_SERIES_NUMBER)),
+            series_number=_integer(tags.get(_SERIES_NUMBER)) if tags else _number_in_name(node.GetName()),
         )
     holder = _holder(node)
     name = f"{holder.GetName()} {index + 1} of {frame_count(node)}"
     sequence = holder.IsA("vtkMRMLSequenceNode")
     time_s = _sequence_time(holder, index) if sequence else _multivolume_time(holder, index)
     return Phase(None, name, f"{holder.GetID()}#{index}", time_s)
+
+
+def _number_in_name(name: str | None) -> int | None:
+    """The series number with which the desktop's DICOM plugins begin names ("5: ax dyn pre"), or None."""
+    return int(match[1]) if (match := _SERIES_NAME.match(name or "")) else None
 
 
 def frame_count(node) -> int:

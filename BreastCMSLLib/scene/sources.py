@@ -24,7 +24,7 @@ from ..exam import (
     t1_share_needed,
 )
 from ..readers.clock import across_midnight
-from ..readers.roles import Named, assign_roles, each_phase_once
+from ..readers.roles import Named, assign_roles
 from .nodes import EXAM_ID
 from .reading import frame_count, item_affine, item_facts, item_image, study_of
 from .transforms import ijk_to_ras, local_to_world
@@ -262,20 +262,20 @@ def _on_one_grid(scene) -> list[list]:
 
 
 def _phases_and_subtractions(nodes: list) -> list[list]:
-    """Nodes of one grid apart, each without processed copies of others."""
+    """Nodes of one grid apart, each phase once and without what is none by its name."""
     names = [node.GetName() or "" for node in nodes]
     parts: dict[bool, list] = {}
     for node, subtracted in zip(nodes, subtracted_names(names)):
         parts.setdefault(subtracted, []).append(node)
-    return [_without_copies(part) for part in parts.values()]
+    return [_dynamic(part) for part in parts.values()]
 
 
-def _without_copies(nodes: list) -> list:
+def _dynamic(nodes: list) -> list:
     names = [node.GetName() or "" for node in nodes]
     if len(set(names)) < len(names):
         return nodes
-    copies = each_phase_once([Named(name) for name in names]).left_out
-    return [node for node, name in zip(nodes, names) if name not in copies]
+    dynamics = assign_roles([Named(name) for name in names]).dynamics
+    return [node for node, name in zip(nodes, names) if name in dynamics]
 
 
 def _grid(node) -> tuple[tuple[int, int, int], np.ndarray] | None:

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from ..results.wording import finding_text, map_label, mask_text, probability_text, size_text, verdict
+from ..results.wording import (
+    finding_text,
+    map_label,
+    mask_text,
+    probability_text,
+    share_read_text,
+    size_text,
+    verdict,
+)
 from .nodes import add_node
 
 
@@ -61,6 +69,7 @@ def result_rows(result: Mapping) -> list[tuple[str, str]]:
     rows += _curve_rows(result.get("kinetics"))
     rows += [
         ("Breast mask from", mask_text(result)),
+        ("Read", share_read_text(result)),
         ("Model", model["name"]),
         ("Model SHA-256", model["sha256"]),
         ("Exam", result["exam_id"]),

@@ -21,7 +21,7 @@ from Testing.standins_folder import NEEDED  # noqa: E402
 
 SLICER_FILES = ("test_module", "test_scene")
 SLICER_FIXTURES = {"scene", "panel"}
-REAL_FIXTURES = {"duke_folder", "mimbcd_files"}
+REAL_FIXTURES = {"duke_folder", "mimbcd_files", "single_phases"}
 SLOW_FIXTURES = {"analysed", "many", "watched", *REAL_FIXTURES}
 
 
@@ -77,6 +77,15 @@ def mimbcd_files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         return {target.name: target for target in pool.map(unpack, archives)}
 
 
+@pytest.fixture(scope="session")
+def single_phases() -> list[Path]:
+    """Whole post-contrast volumes of two women, 211 mm long, with centres of contours in contours.json."""
+    files = sorted((REAL_DATA / "mimbcd_single_phase").glob("*.nrrd"))
+    if not files:
+        pytest.skip(f"the real single phases are not in {REAL_DATA}")
+    return files
+
+
 @pytest.fixture
 def scene():
     """MRML scene of slicer-core, empty before and after."""
@@ -107,3 +116,11 @@ def exam(panel):
     panel.settle()
     assert panel.names() == [volume.GetName() for volume in volumes]
     return volumes
+
+
+@pytest.fixture(scope="session")
+def bases(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The undamaged inputs of the fault campaign, without the real exams'."""
+    from Testing.faults.bases import prepare
+
+    return prepare(tmp_path_factory.mktemp("faults") / "bases", real=False)

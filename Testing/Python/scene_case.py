@@ -70,6 +70,7 @@ def case(affine: np.ndarray | None = None, **changes) -> tuple[Volume, Volume, d
         ],
         "t1": None,
         "mask": {"source": "pre", "volume_ml": 1234.5},
+        "breast_region_read": 1.0,
         "kinetics": {
             "times_s": [90.0, 180.0, 270.0],
             "enhancement": [120.0, 150.0, 130.0],

@@ -552,5 +552,5 @@ def test_lack_of_memory_is_said_whoever_ran_out_of_it(monkeypatch, tmp_path, cap
             raise error
 
         monkeypatch.setattr(cli, "check_command", short)
-        assert cli.main(["check", str(tmp_path)]) == 1
+        assert cli.main(["check", str(tmp_path)]) == 2
         assert "not enough memory" in capsys.readouterr().err

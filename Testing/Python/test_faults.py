@@ -3,13 +3,11 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import sys
 import zipfile
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,31 +15,21 @@ from conftest import CHECKOUT
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from BreastCMSLLib.core.errors import InputError, ModelError, OutputError
+from BreastCMSLLib.core.errors import InputError, ModelError
 from BreastCMSLLib.readers.headers import check_file
 from BreastCMSLLib.results import files as output
-from BreastCMSLLib.results import replacement
 from Testing.faults import __main__ as faults
 from Testing.faults import judge
-from Testing.faults.bases import prepare
 from Testing.faults.catalogue import GENERATORS
-
-
-@pytest.fixture(scope="session")
-def bases(tmp_path_factory):
-    return prepare(tmp_path_factory.mktemp("faults") / "bases", real=False)
 
 
 @pytest.mark.slow
 def test_bad_inputs_are_refused_in_one_sentence_or_read_whole(bases):
     """Hundreds of inputs, and all that ever failed: no crash, nothing untyped, nothing partial."""
-    options = argparse.Namespace(
-        count=250,
-        seed=int(os.environ.get("BREASTCMSL_FAULT_SEED", "0")),
-        only=None,
-        workers=1,
-        time_limit=60.0,
-    )
+    seed = os.environ.get("BREASTCMSL_FAULT_SEED", "0")
+    words = ["--count", "250", "--seed", seed, "--workers", "1", "--time-limit", "60"]
+    options = faults.parser().parse_args(words)
+    options.output = None
     report = faults.campaign(bases, options)
     assert report["inputs"] >= 250 and not report["failures"], json.dumps(report["failures"][:3], indent=1)
     assert report["typed_errors"] > 100 and report["accepted"] > 25
@@ -82,7 +70,7 @@ def test_a_crash_a_hang_and_hunger_are_counted(bases, monkeypatch, tmp_path):
     hook.write_text(
         "import Testing.faults.judge as judge, os, time\n"
         "def read(case):\n"
-        "    base = os.path.basename(os.path.dirname(os.path.realpath(case.paths[0])))\n"
+        "    base = case.like[0].parent.name\n"
         "    if base == 'nii': os.abort()\n"
         "    if base == 'mha': time.sleep(600)\n"
         "    return bytearray(8 << 30)\n"
@@ -200,7 +188,7 @@ def test_the_kills_tell_whole_results_from_others(tmp_path):
     """The outline belongs to the results where result.json names it, and only there."""
     import SimpleITK as sitk
 
-    from Testing.faults.kills import not_whole
+    from Testing.faults.ground import not_whole
 
     image = sitk.GetImageFromArray(np.zeros((4, 4, 4), np.uint8))
     for name in ("heatmap.nrrd", "outline.seg.nrrd"):
@@ -222,136 +210,7 @@ def test_the_kills_tell_whole_results_from_others(tmp_path):
     assert "outline.seg.nrrd" in says({"file": "outline.seg.nrrd"})
 
 
-# ---------------------------------------------------------------- results: old or new
-
-
-def results(folder: Path, text: str, names=output.FILES) -> Path:
-    folder.mkdir(parents=True)
-    for name in names:
-        (folder / name).write_text(f"{text} {name}")
-    return folder
-
-
-def state(folder: Path) -> dict[str, str]:
-    return {p.name: p.read_text() for p in folder.iterdir() if not p.name.startswith(".") and p.is_file()}
-
-
-def ends_before(step: int, mode: str, new: Path, out: Path) -> int:
-    """Exit status of a process that ends before its ``step``-th file operation: 9, or 0 when done."""
-    child = os.fork()
-    if child:
-        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    count = 0
-
-    def counted(call):
-        def wrapper(*arguments, **options):
-            nonlocal count
-            count += 1
-            if count == step:
-                os._exit(9)
-            return call(*arguments, **options)
-
-        return wrapper
-
-    def no_swap(a, b):
-        raise OSError(22, "not here")
-
-    try:
-        for name in ("replace", "rename", "link", "unlink", "mkdir"):
-            setattr(os, name, counted(getattr(os, name)))
-        replacement._swap = no_swap if mode == "files" else counted(replacement._swap)
-        replacement.put_in_place(new, out, output.FILES)
-        os._exit(0)
-    finally:
-        os._exit(1)
-
-
-@pytest.mark.parametrize("mode", ["folders", "files"])
-def test_killed_at_every_step_of_the_exchange(tmp_path, mode, monkeypatch):
-    """The process ends before the first, second, … file operation: old or new, and the user's file stays."""
-    if sys.platform not in ("linux", "darwin"):
-        pytest.skip("needs processes that fork, and folders that can be swapped")
-    seen = set()
-    for step in range(1, 40):
-        out = results(tmp_path / f"{mode}{step}" / "out", "old")
-        (out / "notes.txt").write_text("mine")
-        before = state(out)
-        private = replacement.private_folder(out)
-        results(private / "new", "new", output.FILES[:4])
-        status = ends_before(step, mode, private / "new", out)
-        assert status in (0, 9)
-        wanted = {**{name: f"new {name}" for name in output.FILES[:4]}, "notes.txt": "mine"}
-        now = state(out)
-        if mode == "folders" or "result.json" in now:  # without a swap, a result.json says that all is there
-            assert now in (before, wanted), (step, now)
-        with monkeypatch.context() as patch:
-            patch.setattr(replacement, "_is_abandoned", lambda private: True)
-            replacement.recover(out, output.FILES)
-        now = state(out)
-        assert now in (before, wanted), (step, now)
-        assert [p.name for p in out.parent.iterdir()] == ["out"] and not [
-            p for p in out.iterdir() if p.name.startswith(".")
-        ]
-        seen.add(now == wanted)
-        if status == 0:
-            break
-    assert status == 0 and seen == {True, False}
-
-
-def test_what_another_process_is_writing_is_left_alone(tmp_path):
-    out = results(tmp_path / "out", "old")
-    mine = replacement.private_folder(out)
-    foreign = mine.with_name(mine.name.replace("breastcmsl-", "breastcmsl-00000000-", 1))
-    foreign.mkdir()
-    replacement.recover(out, output.FILES)
-    assert mine.is_dir() and foreign.is_dir()
-    os.utime(foreign, (1, 1))
-    replacement.recover(out, output.FILES)
-    assert mine.is_dir() and not foreign.exists()
-    if os.name == "posix":
-        assert mine.stat().st_mode & 0o077 == 0
-
-
-def test_folders_with_folders_in_them_keep_everything(tmp_path):
-    out = results(tmp_path / "out", "old")
-    (out / "sub").mkdir()
-    (out / "sub" / "x").write_text("mine")
-    new = results(replacement.private_folder(out) / "new", "new", output.FILES[:2])
-    replacement.put_in_place(new, out, output.FILES)
-    assert (
-        state(out) == {name: f"new {name}" for name in output.FILES[:2]}
-        and (out / "sub" / "x").read_text() == "mine"
-    )
-
-
-@pytest.mark.parametrize("failing", ["replace", "fsync", "mkdtemp"])
-def test_a_full_disk_leaves_the_earlier_results(tmp_path, monkeypatch, failing):
-    out = results(tmp_path / "out", "old")
-    before = state(out)
-
-    def full(*arguments, **options):
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(replacement, "_swap", full)
-    monkeypatch.setattr(
-        *{
-            "replace": (os, "replace", full),
-            "fsync": (os, "fsync", full),
-            "mkdtemp": (replacement.tempfile, "mkdtemp", full),
-        }[failing]
-    )
-
-    class Analysis:
-        heatmap = None
-        result: dict = {}
-        further_maps: dict = {}
-        outlines = None
-
-    monkeypatch.setattr(output, "write_volume", lambda volume, path: path.write_text("new"))
-    monkeypatch.setattr("BreastCMSLLib.readers.headers.check_file", lambda path: None)
-    with pytest.raises(OutputError, match="No space left"):
-        output.write_results(None, Analysis(), out)
-    assert state(out) == before and [p.name for p in tmp_path.iterdir()] == ["out"]
+# ---------------------------------------------------------------- files: whole, old or new
 
 
 def test_a_volume_that_was_not_written_whole_is_noticed(tmp_path):

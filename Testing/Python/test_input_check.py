@@ -89,6 +89,15 @@ def test_geometry(good):
     assert "tilted by 9°" in find(check(tilted, [sketch(p) for p in tilted]), "Geometry").text
 
 
+@pytest.mark.parametrize(("voxels", "level"), [(0.4, GOOD), (0.6, BAD)])
+def test_one_grid_is_a_share_of_the_spacing(good, voxels, level):
+    phases, sketches = good
+    moved = AFFINE.copy()
+    moved[:3, 3] += voxels * AFFINE[:3, 2]
+    nudged = phase(body(), "nudged", affine=moved)
+    assert find(check([*phases, nudged], [*sketches, sketch(nudged)]), "Geometry").level == level
+
+
 def test_volumes_that_hold_no_image(good):
     phases, sketches = good
     for array, word in ((np.zeros(SHAPE), "constant"), (np.full(SHAPE, np.nan), "NaN")):

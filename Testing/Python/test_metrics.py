@@ -226,11 +226,36 @@ def test_localisation_figures():
         and found["sd_mm"] == pytest.approx(np.std(distances, ddof=1))
     )
     assert (found["hit10"], found["hit20"], found["pointing"]) == (0.6, 0.8, 0.4)
-    for key in ("mean_mm", "median_mm", "hit10", "hit20", "pointing"):
+    for key in ("median_mm", "hit10", "hit20", "pointing"):
         low, high = found[f"{key}_95"]
         assert low <= found[key] <= high and low < high
+    assert np.isnan(found["mean_mm_95"]).all()
     ratio = metrics.distance_ratio(2.18 * distances, distances)
-    assert ratio["ratio"] == pytest.approx(2.18) and ratio["ratio_95"] == pytest.approx((2.18, 2.18))
+    assert ratio["ratio"] == pytest.approx(2.18) and np.isnan(ratio["ratio_95"]).all()
+    many = np.tile(distances, 160)
+    assert metrics.distance_ratio(2.18 * many, many)["ratio_95"] == pytest.approx((2.18, 2.18))
+
+
+def test_a_mean_has_an_interval_where_it_covers(monkeypatch):
+    """Distances with one miss in a hundred, by a body's width; patients with one or two exams."""
+    monkeypatch.setattr(metrics, "ROUNDS", 300)
+    rng = np.random.default_rng(23)
+
+    def drawn(count):
+        near, far = rng.lognormal(np.log(1.8), 0.6, count), rng.uniform(20, 250, count)
+        return np.where(rng.random(count) < 0.01, far, near)
+
+    truth = 0.99 * 1.8 * np.exp(0.18) + 0.01 * 135
+    held = 0
+    for _ in range(60):
+        low, high = metrics.mean_interval(drawn(metrics.FEWEST_FOR_A_MEAN))
+        held += low <= truth <= high
+    assert held >= 54  # of a true 0.95, fewer come once in 100 times
+    values = drawn(850)
+    assert np.isnan(metrics.mean_interval(values[:799])).all()
+    assert np.isnan(metrics.mean_interval(values, np.arange(850) // 2)).all()
+    twice = metrics.mean_interval(np.repeat(values, 2), np.repeat(np.arange(850), 2))
+    assert twice == pytest.approx(metrics.mean_interval(values))
 
 
 def test_dice():

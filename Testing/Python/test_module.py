@@ -10,6 +10,7 @@ import re
 import subprocess
 import sys
 import time
+from html import escape
 from pathlib import Path
 
 import numpy as np
@@ -653,6 +654,26 @@ def test_the_table_says_why_a_volume_is_left_out(panel, exam):
     assert item.text() == "dyn MIP: it is no dynamic phase by its name"
     assert item.foreground().color() == qt.QColor("gray") and "by its name" in item.toolTip()
     assert not any(": it" in text for text in texts[:row])
+
+
+@pytest.mark.parametrize("name", ["<b>dyn</b> MIP", "<img src='x'> MIP"])
+def test_a_tooltip_shows_a_name_with_markup_as_text(panel, exam, name):
+    import slicer
+    from BreastCMSLDesktop.common import plainTip
+    from BreastCMSLDesktop.run_panel import RunPanel
+
+    from BreastCMSLLib.core.geometry import Volume
+    from BreastCMSLLib.scene.volumes import add_volume
+
+    add_volume(slicer.mrmlScene, Volume(np.zeros((6, 6, 6), np.int16), np.eye(4)), name)
+    panel.settle()
+    table = panel.ui.phaseTable
+    tags = {"<qt>", "</qt>", "<br>"}
+    tips = [table.item(row, 1).toolTip() for row in range(table.rowCount)]
+    assert tips and all(tip.startswith("<qt>") and set(re.findall("<[^>]*>", tip)) <= tags for tip in tips)
+    assert plainTip(f"{name}\nx") == f"<qt>{escape(name)}<br>x</qt>"
+    RunPanel(panel.ui).setProblem(f"{name} is constant.")
+    assert escape(name) in panel.ui.analyzeButton.toolTip
 
 
 # Overlay

@@ -336,9 +336,9 @@ def test_cards_of_other_versions_are_read_as_far_as_they_can_be():
 
     old = {
         "classification": {"auc": 0.79},
-        "localisation": {"COAM.called_malignant": {"mean_mm": 50.4}, "COAM.all_malignant": {"mean_mm": 1}},
+        "localisation": {"COAM.called_malignant": {"hit10": 0.4}, "COAM.all_malignant": {"hit10": 1}},
     }
-    assert evidence_lines(old) == ["AUC 0.79", "COAM: misses the lesion's centre by 50.4 mm"]
+    assert evidence_lines(old) == ["AUC 0.79", "COAM: 40 % within 10 mm"]
     for odd in (
         None,
         [],

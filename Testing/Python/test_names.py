@@ -177,9 +177,9 @@ def test_pre_contrast_names_of_visits_and_registrations():
 
 @pytest.mark.parametrize(
     "name",
-    "SER PE PEI Ktrans kep ve iAUC60 WI WO TTP MIP post_1_WI dyn_MIPt wash_in WashOut time-to-peak "
-    "relative_enhancement max_slope post_1_WO enhancement_ratio k-trans MSI positive_enhancement "
-    "signal_enhancement_ratio".split(),
+    "SER PE PE1 dyn_std PEI Ktrans kep ve iAUC60 WI WO TTP MIP post_1_WI dyn_MIPt wash_in WashOut "
+    "time-to-peak relative_enhancement max_slope post_1_WO enhancement_ratio k-trans MSI "
+    "positive_enhancement signal_enhancement_ratio".split(),
 )
 def test_parameter_maps(name):
     assert looks_derived(name)

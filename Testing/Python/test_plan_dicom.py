@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from dicom_factory import affine, edit, phase, t1, write_enhanced, write_study
 
-from BreastCMSLLib import readers
+from BreastCMSLLib import cli, readers
 from BreastCMSLLib.core.errors import InputError
 from BreastCMSLLib.exam import ExamPlan, Phase
 from BreastCMSLLib.readers.dicom import DicomPlan, find_dynamics, load_dicom, plan_dicom
@@ -1095,15 +1095,100 @@ def hospital(folder: Path) -> list[int]:
     return [10 + 2 * n for n in range(6)]
 
 
-def test_the_whole_study_of_a_hospital_gives_the_phases_alone(tmp_path):
+def flatten(folder: Path) -> None:
+    """All files in one folder, called by numbers as on a CD."""
+    for number, file in enumerate(list(walk_files(folder))):
+        if file.parent != folder:
+            file.rename(folder / f"IM{number:05d}")
+
+
+@pytest.mark.parametrize("flat", [False, True])
+def test_the_whole_study_of_a_hospital_gives_the_phases_alone(tmp_path, flat):
     expected = hospital(tmp_path)
+    if flat:
+        flatten(tmp_path)
     result = plan(tmp_path)
     assert not result.problem and numbers(result) == expected
+    series = [stack for stack in result.stacks if stack.name != "other files"]
+    assert len(series) == 28 and len({stack.name for stack in series}) == 28
+    left_out = {stack.name: stack.reason for stack in series if stack.role == "left out"}
+    assert len(left_out) == 28 - len(expected) - 1
+    for name, reason in left_out.items():
+        words = {
+            "SUB": "subtraction", "loc": "localizer", "t2": "another contrast", "diff": "diffusion",
+            "dyn_": "projection or a map", "screen": "modality OT", "Phoenix": "modality SR",
+        }  # fmt: skip
+        meant = [text for word, text in words.items() if word in name]
+        assert any(text in reason for text in (*meant, "projection or a map", "another contrast")), (
+            name,
+            reason,
+        )
     assert [stack.name for stack in result.stacks if stack.role == "T1"] == ["t1_fl3d_tra_non_fat_sat"]
     others = next(stack for stack in result.stacks if stack.name == "other files")
     assert {os.path.basename(file) for file in others.files} == {"DICOMDIR", "Thumbs.db", "README.txt"}
     assert not any(stack.role == "problem" for stack in result.stacks)
     assert all(stack.reason for stack in result.stacks)
+
+
+def test_times_of_the_user_stand_in_the_plan(tmp_path, capsys):
+    write_study(tmp_path, phases(3))
+    exam = readers.read(tmp_path, ReadOptions(times_s=(10, 50, 130)))
+    assert [stack.time_s for stack in exam.plan.stacks if stack.is_dynamic] == [0, 40, 120]
+    assert cli.main(["check", str(tmp_path), "--times", "10", "50", "130"]) in (0, 2)
+    table = capsys.readouterr().out.splitlines()
+    assert [line.split("post")[1].split()[0] for line in table[2:4]] == ["40", "120"]
+
+
+# ---------------------------------------------------------------- two acquisitions on one grid
+
+
+def two_runs(folder: Path, names: str, **values) -> list[list[Path]]:
+    """Two acquisitions of three volumes each; the headers of the second have other values, and no times."""
+    first, second = names.split("|")
+    series = write_study(folder, [phase(first.format(n), n, shape=SHAPE) for n in (1, 2, 3)])
+    series += add(folder, series, [phase(second.format(n), 6 + n, shape=SHAPE) for n in (1, 2, 3)])
+    for files in series:
+        edit(files, **NO_TIMES, **NO_AGENT)
+    for files in series[3:]:
+        edit(files, **values)
+    return series
+
+
+@pytest.mark.parametrize(
+    ("names", "values"),
+    [
+        ("t1_fl3d {}|Ax VIBRANT {}", {"RepetitionTime": 5.5}),
+        ("run one|thrive", {"EchoTime": 2.1}),
+        ("dyn-a {}|dyn-b {}", {}),
+        ("left {}|right {}", {}),
+    ],
+)
+def test_two_acquisitions_are_never_pooled(tmp_path, names, values):
+    two_runs(tmp_path, names, **values)
+    result = refused(tmp_path, "2 dynamic acquisitions", "--phases")
+    assert len(result.stacks) == 6
+    assert not plan(tmp_path, phases=("101", "102", "103")).problem
+
+
+@pytest.mark.parametrize("values", [{"RepetitionTime": 5.5}, {"EchoTime": 2.1}])
+@pytest.mark.parametrize("told", ["agent", "name"])
+def test_of_two_acquisitions_that_with_a_phase_before_contrast_is_kept(tmp_path, values, told):
+    series = two_runs(tmp_path, "t1_fl3d {}|Ax VIBRANT {}", **values)
+    if told == "agent":
+        for files in [*series[1:3], *series[3:]]:
+            edit(files, ContrastBolusAgent="Gd")
+    else:
+        edit(series[0], SeriesDescription="t1_fl3d pre")
+    result = plan(tmp_path, keep_order=True)
+    kept = [stack.name for stack in result.stacks if stack.is_dynamic]
+    assert not result.problem and len(kept) == 3 and all(name.startswith("t1_fl3d") for name in kept)
+    assert "acquisition" in " ".join(result.warnings)
+
+
+def test_a_phase_before_contrast_of_another_repetition_time_is_a_phase(tmp_path):
+    series = write_study(tmp_path, phases(4))
+    edit(series[0], RepetitionTime=5.5, SeriesDescription="t1 vibrant", **NO_AGENT)
+    assert len(numbers(plan(tmp_path))) == 4
 
 
 def test_what_the_headers_give_is_what_is_loaded(tmp_path):
@@ -1121,3 +1206,9 @@ def test_nothing_that_can_be_used(tmp_path):
     assert result.stacks[0].role == "left out" and "CT" in result.stacks[0].reason
     with pytest.raises(InputError, match="empty"):
         plan_dicom([], tmp_path)
+
+
+def test_an_exam_that_is_still_packed(tmp_path):
+    for name in ("dyn_pre.tar.xz", "dyn_post.nii.bz2.part"):
+        (tmp_path / name).write_bytes(b"\xfd7zXZ" + b"x" * 100)
+    refused(tmp_path, "2 packed or unfinished files", "unpack")

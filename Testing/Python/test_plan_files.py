@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import struct
 from pathlib import Path
 
@@ -48,7 +49,7 @@ def read(folder: Path, **options):
 
 
 def check_whole(plan, folder: Path) -> None:
-    there = [str(path) for path in walk_files(folder)]
+    there = [str(path) for path in (*walk_files(folder), *hidden_files(folder))]
     assert sorted(plan.files) == sorted(there), "each file once"
 
 
@@ -219,12 +220,13 @@ def test_one_phase_in_two_places(tmp_path):
     plan = readers.plan(tmp_path)
     assert not plan.problem and not any(stack.sure for stack in plan.stacks)
     names, exam = read(tmp_path)
-    assert names == ["a/pre", "a/post_1", "a/post_2"] and "same voxels" in " ".join(exam.warnings)
+    assert names == ["folder 1/pre", "folder 1/post_1", "folder 1/post_2"]
+    assert "same voxels" in " ".join(exam.warnings)
     assert all(stack.sure for stack in exam.plan.stacks)
     write(tmp_path / "b" / "post_1.mha", 7)
     refused(lambda: readers.read(tmp_path), "a/post_1, b/post_1", "only one can be a phase")
     names, _ = read(tmp_path, leave_out=("b/pre", "b/post_1", "b/post_2"))
-    assert names == ["a/pre", "a/post_1", "a/post_2"]
+    assert names == ["folder 1/pre", "folder 1/post_1", "folder 1/post_2"]
 
 
 def test_one_phase_in_two_formats(tmp_path):
@@ -277,6 +279,80 @@ def test_frames_can_be_named(tmp_path):
     names, exam = read(tmp_path, phases=("dyn phase 1", "dyn phase 4", "dyn phase 14"))
     assert names == ["dyn phase 1", "dyn phase 4", "dyn phase 14"]
     assert [stack.files for stack in exam.plan.stacks].count(()) == 13, "the file stands in one stack"
+
+
+def frames(path: Path, count: int, step_s: float = 1.0) -> Path:
+    """A file of several volumes along time."""
+    volumes = [to_sitk(phase("", level).volume) for level in range(1, count + 1)]
+    image = sitk.JoinSeries(volumes, 0.0, step_s)
+    sitk.WriteImage(image, str(path))
+    return path
+
+
+@pytest.mark.parametrize(("name", "step_s"), [("dyn.nii.gz", 60.0), ("my dyn.nrrd", 7.0), ("dyn.mha", 1.0)])
+def test_the_advice_for_too_many_frames_can_be_followed(tmp_path, name, step_s):
+    file = frames(tmp_path / name, 20, step_s)
+    plan = readers.plan(file)
+    assert "20 dynamic volumes" in plan.problem and name in plan.problem
+    refused(lambda: readers.read(file), "--phases")
+    words = shlex.split(plan.problem.split("--phases ")[1].rstrip("."))
+    exam = readers.read(file, ReadOptions(phases=tuple(words)))
+    stem = name.partition(".")[0]
+    assert [one.name for one in exam.phases] == [f"{stem} phase {n}" for n in (1, 5, 9, 12, 16, 20)]
+    ranges = readers.plan(file, ReadOptions(phases=(f"{stem}:2-5",)))
+    assert [s.name for s in ranges.stacks if s.is_dynamic] == [f"{stem} phase {n}" for n in range(2, 6)]
+
+
+def test_usual_phases_beside_ultrafast_ones(tmp_path):
+    write_all(tmp_path, "pre post_1 post_2 post_3")
+    frames(tmp_path / "twist.mha", 16, 4.0)
+    names, exam = read(tmp_path)
+    assert names == ["pre", "post_1", "post_2", "post_3"]
+    assert {s.reason for s in exam.plan.stacks if "twist" in s.name} == {
+        "of an ultrafast acquisition, and the usual phases are here"
+    }
+
+
+def test_too_many_files_can_be_chosen_among(tmp_path):
+    write_all(tmp_path, " ".join(f"dyn_{n:02d}" for n in range(14)))
+    message = refused(lambda: readers.read(tmp_path), "14 dynamic volumes", "--phases dyn_00 dyn_03")
+    words = message.split("--phases ")[1].rstrip(".").split()
+    assert len(readers.read(tmp_path, ReadOptions(phases=tuple(words))).phases) == 6
+
+
+@pytest.mark.parametrize(
+    ("names", "kept"),
+    [
+        ("runA_1 runA_2 runA_3 runB_1 runB_2 runB_3", None),
+        ("vibe_01 vibe_02 vibrant_01 vibrant_02 vibrant_03", None),
+        ("scan-a_t1 scan-a_t2 scan-a_t3 scan-b_t1 scan-b_t2 scan-b_t3", None),
+        ("left_1 left_2 right_1 right_2", None),
+        ("pre early_1 early_2 late_1 late_2", 5),
+        ("pre_1 post_1 post_2", 3),
+        ("dyn_1 dyn_2 dyn_3 dyn_4", 4),
+    ],
+)
+def test_two_acquisitions_are_never_one_exam(tmp_path, names, kept):
+    write_all(tmp_path, names)
+    plan = readers.plan(tmp_path)
+    assert sum(stack.is_dynamic for stack in plan.stacks) == (kept or len(names.split()))
+    assert bool(plan.problem) is (kept is None) and (kept or "2 exams" in plan.problem)
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        "dyn_W_1 dyn_W_2 dyn_W_3 dyn_F_1 dyn_F_2 dyn_F_3",
+        "1_water 1_fat 2_water 2_fat 3_water 3_fat",
+        "dyn1_W dyn2_W dyn3_W dyn1_in dyn2_in dyn3_in dyn1_opp dyn2_opp dyn3_opp",
+    ],
+)
+def test_of_dixon_images_water_alone_is_a_phase(tmp_path, names):
+    write_all(tmp_path, names)
+    plan = readers.plan(tmp_path)
+    assert not plan.problem
+    dynamic = [stack.name.lower() for stack in plan.stacks if stack.is_dynamic]
+    assert len(dynamic) == 3 and all("w" in name for name in dynamic)
 
 
 @pytest.mark.parametrize("names", ["Post_1 Post_2 Post_3", "early peak delayed", "1st_pass 2nd_pass"])
@@ -365,6 +441,34 @@ def test_hidden_files_can_be_listed(tmp_path):
     assert read(tmp_path)[0] == ["pre", "post_1"]
     listed = [os.path.relpath(path, tmp_path) for path in hidden_files(tmp_path)]
     assert sorted(listed) == [".DS_Store", "._pre.mha", ".git/annex/pre.mha"]
+    stack = next(stack for stack in readers.plan(tmp_path).stacks if stack.name == "hidden files")
+    assert stack.role == LEFT_OUT and "hidden" in stack.reason and len(stack.files) == 3
+
+
+def test_what_a_visible_link_leads_to_is_not_hidden_as_well(tmp_path):
+    write_all(tmp_path / ".store", "pre post_1 post_2")
+    for file in (tmp_path / ".store").iterdir():
+        (tmp_path / file.name).symlink_to(file)
+    plan = readers.plan(tmp_path)
+    places = [os.path.realpath(file) for file in plan.files]
+    assert len(places) == len(set(places)) == 3 and not plan.problem
+
+
+def test_a_folder_that_may_not_be_read_is_named(tmp_path, monkeypatch):
+    write_all(tmp_path, "pre post_1 post_2")
+    closed = tmp_path / "closed"
+    write_all(closed, "more")
+    scandir = os.scandir
+
+    def refuse_closed(path):
+        if str(path) == str(closed):
+            raise PermissionError(13, "denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse_closed)
+    plan = readers.plan(tmp_path)
+    assert stacks(plan, PROBLEM) == ["unreadable folders"] and str(closed) in plan.files
+    assert any("1 folder may not be read" in warning for warning in plan.warnings)
 
 
 def test_long_paths_that_are_not_ascii(tmp_path):
@@ -500,7 +604,7 @@ def test_no_file_is_ever_unaccounted_for(tmp_path_factory, entries):
 
 def test_a_plan_needs_no_voxels(tmp_path, monkeypatch):
     write_all(tmp_path, "pre post_1 post_2", ".nii.gz")
-    monkeypatch.setattr("BreastCMSLLib.readers.files.read_volume_file", None)
+    monkeypatch.setattr("BreastCMSLLib.readers.files.exam.read_volume_file", None)
     monkeypatch.setattr("BreastCMSLLib.readers.headers.checks.unpack", None)
     assert stacks(readers.plan(tmp_path)) == ["pre", "post_1", "post_2"]
 

@@ -18,7 +18,7 @@ from BreastCMSLLib import readers
 from BreastCMSLLib.core.errors import InputError
 from BreastCMSLLib.core.itk import from_sitk, to_sitk
 from BreastCMSLLib.exam import looks_post_contrast, looks_t1, says_fat_saturation
-from BreastCMSLLib.readers.files import read_volume_file
+from BreastCMSLLib.readers.volumes import read_volume_file
 
 
 def save(folder: Path, phases, extension: str = ".nrrd") -> list[Path]:
@@ -159,11 +159,11 @@ def test_a_missing_pre_contrast_phase_is_noticed(tmp_path):
 
 def test_t1_given_by_hand(tmp_path):
     files = save(tmp_path, [*dynamics(2), t1("anatomy")])
-    exam = readers.read(files, t1=files[-1])
-    assert exam.t1.name == "anatomy" and len(exam.post) == 1 and not exam.warnings
     exam = readers.read(files[:2], t1=str(files[-1]))
-    assert exam.t1.name == "anatomy"
+    assert exam.t1.name == "anatomy" and len(exam.post) == 1 and not exam.warnings
     assert readers.read(tmp_path, t1=files[-1]).t1.name == "anatomy"
+    with pytest.raises(InputError, match="named as the T1 and among the other volumes"):
+        readers.read(files, t1=files[-1])  # it may be the phase before contrast
 
 
 def test_odd_files_are_refused(tmp_path):

@@ -4,9 +4,13 @@ import json
 
 import numpy as np
 import pytest
+import SimpleITK as sitk
 
 from BreastCMSLLib import cli
 from BreastCMSLLib.core.geometry import apply_affine
+from BreastCMSLLib.core.itk import from_sitk
+from BreastCMSLLib.exam import Phase, make_exam
+from BreastCMSLLib.pipeline import analyze
 from BreastCMSLLib.results.files import FILES
 
 pytestmark = [pytest.mark.slow, pytest.mark.slicer]
@@ -89,3 +93,29 @@ def test_mimbcd_mask_holds_both_breasts_and_not_the_heart(mimbcd_files):
 
 MIMBCD_BREASTS = [(-64, -24, -34), (48, -24, -34), (-62, -24, 10), (46, -24, 10)]
 MIMBCD_HEART = [(-53, -101, -34), (18, -118, -34), (-20, -101, -34), (13, -129, 10), (-31, -123, 10)]
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_long_breasts_are_read_whole_and_their_contours_found(single_phases, number):
+    """One phase is no exam: it is made into one that washes out, good for places alone."""
+    path = single_phases[number]
+    volume = from_sitk(sitk.ReadImage(str(path)))
+    bright = volume.array.astype(np.float32)
+    before = np.minimum(bright, np.percentile(bright, 87.5))
+    shares = (0.0, 1.0, 0.95, 0.9, 0.85)
+    phases = [
+        Phase(volume.with_array(before + share * (bright - before)), f"phase {n}", time_s=90.0 * n)
+        for n, share in enumerate(shares)
+    ]
+    analysis = analyze(make_exam(phases, kind="phases"), device="cpu")
+    assert analysis.result["breast_region_read"] == 1.0
+    assert not any("not read" in warning for warning in analysis.result["warnings"])
+    contours = json.loads((path.parent / "contours.json").read_text())
+    own = [contour for contour in contours if contour["volume"] == path.name]
+    assert own
+    for contour in own:
+        away = [
+            np.linalg.norm(np.subtract(peak["ras_mm"], contour["centre_ras_mm"]))
+            for peak in analysis.result["peaks"]
+        ]
+        assert min(away) < 10, contour

@@ -1,5 +1,7 @@
-"""What a clone downloads: a small history, and small pictures, renewed when they show something else."""
+"""What a clone downloads and what is installed with it: history, pictures, hashes, bill of materials."""
 
+import platform
+import re
 import shutil
 import subprocess
 import sys
@@ -7,11 +9,15 @@ import sys
 import numpy as np
 import pytest
 from conftest import CHECKOUT
+from packaging.utils import canonicalize_name
 from PIL import Image
 
 sys.path.insert(0, str(CHECKOUT / "scripts"))
 
+import sbom  # noqa: E402
 import web_picture  # noqa: E402
+
+import hashes  # noqa: E402
 
 PICTURES = [*(CHECKOUT / "docs" / "images").rglob("*.*"), *(CHECKOUT / "Resources" / "Screenshots").iterdir()]
 CATALOGUE = {"overlay.png", "module.png"}
@@ -78,3 +84,33 @@ def test_the_history_is_weighed(tmp_path):
     clone = ["git", "clone", "-q", "--depth", "1", folder.as_uri(), str(shallow)]
     subprocess.run(clone, check=True, capture_output=True)
     assert "shallow clone" in weigh(shallow).stdout
+
+
+RUNNING = f"{sys.version_info[0]}.{sys.version_info[1]}"
+LISTS = sorted((CHECKOUT / "hashes").iterdir())
+
+
+@pytest.mark.parametrize("path", LISTS, ids=lambda path: path.stem)
+def test_hashes_are_of_the_pinned_versions_and_of_every_package(path):
+    """Changed constraints need ``python scripts/hashes.py``."""
+    lines = [line for line in path.read_text(encoding="utf-8").splitlines() if not line.startswith("#")]
+    assert all(re.fullmatch(r"[^ ]+==[^ ]+ --hash=sha256:[0-9a-f]{64}", line) for line in lines)
+    system, _, python = path.stem.rpartition("-")
+    pinned = hashes.pins(system, python)
+    assert {line.partition(" ")[0] for line in lines} == set(pinned)
+    names = {line.partition("==")[0] for line in lines}
+    brought = {entry["name"] for entry in sbom.bill()["components"]} - {"pip", "torch"}
+    if path.name == f"{sys.platform}-{platform.machine()}-{python}.txt" and python == RUNNING:
+        assert brought <= {canonicalize_name(name) for name in names}
+
+
+def test_the_bill_of_materials_names_every_package_and_what_needs_it():
+    content = sbom.bill()
+    assert (content["bomFormat"], content["specVersion"]) == ("CycloneDX", "1.6")
+    names = {entry["name"]: entry for entry in content["components"]}
+    assert {"numpy", "torch", "slicer-core", "vtk", "huggingface-hub"} <= set(names)
+    assert "monai" not in names and "breastcmsl" not in names
+    needs = {entry["ref"]: entry["dependsOn"] for entry in content["dependencies"]}
+    known = {entry["bom-ref"] for entry in names.values()} | {content["metadata"]["component"]["bom-ref"]}
+    assert set(needs) == known and all(set(further) <= known for further in needs.values())
+    assert names["vtk"]["bom-ref"] in needs[names["slicer-core"]["bom-ref"]]

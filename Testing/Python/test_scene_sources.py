@@ -68,6 +68,24 @@ def test_names_of_a_set_are_judged_together(scene):
     assert names(dynamic) == ["sub-01_pre", "sub-01_post_90s", "sub-01_post_3min"]
 
 
+@pytest.mark.parametrize(
+    ("called", "dynamic"),
+    [
+        ("8: ax dyn 3rd pass|6: ax dyn 1st pass|5: ax dyn pre|7: ax dyn 2nd pass", [2, 1, 3, 0]),
+        ("500: Ph1/Ax VIBRANT|501: Ph2/Ax VIBRANT|5: Ax VIBRANT", [2, 0, 1]),
+        ("601: dyn_eTHRIVE|1001: dyn_eTHRIVE|801: dyn_eTHRIVE|602: SUB dyn_eTHRIVE", [0, 2, 1]),
+        ("2: t1_dyn_W|3: t1_dyn_F|4: t1_dyn_W|5: t1_dyn_F|6: t1_dyn_W|7: t1_dyn_F", [0, 2, 4]),
+        ("5: sub-01 dyn|6: sub-01 dyn|7: sub-01 dyn_WI|8: sub-01 dyn", [0, 1, 3]),
+    ],
+)
+def test_names_that_dicom_plugins_give_follow_the_rules_of_files(scene, called, dynamic):
+    """A series number, a colon, the description; without a DICOM database."""
+    called = called.split("|")
+    for name in called:
+        add(scene, name)
+    assert names(sources.find_sources(scene)[0]) == [called[n] for n in dynamic]
+
+
 def test_volumes_less_than_half_a_voxel_apart_are_one_set(scene):
     for name, voxels in (("ax_dynamic", 0.0), ("Ph1_ax_dynamic", 0.06), ("Ph2_ax_dynamic", 0.4)):
         add(scene, name, affine=AFFINE + np.outer([0, 0, 3.0 * voxels, 0], [0, 0, 0, 1]))

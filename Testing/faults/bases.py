@@ -200,7 +200,7 @@ def _duke(folder: Path) -> None:
             place.mkdir(parents=True)
             for member in members[60:68]:
                 data = pydicom.dcmread(io.BytesIO(tar.extractfile(member).read()))
-                data.PixelData = data.pixel_array[100:132, 100:132].astype("<u2").tobytes()
+                data.PixelData = data.pixel_array[128:160, 250:282].astype("<u2").tobytes()
                 data.Rows = data.Columns = 32
                 data.save_as(place / Path(member.name).name)
         if len(list(folder.iterdir())) == 3:

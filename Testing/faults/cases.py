@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-# what an accepted input must be: "never" accepted; the "same" voxels and place as the undamaged; merely a
-# "valid" exam
-NEVER, SAME, VALID = "never", "same", "valid"
+# What must become of an input. It is refused, or else: never read; the same exam as the undamaged; read with
+# a remark that the undamaged has not; both; any valid exam. READ may not be refused: it is the same exam.
+NEVER, SAME, TOLD, TOLD_SAME, VALID, READ = "never", "same", "told", "told and same", "valid", "read"
 
 
 @dataclass
@@ -26,9 +27,13 @@ class Case:
     names
         A message must hold one of them.
     accept
-        NEVER, SAME or VALID.
+        NEVER, SAME, TOLD, TOLD_SAME, VALID or READ.
     like
-        The undamaged input to compare with when SAME.
+        The undamaged input to compare with, its paths as given.
+    t1
+        The T1 that the user points at, of an exam.
+    options
+        What else the user says of an exam: fields of ``readers.ReadOptions``.
     """
 
     kind: str
@@ -36,6 +41,8 @@ class Case:
     names: list[str] = field(default_factory=list)
     accept: str = VALID
     like: list[Path] | None = None
+    t1: Path | None = None
+    options: dict = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -82,17 +89,24 @@ def files_in(folder: Path) -> list[str]:
     return sorted(str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file())
 
 
+def copied(source: Path, target: Path) -> None:
+    """Copy a folder's files: no links, which a reader may rightly refuse to follow."""
+    for file in files_in(source):
+        place = target / file
+        place.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(source / file, place)
+
+
 def linked(source: Path, target: Path) -> None:
-    """Copy a folder by links to its files: cheap, and replaced one by one where damaged."""
-    for file in source.rglob("*"):
-        if file.is_file():
-            place = target / file.relative_to(source)
-            place.parent.mkdir(parents=True, exist_ok=True)
-            os.symlink(file, place)
+    """Links to a folder's files."""
+    for file in files_in(source):
+        place = target / file
+        place.parent.mkdir(parents=True, exist_ok=True)
+        os.symlink(source / file, place)
 
 
 def put(path: Path, data: bytes) -> None:
-    """Write a file, in place of the link to the original."""
+    """Write a file, in place of what is there."""
     path.unlink(missing_ok=True)
     path.write_bytes(data)
 
@@ -108,16 +122,28 @@ def names_of(base: Path) -> list[str]:
     return names + [name.split(".")[0] for name in names]
 
 
+def volumes_in(folder: Path) -> list[Path]:
+    """The volume files of an exam; the data of detached headers are none."""
+    return [folder / file for file in files_in(folder) if not file.endswith((".raw", ".zraw"))]
+
+
 def exam_of_files(bases: Path, base: str, folder: Path, accept: str = VALID) -> Case:
     """The volume files of a base, undamaged, in ``folder / "exam"``."""
-    linked(bases / base, folder / "exam")
-    paths = [folder / "exam" / f for f in files_in(bases / base) if not f.endswith(".raw")]
-    return Case("exam", paths, [*names_of(bases / base), "exam"], accept, [bases / base])
+    copied(bases / base, folder / "exam")
+    names = [*names_of(bases / base), "exam"]
+    return Case("exam", volumes_in(folder / "exam"), names, accept, volumes_in(bases / base))
 
 
 def exam_of_dicom(bases: Path, base: str, folder: Path, accept: str = VALID) -> Case:
     """The DICOM study of a base, undamaged, in ``folder / "exam"``."""
-    linked(bases / base, folder / "exam")
+    copied(bases / base, folder / "exam")
     # a series is known by its description, which damage may have changed: then by its folder or the exam's
     names = [*names_of(bases / base), "exam", "ax dyn", "dyn"]
     return Case("exam", [folder / "exam"], names, accept, [bases / base])
+
+
+def exam_in_folder(bases: Path, base: str, folder: Path, accept: str = VALID) -> Case:
+    """The volume files of a base, undamaged, as the folder ``folder / "exam"``."""
+    case = exam_of_files(bases, base, folder, accept)
+    case.paths, case.like = [folder / "exam"], [bases / base]
+    return case

@@ -51,6 +51,9 @@ class Forked:
         if not self.pid:
             try:
                 os.setsid()
+                signal.signal(
+                    signal.SIGINT, signal.default_int_handler
+                )  # a shell's background job ignores it
                 os.dup2(far, 1)
                 os.dup2(far_errors, 2)
                 for descriptor in (near, far, near_errors, far_errors):
@@ -76,9 +79,9 @@ class Forked:
         self.status: int | None = None
         self.errors = ""
 
-    def kill(self, whole_session: bool = True) -> None:
+    def kill(self, whole_session: bool = True, number: int = signal.SIGKILL) -> None:
         with suppress(ProcessLookupError):
-            (os.killpg if whole_session else os.kill)(self.pid, signal.SIGKILL)
+            (os.killpg if whole_session else os.kill)(self.pid, number)
 
     def wait(self, seconds: float = 600.0) -> int:
         """Exit status of the leading process (-9 when killed), after everything in its session has ended."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import multiprocessing.connection
 import os
 import shutil
 import signal
@@ -14,6 +15,7 @@ from pathlib import Path
 from .judge import CRASH, TIMEOUT, Outcome
 
 _RECYCLE = 400  # inputs after which a worker is replaced, so that one slow leak cannot colour the figures
+_LOOK_S = 0.1  # how often the time limit is looked at while nobody answers
 
 
 class Worker:
@@ -21,6 +23,7 @@ class Worker:
 
     def __init__(self, bases: Path, scratch: Path, with_torch: bool):
         self.arguments = (bases, scratch, with_torch)
+        self.with_torch = with_torch
         self.process = None
         self._start()
 
@@ -39,9 +42,10 @@ class Worker:
             raise RuntimeError("a worker did not start")
         self.pipe.recv()
 
-    def send(self, name: str, parameters: dict, limit_s: float) -> None:
-        self.job, self.limit_s = (name, parameters), limit_s
-        self.since, self.used = time.monotonic(), self._processor_s()
+    def send(self, number: int, name: str, parameters: dict, limit_s: float) -> None:
+        self.number, self.job, self.limit_s = number, (name, parameters), limit_s
+        self.since = self.worked = time.monotonic()
+        self.used = self.last_used = self._processor_s()
         self.pipe.send((name, parameters))
 
     def result(self) -> Outcome | None:
@@ -76,9 +80,13 @@ class Worker:
 
     def _is_late(self) -> bool:
         """By processor time, as the computer may be busy; by the clock when the process only waits."""
-        waited = time.monotonic() - self.since
-        return waited > 10 * self.limit_s or (
-            waited > self.limit_s and self._processor_s() - self.used > self.limit_s
+        now, used = time.monotonic(), self._processor_s()
+        if used > self.last_used:
+            self.worked, self.last_used = now, used
+        return (
+            used - self.used > self.limit_s
+            or now - self.worked > self.limit_s
+            or now - self.since > 10 * self.limit_s
         )
 
     def _processor_s(self) -> float:
@@ -103,7 +111,7 @@ def _serve(pipe, bases: Path, scratch: Path, with_torch: bool) -> None:
 
     from BreastCMSLLib import readers  # noqa: F401
 
-    from . import judge
+    from . import judge, memory
 
     if with_torch:
         import torch
@@ -114,7 +122,7 @@ def _serve(pipe, bases: Path, scratch: Path, with_torch: bool) -> None:
         # the kernels of a convolution claim memory at first use
         torch.nn.functional.conv3d(torch.ones(1, 1, 8, 8, 8), torch.ones(1, 1, 3, 3, 3))
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # libraries print about damaged files
-    judge.limit_memory()
+    memory.limit_memory()
     pipe.send(None)
     while True:
         try:
@@ -122,6 +130,32 @@ def _serve(pipe, bases: Path, scratch: Path, with_torch: bool) -> None:
         except (EOFError, OSError):
             return
         pipe.send(judge.run(name, parameters, bases, scratch))
+
+
+class Pool:
+    """Workers of both kinds, of which only so many work at a time."""
+
+    def __init__(self, bases: Path, scratch: Path, size: int):
+        self.bases, self.scratch, self.size = bases, scratch, size
+        self.workers: list[Worker] = []
+
+    @property
+    def busy(self) -> list[Worker]:
+        return [worker for worker in self.workers if worker.job is not None]
+
+    def free(self, with_torch: bool) -> Worker:
+        """A worker that has nothing to do; there is one while fewer are busy than the pool's size."""
+        for worker in self.workers:
+            if worker.job is None and worker.with_torch == with_torch:
+                return worker
+        self.workers.append(Worker(self.bases, self.scratch, with_torch))
+        return self.workers[-1]
+
+    def outcomes(self) -> list[tuple[int, Outcome]]:
+        """Wait a moment; what came of it."""
+        multiprocessing.connection.wait([worker.pipe for worker in self.busy], _LOOK_S)
+        pairs = [(worker.number, worker.result()) for worker in self.busy]
+        return [(number, outcome) for number, outcome in pairs if outcome is not None]
 
 
 def run_all(
@@ -134,41 +168,30 @@ def run_all(
     jobs
         (generator, parameters, whether its reader needs PyTorch).
     limit_s
-        Processor time for one input; by the clock it may take ten times as long.
+        Processor time for one input, and how long it may wait without using any.
 
     Yields
     ------
     Outcome
-        In the order they end.
+        In the order of the jobs, so that those of a run that was cut short are the first so many.
     """
     scratch = Path(tempfile.mkdtemp(prefix="breastcmsl-faults-"))
-    pools: dict[bool, list[Worker]] = {False: [], True: []}
+    pool = Pool(bases, scratch, workers)
+    early: dict[int, Outcome] = {}  # outcomes of jobs whose forerunners are not done
+    due = 0
     try:
-        for name, parameters, with_torch in jobs:
-            while True:
-                pool = pools[with_torch]
-                for worker in [w for side in pools.values() for w in side if w.job is not None]:
-                    outcome = worker.result()
-                    if outcome is not None:
-                        yield outcome
-                free = next((w for w in pool if w.job is None), None)
-                if free is None and len(pool) < workers:
-                    free = Worker(bases, scratch, with_torch)
-                    pool.append(free)
-                if (
-                    free is not None
-                    and sum(w.job is not None for side in pools.values() for w in side) < workers
-                ):
-                    break
-                time.sleep(0.0005)
-            free.send(name, parameters, limit_s)
-        while busy := [w for side in pools.values() for w in side if w.job is not None]:
-            for worker in busy:
-                outcome = worker.result()
-                if outcome is not None:
-                    yield outcome
-            time.sleep(0.001)
+        waiting = enumerate(jobs)
+        job = next(waiting, None)
+        while job is not None or pool.busy:
+            while job is not None and len(pool.busy) < pool.size:
+                number, (name, parameters, with_torch) = job
+                pool.free(with_torch).send(number, name, parameters, limit_s)
+                job = next(waiting, None)
+            early.update(pool.outcomes())
+            while due in early:
+                yield early.pop(due)
+                due += 1
     finally:
-        for worker in pools[False] + pools[True]:
+        for worker in pool.workers:
             worker.stop()
         shutil.rmtree(scratch, ignore_errors=True)

@@ -2,7 +2,7 @@
 
 A cache is a folder: ``cache.json`` (input contract, source), ``index.csv`` (one line an exam, written when
 all are made) and ``exams/NAME.npz``. Only voxels inside the smoothed mask are stored (about a fifth), in half
-precision.
+precision. An exam is kept whole, on the grid its breasts need; a network in training takes a window of it.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class CachedExam:
         (phases, LR, AP, SI) float16.
     meta : dict
         exam, patient, label (1 malignant), affine (index → RAS mm), scale, duration_min, lesions, warnings,
-        facts.
+        facts, window (see :func:`store`).
     inside : numpy.ndarray
         (LR, AP, SI) bool: the breast mask, where peaks may lie.
     truth : numpy.ndarray or None
@@ -109,6 +109,10 @@ class PackedExam:
         whole[:, at] = self.values
         return whole.reshape(self.shape)
 
+    def window(self) -> torch.Tensor:
+        """What a network in training takes of :meth:`dense`, of one size for all exams of a cache."""
+        return self.dense()[(slice(None), *(slice(*ends) for ends in self.meta["window"]))]
+
 
 @dataclass(frozen=True)
 class Cache:
@@ -140,7 +144,7 @@ def exam_path(folder: Path, exam: str) -> Path:
 
 
 def contract_at(spacing_mm: float) -> InputContract:
-    """The shipped models' field of view on a grid: 340×220×128 at 1.1 mm, a quarter of that at 4.4 mm."""
+    """The shipped models' window on a grid: 340×220×128 at 1.1 mm, a quarter of that at 4.4 mm."""
     full = InputContract()
     size = tuple(round(n * full.spacing_mm / spacing_mm) for n in full.size)
     return InputContract(size=size, spacing_mm=spacing_mm)
@@ -167,7 +171,13 @@ def code_version(*further: str) -> str:
     return hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()[:16]
 
 
-def store(path: Path, model_input: ModelInput, meta: dict, truth: np.ndarray | None = None) -> None:
+def store(
+    path: Path,
+    model_input: ModelInput,
+    meta: dict,
+    truth: np.ndarray | None = None,
+    size: tuple[int, int, int] | None = None,
+) -> None:
     """Write one exam.
 
     Parameters
@@ -180,6 +190,8 @@ def store(path: Path, model_input: ModelInput, meta: dict, truth: np.ndarray | N
         What is known besides; see :class:`CachedExam`.
     truth : numpy.ndarray, optional
         uint8 on the same grid.
+    size : tuple of int, optional
+        Of the window that a network in training takes, where the breasts fill most of it (None: all).
     """
     filled = (model_input.array != 0).any(axis=0)
     parts = {
@@ -198,8 +210,22 @@ def store(path: Path, model_input: ModelInput, meta: dict, truth: np.ndarray | N
         "duration_min": model_input.duration_min,
         "warnings": list(model_input.warnings),
         "landmarks": None if model_input.landmarks is None else model_input.landmarks.as_json(),
+        "window": fullest_window(filled, size or filled.shape),
     }
     write_arrays(path, compressed=False, **parts, meta=np.frombuffer(json.dumps(meta).encode(), np.uint8))
+
+
+def fullest_window(filled: np.ndarray, size: tuple[int, int, int]) -> list[list[int]]:
+    """Start and stop along every axis of a window that holds the most; of several alike the middle one."""
+    ends = []
+    for axis, length in enumerate(size):
+        profile = filled.sum(axis=tuple(a for a in range(3) if a != axis))
+        length = min(length, profile.size)
+        held = np.convolve(profile, np.ones(length, dtype=profile.dtype), "valid")
+        fullest = np.flatnonzero(held == held.max())
+        start = int(fullest[len(fullest) // 2])
+        ends.append([start, start + length])
+    return ends
 
 
 def read_meta(path: Path) -> dict:
@@ -219,15 +245,21 @@ def load(path: Path) -> CachedExam:
             truth[parts["truth_at"]] = parts["truth"]
             truth = truth.reshape(size)
         exam = CachedExam(packed.dense(), packed.meta, inside, truth)
-    if "duration_min" not in exam.meta:
-        raise InputError(f"{path} was made by an earlier version; run training/prepare.py again.")
+    _check_version(path, exam.meta)
     return exam
 
 
 def load_packed(path: Path) -> PackedExam:
     """Read what the network sees of one exam, packed. Raises InputError as :func:`load` does."""
     with _opened(path) as parts:
-        return _packed(parts)
+        packed = _packed(parts)
+    _check_version(path, packed.meta)
+    return packed
+
+
+def _check_version(path: Path, meta: dict) -> None:
+    if not {"duration_min", "window"} <= meta.keys():
+        raise InputError(f"{path} was made by an earlier version; run training/prepare.py again.")
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from BreastCMSLLib.core.errors import BreastCMSLError, InputError
 from BreastCMSLLib.core.geometry import Volume, apply_affine
 from BreastCMSLLib.core.resampling import resample
 from BreastCMSLLib.exam import Exam, Phase, make_exam
-from BreastCMSLLib.readers.files import is_volume_file, read_volume_file
+from BreastCMSLLib.readers.volumes import is_volume_file, read_volume_file
 from training.simulation import SimulatedExam, simulate
 
 from .manifest import Lesion, Row, ras_box, row_error

@@ -20,7 +20,7 @@ def write_atomically(path: Path, data: bytes | str) -> None:
     try:
         partial.write_bytes(data.encode() if isinstance(data, str) else data)
         os.replace(partial, path)
-    except OSError:
+    except BaseException:
         partial.unlink(missing_ok=True)
         raise
 

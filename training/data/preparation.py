@@ -113,7 +113,7 @@ def prepare_exam(row: Row, contract: InputContract, folder: Path, device: str = 
     on_grid = None if classes is None else _on_model_grid(classes, exam.grid.affine, model_input)
     meta = {"exam": row.exam, "patient": row.patient, "label": row.label, "lesions": list(lesions)}
     meta |= {"fingerprint": digest, "mask_source": model_input.mask_source}
-    cache.store(path, model_input, meta, on_grid)
+    cache.store(path, model_input, meta, on_grid, contract.size)
 
 
 def fingerprint(row: Row, contract: InputContract, device: str = "cpu") -> str:

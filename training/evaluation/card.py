@@ -301,14 +301,14 @@ def _calibration(evidence: dict) -> list[Block]:
 
 
 def _localisation_table(by_map: dict[str, dict]) -> Table:
-    head = ("Map", "n", "Distance, mean ± sd (95 %), mm", "Median, mm", "≤ 10 mm", "≤ 20 mm")
+    head = ("Map", "n", "Median, mm", "≤ 10 mm", "≤ 20 mm", "Peak inside the lesion", "Mean ± sd, mm")
     rows = []
     for name, figures in by_map.items():
         label = "feature norm (null)" if name == NULL_MAP else name
         shares = [with_interval(figures, key, 2) for key in ("hit10", "hit20", "pointing")]
         median = with_interval(figures, "median_mm", 1)
-        rows.append((label, str(figures["n"]), distance(figures), median, *shares))
-    return Table((*head, "Peak inside the lesion"), rows)
+        rows.append((label, str(figures["n"]), median, *shares, distance(figures)))
+    return Table(head, rows)
 
 
 def _localisation(evidence: dict) -> list[Block]:

@@ -120,7 +120,7 @@ def _differences(comparison: dict) -> list[Block]:
 
 
 def _localisation(comparison: dict) -> list[Block]:
-    head = ["Method", "Map", "Distance, mm", "Median, mm", "≤ 10 mm", "≤ 20 mm", "Peak inside the lesion"]
+    head = ["Method", "Map", "Median, mm", "≤ 10 mm", "≤ 20 mm", "Peak inside the lesion", "Mean, mm"]
     blocks: list[Block] = []
     for protocol, text in (
         ("localisation", "Malignant exams called malignant, as in the paper:"),
@@ -133,7 +133,7 @@ def _localisation(comparison: dict) -> list[Block]:
         ]
         if protocol == "localisation":
             for name, (mean, sd) in PAPER_LOCALISATION.items():
-                rows.append([PAPER_EXAMS, name, f"{mean} (sd over exams {sd})", *["–"] * 4])
+                rows.append([PAPER_EXAMS, name, *["–"] * 4, f"{mean} (sd over exams {sd})"])
         blocks += [text, Table(head, rows)]
     ratios = [
         [name, _mean(method["cam_over_coam"], 2)]

@@ -240,11 +240,11 @@ def markdown(result: dict) -> str:
 def _protocol_table(methods: dict[str, dict], protocol: str) -> Table:
     head = (
         "Method",
-        "mean ± sd",
         "median",
         "≤ 10 mm",
         "≤ 20 mm",
         "pointing",
+        "mean ± sd",
         "Dice map",
         "Dice outline",
         "s",
@@ -256,7 +256,7 @@ def _protocol_table(methods: dict[str, dict], protocol: str) -> Table:
         dice = (number(of[key], 2) for key in ("dice_map", "dice_outline"))
         mean = f"{_mean(of)}{_brackets(of, 'mean_mm')}"
         median = f"{number(of['median_mm'], 1)}{_brackets(of, 'median_mm')}"
-        rows.append((name, mean, median, *shares, *dice, number(figures["seconds"])))
+        rows.append((name, median, *shares, mean, *dice, number(figures["seconds"])))
     return Table(head, rows)
 
 
@@ -266,9 +266,9 @@ def _score_table(by_score: dict[str, list[dict]]) -> Table:
         for of in groups:
             shares = (number(of[key]) for key in ("hit10", "pointing"))
             rows.append(
-                (name, f"{of['share']:.0%}", str(of["n"]), _mean(of), number(of["median_mm"], 1), *shares)
+                (name, f"{of['share']:.0%}", str(of["n"]), number(of["median_mm"], 1), *shares, _mean(of))
             )
-    return Table(("Method", "share", "n", "mean ± sd", "median", "≤ 10 mm", "pointing"), rows)
+    return Table(("Method", "share", "n", "median", "≤ 10 mm", "pointing", "mean ± sd"), rows)
 
 
 def _mean(figures: dict) -> str:

@@ -17,6 +17,7 @@ from scipy.stats import t as student
 CONFIDENCE = 0.95
 ROUNDS = 2000  # of a bootstrap, from seed 0
 NOWHERE = (float("nan"), float("nan"))
+FEWEST_FOR_A_MEAN = 800  # patients; of fewer, a mean that few large misses rule has no interval that covers
 
 
 # --- area under the ROC curve ---
@@ -273,6 +274,45 @@ def percentile_interval(draws: np.ndarray, confidence: float = CONFIDENCE) -> tu
         return NOWHERE
     tail = 50 * (1 - confidence)
     return float(np.percentile(draws, tail)), float(np.percentile(draws, 100 - tail))
+
+
+def mean_interval(values: np.ndarray, patients: Sequence | None = None) -> tuple[float, float]:
+    """Interval of a mean that few large values may rule: the studentised bootstrap over patients.
+
+    With 1 % of such values it covers 0.975 at 800 and 0.965 at 2,000 patients, the percentile bootstrap 0.94
+    and 0.93. Below 800 no method tried covers: a sample that holds none of the large values knows nothing of
+    them (0.49 at 74).
+
+    Parameters
+    ----------
+    values : numpy.ndarray
+        (exams,).
+    patients : sequence, optional
+        A key for each exam; None: every exam is a patient of its own.
+
+    Returns
+    -------
+    low, high : float
+        NaN with fewer than ``FEWEST_FOR_A_MEAN`` patients, or where all values are one.
+    """
+    values = np.asarray(values, dtype=np.float64)
+    groups = _groups(patients, values.size)
+    sizes = np.bincount(groups).astype(np.float64)
+    if sizes.size < FEWEST_FOR_A_MEAN:
+        return NOWHERE
+    sums = np.bincount(groups, weights=values)
+
+    def mean_and_error(drawn: np.ndarray) -> tuple[float, float]:
+        total = sizes[drawn].sum()
+        mean = sums[drawn].sum() / total
+        rest = sums[drawn] - mean * sizes[drawn]
+        return mean, (_unbiased(drawn.size) * float(rest @ rest)) ** 0.5 / total
+
+    mean, error = mean_and_error(np.arange(sizes.size))
+    draws = bootstrap(mean_and_error, sizes.size)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        low, high = percentile_interval((draws[:, 0] - mean) / draws[:, 1])
+    return mean - high * error, mean - low * error
 
 
 def paired_bootstrap(
@@ -555,34 +595,37 @@ def localisation(distances_mm: np.ndarray, inside: np.ndarray, patients: Sequenc
     Returns
     -------
     dict
-        n, mean, sd and median of the distance, shares within 10 and 20 mm, pointing (game: peak inside the
-        lesion), and ``*_95`` of them.
+        n, median of the distance, shares within 10 and 20 mm, pointing (game: peak inside the lesion), mean
+        and sd, and ``*_95`` of them but of the sd; the mean's as :func:`mean_interval` says.
     """
     d, inside = np.asarray(distances_mm, dtype=np.float64), np.asarray(inside).astype(bool)
     if not d.size:
         return {
             "n": 0,
-            **{k: float("nan") for k in ("mean_mm", "sd_mm", "median_mm", "hit10", "hit20", "pointing")},
+            **{k: float("nan") for k in ("median_mm", "hit10", "hit20", "pointing", "mean_mm", "sd_mm")},
         }
-    draws = bootstrap(lambda index: (d[index].mean(), np.median(d[index])), d.size, patients)
+    draws = bootstrap(lambda index: np.median(d[index]), d.size, patients)
     return {
         "n": int(d.size),
-        "mean_mm": float(d.mean()),
-        "mean_mm_95": percentile_interval(draws[:, 0]),
-        "sd_mm": float(d.std(ddof=1)) if d.size > 1 else float("nan"),
         "median_mm": float(np.median(d)),
-        "median_mm_95": percentile_interval(draws[:, 1]),
+        "median_mm_95": percentile_interval(draws),
         "hit10": float((d <= 10).mean()),
         "hit10_95": wilson(d <= 10, patients),
         "hit20": float((d <= 20).mean()),
         "hit20_95": wilson(d <= 20, patients),
         "pointing": float(inside.mean()),
         "pointing_95": wilson(inside, patients),
+        "mean_mm": float(d.mean()),
+        "mean_mm_95": mean_interval(d, patients),
+        "sd_mm": float(d.std(ddof=1)) if d.size > 1 else float("nan"),
     }
 
 
 def distance_ratio(first_mm: np.ndarray, second_mm: np.ndarray, patients: Sequence | None = None) -> dict:
-    """Mean distance of one map over that of another on the same exams; the paper's CAM / COAM is 2.18."""
+    """Mean distance of one map over that of another on the same exams; the paper's CAM / COAM is 2.18.
+
+    With an interval from ``FEWEST_FOR_A_MEAN`` patients on, as of a mean.
+    """
     a, b = np.asarray(first_mm, dtype=np.float64), np.asarray(second_mm, dtype=np.float64)
     if not a.size or not b.mean() > 0:
         return {"ratio": float("nan"), "ratio_95": NOWHERE}
@@ -590,9 +633,10 @@ def distance_ratio(first_mm: np.ndarray, second_mm: np.ndarray, patients: Sequen
     def ratio(index: np.ndarray) -> float:
         return a[index].mean() / b[index].mean() if b[index].mean() > 0 else float("nan")
 
+    enough = np.unique(_groups(patients, a.size)).size >= FEWEST_FOR_A_MEAN
     return {
         "ratio": float(a.mean() / b.mean()),
-        "ratio_95": percentile_interval(bootstrap(ratio, a.size, patients)),
+        "ratio_95": percentile_interval(bootstrap(ratio, a.size, patients)) if enough else NOWHERE,
     }
 
 

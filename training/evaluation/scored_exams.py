@@ -64,7 +64,7 @@ def score_exams(predictor: Predictor, paths: Iterable[Path]) -> Iterator[ScoredE
         )
         seconds = time.perf_counter() - start
         with torch.inference_mode():
-            pooled = network.pool(score.prediction.features[None])
+            pooled = network.pool(score.prediction.pooled_features[None])
             angle = float(cosine(pooled, network.weight)[0])
         yield ScoredExam(exam, score, pooled[0].numpy(), angle, seconds)
 

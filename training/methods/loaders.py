@@ -26,7 +26,7 @@ KEEP_BELOW = 2 * 2**20  # voxels of an input: those of 2.2 mm are fewer, a thous
 
 
 class Exams(Dataset):
-    """Cached exams as (array, label, index): array (phases, LR, AP, SI) float16.
+    """Cached exams as (array, label, index): array (phases, LR, AP, SI) float16, of the contract's size.
 
     A key is an index, or (epoch, index) for an augmented exam. Exams stay in memory, packed, where that is
     worth it: in a GPU's, where all of them fit (they are then unpacked and augmented there too); small inputs
@@ -55,7 +55,7 @@ class Exams(Dataset):
     def __getitem__(self, key: int | tuple[int, int]) -> tuple[torch.Tensor, int, int]:
         epoch, index = key if isinstance(key, tuple) else (None, key)
         exam = self._packed(index)
-        array = exam.dense()
+        array = exam.window()
         if epoch is not None:
             seed = hash((self.config.seed, epoch, index)) % 2**63
             array = augment(array, self.config, torch.Generator().manual_seed(seed))

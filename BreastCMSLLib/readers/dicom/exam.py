@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -11,13 +12,16 @@ from ...core.geometry import Volume
 from ...exam import Exam, Phase, make_exam
 from ..confirmation import confirm
 from ..messages import counted
+from ..public import public_exam
 from .geometry import MIN_SLICES
 from .order import stand_in
 from .pixels import load_pixels
-from .plan import DicomPlan, plan_dicom, why_no_images
+from .plan import DicomPlan, plan_dicom
 from .scales import common_scale
-from .slices import Slice, scan
+from .scan import scan
+from .slices import Slice
 from .stacks import Stack, build_stacks
+from .why_none import why_no_images
 
 
 def load_dicom(plan: DicomPlan) -> Exam:
@@ -59,7 +63,8 @@ def load_dicom(plan: DicomPlan) -> Exam:
         warnings=[*plan.plan.warnings, *remarks],
         keep_order=True,
     )
-    return replace(exam, plan=confirmed)
+    folders = {os.path.dirname(file) for file in confirmed.files}
+    return public_exam(replace(exam, plan=confirmed), {}, [confirmed.where, *folders])
 
 
 def find_dynamics(paths: Iterable[Path], where: Path) -> tuple[list[Stack], str]:

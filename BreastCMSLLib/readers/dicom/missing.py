@@ -14,8 +14,8 @@ from ..clock import DAY_S
 from ..messages import counted, listing
 from .dynamics import key_of
 from .geometry import MIN_SLICES, lies_on, normal_of
+from .scan import MISSING, PACKED, Scan
 from .sets import same_grid, same_protocol, sets_of
-from .slices import MISSING, PACKED, Scan
 from .stacks import Stack
 from .times import moments_of
 from .variants import resolve

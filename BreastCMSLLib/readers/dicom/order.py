@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from ...exam import Phase, order_phases, pre_contrast_names, uncertain_order, with_times_of_names
 from ..messages import listing
 from .stacks import Stack
-from .times import moments_of, phase_times, tied_pairs
+from .times import CLOCKS_OF_IMAGES, moments_of, phase_times, tied_pairs
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ def order_of(stacks: Sequence[Stack], are_subtractions: bool) -> Order:
     phases = [stand_in(stack, time, shared) for stack, time in zip(stacks, times, strict=True)]
     if None in times:
         phases = with_times_of_names(phases)
-    remarks = _remark_on_ties(stacks)
+    remarks = _remark_on_ties(stacks) or _remark_on_one_time(stacks, phases)
     if all(phase.time_s is not None for phase in phases):
         basis = "time"
         key: Sequence = [phase.time_s for phase in phases]
@@ -82,6 +82,17 @@ def _remark_on_ties(stacks: Sequence[Stack]) -> list[str]:
         return []
     names = listing([stacks[n].name for n in dict.fromkeys(n for pair in pairs for n in pair)])
     return [f"{names} have one time; their order rests on numbers or names."]
+
+
+def _remark_on_one_time(stacks: Sequence[Stack], phases: Sequence[Phase]) -> list[str]:
+    """What to say where the clocks of the images stand still: all volumes have one time, by all they keep."""
+    if len(stacks) < 2 or None not in (phase.time_s for phase in phases) or _coarse_times(stacks):
+        return []
+    kept = [[stack.clocks.get(clock) for stack in stacks] for clock in CLOCKS_OF_IMAGES]
+    kept = [values for values in kept if None not in values]
+    if not kept or any(len(set(values)) > 1 for values in kept):
+        return []
+    return ["The headers give all dynamic volumes one time; their order rests on numbers or names."]
 
 
 def _coarse_times(stacks: Sequence[Stack]) -> list[tuple[float, int]] | None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ...core.errors import InputError
+from ...core.errors import InputError, lacks_memory
 from ...core.text import one_line
 from .objects import EXPLICIT_LITTLE, IMPLICIT_LITTLE, quiet_pydicom
 from .scales import factor_of
@@ -168,6 +168,8 @@ def _decode(item: Slice, label: str) -> np.ndarray:
     try:
         values = _decode_with_itk(item.path)
     except Exception as error:
+        if lacks_memory(error):
+            raise
         name = pydicom.uid.UID(item.transfer_syntax).name
         raise InputError(
             f"{label}: {item.path.name} ({name}) cannot be decoded: it is damaged or needs a missing "

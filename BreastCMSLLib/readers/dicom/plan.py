@@ -13,19 +13,24 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ...core.errors import InputError
-from ...exam import ExamPlan, PlannedStack, missing_pre, pre_contrast_names
-from ...exam.plan import LEFT_OUT, POST, PRE, PROBLEM, SUBTRACTION, T1, sorted_stacks
+from ...exam import ExamPlan, missing_pre
+from ...exam.plan import LEFT_OUT, PROBLEM, T1
+from ..keys import means
 from ..messages import counted, listing
 from ..options import ReadOptions
-from .dynamics import Dynamics, choose_dynamics, chosen_dynamics, key_of, other_acquisitions, studies_of
+from .draft import Draft
+from .dynamics import Dynamics, choose_dynamics, chosen_dynamics, key_of
 from .geometry import MIN_SLICES
 from .missing import MissingPhase, Search, gaps_between, pieces, refuse_incomplete, refuse_without_pre
 from .order import Order, order_of
+from .planned import finished, problem_of
 from .scales import scale_remarks
-from .sets import judge_together, same_grid, same_protocol, same_sequence
-from .slices import DAMAGED, Scan, scan
+from .scan import DAMAGED, scan
+from .sets import judge_together, other_acquisitions, same_grid, same_protocol, same_sequence
 from .stacks import Stack, build_stacks
+from .studies import studies_of
 from .t1 import choose_t1
+from .why_none import why_no_images
 
 
 @dataclass(frozen=True)
@@ -56,50 +61,6 @@ class DicomPlan:
     ties: list[list[str]] = field(default_factory=list)
 
 
-@dataclass
-class _Draft:
-    """A plan while it is made.
-
-    Attributes
-    ----------
-    roles
-        Of stacks whose role is settled: role, reason, whether it is sure.
-    """
-
-    where: Path
-    options: ReadOptions
-    contents: Scan
-    stacks: list[Stack]
-    roles: dict[Stack, tuple[str, str, bool]] = field(default_factory=dict)
-    warnings: list[str] = field(default_factory=list)
-    problem: str = ""
-    order: Order | None = None
-    are_subtractions: bool = False
-    t1: Stack | None = None
-    ties: list[list[str]] = field(default_factory=list)
-    elsewhere: list[Stack] = field(default_factory=list)
-    unchosen: list[Stack] = field(default_factory=list)
-    other_sets: list[Stack] = field(default_factory=list)
-
-    @property
-    def dynamics(self) -> tuple[Stack, ...]:
-        """The dynamic volumes in the order of time."""
-        return () if self.order is None else self.order.stacks
-
-    @property
-    def open_stacks(self) -> list[Stack]:
-        """Those without a role that may be phases or T1."""
-        return [stack for stack in self.stacks if stack not in self.roles and not stack.exclusion]
-
-    def leave_out(self, stacks: Sequence[Stack], reason: str, *, warn: bool = True) -> None:
-        """Give stacks the role of what is left out, and say so."""
-        for stack in stacks:
-            self.roles[stack] = LEFT_OUT, reason, True
-        if warn and stacks:
-            verb = "was" if len(stacks) == 1 else "were"
-            self.warnings.append(f"{listing([s.name for s in stacks])} {verb} left out: {reason}.")
-
-
 def plan_dicom(files: Iterable[Path], where: Path, options: ReadOptions | None = None) -> DicomPlan:
     """What every file of a DICOM exam is, from headers alone.
 
@@ -126,7 +87,7 @@ def plan_dicom(files: Iterable[Path], where: Path, options: ReadOptions | None =
     contents = scan(files)
     if not contents.files:
         raise InputError(f"{where} is empty; choose the folder with the exam's DICOM or volume files.")
-    draft = _Draft(where, options, contents, build_stacks(contents.slices, where))
+    draft = Draft(where, options, contents, build_stacks(contents.slices, where))
     for study in studies_of(draft.stacks):
         judge_together(study)
     try:
@@ -137,39 +98,13 @@ def plan_dicom(files: Iterable[Path], where: Path, options: ReadOptions | None =
         _take_t1(draft)
     except InputError as error:
         draft.problem = str(error)
-    return DicomPlan(_finished(draft), options, draft.order, draft.are_subtractions, draft.t1, draft.ties)
-
-
-def why_no_images(contents: Scan, where: Path) -> str:
-    """What to say of files among which there are no MR images that can be used."""
-    if contents.multiframe:
-        return (
-            f"{contents.multiframe[0]} in {where} is a multi-frame object that does not tell where its "
-            "frames lie; export it as Enhanced MR or as single slices."
-        )
-    if contents.damaged:
-        return (
-            f"{where} has no readable MR image: {contents.damaged[0].name} is damaged; "
-            "copy or export it again."
-        )
-    if others := sorted(modality for modality in contents.modalities if modality != "MR"):
-        return (
-            f"{where} is not an MRI: it holds images of modality {', '.join(others)}; "
-            "choose a breast MRI exam."
-        )
-    if contents.unread:
-        names = listing(sorted(path.name for path in contents.unread), 2)
-        return (
-            f"{where} holds no image that can be read: {counted(len(contents.unread), 'file')} ({names}) "
-            "cannot be, empty or links to files that are not there; copy or fetch the exam again."
-        )
-    return f"{where} holds no DICOM images and no NRRD, NIfTI or MHA volumes; choose the folder of the exam."
+    return DicomPlan(finished(draft), options, draft.order, draft.are_subtractions, draft.t1, draft.ties)
 
 
 # ---------------------------------------------------------------- the dynamic volumes
 
 
-def _choose(draft: _Draft) -> None:
+def _choose(draft: Draft) -> None:
     """Find the dynamic volumes and their order."""
     options, where = draft.options, draft.where
     of_t1 = [stack for stack in draft.stacks if stack.head.series_uid in set(options.t1_uids)]
@@ -192,7 +127,7 @@ def _choose(draft: _Draft) -> None:
     draft.warnings += scale_remarks(draft.dynamics)
 
 
-def _named(draft: _Draft, keys: Sequence[str], option: str) -> list[Stack]:
+def _named(draft: Draft, keys: Sequence[str], option: str) -> list[Stack]:
     """The stacks that an option names, in the order of the stacks."""
     named: list[Stack] = []
     for key in keys:
@@ -206,17 +141,12 @@ def _named(draft: _Draft, keys: Sequence[str], option: str) -> list[Stack]:
 
 def _matches(stack: Stack, key: str) -> bool:
     """Whether a key names a stack: "5", "5:2" (its second phase), "5:2-4", its name or its description."""
-    series, _, phases = key.strip().partition(":")
-    if series.isdigit() and stack.head.series_number == int(series):
-        if not phases:
-            return True
-        first, _, last = phases.partition("-")
-        if first.isdigit() and (last.isdigit() or not last):
-            return stack.phase is not None and int(first) <= stack.phase <= int(last or first)
-    return key.strip().casefold() in (stack.name.casefold(), stack.head.description.casefold())
+    head = stack.head
+    holders = {head.description} | ({str(head.series_number)} if head.series_number is not None else set())
+    return means(key, {stack.name}, holders, stack.phase)
 
 
-def _warn_of_files(draft: _Draft) -> None:
+def _warn_of_files(draft: Draft) -> None:
     for what, files in draft.contents.others.items():
         if what is DAMAGED:
             count = counted(len(files), "damaged DICOM file")
@@ -228,7 +158,7 @@ def _warn_of_files(draft: _Draft) -> None:
             )
 
 
-def _leave_out_the_rest(draft: _Draft, chosen: Dynamics) -> None:
+def _leave_out_the_rest(draft: Draft, chosen: Dynamics) -> None:
     """Say of every volume that seems a phase why it is none."""
     first, rest = draft.dynamics[0], [s for s in draft.open_stacks if s not in draft.dynamics]
     subtractions = [s for s in rest if s.is_subtraction and not draft.are_subtractions]
@@ -273,7 +203,7 @@ def _leave_out_the_rest(draft: _Draft, chosen: Dynamics) -> None:
     draft.warnings += remarks
 
 
-def _leave_out_copies(draft: _Draft, chosen: Dynamics) -> None:
+def _leave_out_copies(draft: Draft, chosen: Dynamics) -> None:
     """Say which volumes and images are there twice."""
     if chosen.copies:
         names, originals = ([s.name for s in stacks] for stacks in (chosen.copies, chosen.copies.values()))
@@ -297,7 +227,7 @@ def _differs_by_dixon(stack: Stack, first: Stack) -> bool:
 # ---------------------------------------------------------------- what is missing
 
 
-def _look_for_missing(draft: _Draft) -> None:
+def _look_for_missing(draft: Draft) -> None:
     """Refuse an exam that lacks phases, above all the one before contrast; or say so, where that is asked."""
     first = draft.dynamics[0]
     of_study = [stack for stack in draft.open_stacks if stack not in draft.dynamics]
@@ -317,7 +247,7 @@ def _look_for_missing(draft: _Draft) -> None:
         except MissingPhase as missing:
             for stack in missing.stacks:
                 if stack not in draft.dynamics:
-                    reason = f"may be a missing phase, {_problem_of(stack, draft) or 'or a part of one'}"
+                    reason = f"may be a missing phase, {problem_of(stack, draft) or 'or a part of one'}"
                     draft.roles[stack] = PROBLEM, reason, False
             if not draft.options.keep_order:
                 raise
@@ -329,7 +259,7 @@ def _look_for_missing(draft: _Draft) -> None:
     draft.leave_out(parts, "a part of a volume")
     for stack in search.others:
         if stack.problem and stack not in draft.roles and same_protocol(stack, first):
-            reason = _problem_of(stack, draft)
+            reason = problem_of(stack, draft)
             draft.roles[stack] = PROBLEM, reason, True
             draft.warnings.append(f"{stack.name} was left out: it {reason}.")
     is_told = draft.options.phases or draft.options.leave_out
@@ -339,7 +269,7 @@ def _look_for_missing(draft: _Draft) -> None:
         draft.warnings += missing_pre(names, options.kind, str(draft.where), keep_order=options.keep_order)
 
 
-def _take_t1(draft: _Draft) -> None:
+def _take_t1(draft: Draft) -> None:
     """Find the T1, and name what of the protocol of the phases is neither."""
     if draft.options.t1 is None:
         _choose_t1(draft)
@@ -355,7 +285,7 @@ def _take_t1(draft: _Draft) -> None:
     draft.leave_out(lone, "of the protocol of the phases, but on another grid")
 
 
-def _choose_t1(draft: _Draft) -> None:
+def _choose_t1(draft: Draft) -> None:
     candidates = [stack for stack in draft.open_stacks if stack not in draft.dynamics]
     draft.t1, remarks, reasons = choose_t1(candidates, draft.dynamics, draft.order.times_s, draft.where)
     draft.warnings += remarks
@@ -364,89 +294,3 @@ def _choose_t1(draft: _Draft) -> None:
     if draft.t1 is not None:
         doubtful = any(remark.startswith(f"{draft.t1.name} was taken") for remark in remarks)
         draft.roles[draft.t1] = T1, "without fat saturation, from before the contrast agent", not doubtful
-
-
-# ---------------------------------------------------------------- the plan
-
-
-def _finished(draft: _Draft) -> ExamPlan:
-    """Every file in one stack."""
-    listed: set[Path] = set()
-    planned: list[PlannedStack] = []
-
-    def put(name: str, role: str, reason: str, files: Iterable[Path], sure: bool, **more: object) -> None:
-        own = [path for path in dict.fromkeys(files) if path not in listed]
-        listed.update(own)
-        planned.append(PlannedStack(name, role, reason, tuple(map(str, own)), sure, **more))
-
-    for place, stack in enumerate(draft.dynamics):
-        role, reason, sure, number = _dynamic_role(draft, place)
-        put(
-            stack.name,
-            role,
-            reason,
-            (item.path for item in stack.slices),
-            sure,
-            series_number=stack.head.series_number,
-            number=number,
-            time_s=draft.order.times_s[place],
-        )
-    for stack in draft.stacks:
-        if stack not in draft.dynamics:
-            role, reason, sure = draft.roles.get(stack) or _other_role(stack, draft)
-            files = [item.path for item in stack.slices]
-            put(stack.name, role, reason, files, sure, series_number=stack.head.series_number)
-    for name, files in draft.contents.copies.items():
-        put(f"{name} (copies)", LEFT_OUT, "the same images again, under their own identifiers", files, True)
-    for what, files in draft.contents.others.items():
-        put(what.name, PROBLEM if what.problem else LEFT_OUT, what.reason, files, True)
-    return ExamPlan(
-        str(draft.where), sorted_stacks(planned), tuple(dict.fromkeys(draft.warnings)), draft.problem
-    )
-
-
-def _dynamic_role(draft: _Draft, place: int) -> tuple[str, str, bool, int]:
-    """Role, reason, sureness and number of a dynamic volume."""
-    stack, order = draft.dynamics[place], draft.order
-    tied = any(stack.name in tie for tie in draft.ties)
-    sure = order.basis != "name" and not tied
-    after = {"time": "by its time", "number": "by its number", "name": "by its name alone"}[order.basis]
-    if tied:
-        after += ", at the time of another volume"
-    if draft.are_subtractions:
-        return SUBTRACTION, f"the scanner's subtraction, {after}", sure, place + 1
-    agents = [other.head.contrast_agent for other in draft.dynamics]
-    why = ""
-    if not agents[0] and any(agents):
-        why = "; it names no contrast agent, others do"
-    elif pre_contrast_names([other.name for other in draft.dynamics])[0]:
-        why = "; its name says pre-contrast"
-    is_missing = bool(draft.problem) and not why  # the phase before contrast, it may be: then all are post
-    if place or is_missing:
-        number = place + 1 if is_missing else place
-        return POST, f"of the same grid and protocol, {after}", sure, number
-    if all(agents):
-        return PRE, f"the first, {after}, though it names a contrast agent as the others do", False, 0
-    return PRE, f"the first, {after}{why}", sure and bool(why), 0
-
-
-def _problem_of(stack: Stack, draft: _Draft) -> str:
-    """What is wrong with a stack, without its name and folder."""
-    return stack.problem.removeprefix(f"{stack.name} in {draft.where} ").rstrip(".")
-
-
-def _other_role(stack: Stack, draft: _Draft) -> tuple[str, str, bool]:
-    """Role, reason and sureness of what is no dynamic volume and no T1."""
-    if stack.exclusion:
-        return LEFT_OUT, stack.exclusion, True
-    if stack.problem:
-        few = len(stack.slices) < MIN_SLICES
-        return LEFT_OUT if few else PROBLEM, _problem_of(stack, draft), True
-    if not draft.dynamics:
-        return LEFT_OUT, "not known, since no exam could be made", False
-    first = draft.dynamics[0]
-    if stack.head.study_uid != first.head.study_uid:
-        return LEFT_OUT, "of another study", True
-    if not same_protocol(stack, first):
-        return LEFT_OUT, "of another protocol than the phases", True
-    return LEFT_OUT, "on another grid than the phases", True

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
-
 from ...core.geometry import voxels_apart
 from ...exam import (
     MAX_VOXELS_APART,
@@ -15,12 +13,13 @@ from ...exam import (
     says_fat_saturation,
     telling_names,
 )
+from ..crowds import is_fast
+from ..messages import counted
 from .stacks import Stack
 from .times import moments_of
 
 _ECHO_RATIO, _REPETITION_RATIO = 1.25, 1.6  # by which times of one protocol may differ
 _ANGLE_RATIO, _INVERSION_RATIO = 1.05, 1.05
-ULTRAFAST_S = 20.0  # between phases: less is no usual dynamic acquisition
 
 
 def same_grid(a: Stack, b: Stack) -> bool:
@@ -37,9 +36,9 @@ def same_protocol(a: Stack, b: Stack) -> bool:
     inversions = bool(a.head.inversion_time_ms), bool(b.head.inversion_time_ms)
     return (
         same_sequence(a, b)
-        and _same(a.head.flip_angle, b.head.flip_angle, _ANGLE_RATIO)
+        and same_within(a.head.flip_angle, b.head.flip_angle, _ANGLE_RATIO)
         and inversions[0] is inversions[1]
-        and _same(a.head.inversion_time_ms, b.head.inversion_time_ms, _INVERSION_RATIO)
+        and same_within(a.head.inversion_time_ms, b.head.inversion_time_ms, _INVERSION_RATIO)
     )
 
 
@@ -54,12 +53,12 @@ def same_sequence(a: Stack, b: Stack) -> bool:
     return (
         a.dixon == b.dixon
         and a.is_capture == b.is_capture
-        and _same(a.head.echo_time_ms, b.head.echo_time_ms, _ECHO_RATIO)
-        and _same(a.head.repetition_time_ms, b.head.repetition_time_ms, _REPETITION_RATIO)
+        and same_within(a.head.echo_time_ms, b.head.echo_time_ms, _ECHO_RATIO)
+        and same_within(a.head.repetition_time_ms, b.head.repetition_time_ms, _REPETITION_RATIO)
     )
 
 
-def _same(a: float | None, b: float | None, ratio: float) -> bool:
+def same_within(a: float | None, b: float | None, ratio: float) -> bool:
     """Whether two numbers differ by no more than a ratio; one that is not there does not count."""
     return not (a and b) or max(a, b) <= ratio * min(a, b)
 
@@ -89,12 +88,7 @@ def sets_of(stacks: Sequence[Stack]) -> list[list[Stack]]:
 
 def is_ultrafast(stacks: Sequence[Stack]) -> bool:
     """Whether volumes follow each other faster than a usual dynamic acquisition's."""
-    moments, _ = moments_of(stacks)
-    return (
-        moments is not None
-        and len(stacks) > 2
-        and bool(0 < np.median(np.diff(np.sort(moments))) < ULTRAFAST_S)
-    )
+    return is_fast(moments_of(stacks)[0] or [])
 
 
 def judge_together(stacks: Sequence[Stack]) -> None:
@@ -149,3 +143,37 @@ def _comes_first(stack: Stack, others: Sequence[Stack]) -> bool:
         numbers = [item.head.series_number for item in (stack, *others)]
         values, least = (None, 0) if None in numbers else (numbers, 1)
     return values is not None and values[0] <= min(values[1:]) - least
+
+
+def other_acquisitions(stacks: Sequence[Stack], dynamics: Sequence[Stack]) -> tuple[list[Stack], list[str]]:
+    """Other sets of phases: one breast at a time, or an acquisition done again.
+
+    Parameters
+    ----------
+    stacks
+        Those that were not chosen and could be phases, of the same study.
+    dynamics
+        The chosen ones.
+
+    Returns
+    -------
+    stacks : list of Stack
+        Of sets of at least as many phases on another grid or of another protocol.
+    remarks : list of str
+        One for each such set.
+    """
+    first = dynamics[0]
+    others = [
+        stack
+        for stack in stacks
+        if stack.is_subtraction == first.is_subtraction
+        and not (same_grid(stack, first) and same_protocol(stack, first))
+    ]
+    groups = [group for group in sets_of(others) if len(group) >= len(dynamics)]
+    remarks = [
+        f"{group[0].name} and {len(group) - 1} more of its {counted(len(group), 'phase')} lie on another "
+        "grid or are of another protocol, and were left out: only one acquisition is analysed at a time, so "
+        "analyse the other breast or repetition by itself."
+        for group in sorted(groups, key=len, reverse=True)
+    ]
+    return [stack for group in groups for stack in group], remarks

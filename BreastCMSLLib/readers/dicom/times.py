@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 _OF_ACQUISITION = ("datetime", "acquisition", "trigger", "temporal")  # clocks, the best first
 _OF_FILES = ("content", "series")  # also count when images were made anew
+CLOCKS_OF_IMAGES = ("datetime", "acquisition", "content")  # of their own, not of their series
 _LEAST_S = dict.fromkeys(_OF_ACQUISITION, 0.5) | dict.fromkeys(_OF_FILES, 2.0)  # between two phases
 
 

@@ -72,6 +72,8 @@ class Header:
 def _value(dataset, keyword: str):
     try:
         return dataset.get(keyword)
+    except MemoryError:
+        raise
     except Exception:  # whatever pydicom trips over
         return None
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from ...core.errors import InputError
 from ...core.text import one_line
-from ..folders import is_pointer
+from ..folders import check_regular, is_pointer
 from .data import check_size, unpack
 from .header import Header
 from .metaimage import metaimage_header
@@ -36,6 +36,7 @@ def check_header(path: Path) -> Header:
         One sentence that names the file.
     """
     with _named(path):
+        check_regular(path)
         if is_pointer(path):
             raise InputError(
                 f"{path.name} is only a pointer of git-annex or Git LFS, its content is not here; "

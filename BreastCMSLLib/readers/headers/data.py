@@ -20,6 +20,8 @@ _FREE_BYTES, _MAX_RATIO = (
 )  # more voxels than that must be packed less than hundredfold: images are
 _PADDING_BYTES = 1 << 16  # after packed voxels that are passed over
 _BLOCK = 1 << 20
+_PACKED_BLOCK = 1 << 16  # what is left of one is copied at each end of a stream
+_FREE_STREAMS, _STREAM_BYTES = 1000, 1 << 13  # more streams than that must hold so much each, on average
 
 
 def check_size(path: Path, header: Header) -> None:
@@ -84,20 +86,13 @@ def unpack(path: Path, header: Header, keep: bool) -> np.ndarray | None:
     """
     if header.packing == "raw" and header.floats is None:
         return None
-    kept = _room(path, header) if keep and header.voxel is not None else None
+    kept = np.empty(header.bytes, dtype=np.uint8) if keep and header.voxel is not None else None
     blocks, start = _blocks(path, header)
     _read(path, header, blocks, start, kept)
     if kept is None:
         return None
     voxels = kept.view(header.voxel)
     return voxels.astype(voxels.dtype.newbyteorder("="), copy=False).reshape(header.sizes, order="F")
-
-
-def _room(path: Path, header: Header) -> np.ndarray:
-    try:
-        return np.empty(header.bytes, dtype=np.uint8)
-    except MemoryError:
-        raise InputError(f"{path.name} does not fit into memory; close other programs.") from None
 
 
 def _blocks(path: Path, header: Header) -> tuple[Iterator[bytes], int]:
@@ -177,13 +172,17 @@ def unpacked_blocks(path: Path, offset: int, packing: str, packed: int | None = 
     with open(path, "rb") as file:
         file.seek(offset)
         unpacker, pending, left = zlib.decompressobj(bits), b"", math.inf if packed is None else packed
+        streams = count = 0
         while True:
             if not pending:
-                pending = file.read(min(_BLOCK, left))
+                pending = file.read(min(_PACKED_BLOCK, left))
                 left -= len(pending)
             if unpacker.eof:
                 if not pending.strip(b"\0") or packing != "gzip":
                     return
+                streams += 1
+                if streams > _FREE_STREAMS + count // _STREAM_BYTES:
+                    raise damaged(path, f"its packed data are in more than {streams - 1} pieces")
                 unpacker = zlib.decompressobj(bits)
             if not pending:
                 raise damaged(path, "its packed data end early")
@@ -193,4 +192,5 @@ def unpacked_blocks(path: Path, offset: int, packing: str, packed: int | None = 
                 raise damaged(path, "its packed data are damaged") from None
             pending = unpacker.unused_data if unpacker.eof else unpacker.unconsumed_tail
             if block:
+                count += len(block)
                 yield block

@@ -15,6 +15,11 @@ from ...core.text import one_line
 
 _MAX_BYTES = 1 << 20  # of a header
 _BEGINNING = re.compile(r"NRRD000|\s*\w+\s*=")
+_NUMBER = re.compile(
+    r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?", re.A
+)  # what C's and Python's readers agree on
+_NO_NUMBER = re.compile(r"[+-]?(?:nan|inf)", re.I | re.A)
+_BLANKS = " \t"
 
 
 @dataclass(frozen=True)
@@ -110,7 +115,7 @@ def text_header(path: Path, find_end: Callable[[str], str | None]) -> tuple[str,
 
 def set_once(path: Path, fields: dict[str, str], name: str, value: str) -> None:
     """Add a field of a header, its name in lower case; told twice, it has to say the same."""
-    if fields.setdefault(name.lower(), value.strip()) != value.strip():
+    if fields.setdefault(name.lower(), value.strip(_BLANKS)) != value.strip(_BLANKS):
         raise damaged(path, f"its header tells its {name} twice")
 
 
@@ -121,31 +126,44 @@ def need(path: Path, fields: dict[str, str], *names: str) -> None:
             raise damaged(path, f"its header tells no {name}")
 
 
+def words(text: str) -> list[str]:
+    """The words between blanks, as C's readers part them."""
+    return re.findall(rf"[^{_BLANKS}]+", text)
+
+
+def said(text: str, limit: int = 40) -> str:
+    """The beginning of a text in quotation marks."""
+    return f"“{one_line(text, limit)}”"
+
+
+def is_number(text: str, finite: bool = False) -> bool:
+    """Whether a word is a number; unless finite: or NaN or infinity."""
+    return bool(_NUMBER.fullmatch(text) or (not finite and _NO_NUMBER.fullmatch(text)))
+
+
 def sizes_of(path: Path, text: str) -> tuple[int, ...]:
     """Voxels along one to seven axes."""
-    words = text.split()
-    if not 1 <= len(words) <= 7 or not all(re.fullmatch(r"\+?\d{1,9}", w) and int(w) > 0 for w in words):
-        raise damaged(path, f"its size is “{one_line(text, 40)}”")
-    return tuple(int(word) for word in words)
+    sizes = words(text)
+    if not 1 <= len(sizes) <= 7 or not all(re.fullmatch(r"\+?[0-9]{1,9}", w) and int(w) > 0 for w in sizes):
+        raise damaged(path, f"its size is {said(text)}")
+    return tuple(map(int, sizes))
 
 
 def number_of(path: Path, what: str, text: str, nan: bool = False) -> float:
     """A finite number of plausible size; nan: NaN is taken for 1."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.inf
+    text = text.strip(_BLANKS)
+    value = float(text) if is_number(text) else math.inf
     if nan and math.isnan(value):
         return 1.0
     if not math.isfinite(value) or abs(value) > 1e6:
-        raise damaged(path, f"its {what} is “{one_line(text, 20)}”")
+        raise damaged(path, f"its {what} is {said(text, 20)}")
     return value
 
 
 def whole_of(path: Path, what: str, text: str) -> int:
     """A whole number."""
-    if not re.fullmatch(r"[+-]?\d{1,15}", text):
-        raise damaged(path, f"its {what} is “{one_line(text, 20)}”")
+    if not re.fullmatch(r"[+-]?[0-9]{1,15}", text):
+        raise damaged(path, f"its {what} is {said(text, 20)}")
     return int(text)
 
 
@@ -165,7 +183,7 @@ def data_beside(path: Path, name: str) -> Path:
     """The data file that a header names: one plain file in the header's own folder."""
     shown = one_line(name, 60)
     is_plain = name and name == os.path.basename(name) and "\\" not in name and "%" not in name
-    if not is_plain or name.upper().split()[0] == "LIST":
+    if not is_plain or name.upper().startswith("LIST"):  # which ITK takes for a list of files
         raise InputError(
             f"{path.name} cannot be read: it keeps its voxels in “{shown}”, not in one file beside it; "
             "export it as one file."
@@ -175,11 +193,18 @@ def data_beside(path: Path, name: str) -> Path:
         raise InputError(
             f"{path.name} cannot be read: the data file it points to, {shown}, is missing; copy both files."
         )
-    if not stat.S_ISREG(os.stat(data).st_mode) or data.samefile(path):
+    if not stat.S_ISREG(os.stat(data).st_mode) or data.samefile(path) or not _stays(data):
         raise InputError(
             f"{path.name} cannot be read: {shown}, which it points to, is no data file; export it again."
         )
     return data
+
+
+def _stays(data: Path) -> bool:
+    """Whether a file is no link out of its folder; git-annex keeps content in its own store."""
+    folder, target = Path(os.path.realpath(data.parent)), os.path.realpath(data)
+    root, store, _ = target.partition(os.path.join(os.sep, ".git", "annex", "objects", ""))
+    return folder.is_relative_to(root) if store else Path(target).is_relative_to(folder)
 
 
 def data_start(data: Path, offset: int, skip: int, total: int) -> int:

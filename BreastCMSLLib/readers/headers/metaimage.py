@@ -16,13 +16,16 @@ from .header import (
     data_beside,
     data_start,
     foreign,
+    is_number,
     need,
     no_grey_values,
     number_of,
+    said,
     set_once,
     sizes_of,
     text_header,
     whole_of,
+    words,
 )
 
 _BYTES = {
@@ -34,6 +37,30 @@ _BYTES = {
 _VECTORS = ("elementspacing", "elementsize", "offset", "position", "origin", "centerofrotation")
 _MATRICES = ("transformmatrix", "rotation", "orientation")
 _FLAGS = ("compresseddata", "binarydata", "binarydatabyteordermsb", "elementbyteordermsb")
+_NUMBERS = {  # how many there are; None: one for each axis
+    "id": 1,
+    "parentid": 1,
+    "compresseddatasize": 1,
+    "compressionlevel": 1,
+    "elementmin": 1,
+    "elementmax": 1,
+    "elementnbits": 1,
+    "elementtointensityfunctionslope": 1,
+    "elementtointensityfunctionoffset": 1,
+    "color": 4,
+    "sequenceid": None,
+}
+_BY_AXES = ("dimsize", "sequenceid", *_VECTORS, *_MATRICES)
+_NAMES = (
+    "Comment,ObjectType,ObjectSubType,TransformType,NDims,Name,ID,ParentID,AcquisitionDate,CompressedData,"
+    "CompressedDataSize,CompressionLevel,BinaryData,BinaryDataByteOrderMSB,Color,Position,Offset,Origin,"
+    "Orientation,Rotation,TransformMatrix,CenterOfRotation,DistanceUnits,AnatomicalOrientation,ElementSpacing,"
+    "DimSize,HeaderSize,Modality,SequenceID,ElementMin,ElementMax,ElementNumberOfChannels,ElementSize,"
+    "ElementNBits,ElementType,ElementByteOrderMSB,ElementToIntensityFunctionSlope,"
+    "ElementToIntensityFunctionOffset,ElementDataFile"
+).split(",")
+_FIELDS = {name.lower(): name for name in _NAMES}
+_LONGEST_NAME, _LONGEST_VALUE, _LONGEST_TEXT = 200, 499, 30_000  # less than ITK has room for
 _MAX_CHANNELS = 4096
 
 
@@ -61,6 +88,7 @@ def metaimage_header(path: Path) -> Header:
     check_dimensions(path, fields["ndims"], sizes)
     voxel_bytes = _voxel_bytes(path, fields)
     _check_place(path, fields, len(sizes))
+    _check_numbers(path, fields, len(sizes))
     flags = {name: _flag(path, name, fields[name]) for name in _FLAGS if name in fields}
     if not flags.get("binarydata", True):
         raise InputError(
@@ -103,11 +131,22 @@ def _fields(path: Path, text: str) -> dict[str, str]:
             raise (
                 damaged(path, f"its header has the line “{one_line(line, 60)}”") if fields else foreign(path)
             )
-        set_once(path, fields, match.group(1), match.group(2))
+        name, value = match.groups()
+        _check_field(path, name, value)
+        set_once(path, fields, name.lower(), value)
     if fields.get("objecttype", "Image").lower() != "image" or "elementdatafile" not in fields:
         raise foreign(path)
     need(path, fields, "ndims", "dimsize", "elementtype")
     return fields
+
+
+def _check_field(path: Path, name: str, value: str) -> None:
+    """Refuse what ITK would read otherwise than we do, or has no room for."""
+    known = _FIELDS.get(name.lower())
+    if known not in (None, name):  # ITK passes it over
+        raise damaged(path, f"its header spells {known} as {name}")
+    if len(name) > _LONGEST_NAME or len(value) > (_LONGEST_TEXT if known is None else _LONGEST_VALUE):
+        raise damaged(path, f"its field {said(name)} has {len(value)} characters")
 
 
 def _voxel_bytes(path: Path, fields: dict[str, str]) -> int:
@@ -124,11 +163,23 @@ def _check_place(path: Path, fields: dict[str, str], dimensions: int) -> None:
     for name in (*_VECTORS, *_MATRICES):
         if name not in fields:
             continue
-        values = [number_of(path, name, value) for value in fields[name].split()]
+        values = [number_of(path, name, value) for value in words(fields[name])]
         if len(values) != (dimensions**2 if name in _MATRICES else dimensions):
             raise damaged(path, f"its {name} has {len(values)} values for {dimensions} dimensions")
         if name == "elementspacing":
             check_spacing(path, min(values))
+
+
+def _check_numbers(path: Path, fields: dict[str, str], dimensions: int) -> None:
+    """Refuse other numbers that are none, and lists before the number of axes."""
+    for name, count in _NUMBERS.items():
+        values = words(fields.get(name, ""))
+        count = count or dimensions
+        if name in fields and not (len(values) == count and all(is_number(v, finite=True) for v in values)):
+            raise damaged(path, f"its {_FIELDS[name]} is {said(fields[name])}")
+    before = list(fields)[: list(fields).index("ndims")]
+    if any(name in before for name in _BY_AXES):
+        raise damaged(path, "its NDims comes too late")
 
 
 def _flag(path: Path, name: str, text: str) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import struct
+from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,7 +32,8 @@ _LAYOUT = {
     540: (("8q", 16), ("2h", 12), ("8d", 104), ("q", 168), ("2d", 176), ("6d", 352), ("12d", 400)),
 }
 _FORMS = {348: ("2h", 252), 540: ("2i", 344)}
-_LENGTH = 544  # bytes that hold either header
+_LONGEST = 1 << 20  # bytes before the voxels
+_MAX_EXTENSIONS = 1000  # ITK takes time that grows with the square of their number
 
 
 @dataclass(frozen=True)
@@ -71,7 +73,8 @@ def nifti_header(path: Path) -> Header:
     """
     packed = path.name.lower().endswith(".gz")
     with closing(unpacked_blocks(path, 0, "gzip") if packed else raw_blocks(path)) as blocks:
-        fields = _fields(path, next(blocks, b"")[:_LENGTH])
+        head = _beginning(blocks)
+    fields = _fields(path, head)
     sizes = _sizes(path, fields.dim)
     if fields.datatype in _OTHER:
         kind = _OTHER[fields.datatype]
@@ -86,8 +89,9 @@ def nifti_header(path: Path) -> Header:
     ):  # NaN: some programs' word for no scale
         raise damaged(path, "the scale of its voxels is not a number")
     start = fields.vox_offset
-    if not (math.isfinite(start) and fields.length <= start < 1 << 30 and start == int(start)):
+    if not (math.isfinite(start) and fields.length <= start <= _LONGEST and start == int(start)):
         raise damaged(path, f"its voxels begin at byte {start:g}")
+    _check_extensions(path, head[: int(start)], fields)
     kind = _FLOATS.get(fields.datatype)
     return Header(
         sizes,
@@ -97,6 +101,16 @@ def nifti_header(path: Path) -> Header:
         "gzip" if packed else "raw",
         floats=None if kind is None else fields.order + kind,
     )
+
+
+def _beginning(blocks: Iterator[bytes]) -> bytes:
+    """The first bytes, as many as may lie before voxels."""
+    head = bytearray()
+    for block in blocks:
+        head += block
+        if len(head) >= _LONGEST:
+            break
+    return bytes(head)
 
 
 def _fields(path: Path, head: bytes) -> _Fields:
@@ -116,6 +130,15 @@ def _fields(path: Path, head: bytes) -> _Fields:
         struct.unpack_from(order + code, head, offset) for code, offset in (*_LAYOUT[length], _FORMS[length])
     )
     return _Fields(order, length, dim, datatype, bitpix, pixdim, vox_offset, scale, quatern, srow, forms)
+
+
+def _check_extensions(path: Path, head: bytes, fields: _Fields) -> None:
+    """Refuse thousands of extensions between header and voxels."""
+    place, count = fields.length + 4, 0
+    while place + 8 <= len(head) and (size := struct.unpack_from(fields.order + "i", head, place)[0]) >= 16:
+        place, count = place + size, count + 1
+    if count > _MAX_EXTENSIONS:
+        raise damaged(path, f"its header has {count} extensions")
 
 
 def _sizes(path: Path, dim: tuple[int, ...]) -> tuple[int, ...]:
