@@ -84,7 +84,7 @@ class MaskSettings:
     wall_margin_mm: float = ranged(1.0, 0, 1000)
     wall_forward_mm: float = ranged(15.0, 0, 1000)
     trust_mm: float = ranged(15.0, 0, 1000)
-    back_mm: float = ranged(45.0, 0, 1000)
+    back_mm: float = ranged(55.0, 0, 1000)
     back_rises_from_mm: float = ranged(45.0, 0, 1000)
     back_rise: float = ranged(1.0, 0, 100)
     above_nipple_mm: float = ranged(90.0, 0, 1000)
@@ -177,6 +177,8 @@ def breast_mask(image: Volume, settings: MaskSettings | None = None, *, tissue: 
         below_nipple_mm=settings.below_nipple_mm,
         half_width_mm=settings.half_width_mm,
     )
+    ends &= limits.beside_arms(surface, found.nipples, found.middle, spacing)
+    ends &= limits.above_folds(surface, found.sternum, found.nipples, found.middle, spacing)
     # what lies between
     front = np.where(ends, below_skin(surface, settings.skin_mm / spacing), -1.0)
     inside = _between(is_body, np.maximum(wall, plane), front, factor, image.shape)

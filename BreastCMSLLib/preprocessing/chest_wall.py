@@ -19,16 +19,17 @@ import numpy as np
 from scipy import ndimage
 
 _STEP_MM = 1.1  # between samples along a ray from back to front
-_REACH_MM = 40.0  # of the rays about the ordinary wall, each way
+_REACH_MM = 55.0  # of the rays about the ordinary wall, each way
 _RAYS_MM = 4.4  # between rays
 # rays from the sternum to the sides: over the sternum there is no muscle, farther out no wall
 _SIDES_MM = (20.0, 125.0)
 _WINDOW_MM = 4.4  # of tissue compared on either side of a boundary
 _WIDTH = round(_WINDOW_MM / _STEP_MM)
-_SHIFTS_MM = np.arange(-14.0, 12.5, 1.0)
-_BENDS_MM = np.arange(-22.0, 22.5, 2.0)
-_MUSCLE_MM = np.arange(9.0, 19.0, 3.0)  # so thick that one boundary is not taken for both
-_USUAL = ((-5.0, 3.5), (3.0, 8.0))  # mean and spread of shift and bend over simulated exams
+_SHIFTS_MM = np.arange(-16.0, 16.5, 1.0)
+_BENDS_MM = np.arange(-28.0, 22.5, 2.0)
+# muscle and ribs together: so thick that one boundary is not taken for both, and as thick as they are
+_CHEST_MM = np.arange(9.0, 37.0, 3.0)
+_USUAL = ((-1.5, 5.5), (-1.0, 9.0))  # mean and spread of shift and bend over simulated women of all kinds
 _PRIOR = 0.1  # what a spread from the mean costs, in mean changes along the rays
 # Changes of both boundaries together, in mean changes, as they are and above what a plain slope gives:
 # noise reaches 0.9 and 0.8, a slope 2.6 and 1.1, simulated women 3.4 and 2.2 (all but 1 %)
@@ -159,7 +160,7 @@ def fit(image: np.ndarray, wall: np.ndarray, middle: float, spacing_mm: float) -
     shift, bend = np.meshgrid(_SHIFTS_MM, _BENDS_MM, indexing="ij")
     moved = shift[..., None] + bend[..., None] * (lateral / 100.0) ** 2  # (shift, bend, ray)
     to_muscle = _mean_at(change, moved)
-    behind = np.max([_mean_at(change, moved - thick) for thick in _MUSCLE_MM], axis=0)
+    behind = np.max([_mean_at(change, moved - thick) for thick in _CHEST_MM], axis=0)
     # the best of them, unusual ones only where they stand out more
     seen = (np.abs(to_muscle) + behind) / unit
     unusual = sum(((value - mean) / spread) ** 2 for value, (mean, spread) in zip((shift, bend), _USUAL))

@@ -9,6 +9,12 @@ Arrays: i towards R, j towards A, k towards S.
 from __future__ import annotations
 
 import numpy as np
+from scipy import ndimage
+
+_ARM_RISES_MM = 6.0  # the skin comes forward again by so much where an arm lies beside the breast
+_FOLD_MM = 8.0  # a breast ends below where it stands out no more than that over the sternum's line
+_FOLD_MARGIN_MM = 10.0
+_SMOOTH_MM = 5.5
 
 
 def above_nipples_mm(
@@ -83,3 +89,72 @@ def within_ends(
     """
     ends = (above_mm <= above_nipple_mm) & (above_mm >= -below_nipple_mm)
     return ends & (np.abs(lateral_mm) <= half_width_mm)[:, None]
+
+
+def beside_arms(front: np.ndarray, nipples: np.ndarray, middle: float, spacing_mm: float) -> np.ndarray:
+    """(LR, SI) bool: columns between the arms.
+
+    From the top of a breast to its side the skin only falls back. Where it comes forward again an arm begins.
+
+    Parameters
+    ----------
+    front : ndarray, shape (LR, SI)
+        Index j of the skin, NaN where there is none.
+    nipples, middle, spacing_mm
+        As of :func:`above_nipples_mm`.
+    """
+    known = np.where(np.isfinite(front), front, -1e3)
+    known = ndimage.median_filter(known, 2 * round(_SMOOTH_MM / spacing_mm / 2) + 1, mode="nearest")
+    between = np.ones(front.shape, dtype=bool)
+    parting = int(np.clip(round(middle), 1, len(front) - 1))
+    for side, nipple in ((slice(parting - 1, None, -1), nipples[0]), (slice(parting, None), nipples[1])):
+        outwards = known[side]
+        # from the top of each level on, to 20 mm outside the nipple at the farthest
+        reach = int(abs(nipple[0] - middle) + 20.0 / spacing_mm)
+        top = outwards[:reach].argmax(axis=0)
+        lateral = np.arange(len(outwards))[:, None] >= top[None, :]
+        fall = np.minimum.accumulate(np.where(lateral, outwards, np.inf), axis=0)
+        rises = lateral & ((outwards - fall) * spacing_mm > _ARM_RISES_MM)
+        first = np.where(rises.any(axis=0), rises.argmax(axis=0), len(outwards))
+        # back to the valley in front of that
+        n = np.arange(len(outwards))[:, None]
+        valley = np.where((n < first[None, :]) & lateral, outwards, np.inf).argmin(axis=0)
+        end = np.where(first < len(outwards), valley, len(outwards))
+        between[side] &= n <= end[None, :]
+    return between
+
+
+def above_folds(
+    front: np.ndarray, sternum: np.ndarray, nipples: np.ndarray, middle: float, spacing_mm: float
+) -> np.ndarray:
+    """(LR, SI) bool: columns above the fold below the breast of their side.
+
+    Going down from the nipple, the breast ends where it hardly stands out over the sternum's line, or where
+    the skin comes forward again: there the belly begins.
+
+    Parameters
+    ----------
+    front : ndarray, shape (LR, SI)
+        Index j of the skin, NaN where there is none.
+    sternum : ndarray, shape (SI,)
+        Index j of the sternum's line.
+    nipples, middle, spacing_mm
+        As of :func:`above_nipples_mm`.
+    """
+    ahead = (np.where(np.isfinite(front), front, -1e3) - sternum[None, :]) * spacing_mm
+    above = np.ones(front.shape, dtype=bool)
+    parting, near = int(np.clip(round(middle), 1, len(front) - 1)), 40.0 / spacing_mm
+    margin = round(_FOLD_MARGIN_MM / spacing_mm)
+    for side, nipple in ((slice(0, parting), nipples[0]), (slice(parting, None), nipples[1])):
+        # the breast's ridge, about its nipple
+        i = np.arange(len(front))[side]
+        ridge = ahead[side][np.abs(i - nipple[0]) <= near].max(axis=0, initial=-1e3)
+        ridge = ndimage.median_filter(ridge, 2 * round(_SMOOTH_MM / spacing_mm / 2) + 1, mode="nearest")
+        down = ridge[: max(round(nipple[2]), 1)][::-1]
+        fall = np.minimum.accumulate(down)
+        ends = (down <= _FOLD_MM) | (down - fall > _ARM_RISES_MM)
+        if ends.any():
+            first = int(ends.argmax())
+            fold = int(down[: first + 1].argmin())
+            above[side, : max(len(down) - 1 - fold - margin, 0)] = False
+    return above

@@ -13,7 +13,8 @@ _VALLEY_MM = 6.0  # the least by which both breasts stand out over the midline; 
 _ONE_SIDE_MM = 240.0  # narrower fields hold one breast: both with their sides measure 260 and more
 _LINE_MM = 150.0  # of the chest that the line is fitted to: above it the neck, below it the belly begins
 _NEAR_MM = 6.6  # what lies farther from the line is a bridge of touching breasts, or the neck
-_ROUNDS = 8
+_PAIR_MM = 40.0  # apart at the least: two levels that a line is drawn through
+_STEEPEST = 0.6  # slope of a sternum's line: 31 degrees
 
 
 def midline(front: np.ndarray, spacing_mm: float) -> tuple[float, bool]:
@@ -80,13 +81,25 @@ def sternum_line(front: np.ndarray, middle: float, spacing_mm: float, centre: fl
         usable = np.isfinite(skin)
     if usable.sum() < 3:
         return np.full(len(k), np.nan if not usable.any() else np.nanmedian(skin))
-    # again and again through what lies near the line
-    line = np.full(len(k), np.median(skin[usable]))
-    for _ in range(_ROUNDS):
-        off = np.abs(skin - line)
-        near = usable & (off <= max(_NEAR_MM / 2 / spacing_mm, 2 * float(np.median(off[usable]))))
-        line = np.polyval(np.polyfit(k[near], skin[near], 1), k)
-    return line
+    return _rearmost_line(k[usable], skin[usable], k, spacing_mm)
+
+
+def _rearmost_line(k: np.ndarray, skin: np.ndarray, at: np.ndarray, spacing_mm: float) -> np.ndarray:
+    """Values at ``at`` of the straight line near which most of the skin lies, of two alike the one behind."""
+    # every line through two levels some way apart, and how many levels lie near it
+    few = np.arange(0, len(k), max(1, round(_PAIR_MM / 8 / spacing_mm)))
+    first, second = (few[n] for n in np.triu_indices(len(few), 1))
+    run = (k[second] - k[first]).astype(float)
+    slope = (skin[second] - skin[first]) / run
+    usable = (run * spacing_mm >= min(_PAIR_MM, 0.5 * np.ptp(k) * spacing_mm)) & (np.abs(slope) <= _STEEPEST)
+    first, slope = first[usable], slope[usable]
+    if not first.size:
+        return np.full(len(at), float(np.median(skin)))
+    lines = skin[first, None] + slope[:, None] * (k[None, :] - k[first, None])
+    near = np.abs(skin - lines) * spacing_mm <= _NEAR_MM / 2
+    best = np.lexsort((lines.mean(axis=1), -near.sum(axis=1)))[0]
+    # and the line of least squares through those
+    return np.polyval(np.polyfit(k[near[best]], skin[near[best]], 1), at)
 
 
 def _mirror(height: np.ndarray, centre: float) -> float:
