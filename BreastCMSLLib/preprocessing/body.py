@@ -13,7 +13,8 @@ from scipy import ndimage
 COARSE_MM = 2.2  # fine enough for a skin of 4 mm, and eight times fewer voxels than the model's grid
 _ABOVE_AIR = 1.6  # times the air of a row, in roots: Rayleigh noise of 0.8 mm smoothing stays below 1.3
 _AIR_PERCENTILE = 8.0  # of a row: even where the body fills the field, that much of it is air beside it
-_GLOW = 0.4  # of the brightest nearby, in roots: ringing and blur about bright skin lie below
+_BEHIND = 1.5  # times the air in front: the most that rows behind have; coils lie in front
+_GLOW = 0.5  # of the brightest nearby, in roots: ringing and blur about bright skin lie below
 _NEARBY_MM = 24.0
 _SMOOTH_MM = 1.8
 _OPEN_MM = 4.4
@@ -23,7 +24,7 @@ _UNSEEN = 0.02  # of the highest value: corners that the scanner cut away are no
 _NOISE_FACTORS = (1.2, 1.35, 1.5, 1.8, 2.2, 2.6)
 _NOISE_SMOOTH_MM = 3.3
 _AGREE_MM = 7.0
-_GAP_MM = 20.0  # in the front that is closed; the valley between the breasts is wider
+_GAP_MM = 9.0  # in the front that is closed; the valley between the breasts is wider
 
 
 def coarse(values: np.ndarray, factor: int) -> np.ndarray:
@@ -119,7 +120,9 @@ def _air_of_rows(root: np.ndarray, seen: np.ndarray) -> np.ndarray:
     known = np.flatnonzero(np.isfinite(air))
     if not known.size:
         return np.zeros(len(air))
-    return ndimage.median_filter(np.interp(np.arange(len(air)), known, air[known]), 9)
+    air = ndimage.median_filter(np.interp(np.arange(len(air)), known, air[known]), 9)
+    # arms beside the body leave no air in its rows: those have that of the rows in front
+    return np.minimum(air, _BEHIND * float(np.median(air[-max(1, len(air) // 3) :])))
 
 
 def _otsu(values: np.ndarray) -> float:

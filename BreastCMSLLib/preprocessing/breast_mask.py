@@ -15,7 +15,7 @@ Arrays as ``canonical_grid`` makes them: i towards R, j towards A, k towards S, 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import ndimage
@@ -36,6 +36,8 @@ NO_OUTLINE = (
 NO_MIDLINE = (
     "The midline of the chest was not found in the exam; check that both breasts are in the field of view."
 )
+_BLUR_MM = 1.5  # by which noise and enhancing skin show the body's front farther ahead than tissue does
+_LEAST_TISSUE = 0.8  # of the room between skin and wall; implants that drown all else leave half, breasts 0.95
 _LEAST_OUTLINE = 0.15  # share of columns in which a body's skin is met at the least
 
 
@@ -177,15 +179,19 @@ def breast_mask(image: Volume, settings: MaskSettings | None = None, *, tissue: 
         below_nipple_mm=settings.below_nipple_mm,
         half_width_mm=settings.half_width_mm,
     )
-    ends &= limits.beside_arms(surface, found.nipples, found.middle, spacing)
+    ends &= limits.between_arms(surface, found.sternum, found.nipples, found.middle, spacing)
     ends &= limits.above_folds(surface, found.sternum, found.nipples, found.middle, spacing)
     # what lies between
-    front = np.where(ends, below_skin(surface, settings.skin_mm / spacing), -1.0)
+    skin_mm = settings.skin_mm + (0.0 if tissue else _BLUR_MM)
+    front = np.where(ends, below_skin(surface, skin_mm / spacing), -1.0)
     inside = _between(is_body, np.maximum(wall, plane), front, factor, image.shape)
     weights = _smoothed(inside, settings.smooth_mm / spacing)
     if not (weights > 0.5).any():
         raise InputError(NO_TISSUE)
     landmarks = found.landmarks(wall, image.affine)
+    room = np.maximum(front - np.maximum(np.maximum(wall, plane), 0.0), 0.0).sum()
+    if inside.sum() < _LEAST_TISSUE * room:
+        landmarks = replace(landmarks, sure=False)
     return BreastMask(image.with_array(weights), found.middle, landmarks)
 
 

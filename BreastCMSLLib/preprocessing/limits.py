@@ -15,6 +15,8 @@ _ARM_RISES_MM = 6.0  # the skin comes forward again by so much where an arm lies
 _FOLD_MM = 8.0  # a breast ends below where it stands out no more than that over the sternum's line
 _FOLD_MARGIN_MM = 10.0
 _SMOOTH_MM = 5.5
+_ALONG_MM = 30.0  # of the body, over which the sides are smoothed
+_SIDE_MM = 15.0  # outside the line where the breast has come back to that level
 
 
 def above_nipples_mm(
@@ -91,15 +93,21 @@ def within_ends(
     return ends & (np.abs(lateral_mm) <= half_width_mm)[:, None]
 
 
-def beside_arms(front: np.ndarray, nipples: np.ndarray, middle: float, spacing_mm: float) -> np.ndarray:
+def between_arms(
+    front: np.ndarray, sternum: np.ndarray, nipples: np.ndarray, middle: float, spacing_mm: float
+) -> np.ndarray:
     """(LR, SI) bool: columns between the arms.
 
-    From the top of a breast to its side the skin only falls back. Where it comes forward again an arm begins.
+    From the top of a breast to its side the skin only falls back. Where it comes forward again an arm begins;
+    and so it does some way outside the line where the breast has come back to the level of the sternum, for
+    there the chest falls off steeply.
 
     Parameters
     ----------
     front : ndarray, shape (LR, SI)
         Index j of the skin, NaN where there is none.
+    sternum : ndarray, shape (SI,)
+        Index j of the sternum's line.
     nipples, middle, spacing_mm
         As of :func:`above_nipples_mm`.
     """
@@ -113,13 +121,22 @@ def beside_arms(front: np.ndarray, nipples: np.ndarray, middle: float, spacing_m
         reach = int(abs(nipple[0] - middle) + 20.0 / spacing_mm)
         top = outwards[:reach].argmax(axis=0)
         lateral = np.arange(len(outwards))[:, None] >= top[None, :]
-        fall = np.minimum.accumulate(np.where(lateral, outwards, np.inf), axis=0)
-        rises = lateral & ((outwards - fall) * spacing_mm > _ARM_RISES_MM)
-        first = np.where(rises.any(axis=0), rises.argmax(axis=0), len(outwards))
-        # back to the valley in front of that
+        # where it has come back to the level of the sternum, or fallen off from a flat top
+        height = np.take_along_axis(outwards, top[None, :], 0)[0]
+        level = np.minimum(sternum + _FOLD_MM / spacing_mm, height - _ARM_RISES_MM / spacing_mm)
+        back = lateral & (outwards <= level[None, :])
+        flat = np.where(back.any(axis=0), back.argmax(axis=0), len(outwards))
+        # from there to the valley in front of an arm, and not far
         n = np.arange(len(outwards))[:, None]
-        valley = np.where((n < first[None, :]) & lateral, outwards, np.inf).argmin(axis=0)
+        beyond = n >= flat[None, :]
+        fall = np.minimum.accumulate(np.where(beyond, outwards, np.inf), axis=0)
+        rises = beyond & ((outwards - fall) * spacing_mm > _ARM_RISES_MM)
+        first = np.where(rises.any(axis=0), rises.argmax(axis=0), len(outwards))
+        valley = np.where(beyond & (n < first[None, :]), outwards, np.inf).argmin(axis=0)
         end = np.where(first < len(outwards), valley, len(outwards))
+        end = np.minimum(end, flat + round(_SIDE_MM / spacing_mm))
+        # noise of single levels is no arm
+        end = ndimage.median_filter(end, 2 * round(_ALONG_MM / spacing_mm / 2) + 1, mode="nearest")
         between[side] &= n <= end[None, :]
     return between
 
