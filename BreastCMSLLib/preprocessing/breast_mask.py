@@ -37,7 +37,9 @@ NO_MIDLINE = (
     "The midline of the chest was not found in the exam; check that both breasts are in the field of view."
 )
 _BLUR_MM = 1.5  # by which noise and enhancing skin show the body's front farther ahead than tissue does
-_LEAST_TISSUE = 0.8  # of the room between skin and wall; implants that drown all else leave half, breasts 0.95
+_LEAST_TISSUE = (
+    0.8  # of the room between skin and wall; implants that drown all else leave half, breasts 0.95
+)
 _LEAST_OUTLINE = 0.15  # share of columns in which a body's skin is met at the least
 
 

@@ -12,6 +12,7 @@ from BreastCMSLLib.preprocessing import body, limits, skin
 from BreastCMSLLib.preprocessing.breast_mask import breast_mask
 from BreastCMSLLib.preprocessing.landmarks import Landmarks, find_landmarks
 from BreastCMSLLib.preprocessing.model_input import canonical_grid
+from BreastCMSLLib.preprocessing.sternum import sternum_line
 from training.simulation import anatomy
 from training.simulation.exam import simulate
 
@@ -172,6 +173,45 @@ def test_the_back_comes_forward_towards_the_shoulders():
     back = limits.back_plane(sternum, above, 2.0, behind_mm=45, rises_from_mm=45, rise=1.0)
     assert (back[:, above[0] <= 45] == 60 - 22.5).all()
     assert back[0, above[0] == 92][0] == pytest.approx(60 + 1.0)
+
+
+def test_the_mask_ends_at_an_arm_beside_the_breast():
+    """Arms as high as the sternum, 12 voxels wide, at both sides of two breasts."""
+    front, tips = two_breasts((160, 70))
+    front[:, :] = np.where(front > 30, front, 20.0)  # the chest falls off beside the breasts
+    front[35:90] = np.maximum(front[35:90], 30.0)
+    front[-20:] = 32.0
+    line = np.full(70, 30.0)
+    nipples = np.array([[28, 57, 30], [91, 57, 38]], float)
+    between = limits.between_arms(front, line, nipples, 59.5, MM)
+    assert between[60:118, 38].all() and not between[-20:, 38].any()
+    assert between[:28, 30].all(), "no arm on the left"
+
+
+def test_the_mask_ends_at_the_fold_below_the_breast():
+    front, _ = two_breasts()
+    line = np.full(70, 30.0)
+    nipples = np.array([[28, 57, 45], [91, 57, 45]], float)
+    shifted = np.roll(front, 10, axis=1)
+    shifted[:, :8] = 45.0  # a belly
+    above = limits.above_folds(shifted, line, nipples, 59.5, MM)
+    assert above[28, 20:].all() and not above[28, :6].any()
+
+
+def test_a_bridge_of_touching_breasts_does_not_bend_the_sternum_line():
+    front, _ = two_breasts()
+    front[45:75, 12:45] = 60.0
+    assert sternum_line(front, 59.5, MM, 34.5) == pytest.approx(np.full(70, 30.0), abs=0.5)
+
+
+def test_arms_beside_the_body_leave_its_tissue_whole():
+    """The back rows of a body that fills the field from side to side hold no air to compare with."""
+    shape = (80, 60, 20)
+    inside = np.zeros(shape, bool)
+    inside[:, :30] = inside[20:60, :50] = True
+    image = np.where(inside, 200.0, 5.0 * np.random.default_rng(0).rayleigh(0.8, shape))
+    found = body.tissue(image.astype(np.float32), MM)
+    assert 2 * (found & inside).sum() / (found.sum() + inside.sum()) > 0.95
 
 
 def test_air_that_is_brighter_near_a_coil_is_no_tissue():

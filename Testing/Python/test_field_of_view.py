@@ -44,7 +44,7 @@ def body_of(height_mm: float, lesion_ras=None):
 def mask_of(shape, box) -> BreastMask:
     weights = np.zeros(shape, np.float32)
     weights[box] = 1.0
-    return BreastMask(Volume(weights, np.diag([4.4, 4.4, 4.4, 1.0])), shape[0] / 2)
+    return BreastMask(Volume(weights, np.diag([4.4, 4.4, 4.4, 1.0])), shape[0] / 2, None)
 
 
 @pytest.fixture(scope="module")
