@@ -32,8 +32,8 @@ _CHEST_MM = np.arange(9.0, 37.0, 3.0)
 _USUAL = ((-1.5, 5.5), (-1.0, 9.0))  # mean and spread of shift and bend over simulated women of all kinds
 _PRIOR = 0.1  # what a spread from the mean costs, in mean changes along the rays
 # Changes of both boundaries together, in mean changes, as they are and above what a plain slope gives:
-# noise reaches 0.9 and 0.8, a slope 2.6 and 1.1, simulated women 3.4 and 2.2 (all but 1 %)
-_LEAST, _LEAST_ABOVE_SLOPE = 2.0, 1.6
+# noise reaches 2.0 and 1.5, a slope 3.0 and 2.1, simulated women 3.3 and 2.6 at the least
+_LEAST, _LEAST_ABOVE_SLOPE = 2.4, 2.35
 _FEWEST_RAYS = 10  # the noise of fewer would look like a wall
 _BLOCK_MM = 50.0  # of the body's length that a wall is fitted to by itself; blocks overlap by half
 _BENT_MM = 130.0  # farther out the wall is moved as here

@@ -88,7 +88,7 @@ def test_nothing_to_see_leaves_the_ordinary_wall():
     behind = np.maximum(SKIN - np.arange(SHAPE[1]), 0)[None, :, None] * SPACING * np.ones(SHAPE)
     noises = [np.random.default_rng(seed).normal(size=SHAPE) for seed in range(4)]
     even = np.full(SHAPE, 50.0)
-    darker = [300 - 2 * behind, 200 / (1 + behind / 60), 200 / (1 + behind / 60) + 10 * noises[0]]
+    darker = [300 - 2 * behind, 200 / (1 + behind / 120), 200 / (1 + behind / 120) + 10 * noises[0]]
     noisy = [200 + 20 * noise for noise in noises] + [
         200 + 80 * ndimage.gaussian_filter(noise, 2) for noise in noises
     ]
