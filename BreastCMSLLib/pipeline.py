@@ -116,9 +116,15 @@ def analyze(
         early = mean_enhancement(model_input.array, early_phases(len(model_input.array)))
         # in an exam of one breast there is no sternum to part them
         both = wide_enough_for_both(exam.grid.shape, exam.grid.affine)
-        middle = model_input.middle if both else None
         score = score_exam(
-            predictor, model_input.array, inside, affine, model_input.duration_min, early, middle=middle
+            predictor,
+            model_input.array,
+            inside,
+            affine,
+            model_input.duration_min,
+            early,
+            landmarks=model_input.landmarks,
+            middle=model_input.middle if both else None,
         )
         score = restated(score, decision.shift, bundle)
     malignant = score.probability >= decision.threshold

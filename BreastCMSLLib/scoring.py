@@ -28,7 +28,7 @@ from .models.maps import LESION_MAP
 from .network.attention import attention_map, upsample
 from .network.resnet import NetworkSettings
 from .preprocessing.enhancement import early_phases, mean_enhancement
-from .preprocessing.landmarks import side
+from .preprocessing.landmarks import Landmarks, side
 
 EDGE = 2  # voxels over which a region's edge may fall off
 NEARLY = 0.95  # of the highest probability: between candidates this close the larger is the index lesion
@@ -98,6 +98,7 @@ def score_exam(
     affine: np.ndarray,
     duration_min: float | None,
     early: np.ndarray | None = None,
+    landmarks: Landmarks | None = None,
     middle: float | None = None,
 ) -> ExamScore:
     """Score a preprocessed exam.
@@ -111,6 +112,8 @@ def score_exam(
         From the first phase after contrast to the last; None where not known.
     early : ndarray, optional
         Where it is known already.
+    landmarks : Landmarks, optional
+        None looks for them in the mask.
     middle : float, optional
         Index i of the sternum, which parts the breasts; None where there is no telling.
 
@@ -127,7 +130,7 @@ def score_exam(
     prediction = predictor.predict(array)
     if bundle.candidates is None:
         return ExamScore(prediction, prediction.logit, prediction.probability, None)
-    judged = judge_candidates(array, inside, affine, duration_min, bundle.candidates)
+    judged = judge_candidates(array, inside, affine, duration_min, bundle.candidates, landmarks)
 
     def mixed(chosen: slice | np.ndarray) -> float:
         """The calibrated logit of the network and some of the candidates."""

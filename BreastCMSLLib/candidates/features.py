@@ -24,7 +24,7 @@ from ..core.moments import flatness, half_axes, tubularity
 from ..core.threads import for_each
 from ..core.windows import bounding_box, box_about, squared_distance
 from ..preprocessing.enhancement import early_phases, mean_enhancement
-from ..preprocessing.landmarks import Skin, nipples
+from ..preprocessing.landmarks import Landmarks, Skin
 from .candidate import Candidate, Region
 
 SHELLS_MM = (0.0, 4.5, 9.0, 13.5, 18.0, 24.0)  # borders of the shells about a candidate
@@ -62,8 +62,7 @@ class ExamContext:
         50th, 95th and 99.5th percentile of ``early`` inside the mask.
     wash_out : float
         Of the whole mask.
-    tips : ndarray, shape (2, 3)
-        Nipples, RAS mm.
+    landmarks : Landmarks
     skin : Skin
     middle : float
         Index i of the midline.
@@ -82,7 +81,7 @@ class ExamContext:
     gradient: np.ndarray
     levels: tuple[float, float, float]
     wash_out: float
-    tips: np.ndarray
+    landmarks: Landmarks
     skin: Skin
     middle: float
     smooth: np.ndarray
@@ -91,13 +90,15 @@ class ExamContext:
     ranked: tuple[np.ndarray, np.ndarray]
 
     @classmethod
-    def of(cls, array: np.ndarray, inside: np.ndarray, affine: np.ndarray) -> ExamContext:
-        """The context of an exam; arrays as in the module's docstring. Raises InputError for an empty
-        mask.
+    def of(
+        cls, array: np.ndarray, inside: np.ndarray, affine: np.ndarray, landmarks: Landmarks | None = None
+    ) -> ExamContext:
+        """The context of an exam; arrays as in the module's docstring. Landmarks that are not given are
+        looked for in the mask. Raises InputError for an empty mask.
         """
         affine = np.asarray(affine, dtype=np.float64)
         spacing = np.linalg.norm(affine[:3, :3], axis=0)
-        tips = nipples(inside, affine)
+        landmarks = landmarks or Landmarks.of_mask(inside, affine)
         # enhancement of the early phases, how it falls, and how steep it is
         early = mean_enhancement(array, early_phases(len(array)))
         fall = array[: len(array) // 2].max(axis=0) - array[-1]
@@ -119,9 +120,9 @@ class ExamContext:
             gradient=np.sqrt(sum(slope**2 for slope in slopes)),
             levels=levels,
             wash_out=wash_out,
-            tips=tips,
+            landmarks=landmarks,
             skin=Skin.of(inside, affine),
-            middle=float(apply_affine(np.linalg.inv(affine), tips)[:, 0].mean()),
+            middle=float(apply_affine(np.linalg.inv(affine), landmarks.nipples)[:, 0].mean()),
             smooth=smooth,
             background=background,
             excess=excess,
@@ -330,16 +331,21 @@ def position(place: Neighbourhood) -> dict[str, float]:
     context, candidate = place.context, place.candidate
     i, j, k = candidate.index
     column = np.flatnonzero(context.inside[i, :, k])
+    landmarks, point = context.landmarks, candidate.ras_mm
     return {
         "depth below the skin": context.skin.depth(candidate.ras_mm) / 50.0,
         "distance to the nipple": float(
-            np.linalg.norm(context.tips - np.asarray(candidate.ras_mm), axis=1).min()
+            np.linalg.norm(context.landmarks.nipples - np.asarray(candidate.ras_mm), axis=1).min()
         )
         / 50.0,
         "distance to the chest wall": float(j - column[0]) * place.spacing[1] / 50.0 if column.size else 0.0,
         "distance to the midline": abs(i - context.middle) * place.spacing[0] / 50.0,
         "height in the field of view": (k / context.inside.shape[2] - 0.5) * 2.0,
         "rank among the candidates": place.rank,
+        "mm above the nipple": landmarks.above_nipple_mm(point) / 50.0,
+        "mm from the midline": abs(landmarks.from_midline_mm(point)) / 50.0,
+        "mm from the nipple": landmarks.from_nipple_mm(point) / 50.0,
+        "mm in front of the chest wall": landmarks.in_front_of_wall_mm(point) / 50.0,
     }
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ..preprocessing.landmarks import nipples
+from ..preprocessing.landmarks import Landmarks
 from .candidate import Candidate
 from .peaks import COUNT, find_peaks, normalise
 from .regions import SNAP_MM, is_vessel, snap
@@ -14,7 +14,7 @@ from .regions import SNAP_MM, is_vessel, snap
 # maps whose candidates are those of the map times the early enhancement, voxel by voxel
 FUSED = ("COAMxCAM",)
 FUSED_SNAP_MM = 6.0  # such a map peaks on a bright voxel already
-NIPPLE_MM = 15.0  # from the foremost point of the mask
+NIPPLE_MM = 15.0  # from the tip of a breast
 
 
 def candidates_from_map(
@@ -54,12 +54,12 @@ def candidates_from_map(
         searched = normalise(searched, inside)
     peaks = find_peaks(searched, inside, affine, count=COUNT)
     snapped = snap(peaks, enhancement, inside, affine, search_mm=FUSED_SNAP_MM if fused else SNAP_MM)
-    return doubtful_last(snapped, nipples(inside, affine))
+    return doubtful_last(snapped, Landmarks.of_mask(inside, affine).nipples)
 
 
 def is_nipple(ras_mm: Sequence[float], tips: np.ndarray, within_mm: float = NIPPLE_MM) -> bool:
-    """Whether a point (RAS, mm) lies at the tip of a breast; ``tips`` as
-    :func:`preprocessing.landmarks.nipples` finds them.
+    """Whether a point (RAS, mm) lies at the tip of a breast; ``tips`` as of
+    ``Landmarks.nipples``.
     """
     return bool((np.linalg.norm(tips - np.array(ras_mm), axis=1) <= within_mm).any())
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ..core.threads import for_each
+from ..preprocessing.landmarks import Landmarks
 from .candidate import Candidate
 from .classifier import CandidateClassifier
 from .proposals import SAME_MM, ExamCandidates, coarsening, propose_candidates
@@ -75,6 +76,7 @@ def judge_candidates(
     affine: np.ndarray,
     duration_min: float | None,
     classifier: CandidateClassifier,
+    landmarks: Landmarks | None = None,
 ) -> JudgedCandidates:
     """Find, describe and judge candidates on every grid.
 
@@ -87,6 +89,8 @@ def judge_candidates(
     array, inside, affine, duration_min
         As for :func:`propose_candidates`.
     classifier : CandidateClassifier
+    landmarks : Landmarks, optional
+        None looks for them in the mask.
 
     Returns
     -------
@@ -98,7 +102,7 @@ def judge_candidates(
         The voxels do not divide ``settings.grid_mm``.
     """
     settings = classifier.settings
-    grids = propose_on_grids(array, inside, affine, duration_min, settings)
+    grids = propose_on_grids(array, inside, affine, duration_min, settings, landmarks)
     logits = [np.stack(classifier.logits(grid.features, duration_min)) for grid in grids]
     found = match([[candidate.ras_mm for candidate in grid.candidates] for grid in grids])
     judged = np.zeros((2, len(found)), dtype=np.float32)
@@ -118,6 +122,7 @@ def propose_on_grids(
     affine: np.ndarray,
     duration_min: float | None,
     settings: CandidateSettings,
+    landmarks: Landmarks | None = None,
 ) -> list[ExamCandidates]:
     """:func:`propose_candidates` on every grid, several at a time. Arguments and errors are the same."""
 
@@ -125,7 +130,8 @@ def propose_on_grids(
         begin = tuple(slice(start, None) for start in offset)
         moved = np.array(affine, dtype=np.float64)
         moved[:3, 3] += moved[:3, :3] @ offset
-        return propose_candidates(array[(slice(None), *begin)], inside[begin], moved, duration_min, settings)
+        own = array[(slice(None), *begin)]
+        return propose_candidates(own, inside[begin], moved, duration_min, settings, landmarks)
 
     return for_each(on_grid, offsets(coarsening(affine, settings)))
 

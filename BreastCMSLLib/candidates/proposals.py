@@ -11,6 +11,7 @@ from scipy import ndimage
 from ..core.errors import InputError
 from ..core.geometry import apply_affine
 from ..core.threads import for_each
+from ..preprocessing.landmarks import Landmarks
 from .candidate import Candidate
 from .features import ExamContext, measure_features
 from .peaks import find_peaks, normalise
@@ -50,6 +51,7 @@ def propose_candidates(
     affine: np.ndarray,
     duration_min: float | None,
     settings: CandidateSettings,
+    landmarks: Landmarks | None = None,
 ) -> ExamCandidates:
     """The strongest local maxima of each of ``_MAPS``, moved to the bright regions beside them, and their
     features.
@@ -63,6 +65,8 @@ def propose_candidates(
         Voxel index → RAS mm.
     duration_min : float or None
     settings : CandidateSettings
+    landmarks : Landmarks, optional
+        None looks for them in the mask.
 
     Returns
     -------
@@ -82,7 +86,7 @@ def propose_candidates(
     # averaging takes the height off the brightest voxels: scaled anew, inputs of any voxel size give the same
     # numbers
     array = array / np.float32(max(float(np.percentile(array.mean(axis=0)[inside], SCALE_PERCENTILE)), 1e-3))
-    context = ExamContext.of(array, inside, affine)
+    context = ExamContext.of(array, inside, affine, landmarks)
     ranked = _ranked_candidates(context, settings)
 
     def describe(pair: tuple[Candidate, int]) -> list[float]:

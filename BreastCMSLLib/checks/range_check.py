@@ -159,7 +159,10 @@ def _mask(model_input: ModelInput, inside: np.ndarray, step: np.ndarray, one_bre
     if one_breast:
         return _volume(model_input.mask_volume_ml, "breast", 0.5)
     size = spacing_of(model_input.affine) * step
-    shape = _two_breasts(inside, size, model_input.middle / step[0])
+    # the mask ends where breasts do, whatever the body: whether they end shows in its surface
+    landmarks = model_input.landmarks
+    recess = recess_mm(inside, size) if landmarks is None else landmarks.recess_mm
+    shape = _two_breasts(inside, size, model_input.middle / step[0], recess)
     return [*_volume(model_input.mask_volume_ml, "pair of breasts"), *shape]
 
 
@@ -170,16 +173,17 @@ def _volume(volume_ml: float, what: str, share: float = 1.0) -> list[Reason]:
     return [Reason("mask volume", f"The breast region found measures {volume_ml:.0f} ml, as no {what} does.")]
 
 
-def _two_breasts(inside: np.ndarray, size: np.ndarray, middle: float) -> list[Reason]:
+def _two_breasts(inside: np.ndarray, size: np.ndarray, middle: float, recess: float) -> list[Reason]:
     sides = side_volumes_ml(inside, size, middle)
     small, large = sorted(sides, key=sides.get)
-    if sides[small] < MIN_SIDE_ML or sides[small] < MIN_SIDE_SHARE * sides[large]:
+    ends = recess >= MIN_RECESS_MM
+    if ends and (sides[small] < MIN_SIDE_ML or sides[small] < MIN_SIDE_SHARE * sides[large]):
         text = (
             f"Only the {large} breast was found ({small} {sides[small]:.0f} ml, "
             f"{large} {sides[large]:.0f} ml); the model knows exams of both."
         )
         return [Reason("one breast", text)]
-    if sulcus_mm(inside, size, middle) >= MIN_SULCUS_MM and recess_mm(inside, size) >= MIN_RECESS_MM:
+    if sulcus_mm(inside, size, middle) >= MIN_SULCUS_MM and ends:
         return []
     text = (
         "The body does not have the shape of two breasts, with a valley between them and an end towards "

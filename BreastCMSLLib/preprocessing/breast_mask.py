@@ -1,32 +1,45 @@
-"""Where the breasts are: Frangi's edges, small ones dropped, filled, smoothed (Luo et al. 2019, 3.1).
+"""Where the breasts are: behind Frangi's edges of the skin, in front of the chest wall, smoothed (Luo et al.
+2019, 3.1).
 
-Two things differ from the paper's recipe, because Frangi's filter finds the skin but not the chest wall:
+The paper fills the edges. That fails on whole bodies: Frangi's filter finds the skin but not the chest wall,
+and at the shoulders a body is as wide as arms and axilla. So the mask lies
 
-* Holes are filled from the front: a voxel is inside once a ray from the front has met an edge. Unlike plain
-hole
-  filling this needs no closed contour, so a gap in the skin (coil shading) does not empty a slice.
-* A posterior limit follows the chest wall (``chest_wall.py``). Heart, great vessels and liver, which enhance
-most,
-  lie behind it and cannot win the peak.
+* behind the skin and in tissue (``skin.py``, ``body.py``),
+* in front of the chest wall of this exam (``chest_wall.py``), behind which heart, vessels and liver enhance
+  most,
+* and within limits that are measured from the line over the sternum and from the nipples (``sternum.py``,
+  ``landmarks.py``, ``limits.py``).
 
 Arrays as ``canonical_grid`` makes them: i towards R, j towards A, k towards S, isotropic voxels.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import ndimage
 
 from ..core.errors import InputError
 from ..core.geometry import Volume
-from ..core.masks import foremost
 from ..core.ranges import check_ranges, ranged
 from ..core.windows import bounding_box
-from . import chest_wall
+from . import body, chest_wall, limits
+from .landmarks import Landmarks, find_landmarks
+from .skin import at_air, below_skin, skin_front
 
 NO_TISSUE = "No breast tissue was found in front of the chest wall; check the orientation of the exam."
+NO_OUTLINE = (
+    "No body outline was found in the exam; check that it is a breast MRI "
+    "and that the T1 volume belongs to it."
+)
+NO_MIDLINE = (
+    "The midline of the chest was not found in the exam; check that both breasts are in the field of view."
+)
+_BLUR_MM = 1.5  # by which noise and enhancing skin show the body's front farther ahead than tissue does
+_LEAST_TISSUE = (
+    0.8  # of the room between skin and wall; implants that drown all else leave half, breasts 0.95
+)
 _LEAST_OUTLINE = 0.15  # share of columns in which a body's skin is met at the least
 
 
@@ -43,14 +56,19 @@ class MaskSettings:
     min_edge_ml : float
         Smaller edges are dropped.
     skin_mm : float
-        How far behind its edge the skin ends.
+        How far behind the air the skin ends.
     sternum_depth_mm, chest_half_width_mm, chest_depth_mm : float
         The ordinary chest wall, see ``chest_wall.ordinary``.
     wall_margin_mm : float
         How far behind the wall of an exam the mask ends, lest a lesion on it be cut.
     wall_forward_mm : float
-        How far in front of the ordinary wall it may end at most: a little muscle costs less than breast that
-        is not looked at.
+        How far in front of the ordinary wall it may end at most.
+    trust_mm : float
+        Where the body reaches farther in front of Frangi's edge, that edge is not the skin.
+    back_mm, back_rises_from_mm, back_rise : float
+        The coronal plane behind the breasts, see ``limits.back_plane``.
+    above_nipple_mm, below_nipple_mm, half_width_mm : float
+        The ends of the breasts, see ``limits.within_ends``.
     smooth_mm : float
         Sigma of the mask's edge.
 
@@ -63,12 +81,19 @@ class MaskSettings:
     sigmas_mm: tuple[float, ...] = ranged((1.1, 2.2), 0.1, 50, count=(1, 8))
     edge_threshold: float = ranged(0.12, 0, 1000)
     min_edge_ml: float = ranged(1.5, 0, 1000)
-    skin_mm: float = ranged(4.4, 0, 1000)
+    skin_mm: float = ranged(2.8, 0, 1000)
     sternum_depth_mm: float = ranged(10.0, 0, 1000)
     chest_half_width_mm: float = ranged(150.0, 1e-3, 1000)
     chest_depth_mm: float = ranged(120.0, 0, 1000)
     wall_margin_mm: float = ranged(3.0, 0, 1000)
-    wall_forward_mm: float = ranged(4.0, 0, 1000)
+    wall_forward_mm: float = ranged(12.0, 0, 1000)
+    trust_mm: float = ranged(15.0, 0, 1000)
+    back_mm: float = ranged(55.0, 0, 1000)
+    back_rises_from_mm: float = ranged(45.0, 0, 1000)
+    back_rise: float = ranged(1.0, 0, 100)
+    above_nipple_mm: float = ranged(90.0, 0, 1000)
+    below_nipple_mm: float = ranged(95.0, 0, 1000)
+    half_width_mm: float = ranged(160.0, 1, 1000)
     smooth_mm: float = ranged(1.6, 1e-3, 1000)
 
     def __post_init__(self) -> None:
@@ -85,10 +110,13 @@ class BreastMask:
         float32, 1 inside the breasts, 0 outside, smooth in between.
     middle : float
         Index i of the sternum.
+    landmarks : Landmarks
+        Where sternum, nipples and chest wall lie.
     """
 
     weights: Volume
     middle: float
+    landmarks: Landmarks
 
     @property
     def inside(self) -> np.ndarray:
@@ -126,102 +154,131 @@ def breast_mask(image: Volume, settings: MaskSettings | None = None, *, tissue: 
     settings = settings or MaskSettings()
     spacing = float(image.spacing[0])
     values = np.asarray(image.array, dtype=np.float32)
-    front = _front(edges(values, spacing, settings))
-    if np.isfinite(front).mean() < _LEAST_OUTLINE:
-        raise InputError(
-            "No body outline was found in the exam; check that it is a breast MRI "
-            "and that the T1 volume belongs to it."
-        )
-    middle = _midline(front)
-    surface = front - settings.skin_mm / spacing
-    limit = _posterior_limit(values if tissue else None, front, middle, spacing, settings)
-    j = np.arange(image.shape[1], dtype=np.float32)[None, :, None]
-    inside = (j <= surface[:, None, :]) & (j >= limit[:, None, :])
-    weights = _smoothed(_large_regions(inside), settings.smooth_mm / spacing)
+    # skin and tissue
+    skin = _skin(values, spacing, settings)
+    factor = max(1, round(body.COARSE_MM / spacing))
+    is_body = _body(values, skin, factor, spacing, tissue)
+    surface = _surface(is_body, skin, factor, settings.trust_mm / spacing)
+    # landmarks, and the limits that follow from them
+    found = find_landmarks(surface, spacing)
+    if found is None:
+        raise InputError(NO_MIDLINE)
+    lateral = (np.arange(image.shape[0]) - found.middle) * spacing
+    wall = _chest_wall(values if tissue else None, found.sternum, found.middle, lateral, spacing, settings)
+    above = limits.above_nipples_mm(found.nipples, found.middle, surface.shape, spacing)
+    plane = limits.back_plane(
+        found.sternum,
+        above,
+        spacing,
+        behind_mm=settings.back_mm,
+        rises_from_mm=settings.back_rises_from_mm,
+        rise=settings.back_rise,
+    )
+    ends = limits.within_ends(
+        above,
+        lateral,
+        above_nipple_mm=settings.above_nipple_mm,
+        below_nipple_mm=settings.below_nipple_mm,
+        half_width_mm=settings.half_width_mm,
+    )
+    ends &= limits.between_arms(surface, found.sternum, found.nipples, found.middle, spacing)
+    ends &= limits.above_folds(surface, found.sternum, found.nipples, found.middle, spacing)
+    # what lies between
+    skin_mm = settings.skin_mm + (0.0 if tissue else _BLUR_MM)
+    front = np.where(ends, below_skin(surface, skin_mm / spacing), -1.0)
+    inside = _between(is_body, np.maximum(wall, plane), front, factor, image.shape)
+    weights = _smoothed(inside, settings.smooth_mm / spacing)
     if not (weights > 0.5).any():
         raise InputError(NO_TISSUE)
-    return BreastMask(image.with_array(weights), middle)
+    landmarks = found.landmarks(wall, image.affine)
+    room = np.maximum(front - np.maximum(np.maximum(wall, plane), 0.0), 0.0).sum()
+    if inside.sum() < _LEAST_TISSUE * room:
+        landmarks = replace(landmarks, sure=False)
+    return BreastMask(image.with_array(weights), found.middle, landmarks)
 
 
-def edges(image: np.ndarray, spacing_mm: float, settings: MaskSettings) -> np.ndarray:
-    """Edges of an axial stack: Frangi's measure per slice, small regions dropped.
-
-    The square root evens out coil shading, so that one threshold serves near and far from the coil.
-
-    Parameters
-    ----------
-    image : ndarray, [i, j, k], float32
-        Square voxels in the slices k.
-    spacing_mm : float
-    settings : MaskSettings
-
-    Returns
-    -------
-    ndarray, of the shape of ``image``, bool
-    """
-    import torch
-
-    from .frangi import ridges
-
-    # square root of the grey values without the brightest, as [k, j, i], as volumes lie in memory
-    high = max(0.0, float(np.percentile(image[::3, ::3, ::3], 99.5)))
-    compressed = torch.from_numpy(np.ascontiguousarray(image.T)).clamp(0.0, high).sqrt_()
-    is_edge = ridges(compressed, settings.edge_threshold, [s / spacing_mm for s in settings.sigmas_mm])
-    # of the regions only the large; edges are few, so that only their voxels are counted
-    labels, count = ndimage.label(is_edge, ndimage.generate_binary_structure(3, 3))
-    if count:
-        own = labels[is_edge]
-        is_edge[is_edge] = (np.bincount(own) * spacing_mm**3 / 1000.0 >= settings.min_edge_ml)[own]
-    return is_edge.T
-
-
-def _front(edge: np.ndarray) -> np.ndarray:
-    """(i, k) float32 largest j with an edge, NaN without: the skin, its gaps of a few voxels closed."""
-    front = foremost(edge).astype(np.float32)
-    closed = ndimage.median_filter(front, size=(7, 5), mode="nearest")
-    front = np.where(np.abs(front - closed) > 6, closed, front)
-    return np.where(front >= 0, front, np.nan)
-
-
-def _midline(front: np.ndarray) -> float:
-    """Index i of the sternum: the axis near the middle that best mirrors the skin onto itself."""
-    ni, is_skin = front.shape[0], np.isfinite(front)
-    profile = np.array(
-        [np.median(row[m]) if m.any() else np.nan for row, m in zip(front, is_skin, strict=True)]
+def _skin(values: np.ndarray, spacing: float, settings: MaskSettings) -> np.ndarray:
+    """(i, k) index j of the skin's border by Frangi's edges, NaN where there is none."""
+    skin = skin_front(
+        values,
+        spacing,
+        sigmas_mm=settings.sigmas_mm,
+        threshold=settings.edge_threshold,
+        least_ml=settings.min_edge_ml,
     )
-    centre = float(np.median(np.nonzero(is_skin)[0]))
-    best, best_cost = centre, np.inf
-    for axis in np.arange(centre - ni / 10, centre + ni / 10, 0.5):
-        # the skin's profile to either side of the axis, where both sides have one
-        offsets = np.arange(0.5, ni / 3)
-        left = np.interp(axis - offsets, np.arange(ni), profile, left=np.nan, right=np.nan)
-        right = np.interp(axis + offsets, np.arange(ni), profile, left=np.nan, right=np.nan)
-        both = np.isfinite(left) & np.isfinite(right)
-        if both.sum() > ni / 6:
-            cost = float(np.abs(left - right)[both].mean())
-            if cost < best_cost:
-                best, best_cost = float(axis), cost
-    return best
+    if np.isfinite(skin).mean() < _LEAST_OUTLINE:
+        raise InputError(NO_OUTLINE)
+    return at_air(skin, values, spacing)
 
 
-def _posterior_limit(
-    image: np.ndarray | None, front: np.ndarray, middle: float, spacing: float, settings: MaskSettings
+def _body(values: np.ndarray, skin: np.ndarray, factor: int, spacing: float, tissue: bool) -> np.ndarray:
+    """The body on the coarse grid, bool."""
+    small = body.coarse(np.maximum(values, 0.0), factor)
+    if tissue:
+        return body.tissue(small, factor * spacing)
+    edge = (skin[::factor, ::factor][: small.shape[0], : small.shape[2]] - (factor - 1) / 2) / factor
+    return body.enhancing_tissue(small, edge, factor * spacing)
+
+
+def _surface(is_body: np.ndarray, skin: np.ndarray, factor: int, trust: float) -> np.ndarray:
+    """(i, k) index j of the skin: Frangi's edge, the body's front where that lies far beyond the edge or none
+    was found.
+    """
+    front = np.full(skin.shape, np.nan, dtype=np.float32)
+    fine = np.repeat(np.repeat(body.front_of(is_body), factor, 0), factor, 1) * factor + (factor - 1)
+    front[: fine.shape[0], : fine.shape[1]] = fine
+    return np.where(front - skin < trust, skin, front)
+
+
+def _chest_wall(
+    values: np.ndarray | None,
+    sternum: np.ndarray,
+    middle: float,
+    lateral: np.ndarray,
+    spacing: float,
+    settings: MaskSettings,
 ) -> np.ndarray:
-    """(i, k) smallest j that may be breast. image: None where it does not show the wall."""
-    limit = chest_wall.ordinary(
-        front,
-        middle,
+    """(i, k) index j of the chest wall. values: None where the image does not show it."""
+    wall = chest_wall.ordinary(
+        sternum,
+        lateral,
         spacing,
         sternum_depth_mm=settings.sternum_depth_mm,
         half_width_mm=settings.chest_half_width_mm,
         depth_mm=settings.chest_depth_mm,
     )
-    wall = None if image is None else chest_wall.fit(image, limit, middle, spacing)
-    if wall is None:
-        return limit
-    lateral = np.abs(np.arange(len(limit)) - middle) * spacing
-    moved = wall.moved_mm(lateral) - settings.wall_margin_mm
-    return limit + (np.minimum(moved, settings.wall_forward_mm) / spacing).astype(np.float32)[:, None]
+    if values is None:
+        return wall
+    moved = chest_wall.moved(values, wall, middle, spacing, forward_mm=settings.wall_forward_mm)
+    return wall if moved is None else wall + (moved - settings.wall_margin_mm) / spacing
+
+
+def _between(
+    is_body: np.ndarray, back: np.ndarray, front: np.ndarray, factor: int, shape: tuple[int, ...]
+) -> np.ndarray:
+    """Body voxels between two surfaces, without thin and small parts, on the fine grid."""
+    # which parts are breasts shows on the coarse grid
+    ni, nj, nk = is_body.shape
+    low, high = (
+        (
+            side[: ni * factor, : nk * factor].reshape(ni, factor, nk, factor).mean(axis=(1, 3))
+            - (factor - 1) / 2
+        )
+        / factor
+        for side in (back, np.nan_to_num(front, nan=-1.0))
+    )
+    j = np.arange(nj, dtype=np.float32)[None, :, None]
+    parts = is_body & (j >= low[:, None, :]) & (j <= high[:, None, :])
+    parts = _large_regions(ndimage.binary_opening(parts))
+    parts = ndimage.binary_dilation(parts) & is_body
+    # and where they end on the fine one
+    inside = np.zeros(shape, dtype=bool)
+    fine = np.repeat(np.repeat(np.repeat(parts, factor, 0), factor, 1), factor, 2)
+    inside[: fine.shape[0], : fine.shape[1], : fine.shape[2]] = fine
+    j = np.arange(shape[1], dtype=np.float32)[None, :, None]
+    inside &= j >= back[:, None, :]
+    inside &= j <= np.nan_to_num(front, nan=-1.0)[:, None, :]
+    return inside
 
 
 def _large_regions(inside: np.ndarray, keep_fraction: float = 0.05) -> np.ndarray:

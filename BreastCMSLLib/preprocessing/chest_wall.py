@@ -18,24 +18,24 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
-from ..core.errors import InputError
-
 _STEP_MM = 1.1  # between samples along a ray from back to front
-_REACH_MM = 40.0  # of the rays about the ordinary wall, each way
+_REACH_MM = 55.0  # of the rays about the ordinary wall, each way
 _RAYS_MM = 4.4  # between rays
 # rays from the sternum to the sides: over the sternum there is no muscle, farther out no wall
 _SIDES_MM = (20.0, 125.0)
 _WINDOW_MM = 4.4  # of tissue compared on either side of a boundary
 _WIDTH = round(_WINDOW_MM / _STEP_MM)
-_SHIFTS_MM = np.arange(-14.0, 4.5, 1.0)
-_BENDS_MM = np.arange(-22.0, 22.5, 2.0)
-_MUSCLE_MM = np.arange(9.0, 19.0, 3.0)  # so thick that one boundary is not taken for both
-_USUAL = ((-5.0, 3.5), (3.0, 8.0))  # mean and spread of shift and bend over simulated exams
+_SHIFTS_MM = np.arange(-16.0, 16.5, 1.0)
+_BENDS_MM = np.arange(-28.0, 22.5, 2.0)
+# muscle and ribs together: so thick that one boundary is not taken for both, and as thick as they are
+_CHEST_MM = np.arange(9.0, 37.0, 3.0)
+_USUAL = ((-1.5, 5.5), (-1.0, 9.0))  # mean and spread of shift and bend over simulated women of all kinds
 _PRIOR = 0.1  # what a spread from the mean costs, in mean changes along the rays
 # Changes of both boundaries together, in mean changes, as they are and above what a plain slope gives:
-# noise reaches 0.9 and 0.8, a slope 2.6 and 1.1, simulated women 3.4 and 2.2 (all but 1 %)
-_LEAST, _LEAST_ABOVE_SLOPE = 2.0, 1.6
+# noise reaches 2.0 and 1.5, a slope 3.0 and 2.1, simulated women 3.3 and 2.6 at the least
+_LEAST, _LEAST_ABOVE_SLOPE = 2.4, 2.35
 _FEWEST_RAYS = 10  # the noise of fewer would look like a wall
+_BLOCK_MM = 50.0  # of the body's length that a wall is fitted to by itself; blocks overlap by half
 _BENT_MM = 130.0  # farther out the wall is moved as here
 
 
@@ -58,8 +58,8 @@ class ChestWall:
 
 
 def ordinary(
-    front: np.ndarray,
-    middle: float,
+    sternum: np.ndarray,
+    lateral_mm: np.ndarray,
     spacing_mm: float,
     *,
     sternum_depth_mm: float,
@@ -70,10 +70,10 @@ def ordinary(
 
     Parameters
     ----------
-    front : ndarray, shape (LR, SI)
-        Index j of the skin, NaN where there is none.
-    middle : float
-        Index i of the sternum.
+    sternum : ndarray, shape (SI,)
+        Index j of the skin over the sternum.
+    lateral_mm : ndarray, shape (LR,)
+        Distance from the midline.
     spacing_mm : float
     sternum_depth_mm : float
         From the sternum's skin to the wall.
@@ -84,31 +84,54 @@ def ordinary(
     -------
     ndarray, shape (LR, SI), float32
         Index j.
-
-    Raises
-    ------
-    InputError
-        There is no skin over the sternum.
     """
-    ni, nk = front.shape
-    lateral = np.abs(np.arange(ni, dtype=np.float32) - middle) * spacing_mm
-    # the skin over the sternum, interpolated where there is none and smoothed from head to foot
-    sternum = np.full(nk, np.nan)
-    for k, column in enumerate(front[lateral < 25].T):
-        if (values := column[np.isfinite(column)]).size:
-            sternum[k] = np.percentile(values, 10)
-    known = np.flatnonzero(np.isfinite(sternum))
-    if not known.size:
-        raise InputError(
-            "The midline of the chest was not found in the exam; "
-            "check that both breasts are in the field of view."
-        )
-    sternum = np.interp(np.arange(nk), known, sternum[known])
-    sternum = ndimage.median_filter(sternum, size=max(3, round(30 / spacing_mm)), mode="nearest")
-    sternum = ndimage.gaussian_filter1d(sternum, 10 / spacing_mm)
-    # from there an ellipse to both sides
-    drop = depth_mm * (1.0 - np.sqrt(1.0 - np.clip(lateral / half_width_mm, 0.0, 1.0) ** 2))
+    drop = depth_mm * (1.0 - np.sqrt(1.0 - np.clip(np.abs(lateral_mm) / half_width_mm, 0.0, 1.0) ** 2))
     return (sternum[None, :] - (sternum_depth_mm + drop[:, None]) / spacing_mm).astype(np.float32)
+
+
+def moved(
+    image: np.ndarray, wall: np.ndarray, middle: float, spacing_mm: float, *, forward_mm: float
+) -> np.ndarray | None:
+    """How far the exam's wall lies in front of the ordinary one, on either side and along the body.
+
+    Fitted to the whole exam first, then to each side in blocks along the body, where those show a wall:
+    chests are neither symmetric nor straight.
+
+    Parameters
+    ----------
+    image, wall, middle, spacing_mm
+        As of :func:`fit`.
+    forward_mm : float
+        The most by which it may lie in front.
+
+    Returns
+    -------
+    ndarray, shape (LR, SI), float32, or None
+        mm; None where the exam shows no wall.
+    """
+    whole = fit(image, wall, middle, spacing_mm)
+    if whole is None:
+        return None
+    ni, nk = wall.shape
+    half = max(1, round(_BLOCK_MM / 2 / spacing_mm))
+    centres = np.arange(min(half, nk // 2), max(nk - half // 2, nk // 2 + 1), half)
+    parting = min(max(round(middle), 0), ni)
+    out = np.zeros((ni, nk), dtype=np.float32)
+    for rows in (slice(0, parting), slice(parting, ni)):
+        if rows.stop <= rows.start:
+            continue
+        lateral = np.abs(np.arange(rows.start, rows.stop) - middle) * spacing_mm
+        walls = []
+        for centre in centres:
+            block = slice(max(centre - half, 0), centre + half)
+            own = fit(image[rows, :, block], wall[rows, block], middle - rows.start, spacing_mm) or whole
+            walls.append(np.minimum(own.moved_mm(lateral), forward_mm))
+        # a block that differs from both its neighbours is not believed
+        between = ndimage.median_filter(np.array(walls), (3, 1), mode="nearest")
+        between = ndimage.gaussian_filter1d(between, 0.7, axis=0, mode="nearest")
+        for row, values in zip(range(rows.start, rows.stop), between.T):
+            out[row] = np.interp(np.arange(nk), centres, values)
+    return out
 
 
 def fit(image: np.ndarray, wall: np.ndarray, middle: float, spacing_mm: float) -> ChestWall | None:
@@ -137,7 +160,7 @@ def fit(image: np.ndarray, wall: np.ndarray, middle: float, spacing_mm: float) -
     shift, bend = np.meshgrid(_SHIFTS_MM, _BENDS_MM, indexing="ij")
     moved = shift[..., None] + bend[..., None] * (lateral / 100.0) ** 2  # (shift, bend, ray)
     to_muscle = _mean_at(change, moved)
-    behind = np.max([_mean_at(change, moved - thick) for thick in _MUSCLE_MM], axis=0)
+    behind = np.max([_mean_at(change, moved - thick) for thick in _CHEST_MM], axis=0)
     # the best of them, unusual ones only where they stand out more
     seen = (np.abs(to_muscle) + behind) / unit
     unusual = sum(((value - mean) / spread) ** 2 for value, (mean, spread) in zip((shift, bend), _USUAL))

@@ -18,6 +18,7 @@ from ..core.resampling import resample
 from ..core.serialisation import from_json
 from ..exam import WHOLE_T1, Exam, breasts_covered, t1_share_needed
 from .breast_mask import BreastMask, MaskSettings, breast_mask
+from .landmarks import Landmarks
 
 PLAUSIBLE_ML = (150, 8000)  # both breasts with the tissue in front of the chest wall
 LARGEST = (
@@ -119,6 +120,8 @@ class ModelInput:
         Sentences for the user.
     duration_min : float or None
         As :func:`exam_duration_min` returns it.
+    landmarks : Landmarks or None
+        Of the breast mask.
     share_read : float
         Of the breast mask that lies on the grid: 1 unless the breasts are larger than ``LARGEST``.
     """
@@ -132,6 +135,7 @@ class ModelInput:
     mask_volume_ml: float
     warnings: tuple[str, ...]
     duration_min: float | None = None
+    landmarks: Landmarks | None = None
     share_read: float = 1.0
 
 
@@ -213,6 +217,7 @@ def preprocess(
         mask.volume_ml,
         tuple(warnings),
         exam_duration_min(exam),
+        mask.landmarks,
         share_read,
     )
 

@@ -222,7 +222,9 @@ def test_a_candidate_is_described_as_from_the_cache(tmp_path):
     kept = describe_exam(row, contract, SETTINGS)
     prepare_exam(row, contract, tmp_path)
     exam = cache.load(cache.exam_path(tmp_path, row.exam))
-    own = propose_candidates(exam.array.numpy(), exam.inside, exam.affine, exam.duration_min, SETTINGS)
+    own = propose_candidates(
+        exam.array.numpy(), exam.inside, exam.affine, exam.duration_min, SETTINGS, exam.landmarks
+    )
     assert np.array_equal(kept.features, own.features)
     assert np.allclose(kept.ras_mm, [candidate.ras_mm for candidate in own.candidates], atol=1e-3)
     centres = [lesion["ras_mm"] for lesion in exam.meta["lesions"] if lesion["malignant"]]

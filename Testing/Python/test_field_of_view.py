@@ -44,7 +44,7 @@ def body_of(height_mm: float, lesion_ras=None):
 def mask_of(shape, box) -> BreastMask:
     weights = np.zeros(shape, np.float32)
     weights[box] = 1.0
-    return BreastMask(Volume(weights, np.diag([4.4, 4.4, 4.4, 1.0])), shape[0] / 2)
+    return BreastMask(Volume(weights, np.diag([4.4, 4.4, 4.4, 1.0])), shape[0] / 2, None)
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +54,7 @@ def long_input():
 
 def test_all_of_a_long_exam_lies_on_the_grid(long_input):
     lr, ap, si = long_input.array.shape[1:]
-    assert (lr, ap) == COARSE.size[:2] and si * 4.4 > 200
+    assert (lr, ap) == COARSE.size[:2] and si * 4.4 > 180
     assert long_input.share_read == 1.0
     voxel_ml = 4.4**3 / 1000
     assert long_input.inside.sum() * voxel_ml == pytest.approx(long_input.mask_volume_ml, rel=1e-6)

@@ -77,12 +77,12 @@ def test_mask_holds_both_breasts_and_no_heart(exam, model_input):
 
 
 def test_mask_edge_lies_just_under_the_skin(exam, model_input):
-    """Measured where the breast's surface is known: the mask ends within 4 mm inside it."""
+    """Measured where the breast's surface is known: the mask ends within 5 mm inside it."""
     centre = apply_affine(AXIAL, (np.array(SHAPE) - 1) / 2)
     column = apply_affine(np.linalg.inv(model_input.affine), centre + [80, 0, 0])
     line = model_input.inside[round(column[0]), :, round(column[2])]
     front = apply_affine(model_input.affine, np.array([0, np.flatnonzero(line).max(), 0]))[1]
-    assert 0.0 < centre[1] + 75 - front < 4.0
+    assert 0.0 < centre[1] + 75 - front < 5.0
 
 
 @pytest.mark.slow

@@ -118,5 +118,7 @@ def bags_of_cache(paths: Sequence[Path], settings: CandidateSettings, workers: i
 
 def _describe(path: Path, settings: CandidateSettings) -> Described:
     exam = cache.load(path)
-    described = propose_candidates(exam.array.numpy(), exam.inside, exam.affine, exam.duration_min, settings)
+    described = propose_candidates(
+        exam.array.numpy(), exam.inside, exam.affine, exam.duration_min, settings, exam.landmarks
+    )
     return described.features, exam.meta["label"], exam.duration_min

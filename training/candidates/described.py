@@ -79,7 +79,12 @@ def describe_exam(
     # half precision, as caches keep exams
     array = model_input.array.astype(np.float16)
     described = propose_candidates(
-        array, model_input.inside, model_input.affine, model_input.duration_min, settings
+        array,
+        model_input.inside,
+        model_input.affine,
+        model_input.duration_min,
+        settings,
+        model_input.landmarks,
     )
     centres = [lesion["ras_mm"] for lesion in truth(row, exam)[0] if lesion["malignant"]]
     return DescribedExam(

@@ -20,6 +20,7 @@ import numpy as np
 import torch
 
 from BreastCMSLLib.core.errors import InputError
+from BreastCMSLLib.preprocessing.landmarks import Landmarks
 from BreastCMSLLib.preprocessing.model_input import InputContract, ModelInput
 
 from .files import read_rows, write_arrays, write_json, write_rows
@@ -64,6 +65,12 @@ class CachedExam:
     def affine(self) -> np.ndarray:
         """(4, 4) voxel index → RAS mm."""
         return np.array(self.meta["affine"])
+
+    @property
+    def landmarks(self) -> Landmarks | None:
+        """Of the breast mask, where they were kept."""
+        kept = self.meta.get("landmarks")
+        return None if kept is None else Landmarks.from_json(kept)
 
     @property
     def duration_min(self) -> float | None:
@@ -204,6 +211,7 @@ def store(
         "scale": model_input.scale,
         "duration_min": model_input.duration_min,
         "warnings": list(model_input.warnings),
+        "landmarks": None if model_input.landmarks is None else model_input.landmarks.as_json(),
         "window": fullest_window(filled, size or filled.shape),
     }
     write_arrays(path, compressed=False, **parts, meta=np.frombuffer(json.dumps(meta).encode(), np.uint8))

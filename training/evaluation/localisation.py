@@ -19,7 +19,7 @@ from BreastCMSLLib.findings.outline import outline
 from BreastCMSLLib.models.inference import Predictor
 from BreastCMSLLib.models.maps import LESION_MAP, NETWORK_MAPS
 from BreastCMSLLib.preprocessing.enhancement import early_phases, mean_enhancement
-from BreastCMSLLib.preprocessing.landmarks import nipples
+from BreastCMSLLib.preprocessing.landmarks import Landmarks
 from BreastCMSLLib.results.record import MAP_THRESHOLD
 from BreastCMSLLib.scoring import ExamScore, lesion_map, saliency_map, score_exam
 from training.data.cache import CachedExam
@@ -128,7 +128,7 @@ def locate(predictor: Predictor, exam: CachedExam) -> tuple[float, dict[str, Loc
     if not predictor.bundle.has_candidates:
         return prediction.logit, located
     with clock.measure(LESION_MAP):
-        score = score_exam(predictor, array, inside, affine, exam.duration_min, early)
+        score = score_exam(predictor, array, inside, affine, exam.duration_min, early, exam.landmarks)
         saliency = lesion_map(score.candidates, early, inside)
     candidate = score.candidates[0] if score.candidates else located[SIGNAL].candidate
     return score.logit, {**located, LESION_MAP: Located(candidate, saliency, clock.sum(LESION_MAP))}
@@ -192,7 +192,7 @@ def what_is_there(exam: CachedExam, ras_mm: Sequence[float], region: Region | No
         reach = float(lesion.get("radius_mm") or FAR_MM) + 3.0
         if np.linalg.norm(np.subtract(ras_mm, lesion["ras_mm"])) <= reach:
             return "malignant lesion" if lesion["malignant"] else "benign lesion"
-    if is_nipple(ras_mm, nipples(exam.inside, exam.affine)):
+    if is_nipple(ras_mm, (exam.landmarks or Landmarks.of_mask(exam.inside, exam.affine)).nipples):
         return "nipple by its place"
     if is_vessel(region):
         return "vessel by its shape"

@@ -59,7 +59,9 @@ def score_exams(predictor: Predictor, paths: Iterable[Path]) -> Iterator[ScoredE
         exam = cache.load(path)
         start = time.perf_counter()
         array = exam.array.float().numpy()
-        score = score_exam(predictor, array, exam.inside, exam.affine, exam.duration_min)
+        score = score_exam(
+            predictor, array, exam.inside, exam.affine, exam.duration_min, landmarks=exam.landmarks
+        )
         seconds = time.perf_counter() - start
         with torch.inference_mode():
             pooled = network.pool(score.prediction.pooled_features[None])

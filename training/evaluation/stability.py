@@ -48,7 +48,12 @@ def readings(
 
     def score(model_input: ModelInput) -> ExamScore:
         return score_exam(
-            predictor, model_input.array, model_input.inside, model_input.affine, model_input.duration_min
+            predictor,
+            model_input.array,
+            model_input.inside,
+            model_input.affine,
+            model_input.duration_min,
+            landmarks=model_input.landmarks,
         )
 
     yield "as it is", score(preprocess(exam, contract))
