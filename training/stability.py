@@ -20,6 +20,7 @@ if not __package__:  # run by its path, which puts this folder first
 
 from rich.progress import track
 
+from BreastCMSLLib.alignment import register
 from BreastCMSLLib.exam import Exam
 from BreastCMSLLib.models.bundle import load_bundle
 from BreastCMSLLib.models.inference import Predictor
@@ -49,7 +50,7 @@ def main(arguments: list[str] | None = None) -> None:
     chosen = [row for row in read_cohort(o.cohort) if row.split == o.split][: o.exams]
     for number, row in enumerate(track(chosen, "exams")):
         again = None if row.seed is None else _again(row)
-        scores = readings(predictor, load_exam(row), number, o.times, again)
+        scores = readings(predictor, register(load_exam(row))[0], number, o.times, again)
         rows += row_of(row.exam, row.label, list(scores))
         write_rows(o.output / "readings.csv", rows)
     for way, figures in summary(rows).items():
@@ -62,9 +63,10 @@ def main(arguments: list[str] | None = None) -> None:
 
 def _again(row: Row) -> Callable[[int], Exam]:
     def simulated(noise: int) -> Exam:
-        return simulate(
+        exam = simulate(
             row.seed, bool(row.label), voxel_mm=row.voxel_mm, population=row.population, noise=noise
         ).exam
+        return register(exam)[0]
 
     return simulated
 

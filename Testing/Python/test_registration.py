@@ -15,6 +15,7 @@ from BreastCMSLLib.exam import Exam
 from BreastCMSLLib.preprocessing.registration import displacement_field, volume_change
 from training.simulation import scanner
 from training.simulation.exam import simulate
+from training.simulation.motion import ElasticMotion
 
 SHIFT_MM = np.array([4.0, -5.0, 4.8])  # 8 mm
 
@@ -23,7 +24,8 @@ SHIFT_MM = np.array([4.0, -5.0, 4.8])  # 8 mm
 def simulated():
     """A malignant exam of 2.2 mm whose phases do not move at all."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(scanner, "_draw_motion", lambda rng, posts: np.zeros((posts, 3)))
+        patch.setattr(scanner, "draw_rigid", lambda rng, posts: np.zeros((posts, 3)))
+        patch.setattr(ElasticMotion, "apply", lambda self, volume, phase: volume)
         return simulate(1, True, voxel_mm=2.2, with_t1=False)
 
 

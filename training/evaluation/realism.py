@@ -82,7 +82,12 @@ def measure_realism(exam: Exam) -> Realism:
     settings = CandidateSettings()
     model_input = preprocess(exam, cache.contract_at(SPACING_MM))
     described = propose_candidates(
-        model_input.array, model_input.inside, model_input.affine, model_input.duration_min, settings
+        model_input.array,
+        model_input.inside,
+        model_input.affine,
+        model_input.duration_min,
+        settings,
+        model_input.landmarks,
     )
     names, features = settings.features, described.features
     medians = np.median(features, axis=0) if len(features) else np.full(len(names), np.nan)
