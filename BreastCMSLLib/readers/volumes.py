@@ -161,8 +161,8 @@ def _check_name(path: Path) -> None:
         str(path).encode()
     except UnicodeEncodeError:
         raise InputError(
-            f"{path} cannot be read: its name is not valid text, or holds letters that this system's language "
-            "setting (LANG) lacks; rename it, or set LANG=C.UTF-8."
+            f"{path} cannot be read: its name is not valid text, or holds letters that this system's "
+            "language setting (LANG) lacks; rename it, or set LANG=C.UTF-8."
         ) from None
 
 
