@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -13,7 +15,9 @@ _REQUESTS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHU
 
 _AGAIN = getattr(signal, "SIGALRM", None)  # Windows has none
 _SOON_S = 0.02
+_CLEARING_S = 5.0  # after a request, in which another one does not cut the clearing short
 _put_off: list[int] = []  # signals that came during an import
+_stopped_at = -math.inf  # by the monotonic clock
 
 
 @contextmanager
@@ -21,9 +25,10 @@ def stopped_by_signals() -> Iterator[None]:
     """Within, SIGTERM and SIGHUP raise KeyboardInterrupt as SIGINT does, so that everything is cleared away.
 
     A signal that the process was told to ignore (``nohup``) stays ignored. Other threads than the main one
-    get no signals: there nothing changes.
+    get no signals: there nothing changes. Who asks again at once is not heard: everything is being cleared.
     """
-    before = {}
+    global _stopped_at
+    before, _stopped_at = {}, -math.inf
     try:
         if threading.current_thread() is threading.main_thread():
             for number in _REQUESTS:
@@ -40,12 +45,15 @@ def stopped_by_signals() -> Iterator[None]:
 
 def _stop(number: int, frame: FrameType | None) -> None:
     """In an import it waits: cut off there, Python keeps its lock for ever, and libraries crash."""
+    global _stopped_at
     if _AGAIN is not None and _imports(frame):
         _put_off.append(number)
         signal.signal(_AGAIN, _stop_again)
         signal.setitimer(signal.ITIMER_REAL, _SOON_S)
         return
-    raise KeyboardInterrupt
+    if time.monotonic() - _stopped_at >= _CLEARING_S:
+        _stopped_at = time.monotonic()
+        raise KeyboardInterrupt
 
 
 def _stop_again(_number: int, _frame: FrameType | None) -> None:

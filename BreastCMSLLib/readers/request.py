@@ -179,6 +179,8 @@ def _phase(path: Path, entry: Any, where: str) -> Phase:
     if time is not None and not (is_number and abs(time) < 1e12):
         raise InputError(f"{path.name}: time_s in {where} must be a number of seconds or null.")
     file = path.parent / entry["file"]
+    if not file.name:
+        raise InputError(f"{path.name}: {where} names a folder; name a volume file.")
     frames = read_volume_file(file)
     if len(frames) != 1:
         raise InputError(f"{file.name} holds {len(frames)} volumes; store each phase in its own file.")

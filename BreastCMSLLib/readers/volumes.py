@@ -160,7 +160,10 @@ def _check_name(path: Path) -> None:
     try:
         str(path).encode()
     except UnicodeEncodeError:
-        raise InputError(f"{path} cannot be read: its name is not valid text; rename it.") from None
+        raise InputError(
+            f"{path} cannot be read: its name is not valid text, or holds letters that this system's "
+            "language setting (LANG) lacks; rename it, or set LANG=C.UTF-8."
+        ) from None
 
 
 def _known_volume(path: Path, voxels: np.ndarray) -> Volume | None:

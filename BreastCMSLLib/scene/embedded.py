@@ -10,6 +10,7 @@ from __future__ import annotations
 import atexit
 import os
 import shutil
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,6 +20,7 @@ from types import SimpleNamespace
 from ..core.errors import DependencyError, OutputError, lacks_memory
 from ..core.processes import clear_temporary_folders, make_folder
 
+_LEAST_ADDRESS_SPACE = 1300 << 20  # bytes, which scene and pictures of an exam take
 SCENE_VERSION = "Slicer 5.10.0 0"  # of saved scenes: the oldest desktop that they are promised to open in
 
 _LOGICS = {
@@ -109,6 +111,8 @@ def import_slicer():
     DependencyError
         It cannot be imported.
     """
+    if "slicer" not in sys.modules:
+        _check_address_space()
     try:
         import slicer
         import slicer.util
@@ -128,6 +132,22 @@ def import_slicer():
             "apt-get install libegl1 libgl1 libglx-mesa0 libegl-mesa0 libxrender1 libxcursor1 libsm6"
         ) from error
     return slicer
+
+
+def _check_address_space() -> None:
+    """Under a limit (``ulimit -v``) VTK and OpenGL end the process where they get no memory: ask before.
+
+    Raises MemoryError.
+    """
+    try:
+        import resource
+
+        limit = resource.getrlimit(resource.RLIMIT_AS)[0]
+        pages = int(Path("/proc/self/statm").read_text().split()[0])
+    except (ImportError, OSError, ValueError):  # other systems have no such limit, or do not tell
+        return
+    if limit != resource.RLIM_INFINITY and limit - pages * resource.getpagesize() < _LEAST_ADDRESS_SPACE:
+        raise MemoryError
 
 
 def is_embedded() -> bool:

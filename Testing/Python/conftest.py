@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import lzma
 import shutil
+import signal
 import sys
 import tarfile
 from concurrent.futures import ThreadPoolExecutor
@@ -23,6 +24,14 @@ SLICER_FILES = ("test_module", "test_scene")
 SLICER_FIXTURES = {"scene", "panel"}
 REAL_FIXTURES = {"duke_folder", "mimbcd_files", "single_phases", "implant_file"}
 SLOW_FIXTURES = {"analysed", "many", "watched", *REAL_FIXTURES}
+
+
+def pytest_configure() -> None:
+    """A shell's background job ignores Ctrl-C, and ``nohup`` a hangup; tests of signals do not."""
+    for name, handler in (("SIGINT", signal.default_int_handler), ("SIGHUP", signal.SIG_DFL)):
+        number = getattr(signal, name, None)  # Windows has no SIGHUP
+        if number is not None and signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

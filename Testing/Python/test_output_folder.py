@@ -368,6 +368,28 @@ def test_a_signal_after_the_results_are_written_changes_nothing():
 
 
 @needs_posix
+def test_a_second_request_does_not_cut_short_what_the_first_began(monkeypatch):
+    """Wherever it strikes: what is cleared away goes to its end. One that comes much later is heard."""
+    cleared = False
+    with pytest.raises(KeyboardInterrupt), stopped_by_signals():
+        try:
+            signal.raise_signal(signal.SIGINT)
+        finally:
+            for request in (signal.SIGINT, signal.SIGTERM):
+                signal.raise_signal(request)
+            cleared = True
+    assert cleared
+    monkeypatch.setattr("BreastCMSLLib.core.interruption._CLEARING_S", 0.0)
+    with pytest.raises(KeyboardInterrupt, match="again"), stopped_by_signals():
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+        try:
+            signal.raise_signal(signal.SIGINT)
+        except KeyboardInterrupt as error:
+            raise KeyboardInterrupt("again") from error
+
+
+@needs_posix
 def test_a_signal_does_not_cut_off_an_import(tmp_path, monkeypatch):
     """Python would keep the lock of the import for ever; libraries of Slicer would crash."""
     text = "import os, signal, time\nos.kill(os.getpid(), signal.SIGTERM)\ntime.sleep(0.1)\nwhole = True\n"

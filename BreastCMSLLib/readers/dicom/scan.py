@@ -206,7 +206,8 @@ def _instead_of_mr(dataset, result: Scan, path: Path) -> Others | None:
         modality = "MR"
     if sop_class == _DIRECTORY or path.name.upper().startswith("DICOMDIR"):
         return NO_IMAGE
-    if not sop_class and not modality:
+    has_rows = integer_of(dataset, "Rows") is not None
+    if not modality and not (sop_class and has_rows):  # it breaks off within its header
         return DAMAGED
     result.modalities.add(modality or "unknown")
     name = text_of(dataset, "SeriesDescription") or text_of(dataset, "ProtocolName") or f"{modality} object"
@@ -215,6 +216,6 @@ def _instead_of_mr(dataset, result: Scan, path: Path) -> Others | None:
     for start, what in _NO_PHASES.items():
         if sop_class.startswith(start):
             return Others(name, what)
-    if integer_of(dataset, "Rows") is None:  # an image that breaks off within its header
+    if not has_rows:
         return DAMAGED if sop_class in MR_CLASSES else Others(name, "no image")
     return None
