@@ -254,7 +254,7 @@ def test_python_blocks_compile():
 
 
 def test_layers_are_those_that_lint_checks():
-    tomllib = pytest.importorskip("tomllib")  # Python 3.11
+    tomllib = pytest.importorskip("tomllib", reason="TOML is read by Python 3.11 and newer")
     contracts = tomllib.loads(text_of("pyproject.toml"))["tool"]["importlinter"]["contracts"]
     layers = next(
         c["layers"] for c in contracts if c["type"] == "layers" and c["containers"] == ["BreastCMSLLib"]

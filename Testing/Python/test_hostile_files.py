@@ -330,7 +330,7 @@ def test_a_process_without_memory_ends_in_one_sentence(tmp_path):
 
 
 def test_a_scene_that_has_no_room_is_one_sentence_without_private_paths(tmp_path, capfd):
-    pytest.importorskip("slicer")
+    pytest.importorskip("slicer", reason="slicer-core is not installed")
     from BreastCMSLLib.core.errors import OutputError
     from BreastCMSLLib.scene.bundle import save_scene
     from BreastCMSLLib.scene.embedded import start
