@@ -4,7 +4,8 @@
     python training/train_candidates.py RUN --more CANDIDATES
 
 11 kB an exam, where its voxels take 5 MB. The same command goes on where it stopped; several computers can
-each make some of the parts (``--parts 0 12``).
+each make some of the parts (``--parts 0 12``). With ``--coarse CACHE`` the exams are also kept at 4.4 mm, for the
+network, without being made twice; ``training/prepare.py SOURCE --output CACHE --spacing 4.4`` then completes it.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ def main(arguments: list[str] | None = None) -> None:
         default=0,
         help="describe every training exam so often again, its grid moved by a part of a voxel and turned",
     )
+    parser.add_argument("--coarse", type=Path, metavar="CACHE", help="also keep the exams at 4.4 mm there")
     parser.add_argument("--workers", type=int, help="processes (default: one a core)")
     parser.add_argument(
         "--parts",
@@ -44,7 +46,13 @@ def main(arguments: list[str] | None = None) -> None:
     o = parser.parse_args(arguments)
     parts = None if o.parts is None else range(*o.parts)
     count = describe_cohort(
-        o.source, o.output, o.spacing, workers=o.workers, parts=parts, copies=max(0, o.copies)
+        o.source,
+        o.output,
+        o.spacing,
+        workers=o.workers,
+        parts=parts,
+        copies=max(0, o.copies),
+        coarse=o.coarse,
     )
     print(f"{count} exams described in {o.output}")
 

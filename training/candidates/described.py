@@ -29,9 +29,10 @@ from training.data.exams import load_exam, truth
 from training.data.files import write_arrays, write_json
 from training.data.manifest import Row, read_cohort
 from training.data.moved_grids import drawn_grid
-from training.data.preparation import use_one_core
+from training.data.preparation import keep_exam, use_one_core
 
 PART = 500
+COARSE_MM = 4.4  # of the exams that the network learns from
 CARD = "candidates.json"
 SETTINGS = ("phases", "grid_mm", "count", "separation_mm", "features")  # those that decide the features
 
@@ -65,7 +66,11 @@ class DescribedExam:
 
 
 def describe_exam(
-    row: Row, contract: InputContract, settings: CandidateSettings, copy: int = 0
+    row: Row,
+    contract: InputContract,
+    settings: CandidateSettings,
+    copy: int = 0,
+    coarse: Path | None = None,
 ) -> DescribedExam:
     """Read or simulate, preprocess and describe one exam. Raises InputError naming it.
 
@@ -76,6 +81,9 @@ def describe_exam(
     registered = register(exam)[0]
     over = drawn_grid(registered, contract.spacing_mm, row.exam, copy) if copy else None
     model_input = preprocess(registered, contract, over=over)
+    if coarse is not None and not copy:
+        wide = cache.contract_at(COARSE_MM)
+        keep_exam(row, exam, preprocess(registered, wide), wide, coarse)
     # half precision, as caches keep exams
     array = model_input.array.astype(np.float16)
     described = propose_candidates(
@@ -107,6 +115,7 @@ def describe_cohort(
     workers: int | None = None,
     parts: Iterable[int] | None = None,
     copies: int = 0,
+    coarse: Path | None = None,
 ) -> int:
     """Make the parts of a cohort that are not there yet.
 
@@ -126,6 +135,8 @@ def describe_cohort(
         Only these (None: all).
     copies : int
         So often every training exam is described again, see :func:`describe_exam`.
+    coarse : Path, optional
+        Cache that the exams are also written into at ``COARSE_MM``; ``training/prepare.py`` completes it.
 
     Returns
     -------
@@ -152,7 +163,7 @@ def describe_cohort(
         for number in missing:
             of_part = rows[number * PART : (number + 1) * PART]
             chosen = [(row, n) for row in of_part for n in range(1 + (copies if row.split == "train" else 0))]
-            describe = partial(describe_exam, contract=contract, settings=settings)
+            describe = partial(describe_exam, contract=contract, settings=settings, coarse=coarse)
             work = pool.map(partial(_describe_pair, describe=describe), chosen, chunksize=2 * (1 + copies))
             title = f"candidates of {source}, part {number}"
             _write(_part(output, number), list(track(work, title, total=len(chosen))))

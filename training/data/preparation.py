@@ -31,6 +31,7 @@ from BreastCMSLLib.alignment import register
 from BreastCMSLLib.core.errors import BreastCMSLError, InputError
 from BreastCMSLLib.core.geometry import Volume
 from BreastCMSLLib.core.resampling import resample
+from BreastCMSLLib.exam import Exam
 from BreastCMSLLib.preprocessing.model_input import InputContract, ModelInput, preprocess
 
 from . import cache
@@ -102,19 +103,36 @@ def prepare_exam(row: Row, contract: InputContract, folder: Path, device: str = 
     InputError
         When the exam cannot be used.
     """
-    path, digest = cache.exam_path(folder, row.exam), fingerprint(row, contract, device)
+    digest = fingerprint(row, contract, device)
     try:
-        if cache.read_meta(path).get("fingerprint") == digest:
+        if cache.read_meta(cache.exam_path(folder, row.exam)).get("fingerprint") == digest:
             return
     except Exception:  # absent or damaged: made anew
         pass
     exam = load_exam(row, device)
-    model_input = preprocess(register(exam)[0], contract)
+    keep_exam(row, exam, preprocess(register(exam)[0], contract), contract, folder, device)
+
+
+def keep_exam(
+    row: Row, exam: Exam, model_input: ModelInput, contract: InputContract, folder: Path, device: str = "cpu"
+) -> None:
+    """Write a preprocessed exam and its truth into a cache.
+
+    Parameters
+    ----------
+    row, contract, folder, device
+        As of :func:`prepare_exam`.
+    exam : Exam
+        As ``load_exam`` gives it.
+    model_input : ModelInput
+        As ``preprocess`` makes it of the exam, registered.
+    """
+    digest = fingerprint(row, contract, device)
     lesions, classes = truth(row, exam, device)
     on_grid = None if classes is None else _on_model_grid(classes, exam.grid.affine, model_input)
     meta = {"exam": row.exam, "patient": row.patient, "label": row.label, "lesions": list(lesions)}
     meta |= {"fingerprint": digest, "mask_source": model_input.mask_source}
-    cache.store(path, model_input, meta, on_grid, contract.size)
+    cache.store(cache.exam_path(folder, row.exam), model_input, meta, on_grid, contract.size)
 
 
 def fingerprint(row: Row, contract: InputContract, device: str = "cpu") -> str:
