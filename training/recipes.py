@@ -26,7 +26,7 @@ class Config:
     objective: Literal["bce", "nsl", "cmsl"] = "bce"
     """Cross-entropy (eq. 1-2), on the cosine (eq. 3), or with a margin (eq. 4)."""
     init: Path | None = None
-    """Run to start from: its best weights, carried over to a finer grid where needed."""
+    """Run, or card of a bundle, to start from: its weights, carried over to a finer grid where needed."""
     network: NetworkSettings = field(default_factory=NetworkSettings)
     """Architecture; the head follows from the objective, all else from the run that is started from."""
     margin: float = MARGIN

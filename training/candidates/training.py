@@ -95,12 +95,17 @@ def train(
         card["more"] = f"{len(further)} training exams of {source['source']}"
     output = folder / runs.CANDIDATES
     runs.refuse_another(output / "config.json", card)
-    bags = {
-        part: bags_of_cache(paths[part], settings, workers, f"candidates of {part} exams") for part in paths
-    }
+    own = {part: paths[part] for part in paths if paths[part]}
+    bags = {part: bags_of_cache(own[part], settings, workers, f"candidates of {part} exams") for part in own}
     if further:
         runs.remember_patients(folder, [exam.patient for exam in further])
-        bags["train"] += Bags.of([(exam.features, exam.label, exam.duration_min) for exam in further])
+        described = Bags.of([(exam.features, exam.label, exam.duration_min) for exam in further])
+        bags["train"] = bags["train"] + described if "train" in bags else described
+    if missing := [part for part in paths if part not in bags]:
+        raise InputError(
+            f"The run {folder} has no exams for {missing[0]} in its split.csv; "
+            "start a run of a cohort that has some, or name described candidates with --more."
+        )
     bags["train"] = bags["train"].withhold_durations(config.seed)
     write_json(output / "config.json", card)
     classifier = fit(bags["train"], bags["validate"], config, settings, output)

@@ -53,7 +53,7 @@ def starting_network(config: Config, exams: cache.Cache) -> tuple[BreastNet, lis
     if config.init is None:
         return BreastNet(replace(config.network, head=head)), []
     ancestry = runs.check_ancestry(exams.rows, config.init)
-    run = runs.load_run(config.init)
+    run = runs.load_start(config.init)
     state, settings = to_spacing(
         run.network.state_dict(), run.network.settings, run.contract.spacing_mm, config.spacing_mm
     )

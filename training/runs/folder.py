@@ -20,9 +20,10 @@ from BreastCMSLLib.candidates.classifier import CandidateClassifier
 from BreastCMSLLib.candidates.settings import CandidateSettings
 from BreastCMSLLib.core.errors import InputError
 from BreastCMSLLib.core.serialisation import from_json
+from BreastCMSLLib.models.bundle import load_bundle
 from BreastCMSLLib.network.resnet import BreastNet, NetworkSettings
 from BreastCMSLLib.preprocessing.model_input import InputContract
-from training.data.files import read_rows, write_atomically, write_rows
+from training.data.files import read_rows, write_atomically, write_json, write_rows
 from training.recipes import Config
 
 CANDIDATES = "candidates"  # folder of the candidate classifier
@@ -52,6 +53,22 @@ class Run:
     network: BreastNet
     contract: InputContract
     candidates: CandidateClassifier | None = None
+
+
+def load_start(path: Path) -> Run:
+    """What a run starts from: a run's folder, or the card of a bundle (.json), such as the shipped one.
+
+    Of a bundle it is not known which patients its model has seen.
+
+    Raises
+    ------
+    InputError, ModelError
+        When it cannot be read.
+    """
+    if path.is_dir():
+        return load_run(path)
+    bundle = load_bundle(path)
+    return Run(path, {}, bundle.network, bundle.contract, bundle.candidates)
 
 
 def load_run(folder: Path | str, weights: str = "best.safetensors") -> Run:
@@ -132,11 +149,18 @@ def load_candidates(folder: Path) -> CandidateClassifier | None:
 
 
 def carry_candidates(init: Path | None, folder: Path) -> None:
-    """Copy the candidate classifier of the run that a run was carried over from."""
-    if init is None or not (init / CANDIDATES / "best.safetensors").exists():
+    """Copy the candidate classifier of the run or bundle that a run was carried over from, if it has one."""
+    start = None if init is None else load_start(init)
+    if start is None or start.candidates is None:
         return
-    for name in ("config.json", "best.safetensors"):  # the weights last: with them the classifier is there
-        write_atomically(folder / CANDIDATES / name, (init / CANDIDATES / name).read_bytes())
+    own = folder / CANDIDATES
+    if start.folder.is_dir():
+        card = json.loads((start.folder / CANDIDATES / "config.json").read_text())
+    else:
+        settings = start.candidates.settings
+        card = {"settings": asdict(settings), "mix": settings.mix, "sharpness": settings.sharpness}
+    write_json(own / "config.json", card)
+    save_weights(start.candidates, own / "best.safetensors")  # last: with them the classifier is there
 
 
 def save_weights(network: torch.nn.Module, path: Path) -> None:
