@@ -186,14 +186,16 @@ def breast_mask(image: Volume, settings: MaskSettings | None = None, *, tissue: 
     # what lies between
     skin_mm = settings.skin_mm + (0.0 if tissue else _BLUR_MM)
     front = np.where(ends, below_skin(surface, skin_mm / spacing), -1.0)
-    inside = _between(is_body, np.maximum(wall, plane), front, factor, image.shape)
+    back = np.maximum(wall, plane)
+    inside = _between(is_body, back, front, factor, image.shape)
+    landmarks = found.landmarks(wall, image.affine)
+    room = np.maximum(front - np.maximum(back, 0.0), 0.0).sum()
+    if inside.sum() < _LEAST_TISSUE * room:  # something drowns the tissue: all behind the skin is body
+        landmarks = replace(landmarks, sure=False)
+        inside = _between(_behind(surface, factor, is_body.shape), back, front, factor, image.shape)
     weights = _smoothed(inside, settings.smooth_mm / spacing)
     if not (weights > 0.5).any():
         raise InputError(NO_TISSUE)
-    landmarks = found.landmarks(wall, image.affine)
-    room = np.maximum(front - np.maximum(np.maximum(wall, plane), 0.0), 0.0).sum()
-    if inside.sum() < _LEAST_TISSUE * room:
-        landmarks = replace(landmarks, sure=False)
     return BreastMask(image.with_array(weights), found.middle, landmarks)
 
 
@@ -228,6 +230,13 @@ def _surface(is_body: np.ndarray, skin: np.ndarray, factor: int, trust: float) -
     fine = np.repeat(np.repeat(body.front_of(is_body), factor, 0), factor, 1) * factor + (factor - 1)
     front[: fine.shape[0], : fine.shape[1]] = fine
     return np.where(front - skin < trust, skin, front)
+
+
+def _behind(surface: np.ndarray, factor: int, shape: tuple[int, ...]) -> np.ndarray:
+    """All behind the skin, on the coarse grid, bool."""
+    ni, nj, nk = shape
+    front = np.nan_to_num(surface[: ni * factor : factor, : nk * factor : factor], nan=-1.0) / factor
+    return np.arange(nj, dtype=np.float32)[None, :, None] <= front[:, None, :]
 
 
 def _chest_wall(

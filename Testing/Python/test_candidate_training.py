@@ -1,6 +1,8 @@
 """Training of the candidate classifier: bags, learning from exam labels, and candidates kept as features."""
 
 import shutil
+from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -185,6 +187,13 @@ def test_labels_of_exams_teach_which_candidate_is_the_cancer(run, tmp_path, caps
     trained = runs.load_candidates(folder).state_dict()
     assert all(torch.equal(carried[name], trained[name]) for name in trained)
 
+    # and so does one that starts from the bundle, whose weights are rounded
+    config = replace(config, output=tmp_path / "from-bundle", init=Path(result["bundle"]["file"]))
+    from_bundle = runs.load_run(train_network("smoke", config))
+    assert from_bundle.candidates.settings == bundle.candidates.settings
+    for own, whole in ((from_bundle.network, bundle.network), (from_bundle.candidates, bundle.candidates)):
+        assert all(torch.equal(value, whole.state_dict()[name]) for name, value in own.state_dict().items())
+
 
 def test_an_interrupted_training_reaches_the_same_weights(tmp_path, monkeypatch):
     run = make_run(tmp_path, 24)
@@ -219,8 +228,10 @@ def test_an_interrupted_training_reaches_the_same_weights(tmp_path, monkeypatch)
 def test_a_candidate_is_described_as_from_the_cache(tmp_path):
     row = read_cohort(SMOKE)[0]
     contract = cache.contract_at(4.4)
-    kept = describe_exam(row, contract, SETTINGS)
+    kept = describe_exam(row, contract, SETTINGS, coarse=tmp_path / "coarse")
     prepare_exam(row, contract, tmp_path)
+    coarse = cache.exam_path(tmp_path / "coarse", row.exam).read_bytes()
+    assert coarse == cache.exam_path(tmp_path, row.exam).read_bytes(), "kept as prepare.py keeps it"
     exam = cache.load(cache.exam_path(tmp_path, row.exam))
     own = propose_candidates(
         exam.array.numpy(), exam.inside, exam.affine, exam.duration_min, SETTINGS, exam.landmarks

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from BreastCMSLLib.core.geometry import Volume, apply_affine
+from BreastCMSLLib.core.geometry import Volume
 from BreastCMSLLib.core.resampling import resample
 from BreastCMSLLib.exam import Phase, make_exam
 from BreastCMSLLib.preprocessing import chest_wall
@@ -123,7 +123,7 @@ CONTRACT = InputContract(size=(170, 110, 64), spacing_mm=2.2)
 
 def test_the_mask_goes_no_further_forward_than_allowed():
     """A wall in front of the ordinary one: muscle is left in the mask rather than breast taken from it."""
-    exam = simulate(60007083, True, voxel_mm=2.2).exam
+    exam = simulate(9310022, True, voxel_mm=2.2).exam
     size, affine = canonical_grid(exam.grid, 2.2)
     image = Volume(np.asarray(resample(exam.pre.volume, size, affine).array), affine)
     usual = breast_mask(image, tissue=False).inside
@@ -132,24 +132,6 @@ def test_the_mask_goes_no_further_forward_than_allowed():
         for forward in (0.0, 4.0, 20.0)
     ]
     assert volumes[0] > volumes[1] + 0.005 and volumes[1] > volumes[2] + 0.005
-
-
-CUT_OFF = {60003288: False, 60005764: True, 60005921: True}  # seeds, and whether the exam has a T1
-
-
-def test_cancers_at_the_chest_wall_are_looked_at(monkeypatch):
-    """Cancers beside the wall: inside the mask with the exam's own wall, not all with an ordinary one."""
-    exams = [simulate(seed, True, voxel_mm=2.2) for seed in CUT_OFF]
-    assert [s.exam.t1 is not None for s in exams] == list(CUT_OFF.values())
-
-    def seen(simulated):
-        model_input = preprocess(simulated.exam, CONTRACT)
-        index = apply_affine(np.linalg.inv(model_input.affine), np.array(simulated.lesions[0]["ras_mm"]))
-        return bool(model_input.inside[tuple(np.rint(index).astype(int))])
-
-    assert all(map(seen, exams))
-    monkeypatch.setattr(chest_wall, "fit", lambda *_: None)
-    assert not all(map(seen, exams))
 
 
 def test_subtractions_show_no_wall(monkeypatch):
@@ -168,23 +150,26 @@ def test_subtractions_show_no_wall(monkeypatch):
     assert preprocess(exam, CONTRACT).mask_source == "t1" and asked
 
 
-@pytest.mark.parametrize("seed", [60003288, 60005764, 60007083, 60002341])
-def test_simulated_walls_are_met(seed, monkeypatch):
-    """The mask ends from a voxel before to 12 mm behind the true wall (median of each 20 mm).
-
-    Farther behind it where the wall lies far in front.
-    """
-    bodies = []
-    build = anatomy.build
+def test_simulated_walls_are_met(monkeypatch):
+    """Median of each 20 mm across, over three women: at most 6 mm off, and nearer than the ordinary wall."""
+    bodies, build, fit = [], anatomy.build, chest_wall.fit
     monkeypatch.setattr(anatomy, "build", lambda *args: bodies.append(build(*args)) or bodies[-1])
-    exam = simulate(seed, True, voxel_mm=2.2).exam
-    size, affine = canonical_grid(exam.grid, 2.2)
-    image = resample((exam.t1 or exam.pre).volume, size, affine)
-    mask = breast_mask(Volume(np.asarray(image.array, dtype=np.float32), affine))
-    front = bodies[0].front.numpy()[: size[0], : size[1], : size[2]] > 0
-    ends, wall = (np.where(seen.any(axis=1), seen.argmax(axis=1), np.nan) for seen in (mask.inside, front))
-    behind = (wall - ends) * 2.2
-    lateral = np.abs(np.arange(size[0]) - mask.middle) * 2.2
-    bands = [np.nanmedian(behind[(lateral >= low) & (lateral < low + 20)]) for low in (40, 60, 80)]
-    forward = seed in (60007083, 60002341)
-    assert min(bands) > -2.3 and max(bands) < (25 if forward else 12), bands
+    own, ordinary_wall = [], []
+    for seed in (9310003, 9310022, 9310027):
+        exam = simulate(seed, True, voxel_mm=2.2).exam
+        size, affine = canonical_grid(exam.grid, 2.2)
+        image = resample((exam.t1 or exam.pre).volume, size, affine)
+        image = Volume(np.asarray(image.array, dtype=np.float32), affine)
+        # first voxel in front of the wall, from the front: behind her there is air and an arm
+        behind_wall = bodies[-1].front.numpy()[: size[0], : size[1], : size[2]] <= 0
+        wall = np.where(behind_wall.any(axis=1), size[1] - behind_wall[:, ::-1].argmax(axis=1), np.nan)
+        for errors, fitted in ((own, fit), (ordinary_wall, lambda *_: None)):
+            monkeypatch.setattr(chest_wall, "fit", fitted)
+            mask = breast_mask(image)
+            ends = np.where(mask.inside.any(axis=1), mask.inside.argmax(axis=1), np.nan)
+            lateral = np.abs(np.arange(size[0]) - mask.middle) * 2.2
+            for low in (40, 60, 80):
+                over = (lateral >= low) & (lateral < low + 20)
+                errors.append(abs(np.nanmedian((wall - ends)[over])) * 2.2)
+    assert max(own) < 6
+    assert np.mean(own) < np.mean(ordinary_wall) - 2, (own, ordinary_wall)
