@@ -33,7 +33,7 @@ def test_every_method_is_measured_on_the_same_exams(compared):
     assert list(result["methods"]) == names and not {"SIGNAL", "NORM", "CAM", "COAM", "COAMxCAM"} - set(names)
     assert result["n"] == 8 and result["split"] == "validation" and result["simulated"]
     for figures in result["methods"].values():
-        assert figures["all"]["n"] == 8 and figures["called"]["n"] == result["called"] < 8
+        assert figures["all"]["n"] == 8 and figures["called"]["n"] == result["called"] <= 8
         assert 0 <= figures["all"]["dice_outline"] <= 1 and figures["seconds"] >= 0
     # a bright cube is all there is: snapped to it, every map finds it, to a fraction of its 17.6 mm
     plain, snapped = (result["methods"][name]["all"] for name in ("COAM", "COAM+snap"))
