@@ -244,7 +244,7 @@ def test_a_feature_that_no_group_measures_is_named(tmp_path, monkeypatch):
     lacking = {**features_module.GROUPS, "position": lambda place: dict(list(measure(place).items())[1:])}
     monkeypatch.setattr(features_module, "GROUPS", lacking)
     with pytest.raises(InputError, match="No group of features measures 'depth below the skin'"):
-        bags._describe(path, SETTINGS)
+        bags.describe_cached(path, SETTINGS)
 
 
 # --- candidates kept as features ---

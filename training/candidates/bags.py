@@ -114,7 +114,7 @@ def bags_of_cache(paths: Sequence[Path], settings: CandidateSettings, workers: i
         In the order given.
     """
     with ProcessPoolExecutor(workers, initializer=use_one_core) as pool:
-        work = pool.map(partial(_describe, settings=settings), paths, chunksize=8)
+        work = pool.map(partial(describe_cached, settings=settings), paths, chunksize=8)
         return Bags.of(list(track(work, title, total=len(paths))))
 
 
@@ -140,7 +140,8 @@ def described_candidates(
         ) from error
 
 
-def _describe(path: Path, settings: CandidateSettings) -> Described:
+def describe_cached(path: Path, settings: CandidateSettings) -> Described:
+    """Find and describe the candidates of one cached exam; see :func:`bags_of_cache`."""
     exam = cache.load(path)
     described = described_candidates(
         exam.meta["exam"],
