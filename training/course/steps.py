@@ -23,7 +23,6 @@ from training.evaluation.run_figures import draw_run
 from training.methods.loop import train
 from training.recipes import RECIPES, CandidateConfig, Config
 from training.runs import folder as runs
-from training.runs.draft import draft_predictor
 
 from .cohort import cohort_text, freeze, frozen_cohort
 from .estimate import Seconds, measure, missing_exams
@@ -190,6 +189,8 @@ def _left(course: Course, plan: _Plan, rows: Sequence[Row], seconds: Seconds) ->
     left = seconds.left(rows, missing, plan.network.epochs, course.workers)
     if runs.load_candidates(course.run) is not None:
         left |= {"network": 0.0, "candidates": 0.0}
+    if _finished_evaluation(course.run) is not None:
+        left["evaluate"] = 0.0
     return left
 
 
@@ -220,7 +221,7 @@ def _candidates(course: Course, plan: _Plan, exams: int) -> str:
 
 
 def _evaluate(course: Course, exams: int) -> str:
-    evaluation = _evaluation_of_these_weights(course.run)
+    evaluation = _finished_evaluation(course.run)
     if evaluation is None:
         workers = course.processes(exams)
         evaluation = evaluate(course.run, export=course.run / MODEL, workers=workers)
@@ -230,14 +231,12 @@ def _evaluate(course: Course, exams: int) -> str:
     return f"card {page}, bundle {evaluation['bundle']['file']}"
 
 
-def _evaluation_of_these_weights(folder: Path) -> dict | None:
-    """A finished evaluation, whose test exams need not be read again."""
+def _finished_evaluation(folder: Path) -> dict | None:
+    """That of a course, which has one network and one classifier: test exams are read once."""
     try:
-        evaluation = read_evaluation(folder)
+        return read_evaluation(folder)
     except InputError:
         return None
-    now = draft_predictor(runs.load_run(folder)).bundle.sha256
-    return evaluation if evaluation["bundle"]["sha256"] == now else None
 
 
 def _duration(seconds: float) -> str:
