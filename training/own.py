@@ -19,6 +19,7 @@ if not __package__:  # run by its path, which puts this folder first
 
 from training.command import ends_in_a_sentence, parser_of
 from training.course.steps import Course, follow, rehearse
+from training.data.manifest import SIMULATED
 from training.recipes import RECIPES
 
 
@@ -35,7 +36,10 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes")
     parser.add_argument("--dry-run", action="store_true", help="only check, and print plan and duration")
     o = parser.parse_args(arguments)
-    course = Course(o.source, o.output, o.recipe, o.init, o.seed, max(1, o.workers))
+    # absolute, so that the same course can be gone on with from another folder
+    source = o.source if o.source.startswith(f"{SIMULATED}:") else str(Path(o.source).absolute())
+    init = None if o.init is None else o.init.absolute()
+    course = Course(source, o.output.absolute(), o.recipe, init, o.seed, max(1, o.workers))
     if o.dry_run:
         rehearse(course)
     else:

@@ -165,7 +165,11 @@ def test_the_notebook_goes_the_whole_way(tmp_path):
     cells = json.loads((CHECKOUT / "examples" / "own_exams.ipynb").read_text(encoding="utf-8"))["cells"]
     assert not any(cell.get("outputs") for cell in cells), "without what an earlier run printed"
     code = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
-    code += ["assert own.main(command) == 0", "print('FOLDER', folder)"]
+    code += [  # from another folder, by relative paths
+        "import os; os.chdir(folder)",
+        "assert own.main([manifest.name, '--output', 'six', *command[3:]]) == 0",
+        "print('FOLDER', folder)",
+    ]
     done = subprocess.run(
         [sys.executable, "-"],
         input="\n".join(code),

@@ -70,7 +70,7 @@ class Course:
     def card(self) -> dict:
         """What RUN/own.json keeps, so that a folder holds one course."""
         init = None if self.init is None else str(self.init)
-        return {"source": self.source, "recipe": self.recipe, "init": init, "seed": self.seed}
+        return {"source": Path(self.source).name, "recipe": self.recipe, "init": init, "seed": self.seed}
 
     def processes(self, exams: int) -> int:
         return max(1, min(self.workers, exams // EACH))
