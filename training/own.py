@@ -1,8 +1,8 @@
 """From a cohort of your own to an evaluated model: split, prepare, train, evaluate, export.
 
-    python training/own.py exams.csv --output RUN --dry-run       # the plan, and how long it takes
-    python training/own.py exams.csv --output RUN
-    python training/own.py exams.csv --output RUN --init Resources/Models/breastcmsl.json    # learn on
+    python training/own.py exams.csv --output RUN --init Resources/Models/breastcmsl.json --dry-run
+    python training/own.py exams.csv --output RUN --init Resources/Models/breastcmsl.json
+    python training/own.py exams.csv --output RUN                          # anew: for thousands of exams
 
 The same command goes on where it stopped. RUN/card.html says what came out. RUN/model holds the bundle,
 called as RUN is. A model that was not shown to work stays in RUN, and its card says so.

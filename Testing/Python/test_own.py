@@ -6,12 +6,15 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+from builders import TINY
 from conftest import CHECKOUT
 
 from BreastCMSLLib.core.errors import InputError
 from BreastCMSLLib.core.resources import resources
+from BreastCMSLLib.network.resnet import BreastNet
 from training import own, train
 from training.course import steps
 from training.course.cohort import PARTS, freeze, frozen_cohort, split_cohort
@@ -21,6 +24,7 @@ from training.data.manifest import Row, read_cohort, write_manifest
 from training.data.splits import fitting_batch
 from training.evaluation.doubts import doubts_of
 from training.methods.start import starting_network
+from training.runs.draft import bundle_texts
 
 SHIPPED = resources() / "Models" / "breastcmsl.json"
 
@@ -146,6 +150,14 @@ def test_a_course_that_starts_from_the_shipped_bundle_learns_on_gently(tmp_path)
     listed = cache.Cache(tmp_path, cache.contract_at(plan.network.spacing_mm), [], course.source)
     network, ancestry = starting_network(plan.network, listed)
     assert (network.settings.stem_kernel, network.settings.stem_stride) == (3, 2) and ancestry == []
+
+
+def test_a_bundle_says_which_bundle_it_began_as():
+    config = {"objective": "bce", "supervision": "labels", "simulated": False, "source": "runs/a/cohort/a.csv"}
+    run = SimpleNamespace(network=BreastNet(TINY), candidates=None, config={**config, "init": "m/shipped.json"})
+    assert bundle_texts(run)["training_data"] == "exams of a.csv, starting from the bundle shipped"
+    run.config["init"] = "runs/base"
+    assert bundle_texts(run)["training_data"] == "exams of a.csv"
 
 
 def test_time_left_follows_from_what_an_exam_takes():

@@ -32,6 +32,7 @@ EXAMS, MODEL = "exams", "model"  # folders of the cache and of the exported bund
 EPOCHS_ON, RATE_ON = 6, 0.25  # a network learns on for so many epochs, at this share of the recipe's rate
 CANDIDATES_ON = {"epochs": 20, "rate": 1e-3}  # likewise the classifier
 BATCH = 16  # exams a step of the classifier
+FEW = 1000  # training exams: fewer teach a new classifier little, see docs/own_exams.md
 EACH = 10  # exams to be worth a process of its own
 
 
@@ -99,6 +100,7 @@ def follow(course: Course) -> dict:
     freeze(source, rows)
     write_json(course.run / CARD, course.card())
     print(f"1 of 5, split: {cohort_text(rows)}", flush=True)
+    _advise(course, rows)
     seconds = measure(rows, plan.network, plan.candidates.settings, course.exams)
     steps: dict[str, Callable[[], str]] = {
         "prepare": lambda: _prepare(course, plan),
@@ -125,6 +127,7 @@ def rehearse(course: Course) -> None:
     source, rows = frozen_cohort(course.source, course.run, course.seed)
     plan = _plan(course, source, rows)
     print(f"Split: {cohort_text(rows)}")
+    _advise(course, rows)
     with tempfile.TemporaryDirectory() as folder:
         seconds = measure(rows, plan.network, plan.candidates.settings, Path(folder))
     print(
@@ -174,6 +177,11 @@ def _plan(course: Course, source: str, rows: Sequence[Row]) -> _Plan:
         return _Plan(network, candidates, None)
     start = classifier.starting_classifier(course.init, cache.contract_at(recipe.spacing_mm))
     return _Plan(network, replace(candidates, settings=start.settings, **CANDIDATES_ON), course.init)
+
+
+def _advise(course: Course, rows: Sequence[Row]) -> None:
+    if course.init is None and sum(row.split == "train" for row in rows) < FEW:
+        print(f"Fewer than {FEW} training exams teach little anew; --init MODEL learns on from a model.")
 
 
 def _refuse_another(course: Course) -> None:
