@@ -153,8 +153,15 @@ def test_a_course_that_starts_from_the_shipped_bundle_learns_on_gently(tmp_path)
 
 
 def test_a_bundle_says_which_bundle_it_began_as():
-    config = {"objective": "bce", "supervision": "labels", "simulated": False, "source": "runs/a/cohort/a.csv"}
-    run = SimpleNamespace(network=BreastNet(TINY), candidates=None, config={**config, "init": "m/shipped.json"})
+    config = {
+        "objective": "bce",
+        "supervision": "labels",
+        "simulated": False,
+        "source": "runs/a/cohort/a.csv",
+    }
+    run = SimpleNamespace(
+        network=BreastNet(TINY), candidates=None, config={**config, "init": "m/shipped.json"}
+    )
     assert bundle_texts(run)["training_data"] == "exams of a.csv, starting from the bundle shipped"
     run.config["init"] = "runs/base"
     assert bundle_texts(run)["training_data"] == "exams of a.csv"
