@@ -137,7 +137,7 @@ test-slicer-%: build/slicer-%/.installed
 
 clean:
 	rm -rf demo build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
-	find BreastCMSL BreastCMSLLib Testing training scripts -name __pycache__ -prune -exec rm -rf {} +
+	find BreastCMSL BreastCMSLLib Testing training scripts examples -name __pycache__ -prune -exec rm -rf {} +
 
 distclean: clean
 	rm -rf $(VENV)

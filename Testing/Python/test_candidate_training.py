@@ -236,6 +236,16 @@ def test_a_classifier_learns_on_from_anothers_weights(tmp_path):
         training.train(shutil.copytree(run, tmp_path / "third"), still, init=first)
 
 
+def test_too_few_exams_are_said_before_any_is_described(tmp_path, monkeypatch):
+    run = make_run(tmp_path, 24)
+    monkeypatch.setattr(training, "bags_of_cache", lambda *a: pytest.fail("minutes of work"))
+    with pytest.raises(InputError, match="12 training exams do not fill a batch of 32; lower --batch"):
+        training.train(run, CandidateConfig())
+    (run / "split.csv").write_text((run / "split.csv").read_text().replace("validate", "test"))
+    with pytest.raises(InputError, match="has no exams for validate in its split.csv"):
+        training.train(run, CONFIG)
+
+
 def test_a_feature_that_no_group_measures_is_named(tmp_path, monkeypatch):
     row = read_cohort(SMOKE)[0]
     prepare_exam(row, cache.contract_at(4.4), tmp_path)

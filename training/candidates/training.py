@@ -104,6 +104,13 @@ def train(
     if more is not None:
         source, further = further_exams(more, run, settings, split)
         card["more"] = f"{len(further)} training exams of {source['source']}"
+    counts = {"train": len(paths["train"]) + len(further), "validate": len(paths["validate"])}
+    if missing := [part for part, count in counts.items() if not count]:
+        raise InputError(
+            f"The run {folder} has no exams for {missing[0]} in its split.csv; "
+            "start a run of a cohort that has some, or name described candidates with --more."
+        )
+    _check_batch(counts["train"], config)
     output = folder / runs.CANDIDATES
     runs.refuse_another(output / "config.json", card)
     runs.remember_patients(folder, earlier)
@@ -114,11 +121,6 @@ def train(
         runs.remember_patients(folder, learned)
         described = Bags.of([(exam.features, exam.label, exam.duration_min) for exam in further])
         bags["train"] = bags["train"] + described if "train" in bags else described
-    if missing := [part for part in paths if part not in bags]:
-        raise InputError(
-            f"The run {folder} has no exams for {missing[0]} in its split.csv; "
-            "start a run of a cohort that has some, or name described candidates with --more."
-        )
     bags["train"] = bags["train"].withhold_durations(config.seed)
     write_json(output / "config.json", card)
     classifier = fit(bags["train"], bags["validate"], config, settings, output, start)
@@ -260,9 +262,8 @@ def fit(
     groups = [{"params": list(classifier.parameters())}, {"params": [sharpness.raw], "weight_decay": 0.0}]
     optimiser = torch.optim.AdamW(groups, lr=config.rate, weight_decay=config.weight_decay)
     exams = len(training.labels)
+    _check_batch(exams, config)
     steps = config.epochs * (exams // config.batch)
-    if not steps:
-        raise InputError(f"{exams} training exams do not fill a batch of {config.batch}; lower --batch.")
     schedule = OneCycleLR(optimiser, config.rate, total_steps=steps, pct_start=0.15)
     history = _resume(output / "last.pt", classifier, sharpness, optimiser, schedule)
     labels = validation.labels.numpy().astype(int)
@@ -287,6 +288,11 @@ def fit(
         runs.save_state(state, output / "last.pt")
         write_rows(output / "metrics.csv", history)
     return classifier
+
+
+def _check_batch(exams: int, config: CandidateConfig) -> None:
+    if exams < config.batch:
+        raise InputError(f"{exams} training exams do not fill a batch of {config.batch}; lower --batch.")
 
 
 def _keep(sharpness: Sharpness, classifier: CandidateClassifier) -> None:
