@@ -291,7 +291,7 @@ def fit(
 
 
 def _check_batch(exams: int, config: CandidateConfig) -> None:
-    if exams < config.batch:
+    if not config.epochs * (exams // config.batch):
         raise InputError(f"{exams} training exams do not fill a batch of {config.batch}; lower --batch.")
 
 
