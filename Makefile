@@ -100,8 +100,8 @@ demo: $(STAMP)
 train-smoke: $(STAMP)
 	rm -rf build/smoke
 	$(BIN)/python training/train.py smoke --output build/smoke/run
-	$(BIN)/python training/evaluate.py build/smoke/run --export build/smoke/model --name smoke
-	$(BIN)/breastcmsl model verify build/smoke/model/smoke.json
+	$(BIN)/python training/evaluate.py build/smoke/run --name smoke
+	$(BIN)/breastcmsl model verify build/smoke/run/smoke.json
 
 faults: $(STAMP)
 	$(BIN)/python $(PIP_INSTALL) --build-constraint constraints.txt -c constraints.txt -e ".[faults]"
@@ -137,7 +137,7 @@ test-slicer-%: build/slicer-%/.installed
 
 clean:
 	rm -rf demo build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
-	find BreastCMSL BreastCMSLLib Testing training scripts -name __pycache__ -prune -exec rm -rf {} +
+	find BreastCMSL BreastCMSLLib Testing training scripts examples -name __pycache__ -prune -exec rm -rf {} +
 
 distclean: clean
 	rm -rf $(VENV)

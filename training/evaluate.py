@@ -3,7 +3,8 @@
     python training/evaluate.py RUN --export MODEL
 
 Temperature and thresholds are fitted on the run's validation exams, or on those of --calibrate-on; then its
-test exams are read, and RUN/evaluation.json says how often that has happened.
+test exams are read, and RUN/evaluation.json says how often that has happened. A model that was not shown to
+work is not exported: it stays in the run's folder, and its card says why.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from pathlib import Path
 if not __package__:  # run by its path, which puts this folder first
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from BreastCMSLLib.models.cards import DEFAULT_NAME
+from BreastCMSLLib.core.errors import InputError
 from training.command import ends_in_a_sentence, parser_of
 from training.evaluation.card import console, write_card
 from training.evaluation.evaluation import evaluate
@@ -30,7 +31,7 @@ def main(arguments: list[str] | None = None) -> None:
     )
     parser.add_argument("--weights", default="best.safetensors", help="weights in the run's folder")
     parser.add_argument("--export", type=Path, help="folder for the bundle (default: the run's folder)")
-    parser.add_argument("--name", default=DEFAULT_NAME, help="name of the bundle")
+    parser.add_argument("--name", help="name of the bundle (default: that of the run's folder)")
     parser.add_argument("--maps", nargs="+", metavar="MAP", help="maps to locate with (default: all)")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps")
     parser.add_argument("--precision", default="auto", choices=("auto", "float32", "bfloat16"))
@@ -66,6 +67,10 @@ def main(arguments: list[str] | None = None) -> None:
         draw_run(o.run, o.run / "figures", o.cache)
         print(*write_card(o.run), sep="\n")
     print(evaluation["bundle"]["file"])
+    if o.export is not None and (doubts := evaluation["evidence"]["doubts"]):
+        raise InputError(
+            f"Nothing was exported to {o.export}. {' '.join(doubts)} The bundle stays in {o.run}, marked so."
+        )
 
 
 if __name__ == "__main__":

@@ -112,6 +112,19 @@ def small_cpu(output: Path) -> Config:
     return Config(output, cohort="simulated:small", spacing_mm=4.4, network=network)
 
 
+def own(output: Path) -> Config:
+    """A cohort of some hundred exams: 2.2 mm, where candidates are described, and cells as in small_cpu."""
+    network = NetworkSettings(
+        blocks=(2, 2, 2, 2),
+        stem_kernel=3,
+        stem_stride=2,
+        stem_pool=True,
+        strides=(1, 2, 1, 1),
+        pooling="power",
+    )
+    return Config(output, spacing_mm=2.2, network=network, epochs=20, batch=8)
+
+
 def gpu(output: Path) -> Config:
     """One GPU: the full input size, width 32, cells of 17.6 mm."""
     network = NetworkSettings(width=32, stem_pool=True, strides=(1, 2, 1, 1), pooling="power")
@@ -137,4 +150,4 @@ def paper(output: Path) -> Config:
     )
 
 
-RECIPES = {"smoke": smoke, "small_cpu": small_cpu, "gpu": gpu, "paper": paper}
+RECIPES = {"smoke": smoke, "small_cpu": small_cpu, "own": own, "gpu": gpu, "paper": paper}

@@ -3,6 +3,7 @@
     python training/train_candidates.py RUN
     python training/train_candidates.py RUN --epochs 20 --seed 1
     python training/train_candidates.py RUN --more CANDIDATES      # also learn from described candidates
+    python training/train_candidates.py RUN --init MODEL --epochs 20 --rate 1e-3    # learn on
 
 Learns from RUN's exams (training and validation) and the training exams of CANDIDATES, into RUN/candidates. A
 training that was interrupted goes on, to the same weights. ``training/evaluate.py RUN`` then scores exams
@@ -36,6 +37,9 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument(
         "--more", type=Path, help="described candidates whose training exams are learned from as well"
     )
+    parser.add_argument(
+        "--init", type=Path, metavar="MODEL", help="run, or card of a bundle, whose classifier is learned on"
+    )
     parser.add_argument("--epochs", type=int, default=usual.epochs)
     parser.add_argument("--batch", type=int, default=usual.batch, help="exams a step")
     parser.add_argument("--rate", type=float, default=usual.rate)
@@ -56,7 +60,7 @@ def main(arguments: list[str] | None = None) -> None:
     config = CandidateConfig(
         o.epochs, o.batch, o.rate, usual.weight_decay, o.limit, o.seed, replace(settings, grid_mm=o.grid)
     )
-    print(train(o.run, config, cache_folder=o.cache, more=o.more, workers=o.workers))
+    print(train(o.run, config, cache_folder=o.cache, more=o.more, init=o.init, workers=o.workers))
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ import torch
 from builders import TINY
 from test_candidates import COUNT, DURATION_MIN, PERSISTENT, SHAPE, WASHOUT, breast
 
+from BreastCMSLLib.candidates import features as features_module
 from BreastCMSLLib.candidates.classifier import CandidateClassifier, noisy_or
 from BreastCMSLLib.candidates.proposals import propose_candidates
 from BreastCMSLLib.candidates.settings import CandidateSettings
@@ -19,7 +20,7 @@ from BreastCMSLLib.models.bundle import load_bundle
 from BreastCMSLLib.preprocessing.model_input import InputContract, ModelInput
 from BreastCMSLLib.scoring import score_exam
 from training import describe_candidates, train_candidates
-from training.candidates import described, training
+from training.candidates import bags, described, training
 from training.candidates.bags import Bags
 from training.candidates.described import describe_cohort, describe_exam, load_described
 from training.data import cache
@@ -222,6 +223,49 @@ def test_an_interrupted_training_reaches_the_same_weights(tmp_path, monkeypatch)
         runs.load_run(broken)
 
 
+def test_a_classifier_learns_on_from_anothers_weights(tmp_path):
+    run = make_run(tmp_path, 24)
+    first, second = (shutil.copytree(run, tmp_path / name) for name in ("first", "second"))
+    training.train(first, CandidateConfig(epochs=2, batch=8, rate=0.01, settings=SETTINGS))
+    start = runs.load_candidates(first)
+    still = CandidateConfig(epochs=1, batch=8, rate=1e-7)  # its own settings are not asked for
+    training.train(second, still, init=first)
+    learned = runs.load_candidates(second)
+    assert learned.settings.grid_mm == 4.4 and learned.settings.count == SETTINGS.count
+    for name, tensor in learned.state_dict().items():
+        assert torch.allclose(tensor, start.state_dict()[name], atol=1e-4)
+    assert learned.settings.sharpness == pytest.approx(start.settings.sharpness, abs=1e-3)
+
+    with pytest.raises(InputError, match="has no candidate classifier to start from"):
+        training.starting_classifier(run, cache.contract_at(4.4))
+    with pytest.raises(InputError, match="4.4 mm and the exams have 6 at 8.8 mm"):
+        training.starting_classifier(first, cache.contract_at(8.8))
+    (first / "split.csv").write_text((first / "split.csv").read_text().replace("test", "train"))
+    with pytest.raises(InputError, match="has seen that patient"):
+        training.train(shutil.copytree(run, tmp_path / "third"), still, init=first)
+
+
+def test_too_few_exams_are_said_before_any_is_described(tmp_path, monkeypatch):
+    run = make_run(tmp_path, 24)
+    monkeypatch.setattr(training, "bags_of_cache", lambda *a: pytest.fail("minutes of work"))
+    with pytest.raises(InputError, match="12 training exams do not fill a batch of 32; lower --batch"):
+        training.train(run, CandidateConfig())
+    (run / "split.csv").write_text((run / "split.csv").read_text().replace("validate", "test"))
+    with pytest.raises(InputError, match="has no exams for validate in its split.csv"):
+        training.train(run, CONFIG)
+
+
+def test_a_feature_that_no_group_measures_is_named(tmp_path, monkeypatch):
+    row = read_cohort(SMOKE)[0]
+    prepare_exam(row, cache.contract_at(4.4), tmp_path)
+    path = cache.exam_path(tmp_path, row.exam)
+    measure = features_module.GROUPS["position"]
+    lacking = {**features_module.GROUPS, "position": lambda place: dict(list(measure(place).items())[1:])}
+    monkeypatch.setattr(features_module, "GROUPS", lacking)
+    with pytest.raises(InputError, match="No group of features measures 'depth below the skin'"):
+        bags.describe_cached(path, SETTINGS)
+
+
 # --- candidates kept as features ---
 
 
@@ -316,8 +360,8 @@ def test_further_exams_join_the_runs_own(folder, tmp_path, monkeypatch):
 
 
 def test_patients_learned_from_are_remembered(tmp_path):
-    runs.remember_patients(tmp_path, ["b", "a"])
-    runs.remember_patients(tmp_path, ["b", "c"])
+    runs.remember_patients(tmp_path, [{"patient": p, "split": "train"} for p in "ba"])
+    runs.remember_patients(tmp_path, [{"patient": p, "split": "train"} for p in "bc"])
     assert runs.seen_patients(tmp_path) == [{"patient": p, "split": "train"} for p in "abc"]
 
 

@@ -130,7 +130,7 @@ def unknown(command: str) -> list[str]:
     for module in re.findall(r"\bpython3? -m ((?:training|Testing|BreastCMSLLib)[\w.]*)", command):
         path = ROOT / module.replace(".", "/")
         missing += [] if path.with_suffix(".py").is_file() or (path / "__main__.py").is_file() else [module]
-    for script, rest in re.findall(r"((?:training|scripts|Testing)/[\w/]+\.(?:py|sh))(.*)", command):
+    for script, rest in re.findall(r"((?:training|scripts|Testing|examples)/[\w/]+\.(?:py|sh))(.*)", command):
         if (ROOT / script).is_file():
             missing += [option for option in OPTION.findall(rest) if option not in options_of(script)]
         else:
@@ -149,6 +149,29 @@ def test_commands_exist(name):
     assert not [
         word for command in commands(name) if not re.search("†|pytest", command) for word in unknown(command)
     ]
+
+
+def spacings(commands: list[str]) -> list[tuple[str, str, float, float]]:
+    """Of each training on a cache that was prepared above it: recipe, cache, spacing wanted and prepared."""
+    from training.recipes import RECIPES
+
+    prepared, pairs = {}, []
+    for command in commands:
+        options = dict(re.findall(r"(--[\w-]+)[ =](\S+)", command))
+        if "training/prepare.py" in command and "--output" in options:
+            prepared[options["--output"]] = float(options.get("--spacing", 1.1))
+        trained = re.search(r"training/train\.py (\w+)", command)
+        if trained and (folder := options.get("--cache")) in prepared:
+            wanted = float(options.get("--spacing-mm", RECIPES[trained[1]](Path()).spacing_mm))
+            pairs.append((trained[1], folder, wanted, prepared[folder]))
+    return pairs
+
+
+def test_exams_are_prepared_as_the_recipe_that_follows_wants_them():
+    pairs = [pair for name in NAMES if name not in RECORDS for pair in spacings(commands(name))]
+    assert pairs and not [pair for pair in pairs if pair[2] != pair[3]]
+    mistaken = ["python training/prepare.py x.csv --output C", "python training/train.py own --cache C"]
+    assert spacings(mistaken) == [("own", "C", 2.2, 1.1)]
 
 
 def test_unknown_commands_are_seen():

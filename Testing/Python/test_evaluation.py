@@ -24,7 +24,16 @@ from training import compare as compare_command
 from training import evaluate as evaluate_command
 from training.data import cache
 from training.data.files import read_rows, write_rows
-from training.evaluation import calibration, card, comparison, figures, metrics, run_figures, splits
+from training.evaluation import (
+    calibration,
+    card,
+    comparison,
+    evaluation,
+    figures,
+    metrics,
+    run_figures,
+    splits,
+)
 from training.evaluation.angles import angles_of
 from training.evaluation.evaluation import evaluate
 from training.evaluation.lesions import miss
@@ -292,6 +301,21 @@ def test_several_processes_read_the_same(run, cohort, tmp_path):
     assert len(ours) == 32 and all(
         {**a, "seconds": 0} == {**b, "seconds": 0} for a, b in zip(ours, theirs, strict=True)
     )
+
+
+def test_a_doubted_model_is_not_exported_and_says_so(run, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(evaluation, "doubts_of", lambda mix, figures: ["It was not shown to work."])
+    out = tmp_path / "models"
+    assert evaluate_command.main([str(run), "--export", str(out), "--maps", "COAM", "--no-figures"]) == 2
+    printed = capsys.readouterr()
+    assert "DO NOT RELY ON THIS MODEL.\nIt was not shown to work." in printed.out
+    assert printed.err.startswith(
+        f"Nothing was exported to {out}. It was not shown to work. The bundle stays"
+    )
+    bundle = load_bundle(run / "run.json")  # called after its run
+    assert not out.exists() and bundle.name == "run" and bundle.description.endswith("not shown to work.")
+    card.write_card(run)
+    assert "DO NOT RELY ON THIS MODEL. It was not shown to work." in (run / "card.html").read_text()
 
 
 def test_second_evaluation_is_recorded_and_said(run, capsys):

@@ -208,6 +208,9 @@ def test_weights_carry_over_to_finer_voxels():
         assert a.shape == b.shape
         inner = (..., slice(2, -2), slice(2, -2), slice(2, -2))
         assert float((a - b)[inner].abs().mean() / a[inner].abs().mean()) < 0.25
+        back, narrow = to_spacing(state, settings, spacing, 4.4)
+        assert narrow == coarse.settings
+        assert torch.allclose(back["stem.0.weight"], coarse.state_dict()["stem.0.weight"], atol=1e-5)
     with pytest.raises(InputError, match="carried"):
         to_spacing(coarse.state_dict(), coarse.settings, 1.1, 4.4)
 

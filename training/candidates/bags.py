@@ -14,8 +14,10 @@ import torch
 from rich.progress import track
 
 from BreastCMSLLib.candidates.classifier import UNKNOWN_DURATIONS, context_of
-from BreastCMSLLib.candidates.proposals import propose_candidates
+from BreastCMSLLib.candidates.proposals import ExamCandidates, propose_candidates
 from BreastCMSLLib.candidates.settings import CandidateSettings
+from BreastCMSLLib.core.errors import InputError
+from BreastCMSLLib.preprocessing.landmarks import Landmarks
 from training.data import cache
 from training.data.preparation import use_one_core
 
@@ -112,13 +114,42 @@ def bags_of_cache(paths: Sequence[Path], settings: CandidateSettings, workers: i
         In the order given.
     """
     with ProcessPoolExecutor(workers, initializer=use_one_core) as pool:
-        work = pool.map(partial(_describe, settings=settings), paths, chunksize=8)
+        work = pool.map(partial(describe_cached, settings=settings), paths, chunksize=8)
         return Bags.of(list(track(work, title, total=len(paths))))
 
 
-def _describe(path: Path, settings: CandidateSettings) -> Described:
+def described_candidates(
+    name: str,
+    array: np.ndarray,
+    inside: np.ndarray,
+    affine: np.ndarray,
+    duration_min: float | None,
+    settings: CandidateSettings,
+    landmarks: Landmarks | None,
+) -> ExamCandidates:
+    """``propose_candidates`` of the exam ``name``. Raises InputError for a feature that a candidate lacks."""
+    try:
+        return propose_candidates(array, inside, affine, duration_min, settings, landmarks)
+    except KeyError as error:
+        feature = error.args[0] if error.args else ""
+        if feature not in settings.features:
+            raise
+        raise InputError(
+            f"No group of features measures {feature!r} of a candidate of {name}; "
+            "let a function of GROUPS in BreastCMSLLib/candidates/features.py return it for every candidate."
+        ) from error
+
+
+def describe_cached(path: Path, settings: CandidateSettings) -> Described:
+    """Find and describe the candidates of one cached exam; see :func:`bags_of_cache`."""
     exam = cache.load(path)
-    described = propose_candidates(
-        exam.array.numpy(), exam.inside, exam.affine, exam.duration_min, settings, exam.landmarks
+    described = described_candidates(
+        exam.meta["exam"],
+        exam.array.numpy(),
+        exam.inside,
+        exam.affine,
+        exam.duration_min,
+        settings,
+        exam.landmarks,
     )
     return described.features, exam.meta["label"], exam.duration_min

@@ -20,7 +20,6 @@ import numpy as np
 from rich.progress import track
 
 from BreastCMSLLib.alignment import register
-from BreastCMSLLib.candidates.proposals import propose_candidates
 from BreastCMSLLib.candidates.settings import CandidateSettings
 from BreastCMSLLib.core.errors import InputError
 from BreastCMSLLib.preprocessing.model_input import InputContract, preprocess
@@ -30,6 +29,8 @@ from training.data.files import write_arrays, write_json
 from training.data.manifest import Row, read_cohort
 from training.data.moved_grids import drawn_grid
 from training.data.preparation import keep_exam, use_one_core
+
+from .bags import described_candidates
 
 PART = 500
 COARSE_MM = 4.4  # of the exams that the network learns from
@@ -86,7 +87,8 @@ def describe_exam(
         keep_exam(row, exam, preprocess(registered, wide), wide, coarse)
     # half precision, as caches keep exams
     array = model_input.array.astype(np.float16)
-    described = propose_candidates(
+    described = described_candidates(
+        row.exam,
         array,
         model_input.inside,
         model_input.affine,

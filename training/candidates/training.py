@@ -1,6 +1,7 @@
 """Train the candidate classifier of a run, from labels of whole exams.
 
-It learns from the run's exams and from others that were described beforehand. RUN/candidates holds
+It learns from the run's exams and from others that were described beforehand, anew or from the weights of
+another classifier. RUN/candidates holds
 config.json, metrics.csv, last.pt (an interrupted training goes on from there, to the same weights) and
 best.safetensors.
 """
@@ -24,6 +25,7 @@ from BreastCMSLLib.candidates.classifier import CandidateClassifier, aggregate
 from BreastCMSLLib.candidates.settings import CandidateSettings
 from BreastCMSLLib.core.errors import InputError
 from BreastCMSLLib.network.losses import sigmoid_loss
+from BreastCMSLLib.preprocessing.model_input import InputContract
 from training.data import cache
 from training.data.files import read_rows, write_json, write_rows
 from training.recipes import CandidateConfig
@@ -37,6 +39,8 @@ LARGEST_GRADIENT = 5.0  # norm, of each member
 LEAST_SPREAD = 0.1  # of the logarithm of the exams' durations
 LEAST_SHARPNESS = 2.0  # with less, 40 candidates of 3 % can make an exam of more than 20 %
 FIRST_SHARPNESS = 3.0
+LEAST_SHARPNESS_ABOVE = 0.1  # at the beginning: closer to the least it would hardly learn
+NO_MIX = (0.0, 1.0, 0.0)  # until it is fitted
 NO_SAY = 1e6  # a spread so wide that every duration is the mean
 
 
@@ -46,6 +50,7 @@ def train(
     *,
     cache_folder: Path | None = None,
     more: Path | None = None,
+    init: Path | None = None,
     workers: int = 1,
 ) -> Path:
     """Train a run's candidate classifier.
@@ -60,6 +65,8 @@ def train(
         Cache of the exams (default: the one the run was trained on).
     more : Path, optional
         Folder of described candidates, whose training exams are learned from as well.
+    init : Path, optional
+        Run, or card of a bundle, whose classifier is learned on; its settings count then.
     workers : int
         Processes that find and describe candidates.
 
@@ -80,8 +87,9 @@ def train(
             f"The cache {store.folder} holds other inputs than the run {folder} reads; "
             "name the cache it was trained on."
         )
-    settings = settings_for(run, config.settings)
     split = read_rows(folder / "split.csv")
+    start = None if init is None else starting_classifier(init, run.contract)
+    settings = settings_for(run, config.settings) if start is None else replace(start.settings, mix=NO_MIX)
     paths = {
         part: [store.path(row["exam"]) for row in split if row["split"] == part]
         for part in ("train", "validate")
@@ -89,28 +97,37 @@ def train(
     paths["train"] = paths["train"][: config.limit or None]
     card = {**asdict(replace(config, settings=settings)), "cache": str(store.folder)}
     card["supervision"] = "image-level labels only"
+    earlier = []
+    if init is not None:
+        card["init"], earlier = str(init), runs.check_ancestry(split, init)
     further: list[DescribedExam] = []
     if more is not None:
         source, further = further_exams(more, run, settings, split)
         card["more"] = f"{len(further)} training exams of {source['source']}"
-    output = folder / runs.CANDIDATES
-    runs.refuse_another(output / "config.json", card)
-    own = {part: paths[part] for part in paths if paths[part]}
-    bags = {part: bags_of_cache(own[part], settings, workers, f"candidates of {part} exams") for part in own}
-    if further:
-        runs.remember_patients(folder, [exam.patient for exam in further])
-        described = Bags.of([(exam.features, exam.label, exam.duration_min) for exam in further])
-        bags["train"] = bags["train"] + described if "train" in bags else described
-    if missing := [part for part in paths if part not in bags]:
+    counts = {"train": len(paths["train"]) + len(further), "validate": len(paths["validate"])}
+    if missing := [part for part, count in counts.items() if not count]:
         raise InputError(
             f"The run {folder} has no exams for {missing[0]} in its split.csv; "
             "start a run of a cohort that has some, or name described candidates with --more."
         )
+    _check_batch(counts["train"], config)
+    output = folder / runs.CANDIDATES
+    runs.refuse_another(output / "config.json", card)
+    runs.remember_patients(folder, earlier)
+    own = {part: paths[part] for part in paths if paths[part]}
+    bags = {part: bags_of_cache(own[part], settings, workers, f"candidates of {part} exams") for part in own}
+    if further:
+        learned = [{"patient": exam.patient, "split": "train"} for exam in further]
+        runs.remember_patients(folder, learned)
+        described = Bags.of([(exam.features, exam.label, exam.duration_min) for exam in further])
+        bags["train"] = bags["train"] + described if "train" in bags else described
     bags["train"] = bags["train"].withhold_durations(config.seed)
     write_json(output / "config.json", card)
-    classifier = fit(bags["train"], bags["validate"], config, settings, output)
+    classifier = fit(bags["train"], bags["validate"], config, settings, output, start)
     labels = bags["validate"].labels.numpy().astype(int)
     mix = fit_mix(_network_logits(run, paths["validate"]), validate(classifier, bags["validate"]), labels)
+    if mix[1] <= 0:
+        print("On the validation exams the candidates count against malignancy: they have learned nothing.")
     card |= {
         "mix": mix,
         "sharpness": classifier.settings.sharpness,
@@ -125,6 +142,24 @@ def settings_for(run: runs.Run, settings: CandidateSettings) -> CandidateSetting
     """The settings with the phases of a run's input, and its grid where that is coarser."""
     grid_mm = max(settings.grid_mm, run.contract.spacing_mm)
     return replace(settings, phases=run.contract.phases, grid_mm=grid_mm, features=None)
+
+
+def starting_classifier(init: Path, contract: InputContract) -> CandidateClassifier:
+    """The candidate classifier of a run or a bundle, to learn on with exams of a contract.
+
+    Raises InputError when it has none, or one that reads other phases or finer voxels.
+    """
+    start = runs.load_start(init).candidates
+    if start is None:
+        raise InputError(f"{init} has no candidate classifier to start from; leave --init out.")
+    settings = start.settings
+    if settings.phases != contract.phases or settings.grid_mm < contract.spacing_mm:
+        raise InputError(
+            f"The candidate classifier of {init} reads {settings.phases} phases at {settings.grid_mm:g} mm "
+            f"and the exams have {contract.phases} at {contract.spacing_mm:g} mm; "
+            "prepare them as finely, or leave --init out."
+        )
+    return start
 
 
 def further_exams(
@@ -172,19 +207,27 @@ def further_exams(
 
 
 class Sharpness(nn.Module):
-    """The sharpness of the aggregation while it is learned: ``LEAST_SHARPNESS`` + softplus(r)."""
+    """The sharpness of the aggregation while it is learned: ``LEAST_SHARPNESS`` + softplus(r).
 
-    def __init__(self):
+    Begins at ``first``, or where that is 0 at ``FIRST_SHARPNESS``.
+    """
+
+    def __init__(self, first: float = 0.0):
         super().__init__()
-        first = math.log(math.expm1(FIRST_SHARPNESS - LEAST_SHARPNESS))
-        self.raw = nn.Parameter(torch.tensor(first))
+        above = max((first or FIRST_SHARPNESS) - LEAST_SHARPNESS, LEAST_SHARPNESS_ABOVE)
+        self.raw = nn.Parameter(torch.tensor(math.log(math.expm1(above))))
 
     def forward(self) -> torch.Tensor:
         return LEAST_SHARPNESS + nn.functional.softplus(self.raw)
 
 
 def fit(
-    training: Bags, validation: Bags, config: CandidateConfig, settings: CandidateSettings, output: Path
+    training: Bags,
+    validation: Bags,
+    config: CandidateConfig,
+    settings: CandidateSettings,
+    output: Path,
+    start: CandidateClassifier | None = None,
 ) -> CandidateClassifier:
     """Train a classifier, or go on with it.
 
@@ -200,6 +243,8 @@ def fit(
         Of the classifier.
     output : Path
         Folder of metrics.csv and last.pt.
+    start : CandidateClassifier, optional
+        That is learned on, as it standardises features (None: a new one).
 
     Returns
     -------
@@ -211,13 +256,14 @@ def fit(
     InputError
         When the exams do not fill a batch.
     """
-    classifier, sharpness = new_classifier(settings, config.seed, training), Sharpness()
+    classifier, sharpness = new_classifier(settings, config.seed, training), Sharpness(settings.sharpness)
+    if start is not None:
+        classifier.load_state_dict(start.state_dict())
     groups = [{"params": list(classifier.parameters())}, {"params": [sharpness.raw], "weight_decay": 0.0}]
     optimiser = torch.optim.AdamW(groups, lr=config.rate, weight_decay=config.weight_decay)
     exams = len(training.labels)
+    _check_batch(exams, config)
     steps = config.epochs * (exams // config.batch)
-    if not steps:
-        raise InputError(f"{exams} training exams do not fill a batch of {config.batch}; lower --batch.")
     schedule = OneCycleLR(optimiser, config.rate, total_steps=steps, pct_start=0.15)
     history = _resume(output / "last.pt", classifier, sharpness, optimiser, schedule)
     labels = validation.labels.numpy().astype(int)
@@ -242,6 +288,11 @@ def fit(
         runs.save_state(state, output / "last.pt")
         write_rows(output / "metrics.csv", history)
     return classifier
+
+
+def _check_batch(exams: int, config: CandidateConfig) -> None:
+    if not config.epochs * (exams // config.batch):
+        raise InputError(f"{exams} training exams do not fill a batch of {config.batch}; lower --batch.")
 
 
 def _keep(sharpness: Sharpness, classifier: CandidateClassifier) -> None:

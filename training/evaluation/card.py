@@ -99,7 +99,14 @@ def bundle_page(bundle: Card) -> Page:
 
 
 def _banner(bundle: Card) -> str:
-    return f"Research use only, not for diagnosis. Trained on {bundle.training_data}."
+    text = f"Research use only, not for diagnosis. Trained on {bundle.training_data}."
+    return " ".join([text, *_doubts(bundle.evidence)])
+
+
+def _doubts(evidence: dict) -> list[str]:
+    """What is doubted of a model, behind words that nobody overlooks."""
+    doubts = evidence.get("doubts", [])
+    return ["DO NOT RELY ON THIS MODEL.", *doubts] if doubts else []
 
 
 def _evidence_sections(evidence: dict) -> list[Section]:
@@ -132,6 +139,7 @@ def console(evaluation: dict) -> str:
             "",
             f"in the paper (85 real exams, {PAPER_COHORT}): {distances}",
             "",
+            *_doubts(evidence),
         ]
     )
 
@@ -237,7 +245,8 @@ def _training(config: dict) -> list[Block]:
         numbers = f"{config['margin']:g}, {config['network']['scale']:g}"
         rows.append(("margin m, scale s", f"{numbers}; warm-up {config.get('margin_warmup', 0)} epochs"))
     if config.get("init"):
-        rows.append(("started from", f"the run {Path(config['init']).name}"))
+        kind = "bundle" if config["init"].endswith(".json") else "run"
+        rows.append(("started from", f"the {kind} {Path(config['init']).name.removesuffix('.json')}"))
     return [
         Table(("Setting", "Value"), rows),
         "All settings are in the run's config.json. The weights are those of the best validation AUC.",

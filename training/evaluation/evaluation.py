@@ -19,7 +19,6 @@ from rich.progress import track
 
 from BreastCMSLLib.core.errors import InputError
 from BreastCMSLLib.models.bundle import load_bundle, save_bundle
-from BreastCMSLLib.models.cards import DEFAULT_NAME
 from BreastCMSLLib.models.inference import Predictor
 from BreastCMSLLib.models.ordinary import OrdinaryExams
 from BreastCMSLLib.network.resnet import NetworkSettings
@@ -30,6 +29,7 @@ from training.runs.draft import bundle_texts, draft_predictor
 from training.runs.folder import Run, load_run
 
 from . import calibration, metrics, records
+from .doubts import doubts_of
 from .lesions import malignant_lesions, miss
 from .ordinary import fit_ordinary
 from .records import column, tidy
@@ -48,7 +48,7 @@ def evaluate(
     cache_folder: Path | None = None,
     weights: str = "best.safetensors",
     export: Path | None = None,
-    name: str = DEFAULT_NAME,
+    name: str | None = None,
     maps: Sequence[str] | None = None,
     device: str = "auto",
     precision: str = "auto",
@@ -66,9 +66,9 @@ def evaluate(
     weights : str
         Name of the weights' file in the run's folder.
     export : Path, optional
-        Folder of the bundle (default: the run's).
-    name : str
-        Of the bundle.
+        Folder of the bundle (default: the run's). A model with ``doubts`` stays in the run's folder.
+    name : str, optional
+        Of the bundle (default: that of the run's folder).
     maps : sequence of str, optional
         To locate with (default: all).
     device, precision : str
@@ -89,7 +89,7 @@ def evaluate(
     InputError
         Before anything is written, when exams, labels, contract or weights do not fit together.
     """
-    run = load_run(folder, weights)
+    run, name = load_run(folder, weights), name or folder.resolve().name
     maps = _checked_maps(maps, run)
     split = read_split(folder)
     check_split(split, read_rows(folder / "ancestry.csv"))
@@ -122,7 +122,10 @@ def evaluate(
     evidence |= _provenance(run, store, source, validation, test, predictor.precision, times, command)
     evidence |= frozen.evidence(test, further_of_test)
     evidence = tidy(evidence)
-    bundle = _export(run, export or folder, name, frozen, evidence, predictor.bundle.sha256)
+    mix = None if run.candidates is None else run.candidates.settings.mix
+    evidence["doubts"] = doubts_of(mix, evidence["classification"])
+    place = folder if export is None or evidence["doubts"] else export
+    bundle = _export(run, place, name, frozen, evidence, predictor.bundle.sha256)
     rows, pooled = [*validation, *test], [own.pooled for own in (*further, *further_of_test)]
     records.write_predictions(folder, rows)
     records.write_features(folder, rows, pooled, run.network)
@@ -455,7 +458,9 @@ def _cohort(
 
 
 def _export(run: Run, folder: Path, name: str, frozen: _Frozen, evidence: dict, sha256: str) -> dict:
-    """Write the bundle; where it lies and what it holds."""
+    """Write the bundle; where it lies and what it holds. Its description ends with what is doubted."""
+    texts = bundle_texts(run)
+    texts["description"] = ". ".join([texts["description"], *evidence["doubts"]])
     bundle = save_bundle(
         folder,
         name,
@@ -466,7 +471,7 @@ def _export(run: Run, folder: Path, name: str, frozen: _Frozen, evidence: dict, 
         temperature=frozen.temperature,
         evidence=evidence,
         **frozen.bundle_parts(),
-        **bundle_texts(run),
+        **texts,
     )
     if load_bundle(bundle).sha256 != sha256:
         raise RuntimeError("the exported weights are not those that were evaluated")

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
 from pathlib import Path
 
 import torch
@@ -18,7 +19,9 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from BreastCMSLLib.core.errors import InputError
 from training.data import cache
+from training.data.manifest import read_cohort
 from training.data.preparation import prepare
+from training.data.splits import check_classes
 from training.recipes import Config
 
 SHARE = 0.7  # of a GPU's free memory, for exams
@@ -163,6 +166,8 @@ def open_cohort(config: Config, accelerator: Accelerator) -> tuple[cache.Cache, 
     """
     folder = config.cache or config.output.parent / "cache" / f"{_stem(config.cohort)}-{config.spacing_mm}mm"
     if accelerator.is_main_process and not (folder / "index.csv").exists():
+        listed = [asdict(row) for row in read_cohort(config.cohort)]
+        _chosen_rows(listed, config, config.cohort)  # what is missing is said before hours of work
         splits = () if config.epochs else ("validate", "test")
         prepare(config.cohort, folder, config.spacing_mm, splits=splits)
     accelerator.wait_for_everyone()
@@ -170,22 +175,23 @@ def open_cohort(config: Config, accelerator: Accelerator) -> tuple[cache.Cache, 
     if exams.contract.spacing_mm != config.spacing_mm:
         raise InputError(
             f"{folder} holds exams at {exams.contract.spacing_mm} mm, not {config.spacing_mm} mm; "
-            "choose another --cache."
+            f"choose another --cache, or --spacing {config.spacing_mm} of python training/prepare.py."
         )
-    rows = {split: [row for row in exams.rows if row["split"] == split] for split in ("train", "validate")}
-    rows["train"] = rows["train"][: config.limit or None]
-    for split, chosen in rows.items():
-        if split == "train" and config.epochs == 0:
-            continue
-        if len({row["label"] for row in chosen}) < 2:
-            raise InputError(
-                f"{exams.source} has no benign or no malignant exams for {split}; correct the split column."
-            )
-    if len(rows["train"]) < config.batch and config.epochs:
-        raise InputError(
-            f"{len(rows['train'])} training exams do not fill a batch of {config.batch}; lower --batch."
-        )
+    rows = _chosen_rows(exams.rows, config, exams.source)
     return exams, {split: [exams.path(row["exam"]) for row in chosen] for split, chosen in rows.items()}
+
+
+def _chosen_rows(rows: list[dict], config: Config, source: str) -> dict[str, list[dict]]:
+    """Exams by split, "train" and "validate". Raises InputError where one lacks a class or fills no batch."""
+    chosen = {split: [row for row in rows if row["split"] == split] for split in ("train", "validate")}
+    chosen["train"] = chosen["train"][: config.limit or None]
+    needed = ("train", "validate") if config.epochs else ("validate",)
+    check_classes([(row["split"], row["label"]) for part in chosen.values() for row in part], source, needed)
+    if len(chosen["train"]) < config.batch and config.epochs:
+        raise InputError(
+            f"{len(chosen['train'])} training exams do not fill a batch of {config.batch}; lower --batch."
+        )
+    return chosen
 
 
 def _stem(cohort: str) -> str:

@@ -20,6 +20,8 @@ def bundle_texts(run: Run) -> dict[str, str]:
     text = f"3-D ResNet, width {run.network.settings.width}, objective {run.config['objective'].upper()}, "
     text += run.config["supervision"] + (", and a candidate classifier" if run.candidates is not None else "")
     source = "simulated exams" if run.config["simulated"] else f"exams of {Path(run.config['source']).name}"
+    if (start := run.config.get("init") or "").endswith(".json"):  # of a run, its own exams are known
+        source += f", starting from the bundle {Path(start).stem}"
     return {"description": text, "training_data": source}
 
 

@@ -206,10 +206,10 @@ def seen_patients(folder: Path) -> list[dict]:
     return _sorted_pairs([*own, *read_rows(folder / "ancestry.csv")])
 
 
-def remember_patients(folder: Path, patients: Sequence[str]) -> None:
-    """Add patients that the run has learned from besides its own to its ancestry.csv."""
-    learned = [{"patient": patient, "split": "train"} for patient in patients]
-    write_rows(folder / "ancestry.csv", _sorted_pairs([*read_rows(folder / "ancestry.csv"), *learned]))
+def remember_patients(folder: Path, patients: Sequence[dict]) -> None:
+    """Add patients (patient, split) that the run has seen besides its own to its ancestry.csv."""
+    if patients:
+        write_rows(folder / "ancestry.csv", _sorted_pairs([*read_rows(folder / "ancestry.csv"), *patients]))
 
 
 def _sorted_pairs(rows: Sequence[dict]) -> list[dict]:
