@@ -1,1 +1,1 @@
-"""Enhancement over time in every voxel: maps, functional tumour volume, projections; curves where one looks."""
+"""Enhancement over time, voxel by voxel: maps, tumour volume, projections; and curves where one looks."""

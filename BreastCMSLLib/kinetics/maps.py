@@ -1,7 +1,7 @@
 """Kinetic maps: percent enhancement, wash-in, wash-out, signal enhancement ratio, time to peak.
 
-S0 is the signal before contrast, S1 that of the early phase, S2 that of the late one (``phases.py``), S(t) that of
-any phase after contrast.
+S0 is the signal before contrast, S1 that of the early phase, S2 that of the late one (``phases.py``), S(t)
+that of any phase after contrast.
 
 ========  =========================================================  ====================================
 Map       Value                                                      Source
@@ -13,9 +13,9 @@ SER       (S1 − S0) / (S2 − S0)                                      Hylton 
 TTP       minutes from the first phase after contrast to max S(t)    –
 ========  =========================================================  ====================================
 
-Values are NaN outside the body. The last three are ratios or places of a maximum, which noise alone has too: they
-are NaN also where the highest enhancement is below ``shown_percent`` or a tenth of what bright voxels of the breasts
-reach. SER is NaN where nothing enhances at one of its phases.
+Values are NaN outside the body. The last three are ratios or places of a maximum, which noise alone has
+too: they are NaN also where the highest enhancement is below ``shown_percent`` or a tenth of what bright
+voxels of the breasts reach. SER is NaN where nothing enhances at one of its phases.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from ..exam import Exam
 from ..findings.kinetics import early_phases_of
 from .names import MAPS, PE, SER, TIME_TO_PEAK, WASH_IN, WASH_OUT
 from .phases import KineticPhases, kinetic_phases
-from .settings import KineticSettings
+from .settings import DEFAULTS, KineticSettings
 
 _PLANES = 4  # worked on at a time: what belongs to them stays in the cache
 _BRIGHT_PERCENTILE, _BRIGHT_SHARE = 99.0, 0.1  # of the highest enhancement in the breasts
@@ -77,7 +77,7 @@ def kinetic_maps(
     exam: Exam,
     body: np.ndarray,
     breasts: np.ndarray,
-    settings: KineticSettings = KineticSettings(),
+    settings: KineticSettings = DEFAULTS,
 ) -> KineticMaps:
     """Make every kinetic map that an exam can have, as in the module's docstring.
 
@@ -151,7 +151,7 @@ def _values(
 
 
 def _bright(exam: Exam, breasts: np.ndarray) -> float:
-    """What bright voxels of the breasts reach at their highest, signal units; of a sample of at most 200,000."""
+    """What bright voxels of the breasts reach at their highest, signal units, in a sample of them."""
     index = np.flatnonzero(breasts.T)  # in the order of the memory
     if not index.size:
         return 0.0

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..exam import Exam
-from .settings import KineticSettings
+from .settings import DEFAULTS, KineticSettings
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class KineticPhases:
     text: str
 
 
-def kinetic_phases(exam: Exam, settings: KineticSettings = KineticSettings()) -> KineticPhases:
+def kinetic_phases(exam: Exam, settings: KineticSettings = DEFAULTS) -> KineticPhases:
     """The phases nearest to ``early_s`` and ``late_s`` after the first phase after contrast.
 
     Where times are unknown, early is the second phase after contrast, or the first of two, and late the last.

@@ -10,14 +10,12 @@ from ..exam import Exam
 from .names import MIP_AXIAL, MIP_LEFT, MIP_RIGHT, MIP_SAGITTAL
 from .phases import kinetic_phases
 from .regions import Breasts
-from .settings import KineticSettings
+from .settings import DEFAULTS, KineticSettings
 
 _SIDES = {"right": MIP_RIGHT, "left": MIP_LEFT, "breast": MIP_SAGITTAL}
 
 
-def projections(
-    exam: Exam, breasts: Breasts, settings: KineticSettings = KineticSettings()
-) -> dict[str, Volume]:
+def projections(exam: Exam, breasts: Breasts, settings: KineticSettings = DEFAULTS) -> dict[str, Volume]:
     """Axial projection of the breasts, and a sagittal one of each.
 
     Only the breasts are projected: heart and vessels behind them would hide what lies in front.
@@ -31,8 +29,8 @@ def projections(
     Returns
     -------
     dict of str to Volume
-        By the names in ``names.PROJECTIONS``; float32, one voxel thick, which is as thick as the exam, so that
-        every slice of a viewer shows it. Empty without breasts.
+        By the names in ``names.PROJECTIONS``; float32, one voxel thick, which is as thick as the exam: every
+        slice of a viewer shows it. Empty without breasts.
     """
     (lr, _, si), _ = closest_canonical_axes(exam.grid.affine)
     regions = {MIP_AXIAL: (breasts.inside, si)}

@@ -11,11 +11,8 @@ from ..core.errors import InputError
 class KineticSettings:
     """Times and thresholds.
 
-    Functional tumour volume is defined as in I-SPY (Hylton et al., Radiology 2012;263:663 and 2016;279:44; Li et
-    al., Tomography 2016;2:378; the thresholds also in UCSF's extension Breast_DCEMRI_FTV): voxels that enhance
-    early by ``percent``, whose SER is at least ``ser``, whose signal before contrast is at least ``background``
-    of the 95th percentile in the volume looked at, and which have ``neighbours`` such voxels beside them. There
-    early and late are 2.5 and 7.5 min after injection. Exams do not tell when that was: the first phase after
+    The thresholds of functional tumour volume are those of I-SPY (``tumour_volume.py``). There early and
+    late are 2.5 and 7.5 min after injection. Exams do not tell when that was: the first phase after
     contrast is taken to be centred one minute after it.
 
     Parameters
@@ -60,3 +57,6 @@ class KineticSettings:
         for name, (low, high) in limits.items():
             if not low <= getattr(self, name) <= high:
                 raise InputError(f"Kinetics: {name} is {getattr(self, name):g}; say {low} to {high}.")
+
+
+DEFAULTS = KineticSettings()

@@ -1,4 +1,11 @@
-"""Functional tumour volume (FTV): how much of a region enhances as tumours do, as in I-SPY (``settings.py``)."""
+"""Functional tumour volume (FTV): how much of a region enhances as tumours do.
+
+As in the I-SPY trials (Hylton et al., Radiology 2012;263:663 and 2016;279:44; Li et al., Tomography
+2016;2:378; thresholds as in UCSF's extension Breast_DCEMRI_FTV) a voxel counts whose early percent
+enhancement is at least 70 %, whose SER is not negative, whose signal before contrast is at least 60 % of
+the region's 95th percentile, and which stands with at least 4 of the 26 about it. The region is a reader's
+box there, which leaves out skin and vessels.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +15,7 @@ from ..core.windows import Box, bounding_box
 from ..exam import Exam
 from .maps import NO_PRE, ONE_PHASE
 from .phases import kinetic_phases
-from .settings import KineticSettings
+from .settings import DEFAULTS, KineticSettings
 
 _PERCENTILE = 95.0  # of the signal before contrast, which the background is a share of
 
@@ -21,7 +28,7 @@ def missing_tumour_volume(exam: Exam) -> str:
 
 
 def functional_tumour(
-    exam: Exam, region: np.ndarray, settings: KineticSettings = KineticSettings()
+    exam: Exam, region: np.ndarray, settings: KineticSettings = DEFAULTS
 ) -> tuple[Box, np.ndarray]:
     """The voxels of a region that count as functional tumour.
 
@@ -57,8 +64,8 @@ def functional_tumour(
     return box, tumour & (_neighbours(tumour) >= settings.neighbours)
 
 
-def tumour_volume_ml(exam: Exam, region: np.ndarray, settings: KineticSettings = KineticSettings()) -> float:
-    """Functional tumour volume of a region, ml; 0 of an empty one. Parameters as of :func:`functional_tumour`."""
+def tumour_volume_ml(exam: Exam, region: np.ndarray, settings: KineticSettings = DEFAULTS) -> float:
+    """Functional tumour volume of a region in ml; parameters as of :func:`functional_tumour`."""
     if not region.any():
         return 0.0
     _, tumour = functional_tumour(exam, region, settings)
@@ -68,7 +75,7 @@ def tumour_volume_ml(exam: Exam, region: np.ndarray, settings: KineticSettings =
 def box_of_outline(
     outline: np.ndarray, breasts: np.ndarray, spacing: np.ndarray, margin_mm: float
 ) -> np.ndarray:
-    """The box about an outline with a margin, as far as it lies in the breasts: what a reader's box is in I-SPY.
+    """The box about an outline with a margin, as far as it lies in the breasts, in place of a reader's.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Kinetic maps, functional tumour volume, projections and curves where one looks, on signals known by hand."""
+"""Kinetic maps, tumour volume, projections and curves where one looks, on signals known by hand."""
 
 import numpy as np
 import pytest
@@ -115,9 +115,9 @@ def test_a_ratio_of_what_is_gone_at_the_late_phase_has_no_value():
 @pytest.mark.parametrize(
     ("exam", "absent"),
     [
-        (dict(kind="subtractions"), {"PE": "subtractions alone", "WASHIN": "subtractions alone"}),
-        (dict(times=None), {"TTP": "times"}),
-        (dict(phases=slice(0, 2)), {n: "one phase after contrast" for n in ("WASHOUT", "SER", "TTP")}),
+        ({"kind": "subtractions"}, {"PE": "subtractions alone", "WASHIN": "subtractions alone"}),
+        ({"times": None}, {"TTP": "times"}),
+        ({"phases": slice(0, 2)}, dict.fromkeys(("WASHOUT", "SER", "TTP"), "one phase after contrast")),
     ],
 )
 def test_what_cannot_be_there_says_why(exam, absent):
@@ -155,7 +155,7 @@ def test_tumour_volume_counts_voxels_within_the_thresholds():
     exam, everywhere = blocks_exam(), np.ones(SHAPE, dtype=bool)
     voxel_ml = 12.0 / 1000
     # of the bright block and the other: 100 % and 150 % early; the third enhances by 60 % early
-    settings = dict(background=0.5)
+    settings = {"background": 0.5}
     assert tumour_volume_ml(exam, everywhere, KineticSettings(**settings)) == pytest.approx(128 * voxel_ml)
     low = KineticSettings(**settings, percent=50)
     assert tumour_volume_ml(exam, everywhere, low) == pytest.approx(192 * voxel_ml)
