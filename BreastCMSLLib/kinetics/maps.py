@@ -13,9 +13,9 @@ SER       (S1 − S0) / (S2 − S0)                                      Hylton 
 TTP       minutes from the first phase after contrast to max S(t)    –
 ========  =========================================================  ====================================
 
-Values are NaN outside the body. The last three are ratios or places of a maximum, which noise alone has
-too: they are NaN also where the highest enhancement is below ``shown_percent`` or a tenth of what bright
-voxels of the breasts reach. SER is NaN where nothing enhances at one of its phases.
+Values are NaN outside the body. The last three are ratios or places of a maximum, which noise alone has too:
+they are NaN also where PE is below ``shown_percent``, or the mean change over all phases below a quarter of
+what bright voxels of the breasts have. SER is NaN where nothing enhances at one of its phases.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from .phases import KineticPhases, kinetic_phases
 from .settings import DEFAULTS, KineticSettings
 
 _PLANES = 4  # worked on at a time: what belongs to them stays in the cache
-_BRIGHT_PERCENTILE, _BRIGHT_SHARE = 99.0, 0.1  # of the highest enhancement in the breasts
+_BRIGHT_PERCENTILE, _BRIGHT_SHARE = 99.0, 0.25  # of the mean change in the breasts
 
 NO_PRE = (
     "The exam holds subtractions alone: the signal before contrast, of which {what} is a share, is unknown."
@@ -129,7 +129,7 @@ def _values(
         else:
             change -= np.array(exam.offsets, dtype=np.float32)[:, None]
         highest = change.max(axis=0)
-        shown = highest >= max(least, np.finfo(np.float32).tiny)
+        shown = change.mean(axis=0) >= max(least, np.finfo(np.float32).tiny)
         # shares of the signal before contrast
         if exam.pre is not None:
             relative = np.where(pre > 0, np.float32(100.0) / pre, np.float32(np.nan))
@@ -151,7 +151,7 @@ def _values(
 
 
 def _bright(exam: Exam, breasts: np.ndarray) -> float:
-    """What bright voxels of the breasts reach at their highest, signal units, in a sample of them."""
+    """Mean change of bright voxels of the breasts, signal units, in a sample of at most 200,000 voxels."""
     index = np.flatnonzero(breasts.T)  # in the order of the memory
     if not index.size:
         return 0.0
@@ -161,5 +161,4 @@ def _bright(exam: Exam, breasts: np.ndarray) -> float:
         change -= np.array(exam.offsets, dtype=np.float32)[:, None]
     else:
         change -= exam.pre.volume.array[sample].astype(np.float32)
-    highest = change.max(axis=0)
-    return float(max(np.percentile(highest, _BRIGHT_PERCENTILE), 0.0))
+    return float(max(np.percentile(change.mean(axis=0), _BRIGHT_PERCENTILE), 0.0))

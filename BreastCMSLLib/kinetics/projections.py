@@ -12,6 +12,7 @@ from .phases import kinetic_phases
 from .regions import Breasts
 from .settings import DEFAULTS, KineticSettings
 
+_THICKEST_MM = 90.0  # of a voxel
 _SIDES = {"right": MIP_RIGHT, "left": MIP_LEFT, "breast": MIP_SAGITTAL}
 
 
@@ -29,8 +30,8 @@ def projections(exam: Exam, breasts: Breasts, settings: KineticSettings = DEFAUL
     Returns
     -------
     dict of str to Volume
-        By the names in ``names.PROJECTIONS``; float32, one voxel thick, which is as thick as the exam: every
-        slice of a viewer shows it. Empty without breasts.
+        By the names in ``names.PROJECTIONS``; float32, a few thick planes that are alike and fill the exam:
+        every slice of a viewer shows the projection. Empty without breasts.
     """
     (lr, _, si), _ = closest_canonical_axes(exam.grid.affine)
     regions = {MIP_AXIAL: (breasts.inside, si)}
@@ -49,13 +50,14 @@ def _projection(exam: Exam, early: int, inside: np.ndarray, axis: int) -> Volume
     change = exam.post[early].volume.array[box].astype(np.float32)
     change -= np.float32(exam.offsets[early]) if exam.pre is None else exam.pre.volume.array[box]
     change *= inside[box]
+    # no more planes than voxels that are no thicker than a volume may have them
     shape = list(exam.grid.shape)
-    count, shape[axis] = shape[axis], 1
+    planes = int(np.ceil(shape[axis] * exam.grid.spacing[axis] / _THICKEST_MM))
+    thickness, shape[axis] = shape[axis] / planes, planes
     flat = np.zeros(shape[::-1], dtype=np.float32).T
-    place = tuple(slice(0, 1) if a == axis else s for a, s in enumerate(box))
+    place = tuple(slice(None) if a == axis else s for a, s in enumerate(box))
     flat[place] = np.maximum(change.max(axis=axis, keepdims=True), 0.0)
-    # one thick voxel in the middle of the exam
     affine = np.array(exam.grid.affine)
-    affine[:3, 3] += affine[:3, axis] * (count - 1) / 2
-    affine[:3, axis] *= count
+    affine[:3, 3] += affine[:3, axis] * (thickness - 1) / 2
+    affine[:3, axis] *= thickness
     return Volume(flat, affine)

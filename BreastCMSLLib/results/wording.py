@@ -33,7 +33,18 @@ _MAP_TITLES = {
     "COAMxCAM": "COAM × CAM",
     "COAM": "COAM",
     "CAM": "CAM",
+    "PE": "Percent enhancement",
+    "WASHIN": "Wash-in",
+    "WASHOUT": "Wash-out",
+    "SER": "Signal enhancement ratio",
+    "TTP": "Time to peak",
+    "MIP_AXIAL": "MIP, axial",
+    "MIP_RIGHT": "MIP, sagittal, right breast",
+    "MIP_LEFT": "MIP, sagittal, left breast",
+    "MIP_SAGITTAL": "MIP, sagittal",
 }
+PROJECTIONS = "Maximum intensity projections of the early subtraction"  # how their caption begins
+_PROJECTED = "Maximum intensity projection of the early subtraction, the breasts alone."
 _MAP_NOTES = {
     "LESION": "Lesion map: the regions of all candidates. Colour: suspicion relative to the first candidate.",
     "COAMxCAM": "COAM × CAM: regions that speak for malignant (CAM) and agree with the whole exam (COAM).",
@@ -42,6 +53,24 @@ _MAP_NOTES = {
         "It does not tell malignant from benign."
     ),
     "CAM": "CAM, class activation map: what each region adds to the score for malignant.",
+    "PE": "Percent enhancement: the highest of all phases, % of the signal before contrast. Shown from 50 %.",
+    "WASHIN": (
+        "Wash-in: enhancement at the early phase, % of the signal before contrast. "
+        "Green: slow (below 50 %), yellow: medium (to 100 %), red: fast."
+    ),
+    "WASHOUT": (
+        "Wash-out: last phase against the early peak, % of that. "
+        "Red: washout (below −10 %), yellow: plateau, blue: persistent (above +10 %)."
+    ),
+    "SER": (
+        "Signal enhancement ratio: early against late enhancement. "
+        "Blue to 0.9, purple to 1.0, green to 1.3, red to 1.75, yellow above."
+    ),
+    "TTP": "Time to peak: minutes from the first phase after contrast to the highest one.",
+    "MIP_AXIAL": _PROJECTED,
+    "MIP_RIGHT": _PROJECTED,
+    "MIP_LEFT": _PROJECTED,
+    "MIP_SAGITTAL": _PROJECTED,
 }
 _MASK_SOURCES = {
     "t1": "the T1 without fat saturation",
@@ -195,6 +224,35 @@ def registration_text(result: Mapping) -> str:
     return (
         f"{done['mode']} registration to the phase before contrast, to which positions refer: "
         f"up to {before:.1f} mm before, {after:.1f} mm after it"
+    )
+
+
+# ---------------------------------------------------------------- functional tumour volume
+
+
+def tumour_volume_rows(result: Mapping) -> list[tuple[str, str]]:
+    """Name and value of each row on functional tumour volume; none of results that do not say."""
+    volume = result.get("tumour_volume") or {}
+    if volume.get("missing"):
+        return [("Functional tumour volume", volume["missing"])]
+    if not volume:
+        return []
+    rows = [
+        (f"Box about {'the finding' if number == 1 else f'candidate {number}'}", f"{peak['ftv_ml']:.2f} ml")
+        for number, peak in enumerate(result.get("peaks") or (), 1)
+        if peak.get("ftv_ml") is not None
+    ]
+    names = {"breast": "Whole breast", "right": "Whole right breast", "left": "Whole left breast"}
+    rows += [(names.get(name, name), f"{ml:.1f} ml") for name, ml in (volume.get("breasts_ml") or {}).items()]
+    return [*rows, ("Counted", _counted_text(volume))]
+
+
+def _counted_text(volume: Mapping) -> str:
+    """What counts as functional tumour."""
+    return (
+        f"early enhancement from {float(volume['percent']):g} %, SER from {float(volume['ser']):g}, "
+        f"before contrast from {percent(volume['background'])} of the bright tissue; {volume['phases']}. "
+        "Vessels, skin and glands that enhance alike count too."
     )
 
 
