@@ -163,6 +163,7 @@ class Widget(VTKObservationMixin):
                 device=p.device.value,
                 operatingPoint=self._operatingPoint(),
                 register=p.registration.value,
+                kinetics=p.kineticMaps,
                 wait=False,
                 progress=self.run.progress,
                 finished=self.onFinished,

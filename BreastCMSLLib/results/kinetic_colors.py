@@ -16,7 +16,7 @@ from .colors import heat_ramp
 
 _RED, _YELLOW, _GREEN = (0.84, 0.10, 0.11), (1.0, 0.85, 0.10), (0.20, 0.70, 0.25)
 _BLUE, _PURPLE = (0.12, 0.35, 0.90), (0.55, 0.10, 0.60)
-_SHOWN_PERCENT = 50.0  # of enhancement, from which it is shown
+_SHOWN_PERCENT = 50.0  # of enhancement, from which it is shown: slow enhancement is mostly noise in fat
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,8 @@ def kinetic_colors(name: str, result: Mapping) -> KineticColors | None:
     if name == PE:
         return KineticColors(0.0, 300.0, heat_ramp(), _SHOWN_PERCENT)
     if name == WASH_IN:
-        return KineticColors(0.0, 200.0, _steps(0, 200, 10, WASH_IN_LEVELS, (_GREEN, _YELLOW, _RED)), 10.0)
+        colors = (_GREEN, _YELLOW, _RED)
+        return KineticColors(0.0, 200.0, _steps(0, 200, 10, WASH_IN_LEVELS, colors), _SHOWN_PERCENT)
     if name == WASH_OUT:
         return KineticColors(-100.0, 100.0, _steps(-100, 100, 10, (-10, 10), (_RED, _YELLOW, _BLUE)))
     if name == SER:

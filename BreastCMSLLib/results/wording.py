@@ -56,7 +56,7 @@ _MAP_NOTES = {
     "PE": "Percent enhancement: the highest of all phases, % of the signal before contrast. Shown from 50 %.",
     "WASHIN": (
         "Wash-in: enhancement at the early phase, % of the signal before contrast. "
-        "Green: slow (below 50 %), yellow: medium (to 100 %), red: fast."
+        "Yellow: medium (50 to 100 %), red: fast; slow is not shown."
     ),
     "WASHOUT": (
         "Wash-out: last phase against the early peak, % of that. "
@@ -237,11 +237,8 @@ def tumour_volume_rows(result: Mapping) -> list[tuple[str, str]]:
         return [("Functional tumour volume", volume["missing"])]
     if not volume:
         return []
-    rows = [
-        (f"Box about {'the finding' if number == 1 else f'candidate {number}'}", f"{peak['ftv_ml']:.2f} ml")
-        for number, peak in enumerate(result.get("peaks") or (), 1)
-        if peak.get("ftv_ml") is not None
-    ]
+    own = (result.get("finding") or {}).get("ftv_ml")
+    rows = [] if own is None else [("Box about the finding", f"{float(own):.2f} ml")]
     names = {"breast": "Whole breast", "right": "Whole right breast", "left": "Whole left breast"}
     rows += [(names.get(name, name), f"{ml:.1f} ml") for name, ml in (volume.get("breasts_ml") or {}).items()]
     return [*rows, ("Counted", _counted_text(volume))]

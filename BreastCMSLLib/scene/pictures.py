@@ -108,7 +108,7 @@ def projection_pictures(projections: Mapping[str, Volume]) -> dict[str, bytes]:
         middle = apply_affine(volume.affine, (np.array(volume.shape) - 1) / 2)
         layers = Layers(volume, grey_window(volume.array))
         picture, _ = slice_picture(layers, orientation, middle, _SIZE)
-        title = map_title(name)
+        title = map_title(name).removeprefix("MIP, ").capitalize()
         draw_orientation(picture, orientation, title, margin=(8, 14), letter_size=19, title_size=17)
         views.append(picture)
     return {f"{PROJECTIONS}, the breasts alone": encode_png(_stacked(views, axis=1))} if views else {}
