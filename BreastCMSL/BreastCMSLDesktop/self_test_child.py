@@ -98,7 +98,8 @@ def write_result(mode, request, output):
     for name, first in (("heatmap", 0), *((f"map_{name}", 1) for name in further_maps(mode))):
         write_nrrd(output / f"{name}.nrrd", header, saliency(size, first))
     for name in kinetic_maps(mode, request):
-        write_nrrd(output / f"kinetic_{name}.nrrd", header, ratio(size))
+        array = ratio(size) if name == "SER" else saliency(size, 0)
+        write_nrrd(output / f"kinetic_{name}.nrrd", header, array)
     if mode != "benign":
         write_nrrd(output / "outline.seg.nrrd", header, outlines(size))
     content = json.dumps(result(mode, request, size, affine))
