@@ -173,6 +173,7 @@ def summary_lines(result: Mapping) -> list[str]:
         f"Probability of malignancy {probability} ({threshold}): {verdict(result)}; {finding}",
         *([f"By breast: {breasts_text(result)}."] if breasts_text(result) else []),
         *([prevalence_text(result)] if prevalence_text(result) else []),
+        *([f"Functional tumour volume: {volumes}."] if (volumes := tumour_volume_text(result)) else []),
         f"Model {model['name']}, trained on {model['training_data']}. Research use only.",
         *(f"Note: {warning}" for warning in result["warnings"]),
     ]
@@ -235,13 +236,21 @@ def tumour_volume_rows(result: Mapping) -> list[tuple[str, str]]:
     volume = result.get("tumour_volume") or {}
     if volume.get("missing"):
         return [("Functional tumour volume", volume["missing"])]
-    if not volume:
-        return []
+    return [*_tumour_volumes(result), ("Counted", _counted_text(volume))] if volume else []
+
+
+def tumour_volume_text(result: Mapping) -> str:
+    """Functional tumour volumes in one line: "whole right breast 16.2 ml, …"; "" where there are none."""
+    return ", ".join(f"{name[0].lower()}{name[1:]} {value}" for name, value in _tumour_volumes(result))
+
+
+def _tumour_volumes(result: Mapping) -> list[tuple[str, str]]:
+    """Region and volume: the box about the finding, and each whole breast."""
     own = (result.get("finding") or {}).get("ftv_ml")
-    rows = [] if own is None else [("Box about the finding", f"{float(own):.2f} ml")]
+    breasts = (result.get("tumour_volume") or {}).get("breasts_ml") or {}
     names = {"breast": "Whole breast", "right": "Whole right breast", "left": "Whole left breast"}
-    rows += [(names.get(name, name), f"{ml:.1f} ml") for name, ml in (volume.get("breasts_ml") or {}).items()]
-    return [*rows, ("Counted", _counted_text(volume))]
+    rows = [] if own is None else [("Box about the finding", f"{float(own):.2f} ml")]
+    return rows + [(names.get(name, name), f"{float(ml):.1f} ml") for name, ml in breasts.items()]
 
 
 def _counted_text(volume: Mapping) -> str:

@@ -15,10 +15,15 @@ from BreastCMSLLib.core.geometry import Volume  # noqa: E402
 from BreastCMSLLib.results.files import write_results as write_files  # noqa: E402
 from BreastCMSLLib.results.kinetic_colors import kinetic_colors  # noqa: E402
 from BreastCMSLLib.results.report import report_html  # noqa: E402
-from BreastCMSLLib.results.wording import tumour_volume_rows  # noqa: E402
+from BreastCMSLLib.results.wording import (  # noqa: E402
+    summary_lines,
+    tumour_volume_rows,
+    tumour_volume_text,
+)
 from BreastCMSLLib.scene import embedded, results  # noqa: E402
 from BreastCMSLLib.scene.bundle import save_scene  # noqa: E402
 from BreastCMSLLib.scene.pictures import projection_pictures  # noqa: E402
+from BreastCMSLLib.scene.tables import result_rows  # noqa: E402
 from BreastCMSLLib.scene.volumes import add_volume  # noqa: E402
 
 RED, YELLOW, BLUE = (0.84, 0.10, 0.11), (1.0, 0.85, 0.10), (0.12, 0.35, 0.90)
@@ -139,7 +144,11 @@ def test_the_report_gives_volumes_and_projections():
     assert page.count(caption) == 2 and "1.50 ml" in page and "12.0 ml" in page
     missing = {"missing": "The exam holds subtractions alone."}
     assert missing["missing"] in report_html({**result, "tumour_volume": missing}, {})
-    assert tumour_volume_rows({}) == []  # of an earlier version
+    assert tumour_volume_rows({}) == [] and tumour_volume_text({}) == ""  # of an earlier version
+    words = "box about the finding 1.50 ml, whole right breast 12.0 ml, whole left breast 3.2 ml"
+    assert tumour_volume_text(result) == words
+    assert any(words in line for line in summary_lines(result))
+    assert ("Functional tumour volume", words) in result_rows(result)
     assert "Functional tumour volume" not in report_html({**result, "tumour_volume": None}, {})
 
 
