@@ -56,7 +56,9 @@ class KineticSettings:
         }
         for name, (low, high) in limits.items():
             if not low <= getattr(self, name) <= high:
-                raise InputError(f"Kinetics: {name} is {getattr(self, name):g}; say {low} to {high}.")
+                raise InputError(
+                    f"Kinetic maps: {name} cannot be {getattr(self, name):g}; say {low} to {high}."
+                )
 
 
 DEFAULTS = KineticSettings()

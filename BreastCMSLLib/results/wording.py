@@ -176,7 +176,16 @@ def summary_lines(result: Mapping) -> list[str]:
         *([f"Functional tumour volume: {volumes}."] if (volumes := tumour_volume_text(result)) else []),
         f"Model {model['name']}, trained on {model['training_data']}. Research use only.",
         *(f"Note: {warning}" for warning in result["warnings"]),
+        *(f"Note: {text}" for text in _missing_maps(result)),
     ]
+
+
+def _missing_maps(result: Mapping) -> list[str]:
+    """Why kinetic maps that were asked for are not there."""
+    maps = (result.get("kinetic_maps") or {}).values()
+    return (
+        [entry["missing"] for entry in maps if "missing" in entry] if any("file" in m for m in maps) else []
+    )
 
 
 # ---------------------------------------------------------------- maps

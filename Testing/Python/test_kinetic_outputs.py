@@ -130,10 +130,12 @@ def test_kinetic_maps_become_files_that_the_result_names(tmp_path):
     assert written["kinetic_maps"]["SER"] == {"file": "kinetic_SER.nrrd"}
     assert written["kinetic_maps"]["TTP"]["missing"].endswith(".")
     assert {"kinetic_SER.nrrd", "kinetic_MIP_AXIAL.nrrd"} <= set(written["files"])
+    assert any("times of the phases" in line for line in summary_lines(written))
     # a run without them takes them away
     analysis.kinetic_maps = {}
     write_files(None, analysis, tmp_path / "out")
     assert not list((tmp_path / "out").glob("kinetic_*"))
+    assert not any("times of the phases" in line for line in summary_lines(case()[2]))
 
 
 def test_the_report_gives_volumes_and_projections():
@@ -158,5 +160,5 @@ def test_thresholds_of_tumour_volume_can_be_given():
     assert settings["kinetics"] and settings["kinetic_settings"].percent == 100
     assert settings["kinetic_settings"].ser == 0.9
     options = cli.parser().parse_args(["analyze", "x", "--output", "y", "--ftv", "70", "70"])
-    with pytest.raises(InputError, match="ser is 70"):
+    with pytest.raises(InputError, match="ser cannot be 70"):
         cli.analysis_options(options)
