@@ -166,6 +166,18 @@ def _add_analyze(commands) -> None:
         help="restate the probability for this share of malignant exams, as 0.05; the call stays the same",
     )
     command.add_argument(
+        "--kinetics",
+        action="store_true",
+        help="kinetic maps too: percent enhancement, wash-in, wash-out, SER, time to peak, projections",
+    )
+    command.add_argument(
+        "--ftv",
+        type=float,
+        nargs=2,
+        metavar=("PERCENT", "SER"),
+        help="thresholds of functional tumour volume: least early enhancement and SER (default: 70 0)",
+    )
+    command.add_argument(
         "--no-scene", action="store_true", help="heatmap and result only: no scene, pictures, report"
     )
     command.add_argument(
@@ -481,6 +493,8 @@ def analysis_options(options: argparse.Namespace) -> tuple[str | Path | None, di
             "operating_point": options.operating_point,
             "prevalence": options.prevalence,
             "register": options.register,
+            "kinetics": options.kinetics,
+            "kinetic_settings": kinetic_settings(options.ftv),
         }
     from .readers.request import read_options
 
@@ -488,7 +502,15 @@ def analysis_options(options: argparse.Namespace) -> tuple[str | Path | None, di
     settings = {"device": request.get("device") or "auto", "map_name": request.get("map")}
     settings |= {name: request.get(name) for name in ("operating_point", "prevalence")}
     settings["register"] = request.get("register") or "auto"
-    return request.get("model"), {**settings, "all_maps": request.get("all_maps") is True}
+    settings |= {name: request.get(name) is True for name in ("all_maps", "kinetics")}
+    return request.get("model"), settings
+
+
+def kinetic_settings(ftv: Sequence[float] | None):
+    """The settings of kinetic maps with other thresholds of functional tumour volume: % and SER."""
+    from .kinetics.settings import DEFAULTS
+
+    return DEFAULTS if ftv is None else replace(DEFAULTS, percent=ftv[0], ser=ftv[1])
 
 
 def check_model(model: str | Path | None, settings: Mapping[str, Any]) -> None:

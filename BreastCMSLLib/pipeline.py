@@ -18,6 +18,10 @@ from .core.resampling import resample
 from .core.stages import Progress, Stopwatch
 from .exam import Exam, wide_enough_for_both
 from .findings.kinetics import curve_at
+from .kinetics.maps import kinetic_maps, missing_maps
+from .kinetics.projections import projections
+from .kinetics.regions import body_of, breasts_of
+from .kinetics.settings import DEFAULTS, KineticSettings
 from .models.bundle import Bundle, load_bundle
 from .models.decision import decide
 from .models.inference import Predictor, Preparing
@@ -31,10 +35,12 @@ from .results.record import (
     exam_record,
     finding_record,
     input_record,
+    landmarks_record,
     map_record,
     model_record,
     peak_records,
     score_record,
+    tumour_volume_record,
     versions,
     warning_texts,
 )
@@ -51,6 +57,8 @@ def analyze(
     operating_point: str | None = None,
     prevalence: float | None = None,
     register: str = "auto",
+    kinetics: bool = False,
+    kinetic_settings: KineticSettings = DEFAULTS,
     progress: Progress | None = None,
     stopwatch: Stopwatch | None = None,
 ) -> Analysis:
@@ -73,6 +81,10 @@ def analyze(
         Share of malignant exams for which the probability is restated (None: the bundle's own).
     register : {"auto", "rigid", "deformable", "off"}
         Of the phases to the one before contrast, as ``alignment.register`` does it.
+    kinetics : bool
+        Make the kinetic maps too; tumour volume and projections are always made.
+    kinetic_settings : KineticSettings
+        Their times and thresholds.
     progress : callable, optional
         Called with a stage of ``core.stages.STAGES`` and the fraction done of it; raise from it to stop.
     stopwatch : Stopwatch, optional
@@ -150,10 +162,17 @@ def analyze(
     # what there is to see at the candidates
     report("map", 0.7)
     with watch.stage("findings"):
-        kinetics = curve_at(exam, candidates[0].ras_mm)
+        curve = curve_at(exam, candidates[0].ras_mm)
         peaks = peak_records(candidates, exam, model_input, bundle.contract.mask.skin_mm)
         outlines = add_outlines(peaks, exam, model_input) if malignant else None
         reasons = [*range_check.result(), *unlike(bundle, score.ordinary)]
+    with watch.stage("kinetics"):
+        breasts = breasts_of(exam, model_input)
+        tumour_volume = tumour_volume_record(exam, breasts, peaks, outlines, kinetic_settings)
+        mips, maps, missing = projections(exam, breasts, kinetic_settings), {}, missing_maps(exam)
+        if kinetics:
+            body = body_of(exam, breasts)
+            maps = kinetic_maps(exam, body, breasts.inside, kinetic_settings).volumes | mips
     result = {
         "schema_version": SCHEMA_VERSION,
         "kind": "breastcmsl.result",
@@ -165,7 +184,10 @@ def analyze(
         "finding": finding_record(exam, peaks, outlines) if malignant else None,
         "out_of_range": [vars(reason) for reason in reasons],
         **exam_record(exam, model_input),
-        "kinetics": kinetics,
+        "landmarks": landmarks_record(model_input),
+        "kinetics": curve,
+        "tumour_volume": tumour_volume,
+        "kinetic_maps": {name: {"missing": text} for name, text in missing.items()},
         **model_record(predictor),
         "registration": motion.as_json(),
         "timings_s": watch.seconds,
@@ -175,7 +197,7 @@ def analyze(
         "input": input_record(exam),
     }
     report("map", 1.0)
-    return Analysis(result, heatmap, model_input, further_maps, outlines, exam)
+    return Analysis(result, heatmap, model_input, further_maps, outlines, exam, mips, maps)
 
 
 def _on_exam(saliency: np.ndarray, model_input: ModelInput, exam: Exam) -> Volume:

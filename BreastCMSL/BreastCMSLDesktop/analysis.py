@@ -164,6 +164,7 @@ class AnalysisRun(VTKObservationMixin):
                 maps=output.maps,
                 subtraction=subtraction,
                 outlines=output.outlines,
+                kinetics=output.kinetics,
             )
         return Outcome(result=output.result, nodes=nodes, background=nodes.subtraction or reference)
 

@@ -11,12 +11,13 @@ from BreastCMSLLib.core.errors import BreastCMSLError
 
 @dataclass
 class ChildOutput:
-    """result: of ``result.json``. heatmap, maps, outlines: Volumes in world RAS mm, for ``write_results``."""
+    """result: of ``result.json``. The others: Volumes in world RAS mm, for ``write_results``."""
 
     result: dict
     heatmap: object = None
     maps: dict = field(default_factory=dict)
     outlines: object = None
+    kinetics: dict = field(default_factory=dict)
 
 
 def readResult(folder):
@@ -31,11 +32,12 @@ def readResult(folder):
 def readVolumes(output, folder):
     """Fill in the volumes of a result: a generator that pauses between files."""
     output.heatmap = _readVolume(folder, "heatmap.nrrd")
-    maps = output.result.get("maps")
-    for name, entry in maps.items() if isinstance(maps, dict) else ():
-        if isinstance(entry, dict) and entry.get("file"):
-            yield
-            output.maps[name] = _readVolume(folder, entry["file"])
+    for key, volumes in (("maps", output.maps), ("kinetic_maps", output.kinetics)):
+        maps = output.result.get(key)
+        for name, entry in maps.items() if isinstance(maps, dict) else ():
+            if isinstance(entry, dict) and entry.get("file"):
+                yield
+                volumes[name] = _readVolume(folder, entry["file"])
     if output.result.get("outline"):
         output.outlines = _readVolume(folder, output.result["outline"]["file"])
 

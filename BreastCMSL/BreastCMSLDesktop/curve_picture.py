@@ -19,8 +19,19 @@ def curvePixmap(result, peak, width=360, height=150, title="", scale=1):
     mean = (result.get("finding") or {}).get("kinetics") if peak == 0 else None
     strip = _TITLE if title else 0
     plot = curve_plot(curve, mean, width, height - strip) if curve else None
-    if plot is None:
-        return None
+    return None if plot is None else _pixmap(plot, width, height, title, scale)
+
+
+def lookPixmap(curve, other, width=360, height=150):
+    """A QPixmap of a curve, and of the same region of the other breast; None where it cannot be drawn."""
+    from BreastCMSLLib.results.curve_plot import HERE, OTHER, curve_plot
+
+    plot = curve_plot(curve, other, width, height, titles=(HERE, OTHER))
+    return None if plot is None else _pixmap(plot, width, height)
+
+
+def _pixmap(plot, width, height, title="", scale=1):
+    strip = _TITLE if title else 0
     pixmap = qt.QPixmap(width * scale, height * scale)
     pixmap.fill(qt.QColor("white"))
     painter = qt.QPainter(pixmap)

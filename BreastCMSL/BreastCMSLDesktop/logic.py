@@ -51,6 +51,7 @@ class BreastCMSLLogic(ScriptedLoadableModuleLogic):
         model=None,
         device="auto",
         register="auto",
+        kinetics=True,
         mapName=None,
         operatingPoint=None,
         wait=True,
@@ -76,6 +77,8 @@ class BreastCMSLLogic(ScriptedLoadableModuleLogic):
         device : {"auto", "cpu", "cuda", "mps"}
         register : {"auto", "rigid", "deformable", "off"}
             Registration of the phases to the one before contrast.
+        kinetics : bool
+            Make the kinetic maps too.
         mapName : str, optional
             The map to show, such as "COAMxCAM"; the model's own by default.
         operatingPoint : str, optional
@@ -104,6 +107,7 @@ class BreastCMSLLogic(ScriptedLoadableModuleLogic):
         self._refuseSecondRun()  # installing lets events through
         removeLeftovers()
         options = {"device": device, "model": None if model is None else str(model), "register": register}
+        options["kinetics"] = bool(kinetics)
         if mapName:
             options["map"] = mapName
         if operatingPoint:
@@ -184,10 +188,11 @@ class BreastCMSLLogic(ScriptedLoadableModuleLogic):
     def writeReport(self, path, examID):
         """Write the one-page HTML report of an exam's results; returns the path. Raises BreastCMSLError."""
         self.ensureDependencies(forReport=True)
+        from BreastCMSLLib.kinetics.names import PROJECTIONS
         from BreastCMSLLib.results.report import write_report
         from BreastCMSLLib.scene import results
         from BreastCMSLLib.scene.outlines import outline_labels
-        from BreastCMSLLib.scene.pictures import peak_pictures
+        from BreastCMSLLib.scene.pictures import peak_pictures, projection_pictures
         from BreastCMSLLib.scene.reading import volume_from_node
 
         result, nodes = results.find_records(slicer.mrmlScene).get(examID), self.results(examID)
@@ -197,6 +202,10 @@ class BreastCMSLLogic(ScriptedLoadableModuleLogic):
         if background is not None:
             images = [volume_from_node(node, copy=False) for node in (background, nodes.heatmap)]
             pictures = peak_pictures(*images, result, outlines=outline_labels(nodes, result))
+        flat = {name: nodes.maps[name] for name in PROJECTIONS if name in nodes.maps}
+        pictures |= projection_pictures(
+            {name: volume_from_node(node, copy=False) for name, node in flat.items()}
+        )
         write_report(path, result, pictures)
         return path
 

@@ -13,17 +13,18 @@ class OverlayPanel:
 
     def __init__(self, ui):
         self.ui = ui
-        self._parameters, self._maps = None, {}
+        self._parameters, self._maps, self._missing = None, {}, {}
         ui.mapComboBox.connect("currentIndexChanged(int)", self._onMap)
 
     def setParameterNode(self, parameters):
         self._parameters = parameters
 
-    def show(self, maps):
-        """maps: map name → volume node; empty when no result is shown."""
+    def show(self, maps, result=None):
+        """maps: map name → volume node; empty when no result is shown, whose kinetic maps may be missing."""
         from BreastCMSLLib.results.wording import map_note, map_title
 
-        self._maps = dict(maps)
+        self._maps, kinetic = dict(maps), (result or {}).get("kinetic_maps") or {}
+        self._missing = {name: entry["missing"] for name, entry in kinetic.items() if entry.get("missing")}
         box, current = self.ui.mapComboBox, self._current()
         with signalsBlocked(box):
             box.clear()
@@ -62,9 +63,16 @@ class OverlayPanel:
         self._describe()
 
     def _describe(self):
-        """What the chosen map shows, on hover."""
-        from BreastCMSLLib.results.wording import map_note
+        """What the chosen map shows, and why others are not there, on hover."""
+        from BreastCMSLLib.results.wording import map_note, map_title
 
         names, index = list(self._maps), self.ui.mapComboBox.currentIndex
         note = map_note(names[index]) if 0 <= index < len(names) else ""
-        self.ui.mapComboBox.toolTip = plainTip(note) if note else _("Which map lies over the images")
+        absent = [
+            _("{map} is not there. {why}").format(map=map_title(name), why=why)
+            for name, why in self._missing.items()
+        ]
+        tip = "\n".join([note or _("Which map lies over the images"), *absent])
+        self.ui.mapComboBox.toolTip = plainTip(tip)
+        for control in (self.ui.thresholdLabel, self.ui.thresholdSlider):
+            control.enabled = not views.isKinetic(self._current())

@@ -75,6 +75,7 @@ class BreastCMSLParameterNode:
     inputsChosen : the user has touched the inputs, so nothing is suggested any more.
     modelPath : a model's .json file, "" for the one that ships.
     resultExam : ID of the exam whose results are shown.
+    kineticMaps : make the kinetic maps too.
     heatmapVolume : the map over the images.
     overlayThreshold : fraction of the map's maximum below which it is transparent.
     """
@@ -87,6 +88,7 @@ class BreastCMSLParameterNode:
     device: Device = Device.AUTO
     operatingPoint: OperatingPoint = OperatingPoint.DEFAULT
     registration: Registration = Registration.AUTO
+    kineticMaps: bool = True
     resultExam: str = ""
     heatmapVolume: slicer.vtkMRMLScalarVolumeNode
     overlayVisible: bool = True

@@ -15,6 +15,7 @@ from BreastCMSLLib.results.wording import (
     prevalence_text,
     reasons_text,
     threshold_text,
+    tumour_volume_text,
 )
 
 _RED, _GREEN = "#c62828", "#2e7d32"
@@ -40,10 +41,12 @@ def resultHtml(result):
 
 
 def resultTip(result):
-    """Model, evidence and device."""
+    """Tumour volume, model, evidence and device."""
     model = result.get("model") or {}
     device = result.get("device_reason") or result.get("device") or ""
+    volumes = tumour_volume_text(result)
     lines = [
+        *([_("Functional tumour volume: {volumes}").format(volumes=volumes)] if volumes else []),
         _("Model {name}, SHA-256 {sha}…").format(
             name=model.get("name", ""), sha=str(model.get("sha256", ""))[:16]
         ),

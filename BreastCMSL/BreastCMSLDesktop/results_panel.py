@@ -96,7 +96,7 @@ class ResultsPanel:
         self.result, self.nodes = result, nodes
         for section in (self.ui.resultCollapsibleButton, self.ui.overlayCollapsibleButton):
             section.visible = result is not None
-        self.overlay.show(nodes.maps if nodes is not None else {})
+        self.overlay.show(nodes.maps if nodes is not None else {}, result)
         self._showButtons()
         if not same:
             self._showScore()

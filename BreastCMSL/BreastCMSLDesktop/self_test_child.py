@@ -97,6 +97,9 @@ def write_result(mode, request, output):
     output.mkdir()
     for name, first in (("heatmap", 0), *((f"map_{name}", 1) for name in further_maps(mode))):
         write_nrrd(output / f"{name}.nrrd", header, saliency(size, first))
+    for name in kinetic_maps(mode, request):
+        array = ratio(size) if name == "SER" else saliency(size, 0)
+        write_nrrd(output / f"kinetic_{name}.nrrd", header, array)
     if mode != "benign":
         write_nrrd(output / "outline.seg.nrrd", header, outlines(size))
     content = json.dumps(result(mode, request, size, affine))
@@ -147,6 +150,14 @@ def saliency(size, first):
     return np.maximum(*blobs).astype("<f4")
 
 
+def ratio(size):
+    """A kinetic map: values at the blobs, none elsewhere."""
+    import numpy as np
+
+    blobs = saliency(size, 0)
+    return np.where(blobs > 0.3, 1.5 * blobs, np.nan).astype("<f4")
+
+
 def outlines(size):
     import numpy as np
 
@@ -159,6 +170,11 @@ def outlines(size):
 def further_maps(mode):
     """The maps beside the default one. "no-classifier": of a model whose peaks have no probability."""
     return ("COAM", "CAM") if mode == "no-classifier" else ("COAMxCAM", "COAM", "CAM")
+
+
+def kinetic_maps(mode, request):
+    """Those that the mode "kinetic" makes where they are asked for."""
+    return ("SER", "MIP_AXIAL") if mode == "kinetic" and request["options"].get("kinetics") else ()
 
 
 def result(mode, request, size, affine):
@@ -188,6 +204,10 @@ def result(mode, request, size, affine):
         "map_meaningful": malignant,
         "map_threshold": 0.4,
         "maps": {name: {"file": f"map_{name}.nrrd"} for name in further_maps(mode)},
+        "kinetic_maps": {
+            "TTP": {"missing": "The times of the phases are unknown: the time to peak cannot be said."},
+            **{name: {"file": f"kinetic_{name}.nrrd"} for name in kinetic_maps(mode, request)},
+        },
         "peaks": peaks,
         "finding": {"peak": 1, **first, "kinetics": mean} if malignant else None,
         "out_of_range": [{"code": "breasts", "text": odd}] if mode == "odd" else [],

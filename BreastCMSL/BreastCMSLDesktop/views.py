@@ -42,7 +42,7 @@ def overlayOf(heatmap):
     """
     overlay = {}
     display = heatmap.GetDisplayNode()
-    if display is not None and display.GetApplyThreshold():
+    if display is not None and display.GetApplyThreshold() and not isKinetic(heatmap):
         overlay["overlayThreshold"] = min(max(display.GetLowerThreshold(), 0.0), 1.0)
     opacity = next((composite.GetForegroundOpacity() for composite in _compositesWith(heatmap)), None)
     if opacity is not None:
@@ -71,12 +71,19 @@ def _legends(heatmap):
     return [node for node in displays if node is not None and node.IsA("vtkMRMLColorLegendDisplayNode")]
 
 
+def isKinetic(node):
+    """Whether a map shows a measure of the curves in colours of its own, not where a score comes from."""
+    from BreastCMSLLib.scene.nodes import ROLE
+
+    return node is not None and node.GetAttribute(ROLE) == "kinetic"
+
+
 def _setThreshold(heatmap, threshold):
-    """Make a map transparent below a fraction of its maximum."""
+    """Make a map transparent below a fraction of its maximum; a kinetic map has limits of its own."""
     from BreastCMSLLib.scene.nodes import is_result
 
     display = heatmap.GetDisplayNode()
-    if display is None:
+    if display is None or isKinetic(heatmap):
         return
     with slicer.util.NodeModify(display):
         display.SetThreshold(threshold, max(1.0, display.GetUpperThreshold()))

@@ -9,6 +9,7 @@ from . import dependencies, inputs, views
 from .analysis import Outcome
 from .common import RESOURCES, GuiConnection, describe, present, setSetting, setting
 from .inputs_panel import InputsPanel
+from .look_panel import LookPanel
 from .models_panel import ModelsPanel
 from .results_panel import ResultsPanel
 from .run_panel import RunPanel
@@ -42,6 +43,7 @@ class Widget(VTKObservationMixin):
         self.inputs = InputsPanel(self.ui, self._updateControls)
         self.models = ModelsPanel(self.ui, self._onModelChosen, self._showError)
         self.results = ResultsPanel(self.ui, logic, self.run.show)
+        self.look = LookPanel(self.ui, self.inputs, self.results)
         self.ui.analyzeButton.connect("clicked(bool)", self.onAnalyzeButton)
         self.ui.installButton.connect("clicked(bool)", self.onInstallButton)
         self.ui.diagnosticsButton.connect("clicked(bool)", self.onDiagnosticsButton)
@@ -61,6 +63,7 @@ class Widget(VTKObservationMixin):
         """The module is unloaded or Slicer exits."""
         self.logic.stopNow()
         self.results.cleanup()
+        self.look.forget()
         self.run.stop()
         self.setParameterNode(None)
         self.removeObservers()
@@ -83,6 +86,7 @@ class Widget(VTKObservationMixin):
             self._showModel()
         self.inputs.setParameterNode(parameterNode)
         self.results.setParameterNode(parameterNode)
+        self.look.setParameterNode(parameterNode)
         self._updateControls()
 
     def onParameterNodeModified(self, caller=None, event=None):
@@ -163,6 +167,7 @@ class Widget(VTKObservationMixin):
                 device=p.device.value,
                 operatingPoint=self._operatingPoint(),
                 register=p.registration.value,
+                kinetics=p.kineticMaps,
                 wait=False,
                 progress=self.run.progress,
                 finished=self.onFinished,

@@ -97,16 +97,7 @@ def region_curve(exam: Exam, region: Volume) -> dict[str, Any]:
     InputError
         The region holds no voxel of the exam.
     """
-    grid = exam.grid
-    if not region.same_grid(grid):
-        region = resample(region, grid.shape, grid.affine, nearest=True)
-    inside = region.array.astype(bool)
-    if not inside.any():
-        raise InputError(
-            "The finding's outline holds no voxel of the exam; outline it again on the exam's own grid."
-        )
-    box = bounding_box(inside)
-    inside = inside[box]
+    box, inside = _in_exam(exam, region)
 
     def mean(volume: Volume) -> float:
         return float(volume.array[box][inside].astype(np.float64).mean())
@@ -115,7 +106,27 @@ def region_curve(exam: Exam, region: Volume) -> dict[str, Any]:
     values = np.array([mean(phase.volume) for phase in exam.post])
     values -= np.asarray(exam.offsets, dtype=np.float64) if baseline is None else baseline
     index = np.argwhere(inside).mean(axis=0) + [s.start for s in box]
-    return _curve(exam, values, baseline, apply_affine(grid.affine, index))
+    return _curve(exam, values, baseline, apply_affine(exam.grid.affine, index))
+
+
+def _in_exam(exam: Exam, region: Volume) -> tuple[tuple[slice, ...], np.ndarray]:
+    """The box of the exam's grid about a region, and the region in it; raises InputError for an empty one."""
+    grid, same = exam.grid, region.same_grid(exam.grid)
+    box = bounding_box(region.array) if region.array.any() else None
+    if box is not None and not same:
+        # the exam's voxels about the region, of which the nearest belong to it
+        ends = np.array(np.meshgrid(*[(s.start - 0.5, s.stop - 0.5) for s in box], indexing="ij"))
+        index = apply_affine(np.linalg.inv(grid.affine) @ region.affine, ends.reshape(3, -1).T)
+        middle = (index.min(axis=0) + index.max(axis=0)) / 2
+        box = box_about(middle, np.ptp(index, axis=0) / 2 + 0.5, grid.shape)
+    if box is not None:
+        affine = np.array(grid.affine)
+        affine[:3, 3] = apply_affine(affine, [s.start for s in box])
+        shape = tuple(s.stop - s.start for s in box)
+        inside = region.array[box] if same else resample(region, shape, affine, nearest=True).array
+        if inside.any():
+            return box, inside.astype(bool)
+    raise InputError("The region holds no voxel of the exam; draw it inside the breasts.")
 
 
 def _change(exam: Exam, box: tuple[slice, ...]) -> tuple[np.ndarray, np.ndarray | None]:
@@ -168,16 +179,32 @@ def describe(curve: np.ndarray, times_s: np.ndarray | None) -> tuple[float, floa
     count = len(curve)
     if count < 2:
         return float(curve[0]), None, None
-    if times_s is not None:
-        early = np.flatnonzero(times_s <= times_s[0] + _EARLY_S)
-    else:
-        early = np.arange(max(1, count // 2))
-    early = early[early < count - 1]
-    peak = float(curve[early].max())
+    peak = float(curve[early_phases_of(count, times_s)].max())
     delayed = 100.0 * (float(curve[-1]) - peak) / abs(peak) if peak else 0.0
     if abs(delayed) <= _CHANGE_PERCENT:
         return peak, delayed, "plateau"
     return peak, delayed, "persistent" if delayed > 0 else "washout"
+
+
+def early_phases_of(count: int, times_s: np.ndarray | None) -> np.ndarray:
+    """Which phases after contrast are early, as :func:`describe` says it; the last one never is.
+
+    Parameters
+    ----------
+    count : int
+        How many phases there are, at least two.
+    times_s : ndarray, shape (count,), or None
+
+    Returns
+    -------
+    ndarray of int
+        Indices.
+    """
+    if times_s is not None:
+        early = np.flatnonzero(times_s <= times_s[0] + _EARLY_S)
+    else:
+        early = np.arange(max(1, count // 2))
+    return early[early < count - 1]
 
 
 # --- the curves of a result ---

@@ -30,6 +30,10 @@ class Analysis:
         suspicious.
     exam : Exam
         As it was read: the exam given, its phases registered where that was done.
+    projections : mapping of str to Volume
+        Of the early subtraction at its highest, by the names in ``kinetics.names.PROJECTIONS``.
+    kinetic_maps : mapping of str to Volume
+        By the names in ``kinetics.names.NAMES``, the projections among them, when they were asked for.
     """
 
     result: dict[str, Any]
@@ -38,3 +42,5 @@ class Analysis:
     further_maps: Mapping[str, Volume] = field(default_factory=dict)
     outlines: Volume | None = None
     exam: Exam | None = None
+    projections: Mapping[str, Volume] = field(default_factory=dict)
+    kinetic_maps: Mapping[str, Volume] = field(default_factory=dict)

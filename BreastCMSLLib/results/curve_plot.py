@@ -9,7 +9,8 @@ from math import ceil, floor, log10
 from ..findings.kinetics import curve_points
 
 BRIGHTEST, MEAN = "brightest 4 mm", "mean of the outline"
-COLOURS = {BRIGHTEST: "#a3231b", MEAN: "#1f5f8b"}
+HERE, OTHER = "here", "other breast"  # where one looks, and its mirror image
+COLOURS = {BRIGHTEST: "#a3231b", MEAN: "#1f5f8b", HERE: "#a3231b", OTHER: "#1f5f8b"}
 _TICK_GAP = 32  # pixels between labels of times, which must not run into each other
 
 
@@ -68,7 +69,11 @@ class CurvePlot:
 
 
 def curve_plot(
-    curve: Mapping, mean: Mapping | None = None, width: int = 440, height: int = 210
+    curve: Mapping,
+    mean: Mapping | None = None,
+    width: int = 440,
+    height: int = 210,
+    titles: tuple[str, str] = (BRIGHTEST, MEAN),
 ) -> CurvePlot | None:
     """Lay out an enhancement curve.
 
@@ -79,9 +84,11 @@ def curve_plot(
     curve : mapping
         As ``findings.kinetics.curve_at`` returns it.
     mean : mapping, optional
-        The mean curve of the finding's outline, drawn beside it where its times and unit are the same.
+        A second curve, of the finding's outline, drawn beside it where its times and unit are the same.
     width, height : int
         Of the picture in pixels.
+    titles : (str, str)
+        What the two curves are, keys of `COLOURS`.
 
     Returns
     -------
@@ -92,11 +99,12 @@ def curve_plot(
     if not times:
         return None
     unit = str(curve.get("unit") or "a.u.")
-    curves = {BRIGHTEST: values}
+    first, second = titles
+    curves = {first: values}
     if mean and str(mean.get("unit") or "a.u.") == unit:
         mean_values = curve_points(mean)[1]
         if len(mean_values) == len(times):
-            curves = {MEAN: mean_values, BRIGHTEST: values}
+            curves = {second: mean_values, first: values}
     left, right, top, bottom = 50, 14, 30 if len(curves) > 1 else 14, 40
     positions, broken = drawn_times(times, title)
     low, high = value_limits(value for heights in curves.values() for value in heights)

@@ -12,14 +12,16 @@ from pathlib import Path
 from typing import Any
 
 from ..core.errors import OutputError
+from ..kinetics.names import NAMES
 from ..models.maps import LESION_MAP, NETWORK_MAPS
 
 RESULT = "result.json"  # what readers look for
 OUTLINE_FILE = "outline.seg.nrrd"  # only of a suspicious exam; Slicer opens it as a segmentation
 # further maps, where they are asked for
 MAP_FILES = {name: f"map_{name}.nrrd" for name in (LESION_MAP, *NETWORK_MAPS)}
+KINETIC_FILES = {name: f"kinetic_{name}.nrrd" for name in NAMES}  # likewise
 SCENE_FILES = ("scene.mrb", "overlay.png", "report.html")
-FILES = (RESULT, "heatmap.nrrd", OUTLINE_FILE, *SCENE_FILES, *MAP_FILES.values())
+FILES = (RESULT, "heatmap.nrrd", OUTLINE_FILE, *SCENE_FILES, *MAP_FILES.values(), *KINETIC_FILES.values())
 
 
 def earlier_files(folder: Path) -> tuple[str, ...]:

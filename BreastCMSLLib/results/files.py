@@ -22,6 +22,7 @@ from ..readers import headers
 from .analysis import Analysis
 from .earlier import (
     FILES,
+    KINETIC_FILES,
     MAP_FILES,
     OUTLINE_FILE,
     RESULT,
@@ -48,6 +49,8 @@ def write_results(
     stopwatch: Stopwatch | None = None,
 ) -> list[Path]:
     """Write result.json and heatmap.nrrd, of a suspicious exam outline.seg.nrrd, with a scene the report.
+
+    Further maps, kinetic maps and projections are written where the analysis was asked for such maps.
 
     Earlier results in the folder are replaced (all that its result.json names, so that no report of another
     exam stays), other files kept. A request to end (Ctrl-C) waits while files change places.
@@ -163,6 +166,9 @@ def _write_volumes(folder: Path, analysis: Analysis) -> None:
     for name, volume in analysis.further_maps.items():
         write_volume(volume, folder / MAP_FILES[name])
     result["maps"] = {name: {"file": MAP_FILES[name]} for name in analysis.further_maps}
+    for name, volume in analysis.kinetic_maps.items():
+        write_volume(volume, folder / KINETIC_FILES[name])
+        result["kinetic_maps"][name] = {"file": KINETIC_FILES[name]}
     outlined = analysis.outlines is not None and bool(outline_names(result))
     if outlined:
         write_outlines(analysis.outlines, result, folder / OUTLINE_FILE)

@@ -16,6 +16,10 @@ from ..exam import Exam
 from ..exam.coverage import wide_enough_for_both
 from ..findings.kinetics import region_curve
 from ..findings.outline import outline_candidates
+from ..kinetics.phases import kinetic_phases
+from ..kinetics.regions import Breasts
+from ..kinetics.settings import KineticSettings
+from ..kinetics.tumour_volume import box_of_outline, missing_tumour_volume, tumour_volume_ml
 from ..models.bundle import Bundle
 from ..models.decision import Decision
 from ..models.inference import Predictor
@@ -26,6 +30,7 @@ from .plan_table import stack_records
 
 SCHEMA_VERSION = 1
 MAP_THRESHOLD = 0.4
+_BOX_MARGIN_MM = 5.0  # about an outline, in which its functional tumour volume is measured
 
 
 def score_record(score: ExamScore, decision: Decision, bundle: Bundle) -> dict[str, Any]:
@@ -98,6 +103,36 @@ def add_outlines(peaks: list[dict[str, Any]], exam: Exam, model_input: ModelInpu
     return labels
 
 
+def tumour_volume_record(
+    exam: Exam,
+    breasts: Breasts,
+    peaks: list[dict[str, Any]],
+    outlines: Volume | None,
+    settings: KineticSettings,
+) -> dict[str, Any]:
+    """Functional tumour volume of each breast with its thresholds, or why there is none.
+
+    Each peak with an outline gets that of the box about it, as ``peak["ftv_ml"]``.
+    """
+    if missing := missing_tumour_volume(exam):
+        return {"missing": missing}
+    spacing = exam.grid.spacing
+    for number, peak in enumerate(peaks, 1):
+        if peak.get("outline") == number:
+            box = box_of_outline(outlines.array == number, breasts.inside, spacing, _BOX_MARGIN_MM)
+            peak["ftv_ml"] = round(tumour_volume_ml(exam, box, settings), 2)
+    return {
+        "percent": settings.percent,
+        "ser": settings.ser,
+        "background": settings.background,
+        "neighbours": settings.neighbours,
+        "phases": kinetic_phases(exam, settings).text,
+        "breasts_ml": {
+            name: round(tumour_volume_ml(exam, side, settings), 2) for name, side in breasts.sides.items()
+        },
+    }
+
+
 def finding_record(exam: Exam, peaks: Sequence[Mapping[str, Any]], outlines: Volume) -> dict[str, Any]:
     """The first candidate, and the mean curve of its outline."""
     first = {key: value for key, value in peaks[0].items() if key not in ("value", "map_ras_mm")}
@@ -114,6 +149,11 @@ def exam_record(exam: Exam, model_input: ModelInput) -> dict[str, Any]:
         "mask": {"source": model_input.mask_source, "volume_ml": round(model_input.mask_volume_ml, 1)},
         "breast_region_read": round(model_input.share_read, 6),
     }
+
+
+def landmarks_record(model_input: ModelInput) -> dict[str, Any] | None:
+    """Sternum, nipples and chest wall, RAS mm, as ``Landmarks.from_json`` reads them."""
+    return None if model_input.landmarks is None else model_input.landmarks.as_json()
 
 
 def _phase_records(exam: Exam) -> list[dict[str, Any]]:

@@ -34,7 +34,7 @@ def write_report(path: str | os.PathLike, result: Mapping, images: Mapping[str, 
         The content of ``result.json``.
     images : mapping of str to bytes
         Caption → PNG. The first two, the whole exam and a close-up of the finding, stand before the table of
-        candidates, those of further candidates after it.
+        candidates, those of further candidates after it, projections beside the tumour volume.
 
     Raises
     ------
@@ -66,6 +66,7 @@ def report_html(result: Mapping, images: Mapping[str, bytes], *, written: dateti
     """
     finding, curve = result.get("finding") or {}, peak_curve(result)
     mean = finding.get("kinetics")
+    projections = [item for item in images.items() if item[0].startswith(wording.PROJECTIONS)]
     model, out_of_range = result.get("model") or {}, _out_of_range(result)
     return render(
         "report.html.jinja",
@@ -91,7 +92,9 @@ def report_html(result: Mapping, images: Mapping[str, bytes], *, written: dateti
         curves=_curves({BRIGHTEST: curve, MEAN: mean}),
         plot=curve_plot(curve, mean) if curve else None,
         curve_text=None if not curve else "" if mean else wording.curve_text(curve),
-        figures=list(images.items()),
+        figures=[item for item in images.items() if item not in projections],
+        projections=projections,
+        tumour_volume=wording.tumour_volume_rows(result),
         candidates=_candidates(result),
         plan=_plan(result),
         mask=_mask(result),

@@ -33,7 +33,18 @@ _MAP_TITLES = {
     "COAMxCAM": "COAM × CAM",
     "COAM": "COAM",
     "CAM": "CAM",
+    "PE": "Percent enhancement",
+    "WASHIN": "Wash-in",
+    "WASHOUT": "Wash-out",
+    "SER": "Signal enhancement ratio",
+    "TTP": "Time to peak",
+    "MIP_AXIAL": "MIP, axial",
+    "MIP_RIGHT": "MIP, sagittal, right breast",
+    "MIP_LEFT": "MIP, sagittal, left breast",
+    "MIP_SAGITTAL": "MIP, sagittal",
 }
+PROJECTIONS = "Maximum intensity projections of the early subtraction"  # how their caption begins
+_PROJECTED = "Maximum intensity projection of the early subtraction, the breasts alone."
 _MAP_NOTES = {
     "LESION": "Lesion map: the regions of all candidates. Colour: suspicion relative to the first candidate.",
     "COAMxCAM": "COAM × CAM: regions that speak for malignant (CAM) and agree with the whole exam (COAM).",
@@ -42,6 +53,24 @@ _MAP_NOTES = {
         "It does not tell malignant from benign."
     ),
     "CAM": "CAM, class activation map: what each region adds to the score for malignant.",
+    "PE": "Percent enhancement: the highest of all phases, % of the signal before contrast. Shown from 50 %.",
+    "WASHIN": (
+        "Wash-in: enhancement at the early phase, % of the signal before contrast. "
+        "Yellow: medium (50 to 100 %), red: fast; slow is not shown."
+    ),
+    "WASHOUT": (
+        "Wash-out: last phase against the early peak, % of that. "
+        "Red: washout (below −10 %), yellow: plateau, blue: persistent (above +10 %)."
+    ),
+    "SER": (
+        "Signal enhancement ratio: early against late enhancement. "
+        "Blue to 0.9, purple to 1.0, green to 1.3, red to 1.75, yellow above."
+    ),
+    "TTP": "Time to peak: minutes from the first phase after contrast to the highest one.",
+    "MIP_AXIAL": _PROJECTED,
+    "MIP_RIGHT": _PROJECTED,
+    "MIP_LEFT": _PROJECTED,
+    "MIP_SAGITTAL": _PROJECTED,
 }
 _MASK_SOURCES = {
     "t1": "the T1 without fat saturation",
@@ -144,9 +173,19 @@ def summary_lines(result: Mapping) -> list[str]:
         f"Probability of malignancy {probability} ({threshold}): {verdict(result)}; {finding}",
         *([f"By breast: {breasts_text(result)}."] if breasts_text(result) else []),
         *([prevalence_text(result)] if prevalence_text(result) else []),
+        *([f"Functional tumour volume: {volumes}."] if (volumes := tumour_volume_text(result)) else []),
         f"Model {model['name']}, trained on {model['training_data']}. Research use only.",
         *(f"Note: {warning}" for warning in result["warnings"]),
+        *(f"Note: {text}" for text in _missing_maps(result)),
     ]
+
+
+def _missing_maps(result: Mapping) -> list[str]:
+    """Why kinetic maps that were asked for are not there."""
+    maps = (result.get("kinetic_maps") or {}).values()
+    return (
+        [entry["missing"] for entry in maps if "missing" in entry] if any("file" in m for m in maps) else []
+    )
 
 
 # ---------------------------------------------------------------- maps
@@ -195,6 +234,40 @@ def registration_text(result: Mapping) -> str:
     return (
         f"{done['mode']} registration to the phase before contrast, to which positions refer: "
         f"up to {before:.1f} mm before, {after:.1f} mm after it"
+    )
+
+
+# ---------------------------------------------------------------- functional tumour volume
+
+
+def tumour_volume_rows(result: Mapping) -> list[tuple[str, str]]:
+    """Name and value of each row on functional tumour volume; none of results that do not say."""
+    volume = result.get("tumour_volume") or {}
+    if volume.get("missing"):
+        return [("Functional tumour volume", volume["missing"])]
+    return [*_tumour_volumes(result), ("Counted", _counted_text(volume))] if volume else []
+
+
+def tumour_volume_text(result: Mapping) -> str:
+    """Functional tumour volumes in one line: "whole right breast 16.2 ml, …"; "" where there are none."""
+    return ", ".join(f"{name[0].lower()}{name[1:]} {value}" for name, value in _tumour_volumes(result))
+
+
+def _tumour_volumes(result: Mapping) -> list[tuple[str, str]]:
+    """Region and volume: the box about the finding, and each whole breast."""
+    own = (result.get("finding") or {}).get("ftv_ml")
+    breasts = (result.get("tumour_volume") or {}).get("breasts_ml") or {}
+    names = {"breast": "Whole breast", "right": "Whole right breast", "left": "Whole left breast"}
+    rows = [] if own is None else [("Box about the finding", f"{float(own):.2f} ml")]
+    return rows + [(names.get(name, name), f"{float(ml):.1f} ml") for name, ml in breasts.items()]
+
+
+def _counted_text(volume: Mapping) -> str:
+    """What counts as functional tumour."""
+    return (
+        f"early enhancement from {float(volume['percent']):g} %, SER from {float(volume['ser']):g}, "
+        f"before contrast from {percent(volume['background'])} of the bright tissue; {volume['phases']}. "
+        "Vessels, skin and glands that enhance alike count too."
     )
 
 

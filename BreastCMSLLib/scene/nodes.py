@@ -12,7 +12,7 @@ ROLE = "BreastCMSL.Role"
 MAP = "BreastCMSL.Map"
 HEADLINE = "BreastCMSL.Headline"
 ROLES = (
-    *("heatmap", "map", "subtraction", "colors", "legend"),
+    *("heatmap", "map", "kinetic", "kinetic_colors", "subtraction", "colors", "legend"),
     *("peaks", "outline", "table", "curves", "curve", "mean", "chart", "record"),
 )
 
@@ -28,7 +28,7 @@ class ResultNodes:
     peaks : vtkMRMLMarkupsFiducialNode
     table : vtkMRMLTableNode
     maps : mapping of str to vtkMRMLScalarVolumeNode
-        The heatmap among them.
+        The heatmap and kinetic maps among them.
     curves : vtkMRMLTableNode
         Of the enhancement.
     curve, mean : vtkMRMLPlotSeriesNode

@@ -9,8 +9,9 @@ import numpy as np
 from ..core.geometry import Volume, apply_affine
 from ..results.colors import MARKER_COLOR
 from ..results.wording import outline_names
+from .looking import segment_region
 from .nodes import ResultNodes, add_node
-from .transforms import from_vtk, ijk_to_ras, local_to_world, to_vtk
+from .transforms import ijk_to_ras, local_to_world, to_vtk
 from .volumes import to_image_data
 
 
@@ -118,25 +119,17 @@ def outline_labels(nodes: ResultNodes, result: Mapping) -> Volume | None:
         uint8 on the heatmap's grid, affine to world RAS mm, n inside the outline of the n-th candidate; None
         when the scene holds none.
     """
-    import slicer
-    import vtk
-    from vtk.util.numpy_support import vtk_to_numpy
-
     if nodes.outline is None:
         return None
-    grid = ijk_to_ras(nodes.heatmap)
+    grid = local_to_world(nodes.heatmap) @ ijk_to_ras(nodes.heatmap)
     labels = np.zeros(nodes.heatmap.GetImageData().GetDimensions(), dtype=np.uint8)
     for label in outline_names(result):
-        image = slicer.vtkOrientedImageData()
-        present = nodes.outline.GetBinaryLabelmapRepresentation(_segment_id(label), image)
-        if not present or not image.GetNumberOfPoints():
+        region = segment_region(nodes.outline, _segment_id(label))
+        if region is None:
             continue  # the user has removed it
-        matrix = vtk.vtkMatrix4x4()
-        image.GetImageToWorldMatrix(matrix)
-        voxels = vtk_to_numpy(image.GetPointData().GetScalars()).reshape(image.GetDimensions(), order="F")
         # voxels of the segment → mm → voxels of the heatmap
-        points = apply_affine(from_vtk(matrix), np.argwhere(voxels) + np.array(image.GetExtent()[::2]))
+        points = apply_affine(region.affine, np.argwhere(region.array))
         index = np.round(apply_affine(np.linalg.inv(grid), points)).astype(int)
         index = index[((index >= 0) & (index < labels.shape)).all(axis=1)]
         labels[tuple(index.T)] = label
-    return Volume(labels, local_to_world(nodes.heatmap) @ grid)
+    return Volume(labels, grid)

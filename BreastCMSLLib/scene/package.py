@@ -10,7 +10,7 @@ from ..exam import Exam
 from ..results.analysis import Analysis
 from ..results.wording import NOT_MEANINGFUL, map_title
 from . import bundle, embedded
-from .pictures import peak_pictures
+from .pictures import peak_pictures, projection_pictures
 from .results import write_results
 from .views import render_overlay
 from .volumes import add_volume
@@ -61,7 +61,14 @@ def write_scene(
         subtraction = exam.subtraction(min(1, len(exam.post) - 1))
         background = add_volume(scene, subtraction, "Subtraction")
         progress("scene", 0.2)
-        nodes = write_results(scene, result, analysis.heatmap, background, outlines=analysis.outlines)
+        nodes = write_results(
+            scene,
+            result,
+            analysis.heatmap,
+            background,
+            outlines=analysis.outlines,
+            kinetics=analysis.kinetic_maps,
+        )
         progress("scene", 0.4)
         render_overlay(scene, background, nodes, first, folder / "overlay.png")
         progress("scene", 0.6)
@@ -73,5 +80,6 @@ def write_scene(
         caption = f"Slices through {what}, with the {map_title(result['map'])}"
         overlay = (folder / "overlay.png").read_bytes()
         further = peak_pictures(subtraction, analysis.heatmap, result, outlines=analysis.outlines, first=1)
+        mips = projection_pictures(analysis.projections)
     progress("scene", 1.0)
-    return {caption: overlay, **further}
+    return {caption: overlay, **further, **mips}

@@ -11,10 +11,11 @@ from dataclasses import replace
 
 import numpy as np
 
-from ..core.geometry import Volume
+from ..core.geometry import Volume, apply_affine
+from ..kinetics.names import MIP_AXIAL
 from ..results.colors import grey_window
 from ..results.pictures import ORIENTATIONS, Layers, sample, slice_picture
-from ..results.wording import NOT_MEANINGFUL, coordinate_text, map_title, position_text
+from ..results.wording import NOT_MEANINGFUL, PROJECTIONS, coordinate_text, map_title, position_text
 from .drawing import GREY, draw_orientation, draw_text, encode_png
 
 NEAR_MM = 80.0  # width of a close-up
@@ -86,6 +87,31 @@ def peak_pictures(
             )
             pictures[caption] = encode_png(near if whole is None else _stacked([whole, near], axis=0))
     return pictures
+
+
+def projection_pictures(projections: Mapping[str, Volume]) -> dict[str, bytes]:
+    """Maximum intensity projections side by side.
+
+    Parameters
+    ----------
+    projections : mapping of str to Volume
+        By the names in ``kinetics.names.PROJECTIONS``; affines to world RAS mm.
+
+    Returns
+    -------
+    dict of str to bytes
+        Caption → PNG; empty without projections.
+    """
+    views = []
+    for name, volume in projections.items():
+        orientation = ORIENTATIONS["axial" if name == MIP_AXIAL else "sagittal"]
+        middle = apply_affine(volume.affine, (np.array(volume.shape) - 1) / 2)
+        layers = Layers(volume, grey_window(volume.array))
+        picture, _ = slice_picture(layers, orientation, middle, _SIZE)
+        title = map_title(name).removeprefix("MIP, ").capitalize()
+        draw_orientation(picture, orientation, title, margin=(8, 14), letter_size=19, title_size=17)
+        views.append(picture)
+    return {f"{PROJECTIONS}, the breasts alone": encode_png(_stacked(views, axis=1))} if views else {}
 
 
 def _where(peak: Mapping) -> str:

@@ -14,6 +14,7 @@ from ..results.wording import outline_names
 from . import tree
 from .changes import remove_nodes, scene_transaction
 from .curves import add_curves
+from .kinetic_maps import add_kinetic_map
 from .markers import add_markers
 from .nodes import EXAM_ID, MAP, ROLE, ResultNodes, add_node, all_nodes, companions, nodes_of
 from .outlines import add_outlines
@@ -31,6 +32,7 @@ def write_results(
     maps: Mapping[str, Volume] | None = None,
     subtraction: Volume | None = None,
     outlines: Volume | None = None,
+    kinetics: Mapping[str, Volume] | None = None,
 ) -> ResultNodes:
     """Put an analysis into the scene, in place of earlier results of the same exam.
 
@@ -50,6 +52,8 @@ def write_results(
         What the maps are to lie over, when the scene does not hold it.
     outlines : Volume, optional
         Labels of the candidates' outlines; of a suspicious exam only.
+    kinetics : mapping of str to Volume, optional
+        Kinetic maps and projections, by the names in ``kinetics.names``.
 
     Returns
     -------
@@ -72,6 +76,11 @@ def write_results(
     with scene_transaction(scene):
         colors = add_colors(scene, result)
         volumes = {name: add_map(scene, name, volume, result, colors) for name, volume in checked.items()}
+        kinetic = {
+            name: add_kinetic_map(scene, name, frame.volume(volume), result)
+            for name, volume in (kinetics or {}).items()
+        }
+        volumes |= {name: node for name, (node, *_) in kinetic.items()}
         grey = None if subtraction is None else add_subtraction(scene, frame.volume(subtraction), result)
         peaks = add_markers(scene, result, frame)
         outline = None
@@ -85,7 +94,7 @@ def write_results(
         for node in placed:
             frame.hold(node)
         listed = [*placed, table, *curves.values()]
-        _allow_undo([*listed, colors])
+        _allow_undo([*listed, colors, *(node for nodes in kinetic.values() for node in nodes)])
         tree.group(scene, listed, reference_node, exam_id)
         _redirect_views(scene, earlier, volumes, main)
         remove_nodes(scene, earlier, exam_id)
@@ -112,7 +121,7 @@ def _redirect_views(scene, earlier: Iterable, volumes: Mapping[str, object], mai
     names = {
         node.GetID(): node.GetAttribute(MAP)
         for node in earlier
-        if node.GetAttribute(ROLE) in ("heatmap", "map")
+        if node.GetAttribute(ROLE) in ("heatmap", "map", "kinetic")
     }
     for node in all_nodes(scene):
         if node.IsA("vtkMRMLSliceCompositeNode"):

@@ -11,6 +11,7 @@ from ..results.wording import (
     probability_text,
     share_read_text,
     size_text,
+    tumour_volume_text,
     verdict,
 )
 from .nodes import add_node
@@ -67,6 +68,8 @@ def result_rows(result: Mapping) -> list[tuple[str, str]]:
     for number, peak in enumerate(result["peaks"], 1):
         rows += [(f"Peak {number} {name}", value) for name, value in _peak_rows(peak)]
     rows += _curve_rows(result.get("kinetics"))
+    if volumes := tumour_volume_text(result):
+        rows.append(("Functional tumour volume", volumes))
     rows += [
         ("Breast mask from", mask_text(result)),
         ("Read", share_read_text(result)),

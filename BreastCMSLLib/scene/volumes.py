@@ -39,7 +39,7 @@ def add_volume(scene, volume: Volume, name: str):
     check_affine(volume.affine, name)
     with scene_transaction(scene):
         node = scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", name)
-        _fill_grey(node, volume)
+        fill_grey(node, volume)
     return node
 
 
@@ -70,7 +70,7 @@ def add_subtraction(scene, volume: Volume, result: Mapping):
     """Add the subtraction that the maps lie over; affine to the frame of the node."""
     node = add_node(scene, "vtkMRMLScalarVolumeNode", "Subtraction", result, "subtraction")
     check_affine(volume.affine, "subtraction")
-    _fill_grey(node, volume)
+    fill_grey(node, volume)
     return node
 
 
@@ -123,40 +123,45 @@ def add_map(scene, name: str, volume: Volume, result: Mapping, colors):
     display.AutoThresholdOff()
     display.SetThreshold(float(result["map_threshold"]), 1.0)
     display.SetApplyThreshold(1)
-    _set_voxels(node, volume)
-    _add_legend(node, shown)
+    set_voxels(node, volume)
+    legend = add_legend(node, map_label(shown), "%.1f", result)
+    if legend is not None:
+        legend.SetVisibility(bool(result["map_meaningful"]))
     return node
 
 
-def _add_legend(volume, result: Mapping) -> None:
+def add_legend(volume, title: str, label_format: str, result: Mapping):
+    """Add the legend of a map's node, or return None where this Slicer has none."""
     import slicer
 
     logic = getattr(slicer, "vtkSlicerColorLogic", None)
     if not hasattr(logic, "AddDefaultColorLegendDisplayNode"):
-        return
+        return None
     legend = logic.AddDefaultColorLegendDisplayNode(volume)
     if legend is None:
-        return
-    legend.SetTitleText(map_label(result).replace(" (", "\n("))
-    legend.SetLabelFormat("%.1f")
+        return None
+    legend.SetTitleText(title.replace(" (", "\n("))
+    legend.SetLabelFormat(label_format)
     legend.SetNumberOfLabels(6)
     legend.SetPosition(0.98, 0.05)  # bottom right: outside the breasts in every standard view
     legend.SetSize(0.12, 0.32)
-    legend.SetVisibility(bool(result["map_meaningful"]))
     tag_node(legend, result, "legend")
+    return legend
 
 
-def _fill_grey(node, volume: Volume) -> None:
+def fill_grey(node, volume: Volume) -> None:
+    """Give a node voxels that are shown in grey, as :func:`add_volume` does."""
     # the display before the voxels, as above
     node.CreateDefaultDisplayNodes()
     display = node.GetDisplayNode()
     display.SetAndObserveColorNodeID("vtkMRMLColorTableNodeGrey")
     display.AutoWindowLevelOff()
     display.SetWindowLevelMinMax(*grey_window(volume.array))
-    _set_voxels(node, volume)
+    set_voxels(node, volume)
 
 
-def _set_voxels(node, volume: Volume) -> None:
+def set_voxels(node, volume: Volume) -> None:
+    """Give a node the voxels and the place of a volume."""
     node.SetIJKToRASMatrix(to_vtk(volume.affine))
     node.SetAndObserveImageData(to_image_data(volume.array))
 

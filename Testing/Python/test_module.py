@@ -727,6 +727,28 @@ def test_another_map_can_be_chosen(panel, exam):
     assert composite.GetForegroundOpacity() == pytest.approx(0.2)
 
 
+def test_kinetic_maps_are_chosen_beside_the_saliency_maps(panel, exam):
+    panel.analyze("kinetic")
+    assert panel.child()["request"]["options"]["kinetics"] is True
+    box = panel.ui.mapComboBox
+    names = [box.itemText(n) for n in range(box.count)]
+    assert names[4:] == ["Signal enhancement ratio", "MIP, axial"]
+    assert "Time to peak is not there" in box.toolTip and panel.ui.thresholdSlider.enabled
+    box.setCurrentIndex(4)
+    panel.settle()
+    ratio = panel.heatmap()
+    assert ratio.GetName() == "Signal enhancement ratio" and "0.9" in box.toolTip
+    display = ratio.GetDisplayNode()
+    limits, colors = display.GetLowerThreshold(), display.GetColorNode().GetNumberOfColors()
+    assert not panel.ui.thresholdSlider.enabled and limits < 0 and colors == 60
+    panel.ui.opacitySlider.value = 0.9
+    assert display.GetLowerThreshold() == limits and legend_of(panel).GetVisibility()
+    assert "Maximum intensity projections" in report_page(panel)
+    panel.click(panel.ui.kineticMapsCheckBox)
+    panel.analyze("kinetic")
+    assert panel.ui.mapComboBox.count == 4
+
+
 def test_plot_shows_the_chart_in_a_plot_view(panel, exam):
     panel.analyze()
     panel.click(panel.ui.plotButton)

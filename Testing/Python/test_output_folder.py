@@ -154,7 +154,7 @@ def analysis(monkeypatch):
     monkeypatch.setattr(output, "write_volume", lambda volume, path: path.write_text("new heatmap.nrrd"))
     monkeypatch.setattr("BreastCMSLLib.readers.headers.check_file", lambda path: None)
     result = {"kind": "breastcmsl.result", "exam_id": "new"}
-    return SimpleNamespace(heatmap=None, result=result, further_maps={}, outlines=None)
+    return SimpleNamespace(heatmap=None, result=result, further_maps={}, kinetic_maps={}, outlines=None)
 
 
 @pytest.mark.parametrize("mode", ["signals", "locked"])

@@ -12,6 +12,7 @@ from BreastCMSLLib.core.geometry import Volume, apply_affine, closest_canonical_
 from BreastCMSLLib.core.stages import STAGES, overall_progress
 from BreastCMSLLib.exam import Phase, make_exam
 from BreastCMSLLib.findings.kinetics import curve_at, describe
+from BreastCMSLLib.kinetics.names import MAPS
 from BreastCMSLLib.models.bundle import load_bundle
 from BreastCMSLLib.models.inference import Predictor
 from BreastCMSLLib.network.attention import feature_affine
@@ -63,7 +64,12 @@ def analysed(predictor):
     stages = []
     return (
         exam,
-        analyze(exam, predictor, progress=lambda stage, fraction: stages.append((stage, fraction))),
+        analyze(
+            exam,
+            predictor,
+            kinetics=True,
+            progress=lambda stage, fraction: stages.append((stage, fraction)),
+        ),
         stages,
     )
 
@@ -179,6 +185,21 @@ def test_the_network_is_prepared_beside_and_says_what_is_wrong(analysed, predict
     with pytest.raises(InputError, match="too little free memory"):
         analyze(exam, predictor.bundle, device="cpu", progress=lambda stage, _: stages.append(stage))
     assert "resample" in stages and torch.get_num_threads() == threads
+
+
+def test_kinetic_maps_and_tumour_volume_of_the_lesion(analysed):
+    exam, analysis, _ = analysed
+    result, maps = analysis.result, analysis.kinetic_maps
+    assert set(maps) == {*MAPS, "MIP_AXIAL", "MIP_RIGHT", "MIP_LEFT"} and result["kinetic_maps"] == {}
+    index = tuple(np.round(apply_affine(np.linalg.inv(AXIAL), result["peaks"][0]["ras_mm"])).astype(int))
+    # 200 before contrast; 450, 400 and 350 brighter after it, at 90, 180 and 270 s
+    assert maps["SER"].array[index] == pytest.approx(400 / 350, rel=0.1)
+    assert maps["PE"].array[index] > 150 and maps["TTP"].array[index] == 0
+    volume = result["tumour_volume"]
+    assert volume["percent"] == 70 and volume["breasts_ml"]["left"] > 1 > volume["breasts_ml"]["right"]
+    assert result["landmarks"]["sure"] in (True, False) and len(result["landmarks"]["nipples"]) == 2
+    if result["malignant"]:
+        assert 1 < result["finding"]["ftv_ml"] <= volume["breasts_ml"]["left"]
 
 
 def test_kinetics_at_the_lesion(analysed):

@@ -1,0 +1,1 @@
+"""Enhancement over time, voxel by voxel: maps, tumour volume, projections; and curves where one looks."""
