@@ -18,7 +18,8 @@ RESULT = "result.json"  # what readers look for
 OUTLINE_FILE = "outline.seg.nrrd"  # only of a suspicious exam; Slicer opens it as a segmentation
 # further maps, where they are asked for
 MAP_FILES = {name: f"map_{name}.nrrd" for name in (LESION_MAP, *NETWORK_MAPS)}
-SCENE_FILES = ("scene.mrb", "overlay.png", "report.html")
+PDF_FILE = "report.pdf"
+SCENE_FILES = ("scene.mrb", "overlay.png", "report.html", PDF_FILE)
 FILES = (RESULT, "heatmap.nrrd", OUTLINE_FILE, *SCENE_FILES, *MAP_FILES.values())
 
 

@@ -222,10 +222,10 @@ def test_a_volume_that_was_not_written_whole_is_noticed(tmp_path):
         str(path),
         useCompression=True,
     )
-    output._check_whole(path)
+    check_whole(path)
     path.write_bytes(path.read_bytes()[:-20])
     with pytest.raises(OSError, match=r"heatmap\.nrrd"):
-        output._check_whole(path)
+        check_whole(path)
 
 
 def test_a_bundle_is_replaced_whole(tmp_path, monkeypatch):

@@ -100,13 +100,10 @@ def presentation_state(
             str(number), "PIXEL", anchor_point=tuple(np.clip(centre + [radius, -radius], 0.5, None))
         )
         annotations.append(
-            pr.GraphicAnnotation(
-                [referenced], layer, frame, graphic_objects=[circle], text_objects=[label]
-            )
+            pr.GraphicAnnotation([referenced], layer, frame, graphic_objects=[circle], text_objects=[label])
         )
     if not annotations:
         return None
-    low, high = grey_window(image.array)
     state = pr.GrayscaleSoftcopyPresentationState(
         list({id(item): item for item in shown.values()}.values()),
         content_label="FINDINGS",
@@ -114,9 +111,7 @@ def presentation_state(
         concept_name=codes.DCM.PresentationState,
         graphic_layers=[layer],
         graphic_annotations=annotations,
-        voi_lut_transformations=[
-            pr.SoftcopyVOILUTTransformation(window_center=(low + high) / 2, window_width=high - low)
-        ],
+        voi_lut_transformations=_window(stamp, image),
         content_creator_name=f"{MAKER}^",
         **stamp.series("marks"),
     )
@@ -129,3 +124,12 @@ def _image_of(stamp: Stamp, slice_number: int):
     if stamp.source.frames:
         return slice_number + 1, stamp.source.head
     return None, stamp.source.images[slice_number]
+
+
+def _window(stamp: Stamp, image: Volume) -> list[pr.SoftcopyVOILUTTransformation] | None:
+    """The window of the images; None, so that the viewer chooses, where slices have scales of their own."""
+    shared = getattr(stamp.source.head, "SharedFunctionalGroupsSequence", [stamp.source.head])[0]
+    if "RescaleSlope" not in shared and "PixelValueTransformationSequence" not in shared:
+        return None
+    low, high = grey_window(image.array)
+    return [pr.SoftcopyVOILUTTransformation(window_center=(low + high) / 2, window_width=high - low)]

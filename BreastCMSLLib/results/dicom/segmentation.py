@@ -82,7 +82,7 @@ def tracking(stamp: Stamp, label: int) -> tuple[str, str]:
 
 
 def placed(source: Source, array: np.ndarray) -> hd.Volume:
-    """Frames (slices, rows, columns) with their place, as highdicom takes it: columns of k, j, i in LPS mm."""
+    """Frames (slices, rows, columns) with their place, k, j, i → LPS mm, as highdicom takes it."""
     lps = LPS_FROM_RAS @ source.affine
     return hd.Volume(
         array, lps[:, [2, 1, 0, 3]], "PATIENT", frame_of_reference_uid=source.head.FrameOfReferenceUID

@@ -136,14 +136,14 @@ def source_of_files(files: Iterable[str | Path], grid: Volume, name: str) -> Sou
     paths = [Path(file) for file in files]
     if not paths or not all(map(is_dicom, paths[:1])):
         raise InputError(
-            "The exam was not read from DICOM files, so there is no study that DICOM results could belong to; "
-            "give the exam's DICOM folder, or do not ask for DICOM."
+            "The exam was not read from DICOM files, so there is no study that DICOM results could "
+            "belong to; give the exam's DICOM folder, or do not ask for DICOM."
         )
     stack = _stack_on(scan(paths).slices, grid, name)
     if not stack.head.frame_of_reference or not all(item.sop_uid for item in stack.slices):
         raise InputError(
-            f"{name} has no Frame of Reference UID or no SOP Instance UIDs, which DICOM results must refer to; "
-            "export the exam again, or do not ask for DICOM."
+            f"{name} has no Frame of Reference UID or no SOP Instance UIDs, which DICOM results must "
+            "refer to; export the exam again, or do not ask for DICOM."
         )
     identity = _identity(stack.head.path)
     many = stack.head.frame is not None
@@ -224,7 +224,18 @@ def _image(stack: Stack, item: Slice, identity: Dataset) -> Dataset:
     image.Modality, image.PositionReferenceIndicator = "MR", ""
     image.InstanceNumber = item.instance_number or 1
     image.Columns, image.Rows = stack.shape[:2]
+    image.SamplesPerPixel, image.PhotometricInterpretation = 1, "MONOCHROME2"
+    image.BitsAllocated, image.BitsStored = item.bits_allocated, item.bits_stored
+    if item.frame is None and _one_scale(stack):
+        image.RescaleSlope, image.RescaleIntercept = _decimals(np.array([item.slope, item.intercept]))
+        image.RescaleType = "US"
     return image
+
+
+def _one_scale(stack: Stack) -> bool:
+    """Whether all slices have the values of the exam by one slope and intercept."""
+    scales = {(item.slope, item.intercept) for item in stack.slices}
+    return len(scales) == 1 and all(item.scale is None for item in stack.slices)
 
 
 def _plane(stack: Stack, number: int) -> Dataset:
@@ -258,5 +269,11 @@ def _multiframe(stack: Stack, identity: Dataset) -> Dataset:
     orientation.ImageOrientationPatient = plane.ImageOrientationPatient
     measures.PixelSpacing, measures.SliceThickness = plane.PixelSpacing, plane.SliceThickness
     shared.PlaneOrientationSequence, shared.PixelMeasuresSequence = [orientation], [measures]
+    if _one_scale(stack):
+        scale = Dataset()
+        slope_intercept = np.array([stack.head.slope, stack.head.intercept])
+        scale.RescaleSlope, scale.RescaleIntercept = _decimals(slope_intercept)
+        scale.RescaleType = "US"
+        shared.PixelValueTransformationSequence = [scale]
     image.SharedFunctionalGroupsSequence, image.PerFrameFunctionalGroupsSequence = [shared], frames
     return image

@@ -91,7 +91,7 @@ class Stamp:
         """
         date, time = self.written.strftime("%Y%m%d"), self.written.strftime("%H%M%S")
         dataset.SeriesDescription = f"{title[:40]} (research use only)"
-        for moment in ("InstanceCreation", "Series", "Content"):
+        for moment in ("InstanceCreation", "Series", *(["Content"] if "ContentDate" in dataset else [])):
             setattr(dataset, f"{moment}Date", date)
             setattr(dataset, f"{moment}Time", time)
         dataset.ContentQualification = "RESEARCH"
@@ -144,4 +144,3 @@ def _items(dataset: Dataset) -> Iterable[Dataset]:
         if element.VR == "SQ":
             for item in element.value:
                 yield from _items(item)
-
