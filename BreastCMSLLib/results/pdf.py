@@ -23,7 +23,7 @@ TITLE = "Breast DCE-MRI analysis"
 BANNER = "Research use only, not for diagnosis. Model trained on {data}."
 _FONT, _BOLD = "Vera", "VeraBd"  # come with reportlab; DejaVu's forerunner, free to embed
 _WIDTH_MM, _MARGIN_MM = 174.0, 18.0
-_LONGEST = 400  # characters of a text from an exam
+_LONGEST = 1000  # characters of a text from an exam
 
 
 def pdf_report(result: Mapping[str, Any], images: Mapping[str, bytes]) -> bytes:
@@ -84,7 +84,8 @@ def pdf_report(result: Mapping[str, Any], images: Mapping[str, bytes]) -> bytes:
 
 def _score(result: Mapping[str, Any]) -> list:
     reasons = [reason["text"] for reason in result.get("out_of_range") or ()]
-    lines = [wording.breasts_text(result), wording.prevalence_text(result)]
+    breasts = wording.breasts_text(result)
+    lines = [f"By breast: {breasts}." if breasts else "", wording.prevalence_text(result)]
     probability, threshold = wording.probability_text(result["probability"]), wording.threshold_text(result)
     return [
         _text(TITLE, "title"),
@@ -295,7 +296,7 @@ def _curve(plot: CurvePlot) -> Any:
         drawing.add(String(plot.left - 4, level - 2.5, label, fontName=_FONT, fontSize=7, textAnchor="end"))
     for x, label in plot.x_ticks:
         drawing.add(String(x, bottom - 11, label, fontName=_FONT, fontSize=7, textAnchor="middle"))
-    drawing.add(String(plot.width / 2, 4, _legible(plot.title), fontName=_FONT, fontSize=7))
+    drawing.add(String(plot.width / 2, bottom - 23, _legible(plot.title), fontName=_FONT, fontSize=7))
     unit = _legible(f"enhancement ({plot.unit})")
     drawing.add(String(plot.left, plot.height - 8, unit, fontName=_FONT, fontSize=7))
     for line in plot.lines:

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from BreastCMSLLib.core.errors import InputError, ModelError
 from BreastCMSLLib.readers.headers import check_file
-from BreastCMSLLib.results import files as output
+from BreastCMSLLib.results.new_folder import check_whole
 from Testing.faults import __main__ as faults
 from Testing.faults import judge
 from Testing.faults.catalogue import GENERATORS
