@@ -90,15 +90,16 @@ def presentation_state(
         slice_number = int(round(k))
         if peak.get("outline") != number or not 0 <= slice_number < source.shape[2]:
             continue
-        radius = max(_LEAST_RADIUS_MM, 0.75 * float(peak["size_mm"])) / float(spacing[:2].min())
         frame, referenced = _image_of(stamp, slice_number)
         shown.setdefault(slice_number, referenced)
         # presentation states count pixels from the corner of the first one, whose centre is 0.5
-        centre = np.array([i, j]) + 0.5
-        circle = pr.GraphicObject("CIRCLE", np.array([centre, centre + [radius, 0]]), "PIXEL")
-        label = pr.TextObject(
-            str(number), "PIXEL", anchor_point=tuple(np.clip(centre + [radius, -radius], 0.5, None))
-        )
+        centre = np.clip(np.array([i, j]) + 0.5, 0, source.shape[:2])
+        radius = max(_LEAST_RADIUS_MM, 0.75 * float(peak["size_mm"])) / float(spacing[0])
+        # the point that tells the radius, and the number beside it, must lie in the image
+        room = centre[0], source.shape[0] - centre[0]
+        edge = centre + [min(radius, room[1]) if room[1] >= room[0] else -min(radius, room[0]), 0]
+        circle = pr.GraphicObject("CIRCLE", np.array([centre, edge]), "PIXEL")
+        label = pr.TextObject(str(number), "PIXEL", anchor_point=tuple(map(float, edge)))
         annotations.append(
             pr.GraphicAnnotation([referenced], layer, frame, graphic_objects=[circle], text_objects=[label])
         )

@@ -101,9 +101,11 @@ class Stamp:
         return dataset
 
     def _settle(self, dataset: Dataset) -> None:
-        """Identifiers that highdicom draws at random follow from the object's own; frames are the file's."""
+        """What highdicom draws at random or takes from the clock follows from the stamp; frames are the file's."""
         organization = self.uid(dataset.SOPInstanceUID, "dimension organization")
         for item in _items(dataset):
+            if "ContributionDateTime" in item:
+                item.ContributionDateTime = self.written.strftime("%Y%m%d%H%M%S")
             if "DimensionOrganizationUID" in item:
                 item.DimensionOrganizationUID = organization
             if self.source.frames and "ReferencedFrameNumber" in item:

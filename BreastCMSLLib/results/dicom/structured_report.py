@@ -127,7 +127,7 @@ def _candidate_groups(
         kind = _CURVE_TYPES.get((peak_curve(result, index) or {}).get("type"))
         groups.append(
             sr.VolumetricROIMeasurementsAndQualitativeEvaluations(
-                referenced_segment=sr.ReferencedSegment.from_segmentation(findings, segment),
+                referenced_segment=_segment(stamp, findings, segment),
                 measurements=_sizes(peak),
                 qualitative_evaluations=None if kind is None else [sr.QualitativeEvaluation(_CURVE, kind)],
                 **common,
@@ -146,6 +146,16 @@ def _candidate_groups(
     if measurements:
         groups.append(sr.MeasurementsAndQualitativeEvaluations(measurements=measurements, **common))
     return groups
+
+
+def _segment(stamp: Stamp, findings: seg.Segmentation, number: int) -> sr.ReferencedSegment:
+    """A segment, and the series it was drawn on. (highdicom's own way fails on a segmentation of one.)"""
+    return sr.ReferencedSegment(
+        findings.SOPClassUID,
+        findings.SOPInstanceUID,
+        number,
+        source_series=sr.SourceSeriesForSegmentation(stamp.source.head.SeriesInstanceUID),
+    )
 
 
 def _sizes(peak: Mapping[str, Any]) -> list[sr.Measurement]:
