@@ -75,9 +75,8 @@ def contents_of(exam, **changes) -> study.Contents:
     own = {"outlines": Volume(labels, grid.affine), "breasts": Volume(breasts, grid.affine)}
     maps = [NamedMap("LESION", "Lesion map", Volume(heat, grid.affine))]
     pictures = {"Slices through the finding": png()}
-    return study.Contents(
-        result, grid, **{"maps": maps, **own, "pictures": pictures, "pdf": b"%PDF-1.4\n1", **changes}
-    )
+    own |= {"maps": maps, "pictures": pictures, "pdf": b"%PDF-1.4\n1", "image": exam.post[0].volume}
+    return study.Contents(result, **{**own, **changes})
 
 
 def png() -> bytes:
@@ -383,7 +382,7 @@ def test_images_that_are_gone_are_refused(tmp_path):
     exam, series = exam_in(tmp_path)
     for file in series[1][2:]:
         file.unlink()
-    refuse(lambda: study.check_source(exam), "not where they were")
+    refuse(lambda: study.check_source(exam), "files are gone")
 
 
 def test_a_failure_leaves_the_earlier_objects_and_the_users_files(tmp_path, monkeypatch):

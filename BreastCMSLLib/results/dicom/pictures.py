@@ -65,7 +65,7 @@ def _declared(png: bytes) -> np.ndarray:
 
 
 def presentation_state(
-    stamp: Stamp, result: Mapping[str, Any], image: Volume
+    stamp: Stamp, result: Mapping[str, Any], image: Volume | None
 ) -> pr.GrayscaleSoftcopyPresentationState | None:
     """A circle and a number on the slice nearest to each outlined candidate.
 
@@ -74,8 +74,8 @@ def presentation_state(
     stamp : Stamp
     result : mapping
         The content of ``result.json``.
-    image : Volume
-        What the exam's images show, for their window.
+    image : Volume or None
+        What the exam's images show, for their window; without it the viewer chooses.
 
     Returns
     -------
@@ -127,10 +127,11 @@ def _image_of(stamp: Stamp, slice_number: int):
     return None, stamp.source.images[slice_number]
 
 
-def _window(stamp: Stamp, image: Volume) -> list[pr.SoftcopyVOILUTTransformation] | None:
+def _window(stamp: Stamp, image: Volume | None) -> list[pr.SoftcopyVOILUTTransformation] | None:
     """The window of the images; None, so that the viewer chooses, where slices have scales of their own."""
     shared = getattr(stamp.source.head, "SharedFunctionalGroupsSequence", [stamp.source.head])[0]
-    if "RescaleSlope" not in shared and "PixelValueTransformationSequence" not in shared:
+    scaled = "RescaleSlope" in shared or "PixelValueTransformationSequence" in shared
+    if image is None or not scaled:
         return None
     low, high = grey_window(image.array)
     return [pr.SoftcopyVOILUTTransformation(window_center=(low + high) / 2, window_width=high - low)]

@@ -174,7 +174,8 @@ def _stack_on(slices: list[Slice], grid: Volume, name: str) -> Stack:
     source = [stack for stack in stacks if _covers(stack, grid)]
     if not source:
         raise InputError(
-            f"The DICOM files of {name} are not where they were, or have changed; analyse the exam again."
+            f"No DICOM images of {name} lie where its results do: files are gone, or volumes were moved; "
+            "analyse the exam's DICOM folder again."
         )
     return next((stack for stack in source if stack.name == name), source[0])
 

@@ -91,9 +91,13 @@ class Stamp:
         """
         date, time = self.written.strftime("%Y%m%d"), self.written.strftime("%H%M%S")
         dataset.SeriesDescription = f"{title[:40]} (research use only)"
-        for moment in ("InstanceCreation", "Series", *(["Content"] if "ContentDate" in dataset else [])):
-            setattr(dataset, f"{moment}Date", date)
-            setattr(dataset, f"{moment}Time", time)
+        for name, value in (("Date", date), ("Time", time)):
+            setattr(dataset, f"InstanceCreation{name}", value)
+            setattr(dataset, f"Series{name}", value)
+            # of those that not every object has
+            for keyword in (f"Content{name}", f"PresentationCreation{name}", f"{name}OfSecondaryCapture"):
+                if keyword in dataset:
+                    setattr(dataset, keyword, value)
         dataset.ContentQualification = "RESEARCH"
         dataset.Manufacturer = dataset.ManufacturerModelName = MAKER
         dataset.SoftwareVersions, dataset.DeviceSerialNumber = __version__, self.model[:64]
@@ -101,7 +105,7 @@ class Stamp:
         return dataset
 
     def _settle(self, dataset: Dataset) -> None:
-        """What highdicom draws at random or takes from the clock follows from the stamp; frames are the file's."""
+        """What highdicom draws at random or reads off the clock is the stamp's; frames are the file's."""
         organization = self.uid(dataset.SOPInstanceUID, "dimension organization")
         for item in _items(dataset):
             if "ContributionDateTime" in item:

@@ -45,8 +45,6 @@ class Contents:
     ----------
     result : dict
         The content of ``result.json``.
-    image : Volume
-        What the images that are referred to show.
     maps : sequence of NamedMap
     outlines : Volume or None
         Labels, of a suspicious exam.
@@ -56,15 +54,17 @@ class Contents:
         Caption → PNG.
     pdf : bytes or None
         The report.
+    image : Volume or None
+        What the images that are referred to show, for the window of the marks.
     """
 
     result: dict[str, Any]
-    image: Volume
     maps: Sequence[NamedMap] = ()
     outlines: Volume | None = None
     breasts: Volume | None = None
     pictures: Mapping[str, bytes] = field(default_factory=dict)
     pdf: bytes | None = None
+    image: Volume | None = None
 
 
 def write_study(
@@ -106,16 +106,19 @@ def write_study(
     inside = Volume(analysis.model_input.inside.astype(np.uint8), analysis.model_input.affine)
     contents = Contents(
         result,
-        phase.volume,
         [
-            NamedMap(_short(result["map"]), map_label(result), analysis.heatmap),
-            *(NamedMap(_short(name), map_title(name), map) for name, map in analysis.further_maps.items()),
+            NamedMap(short_name(result["map"]), map_label(result), analysis.heatmap),
+            *(
+                NamedMap(short_name(name), map_title(name), map)
+                for name, map in analysis.further_maps.items()
+            ),
             *further,
         ],
         analysis.outlines,
         resample(inside, exam.grid.shape, exam.grid.affine, nearest=True),
         pictures,
         pdf,
+        phase.volume,
     )
     return write_objects(folder, source_of(exam, phase), contents)
 
@@ -227,6 +230,6 @@ def reference_phase(exam: Exam, result: Mapping[str, Any]) -> Phase:
     return exam.pre if moved and exam.pre is not None else exam.post[0]
 
 
-def _short(name: str) -> str:
-    """A map's name as DICOM's labels allow it."""
+def short_name(name: str) -> str:
+    """A map's name as DICOM's labels allow it: "COAMXCAM"."""
     return "".join(c if c.isalnum() else "_" for c in name.upper())[:16]
