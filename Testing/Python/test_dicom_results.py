@@ -216,6 +216,14 @@ def test_the_mark_is_a_circle_about_the_finding(tmp_path):
     assert np.linalg.norm(place - lps_of(exam, LESION)) < 0.01
 
 
+def test_results_of_registered_phases_lie_on_the_phase_they_were_registered_to(tmp_path):
+    exam, series = exam_in(tmp_path)
+    assert study.reference_phase(exam, {"registration": {"applied": [False, False]}}) is exam.post[0]
+    phase = study.reference_phase(exam, {"registration": {"applied": [False, True]}})
+    uids = [image.SOPInstanceUID for image in source_of(exam, phase).images]
+    assert set(uids) == {pydicom.dcmread(file).SOPInstanceUID for file in series[0]}
+
+
 # ---------------------------------------------------------------- what it says
 
 

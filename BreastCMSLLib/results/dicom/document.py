@@ -36,7 +36,7 @@ def encapsulated_pdf(stamp: Stamp, pdf: bytes) -> Dataset:
     document.SOPClassUID, document.SOPInstanceUID = EncapsulatedPDFStorage, series["sop_instance_uid"]
     document.SeriesInstanceUID, document.SeriesNumber = series["series_instance_uid"], series["series_number"]
     document.InstanceNumber, document.Modality, document.ConversionType = 1, "DOC", "WSD"
-    document.AcquisitionDateTime = document.ContentDate = ""
+    document.AcquisitionDateTime = document.ContentDate = document.ContentTime = ""
     document.BurnedInAnnotation = "YES"  # it names series as their scanner did
     document.DocumentTitle = "Breast DCE-MRI analysis, research use only"
     document.ConceptNameCodeSequence = []
