@@ -418,6 +418,10 @@ def analyze_command(options: argparse.Namespace, reporter: Reporter) -> None:
         stopwatch=watch,
     )
     lines = [*summary_lines(analysis.result), *([f"Note: {earlier}"] if earlier else []), *map(str, paths)]
+    if write_dicom is not None:
+        from .results.dicom.study import exam_folder
+
+        lines.append(str(exam_folder(options.dicom, exam.exam_id)))
     reporter.done({path.name.partition(".")[0]: str(path) for path in paths}, "\n".join(lines))
 
 

@@ -440,6 +440,7 @@ def test_the_command_writes_dicom_beside_its_results(tmp_path, capsys):
     results = ["--output", str(tmp_path / "out"), "--dicom", str(out)]
     assert cli.main([*command, str(exam), *results]) == 0
     (folder,) = out.iterdir()
+    assert capsys.readouterr().out.splitlines()[-1] == str(folder)
     names = {file.name for file in folder.iterdir()}
     assert {"report.sr.dcm", "breasts.seg.dcm", "map01.pm.dcm", "report.pdf.dcm"} <= names
     breasts = pydicom.dcmread(folder / "breasts.seg.dcm")

@@ -149,7 +149,7 @@ def write_objects(
     """
     with quiet_pydicom():
         objects = dicom_objects(source, contents, written or datetime.now())
-    target = Path(folder) / f"BreastCMSL-{contents.result['exam_id']}"
+    target = exam_folder(folder, contents.result["exam_id"])
     with new_folder(target, FILES) as new:
         for name, dataset in objects.items():
             with quiet_pydicom():
@@ -158,6 +158,11 @@ def write_objects(
         with signals_wait(), exclusive(target):
             put_in_place(new, target, FILES)
     return [target / name for name in sorted(objects)]
+
+
+def exam_folder(folder: Path, exam_id: str) -> Path:
+    """Where the objects of an exam lie below the folder that the user named."""
+    return Path(folder) / f"BreastCMSL-{exam_id}"
 
 
 def dicom_objects(source: Source, contents: Contents, written: datetime) -> dict[str, Dataset]:
