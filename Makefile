@@ -74,7 +74,7 @@ define install
 	$(if $(3),,$(call install_hashed,$(1)))
 	$(1)/bin/python $(PIP_INSTALL) -c $(2) pip setuptools
 	$(1)/bin/python $(PIP_INSTALL) --build-constraint $(2) -c $(2) \
-		$(if $(TORCH_INDEX),--extra-index-url "$(TORCH_INDEX)") -e ".[slicer,train,test]" $(3)
+		$(if $(TORCH_INDEX),--extra-index-url "$(TORCH_INDEX)") -e ".[slicer,dicom,train,test]" $(3)
 	@printf '%s\n' "$(CURDIR)" > $@
 endef
 

@@ -181,6 +181,12 @@ def _add_analyze(commands) -> None:
         "--no-scene", action="store_true", help="heatmap and result only: no scene, pictures, report"
     )
     command.add_argument(
+        "--dicom",
+        type=Path,
+        metavar="DIR",
+        help="also write the results as DICOM objects of the exam's own study, into a folder in DIR",
+    )
+    command.add_argument(
         "--progress", choices=("text", "json", "none"), default="text", help="how progress is shown"
     )
     command.add_argument("--request", type=Path, help=argparse.SUPPRESS)  # from the desktop
@@ -387,6 +393,8 @@ def analyze_command(options: argparse.Namespace, reporter: Reporter) -> None:
     from .results.earlier import check_earlier_results
 
     check_output(options.output, scene=not options.no_scene)
+    if options.dicom is not None:
+        check_dicom(options.dicom)
     reporter.progress("read", 0.0)  # before anything heavy is imported
     model, settings = analysis_options(options)
     check_model(model, settings)
@@ -396,6 +404,7 @@ def analyze_command(options: argparse.Namespace, reporter: Reporter) -> None:
         loading = pool.submit(load_model, model)
         with watch.stage("read"):
             exam = read_exam(options)
+            write_dicom = None if options.dicom is None else dicom_writer(options.dicom, exam)
         earlier = check_earlier_results(options.output, exam.exam_id, overwrite=options.overwrite)
         reporter.progress("model", 0.0)
         with watch.stage("model"):
@@ -415,11 +424,16 @@ def analyze_command(options: argparse.Namespace, reporter: Reporter) -> None:
         analysis,
         options.output,
         write_scene=None if options.no_scene else write_scene,
+        write_dicom=write_dicom,
         overwrite=options.overwrite,
         progress=reporter.progress,
         stopwatch=watch,
     )
     lines = [*summary_lines(analysis.result), *([f"Note: {earlier}"] if earlier else []), *map(str, paths)]
+    if write_dicom is not None:
+        from .results.dicom.study import exam_folder
+
+        lines.append(str(exam_folder(options.dicom, exam.exam_id)))
     reporter.done({path.name.partition(".")[0]: str(path) for path in paths}, "\n".join(lines))
 
 
@@ -438,16 +452,7 @@ def check_output(folder: Path, *, scene: bool) -> None:
     from .results.earlier import FILES, SCENE_FILES, check_other_files
     from .results.replacement import recover
 
-    check_name(folder)
-    if os.path.isfile(folder):
-        raise OutputError(f"The output {folder} is a file; name a folder.")
-    parent = folder.absolute()
-    # unlike Path.exists, os.path.exists says False where a folder may not be looked into; an absent drive has
-    # no parent
-    while not os.path.exists(parent) and parent != parent.parent:
-        parent = parent.parent
-    if not parent.is_dir() or not os.access(parent, os.W_OK):
-        raise OutputError(f"The output folder {folder} cannot be written; choose a folder of your own.")
+    check_place(folder)
     try:
         recover(folder, FILES)
     except OSError as error:
@@ -463,6 +468,52 @@ def check_output(folder: Path, *, scene: bool) -> None:
                 "The scene needs slicer-core, which is not installed; "
                 "run pip install breastcmsl[slicer], or add --no-scene."
             )
+
+
+def check_place(folder: Path) -> None:
+    """Refuse what is no folder, or no folder to write into. Creates nothing. Raises OutputError."""
+    check_name(folder)
+    if os.path.isfile(folder):
+        raise OutputError(f"The output {folder} is a file; name a folder.")
+    parent = folder.absolute()
+    # unlike Path.exists, os.path.exists says False where a folder may not be looked into; an absent drive has
+    # no parent
+    while not os.path.exists(parent) and parent != parent.parent:
+        parent = parent.parent
+    if not parent.is_dir() or not os.access(parent, os.W_OK):
+        raise OutputError(f"The output folder {folder} cannot be written; choose a folder of your own.")
+
+
+def check_dicom(folder: Path) -> None:
+    """Find out before the work whether DICOM results can be written.
+
+    Raises
+    ------
+    OutputError
+        The folder cannot be written.
+    DependencyError
+        highdicom is not installed.
+    """
+    from importlib.util import find_spec
+
+    check_place(folder)
+    if find_spec("highdicom") is None:
+        raise DependencyError(
+            "DICOM results need highdicom, which is not installed; "
+            "run pip install breastcmsl[dicom], or leave --dicom out."
+        )
+
+
+def dicom_writer(folder: Path, exam):
+    """What writes an exam's DICOM results into a folder, as ``results.files.write_results`` calls it. Raises
+    InputError where the exam did not come from DICOM files.
+    """
+    from functools import partial
+
+    from .results.dicom.study import check_source, write_study
+
+    check_source(exam)
+    return partial(write_study, folder)
 
 
 def check_name(folder: Path) -> None:

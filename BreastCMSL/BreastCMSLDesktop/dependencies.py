@@ -22,16 +22,24 @@ _SHIPPED = ("numpy", "scipy", "SimpleITK", "pydicom", "pillow", "requests", "vtk
 _FOR_REPORTS = ("scipy", "jinja2")
 
 
-def requirements():
-    """The lines of Resources/requirements.txt."""
-    lines = (libraryRoot() / "Resources" / "requirements.txt").read_text(encoding="utf-8").splitlines()
+def requirements(file="requirements.txt"):
+    """The lines of a file in Resources."""
+    lines = (libraryRoot() / "Resources" / file).read_text(encoding="utf-8").splitlines()
     return [line.strip() for line in lines if line.strip() and not line.startswith("#")]
 
 
 def missingPackages():
     """Requirements that cannot be imported, "torch" among them. Imports nothing."""
+    return _missing(("torch", "SimpleITK", *requirements()))
+
+
+def missingForDicom():
+    """What writing DICOM results needs and cannot be imported. Imports nothing."""
+    return _missing(requirements("requirements_dicom.txt"))
+
+
+def _missing(needed):
     importlib.invalidate_caches()
-    needed = ("torch", "SimpleITK", *requirements())
     return [line for line in needed if importlib.util.find_spec(importName(line)) is None]
 
 
@@ -48,6 +56,15 @@ def ensureDependencies(forReport=False):
     missing = missingPackages()
     if forReport:
         missing = [line for line in missing if importName(line) in _FOR_REPORTS]
+    _ensure(missing, missingPackages, _("Report") if forReport else _("Analyze"))
+
+
+def ensureDicomDependencies():
+    """Install what writing DICOM results needs, after asking once. Raises DependencyError."""
+    _ensure(missingForDicom(), missingForDicom, _("DICOM"))
+
+
+def _ensure(missing, stillMissing, button):
     if not missing:
         return
     names = ", ".join(missing)
@@ -61,7 +78,6 @@ def ensureDependencies(forReport=False):
     ).format(names=names)
     if not slicer.util.confirmOkCancelDisplay(question, windowTitle=_("Breast CMSL")):
         text = _("Not installed: {names}; press {button} again to install them.")
-        button = _("Report") if forReport else _("Analyze")
         raise DependencyError(text.format(names=names, button=button))
 
     def install():
@@ -73,7 +89,7 @@ def ensureDependencies(forReport=False):
         "Installing {names} failed ({error}). Behind a proxy, set HTTPS_PROXY=http://host:port before "
         "starting Slicer; without internet use Advanced → Install from folder."
     )
-    _run(install, missing, failure)
+    _run(install, missing, failure, stillMissing)
 
 
 def installFromFolder(folder):
@@ -100,7 +116,7 @@ def installFromFolder(folder):
             command = ["--no-index", "--find-links", str(folder), "-c", str(file), *missing]
             slicer.util.pip_install(command)
 
-    _run(install, missing, failure, folder=folder)
+    _run(install, missing, failure, missingPackages, folder=folder)
     return missing
 
 
@@ -167,7 +183,7 @@ def chooseFolder(parent):
     return qt.QFileDialog.getExistingDirectory(parent, _("Folder with .whl files")) or None
 
 
-def _run(install, missing, failure, **details):
+def _run(install, missing, failure, stillMissing, **details):
     """Install what is missing. failure: the sentence then, with fields for names, error and the details."""
     try:
         with waitCursor():
@@ -176,7 +192,7 @@ def _run(install, missing, failure, **details):
         logging.error("BreastCMSL: installation failed", exc_info=error)
         text = failure.format(names=", ".join(missing), error=_firstLine(error), **details)
         raise DependencyError(text) from error
-    left = [line for line in missingPackages() if line in missing]
+    left = [line for line in stillMissing() if line in missing]
     if left:
         text = _("Still not installed: {names}; restart Slicer and try again.")
         raise DependencyError(text.format(names=", ".join(left)))

@@ -188,26 +188,48 @@ class BreastCMSLLogic(ScriptedLoadableModuleLogic):
     def writeReport(self, path, examID):
         """Write the one-page HTML report of an exam's results; returns the path. Raises BreastCMSLError."""
         self.ensureDependencies(forReport=True)
-        from BreastCMSLLib.kinetics.names import PROJECTIONS
         from BreastCMSLLib.results.report import write_report
+
+        result, pictures = self._resultOfExam(examID), self._pictures(examID)
+        write_report(path, result, pictures)
+        return path
+
+    def writeDicom(self, folder, examID):
+        """Write an exam's results as DICOM objects of its own study; returns the files.
+
+        The exam must have come from Slicer's DICOM database. Raises BreastCMSLError.
+        """
+        dependencies.ensureDicomDependencies()
+        from BreastCMSLLib.scene.dicom import write_dicom
+
+        result = self._resultOfExam(examID)
+        return write_dicom(folder, result, self.results(examID), self._pictures(examID))
+
+    def _resultOfExam(self, examID):
+        """What the scene holds of an exam's results, as in ``result.json``. Raises InputError."""
         from BreastCMSLLib.scene import results
+
+        result = results.find_records(slicer.mrmlScene).get(examID)
+        if result is None or self.results(examID) is None:
+            raise InputError(_("The scene does not hold this exam's results any more; press Analyze again."))
+        return result
+
+    def _pictures(self, examID):
+        """The pictures of an exam's report: caption and PNG; none where what is under the map is gone."""
+        from BreastCMSLLib.kinetics.names import PROJECTIONS
         from BreastCMSLLib.scene.outlines import outline_labels
         from BreastCMSLLib.scene.pictures import peak_pictures, projection_pictures
         from BreastCMSLLib.scene.reading import volume_from_node
 
-        result, nodes = results.find_records(slicer.mrmlScene).get(examID), self.results(examID)
-        if result is None or nodes is None:
-            raise InputError(_("The scene does not hold this exam's results any more; press Analyze again."))
+        result, nodes = self._resultOfExam(examID), self.results(examID)
         background, pictures = nodes.subtraction or views.shownUnder(nodes.heatmap), {}
         if background is not None:
             images = [volume_from_node(node, copy=False) for node in (background, nodes.heatmap)]
             pictures = peak_pictures(*images, result, outlines=outline_labels(nodes, result))
         flat = {name: nodes.maps[name] for name in PROJECTIONS if name in nodes.maps}
-        pictures |= projection_pictures(
+        return pictures | projection_pictures(
             {name: volume_from_node(node, copy=False) for name, node in flat.items()}
         )
-        write_report(path, result, pictures)
-        return path
 
     def diagnostics(self, result=None):
         """Versions, device, model, timings and the last failure as text; nothing of the patient."""

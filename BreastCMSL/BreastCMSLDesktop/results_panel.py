@@ -11,7 +11,7 @@ from slicer.i18n import tr as _
 
 from . import views
 from .analysis import FOLDER_PREFIX
-from .common import describe, present, signalsBlocked
+from .common import describe, present, signalsBlocked, waitCursor
 from .curve_picture import curvePixmap
 from .overlay_panel import OverlayPanel
 from .peaks_table import PeaksTable
@@ -31,6 +31,7 @@ class ResultsPanel:
         ui.plotButton.connect("clicked(bool)", self._onPlot)
         ui.outlineButton.connect("clicked(bool)", self._onOutline)
         ui.reportButton.connect("clicked(bool)", self._onReport)
+        ui.dicomButton.connect("clicked(bool)", self._onDicom)
         ui.removeButton.connect("clicked(bool)", self._onRemove)
 
     def setParameterNode(self, parameters):
@@ -108,6 +109,7 @@ class ResultsPanel:
 
         nodes, result, button = self.nodes, self.result, self.ui.outlineButton
         self.ui.reportButton.enabled = nodes is not None
+        self.ui.dicomButton.enabled = nodes is not None
         self.ui.plotButton.enabled = self._has("chart")
         button.enabled = self._has("outline")
         button.checked = button.enabled and outline_shown(nodes, result)
@@ -214,6 +216,22 @@ class ResultsPanel:
             self._reports = Path(tempfile.mkdtemp(prefix=prefix, dir=str(slicer.app.temporaryPath)))
         exam = self.result["exam_id"]
         return self._logic.writeReport(self._reports / f"BreastCMSL report {exam}.html", exam)
+
+    def _onDicom(self, checked=False):
+        if self.result is None or self.nodes is None:
+            return
+        title = _("Folder for DICOM results")
+        folder = qt.QFileDialog.getExistingDirectory(self.ui.dicomButton, title)
+        if not folder:
+            return
+        try:
+            with waitCursor():
+                files = self._logic.writeDicom(folder, self.result["exam_id"])
+        except Exception as error:
+            self._onStatus(describe(error), error=True)
+            return
+        text = _("{count} DICOM objects were written to {folder}.")
+        self._onStatus(text.format(count=len(files), folder=files[0].parent))
 
     def _onRemove(self, checked=False):
         if self.result is not None:

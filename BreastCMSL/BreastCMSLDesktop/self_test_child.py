@@ -226,7 +226,7 @@ def result(mode, request, size, affine):
         "versions": {"breastcmsl": "0.1.0"},
         "input": {
             "study_instance_uid": None,
-            "series_instance_uids": [],
+            "series_instance_uids": request["identifiers"].get("series_instance_uids", []),
             "grid": {"size": size, "ijk_to_ras": affine.tolist()},
         },
     }

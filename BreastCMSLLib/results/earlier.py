@@ -20,7 +20,8 @@ OUTLINE_FILE = "outline.seg.nrrd"  # only of a suspicious exam; Slicer opens it 
 # further maps, where they are asked for
 MAP_FILES = {name: f"map_{name}.nrrd" for name in (LESION_MAP, *NETWORK_MAPS)}
 KINETIC_FILES = {name: f"kinetic_{name}.nrrd" for name in NAMES}  # likewise
-SCENE_FILES = ("scene.mrb", "overlay.png", "report.html")
+PDF_FILE = "report.pdf"
+SCENE_FILES = ("scene.mrb", "overlay.png", "report.html", PDF_FILE)
 FILES = (RESULT, "heatmap.nrrd", OUTLINE_FILE, *SCENE_FILES, *MAP_FILES.values(), *KINETIC_FILES.values())
 
 

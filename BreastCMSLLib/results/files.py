@@ -2,40 +2,41 @@
 
 from __future__ import annotations
 
-import errno
 import json
-import os
-import zipfile
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import SimpleITK as sitk
 
-from ..core.errors import InputError, OutputError
+from ..core.errors import OutputError
 from ..core.geometry import Volume
 from ..core.interruption import signals_wait
 from ..core.itk import to_sitk
 from ..core.stages import Progress, Stopwatch
 from ..exam import Exam
-from ..readers import headers
 from .analysis import Analysis
 from .earlier import (
     FILES,
     KINETIC_FILES,
     MAP_FILES,
     OUTLINE_FILE,
+    PDF_FILE,
     RESULT,
     check_earlier_results,
     check_other_files,
     earlier_files,
 )
-from .replacement import discard, exclusive, private_folder, put_in_place, recover
+from .new_folder import check_whole, new_folder
+from .pdf import pdf_report
+from .replacement import exclusive, put_in_place
 from .report import write_report
 from .wording import outline_names
 
 # writes the files of the scene and returns the pictures of the report: scene.package.write_scene
 SceneWriter = Callable[[Exam, Analysis, Path, Progress, Stopwatch], dict[str, bytes]]
+# writes the DICOM results from an analysis, the pictures of the report, and the report as PDF:
+# dicom.study.write_study, its folder given
+DicomWriter = Callable[[Analysis, Mapping[str, bytes], bytes | None], object]
 
 
 def write_results(
@@ -44,6 +45,7 @@ def write_results(
     folder: Path,
     *,
     write_scene: SceneWriter | None = None,
+    write_dicom: DicomWriter | None = None,
     overwrite: bool = True,
     progress: Progress | None = None,
     stopwatch: Stopwatch | None = None,
@@ -65,6 +67,8 @@ def write_results(
     write_scene : callable, optional
         Writes scene.mrb and overlay.png into a folder and returns the pictures of the report:
         ``scene.package.write_scene``. Without it there is neither scene nor report.
+    write_dicom : callable, optional
+        Writes the DICOM results, before the others are put in place.
     overwrite : bool
         Replace results of another exam too, such as another run may have written there meanwhile.
     progress : callable, optional
@@ -84,33 +88,16 @@ def write_results(
     """
     progress = progress or (lambda stage, fraction: None)
     folder = Path(folder)
-    missing = [parent for parent in (folder, *folder.parents) if not parent.exists()]
-    private = None
-    try:
-        recover(folder, FILES)
-        private = private_folder(folder)
-        new = private / "new"
-        new.mkdir()
-        _make_files(new, exam, analysis, write_scene, progress, stopwatch or Stopwatch())
+    with new_folder(folder, FILES) as new:
+        _make_files(new, exam, analysis, write_scene, write_dicom, progress, stopwatch or Stopwatch())
         names = sorted(path.name for path in new.iterdir())
         for name in names:
-            _check_whole(new / name)
+            check_whole(new / name)
         with signals_wait(), exclusive(folder):
             _check_folder(folder, names, analysis.result, overwrite)
             put_in_place(new, folder, earlier_files(folder) or (RESULT,))
             progress("save", 1.0)
         return [folder / name for name in names]
-    except BrokenPipeError:  # of the progress, which nobody reads any more
-        raise
-    except OSError as error:
-        raise OutputError(_failure_text(folder, error)) from error
-    finally:
-        with signals_wait():
-            if private is not None:
-                discard(private)
-            for parent in missing:  # folders made for results that were not written
-                with suppress(OSError):
-                    parent.rmdir()
 
 
 def _check_folder(folder: Path, names: list[str], result: dict, overwrite: bool) -> None:
@@ -125,23 +112,12 @@ def _check_folder(folder: Path, names: list[str], result: dict, overwrite: bool)
     check_other_files(folder, names)
 
 
-def _failure_text(folder: Path, error: OSError) -> str:
-    reason = error.strerror or type(error).__name__
-    if error.errno in (errno.EBUSY, errno.EEXIST, errno.ENOTEMPTY):
-        return (
-            f"The results could not be written to {folder} ({reason}): "
-            "another run writes there too; wait for it, or choose another folder."
-        )
-    return (
-        f"The results could not be written to {folder} ({reason}); free space there or choose another folder."
-    )
-
-
 def _make_files(
     folder: Path,
     exam: Exam,
     analysis: Analysis,
     write_scene: SceneWriter | None,
+    write_dicom: DicomWriter | None,
     progress: Progress,
     stopwatch: Stopwatch,
 ) -> None:
@@ -151,9 +127,17 @@ def _make_files(
         _write_volumes(folder, analysis)
     images = write_scene(exam, analysis, folder, progress, stopwatch) if write_scene is not None else None
     progress("save", 0.0)
+    pdf = None
+    if images is not None or write_dicom is not None:
+        with stopwatch.stage("pdf"):
+            pdf = pdf_report(result, images or {})
+    if write_dicom is not None:
+        with stopwatch.stage("dicom"):
+            write_dicom(analysis, images or {}, pdf)
     result["timings_s"] = {**stopwatch.seconds, "total": round(sum(stopwatch.seconds.values()), 3)}
     if images is not None:
         write_report(folder / "report.html", result, images)
+        (folder / PDF_FILE).write_bytes(pdf)
     result["files"] = sorted([RESULT, *(path.name for path in folder.iterdir())])
     text = json.dumps(result, indent=1, allow_nan=False) + "\n"
     (folder / RESULT).write_text(text, encoding="utf-8")
@@ -173,23 +157,6 @@ def _write_volumes(folder: Path, analysis: Analysis) -> None:
     if outlined:
         write_outlines(analysis.outlines, result, folder / OUTLINE_FILE)
     result["outline"] = {"file": OUTLINE_FILE} if outlined else None
-
-
-def _check_whole(path: Path) -> None:
-    """Raises OSError unless a file is on the disk and whole: libraries are silent about full disks."""
-    with open(path, "rb+") as file:
-        os.fsync(file.fileno())
-    whole = path.stat().st_size > 0
-    try:
-        if path.suffix == ".nrrd":
-            headers.check_file(path)
-        elif path.suffix == ".mrb":
-            with zipfile.ZipFile(path) as archive:
-                whole = archive.testzip() is None
-    except (InputError, zipfile.BadZipFile):
-        whole = False
-    if not whole:
-        raise OSError(errno.EIO, f"{path.name} could not be written whole")
 
 
 def write_volume(volume: Volume, path: Path) -> None:

@@ -26,7 +26,7 @@ from BreastCMSLLib.models.cards import default_model
 from training.simulation import simulate
 from training.simulation.dicom_export import write_dicom
 
-FILES = {"scene.mrb", "heatmap.nrrd", "result.json", "report.html", "overlay.png"}
+FILES = {"scene.mrb", "heatmap.nrrd", "result.json", "report.html", "report.pdf", "overlay.png"}
 
 
 def run(*arguments, cwd=CHECKOUT):

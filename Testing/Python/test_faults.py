@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from BreastCMSLLib.core.errors import InputError, ModelError
 from BreastCMSLLib.readers.headers import check_file
-from BreastCMSLLib.results import files as output
+from BreastCMSLLib.results.new_folder import check_whole
 from Testing.faults import __main__ as faults
 from Testing.faults import judge
 from Testing.faults.catalogue import GENERATORS
@@ -222,10 +222,10 @@ def test_a_volume_that_was_not_written_whole_is_noticed(tmp_path):
         str(path),
         useCompression=True,
     )
-    output._check_whole(path)
+    check_whole(path)
     path.write_bytes(path.read_bytes()[:-20])
     with pytest.raises(OSError, match=r"heatmap\.nrrd"):
-        output._check_whole(path)
+        check_whole(path)
 
 
 def test_a_bundle_is_replaced_whole(tmp_path, monkeypatch):

@@ -19,7 +19,7 @@ from .bases import CHECKOUT, TESTS
 from .forks import Forked
 
 # and the outline, where the result says so
-FILES = {"scene.mrb", "heatmap.nrrd", "result.json", "report.html", "overlay.png"}
+FILES = {"scene.mrb", "heatmap.nrrd", "result.json", "report.html", "report.pdf", "overlay.png"}
 NOTE = "the user's own file"
 FRESH = 0.2  # share of the trials that start the command anew
 

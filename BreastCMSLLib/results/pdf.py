@@ -1,0 +1,313 @@
+"""The report of an exam as PDF: what the HTML report says, for paper and archives, in black and white too.
+
+The same result gives the same bytes: neither the date of writing nor seconds stand in it. reportlab is
+imported only when a report is made.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+from xml.sax.saxutils import escape
+
+from ..core.text import one_line
+from ..findings.kinetics import peak_curve
+from . import wording
+from .curve_plot import BRIGHTEST, MEAN, CurvePlot, curve_plot
+from .plan_table import HEAD, joined_left_out, plan_rows
+
+TITLE = "Breast DCE-MRI analysis"
+BANNER = "Research use only, not for diagnosis. Model trained on {data}."
+_FONT, _BOLD = "Vera", "VeraBd"  # come with reportlab; DejaVu's forerunner, free to embed
+_WIDTH_MM, _MARGIN_MM = 174.0, 18.0
+_LONGEST = 1000  # characters of a text from an exam
+
+
+def pdf_report(result: Mapping[str, Any], images: Mapping[str, bytes]) -> bytes:
+    """The report as PDF.
+
+    Parameters
+    ----------
+    result : mapping
+        The content of ``result.json``.
+    images : mapping of str to bytes
+        Caption → PNG. The first two stand before the table of candidates.
+
+    Returns
+    -------
+    bytes
+    """
+    from reportlab.lib.pagesizes import A4
+    from reportlab.lib.units import mm
+    from reportlab.platypus import SimpleDocTemplate
+
+    _register_fonts()
+    banner = BANNER.format(data=(result.get("model") or {}).get("training_data") or "simulated exams")
+
+    def declare(canvas, document) -> None:
+        """The banner at the head of every page, exam and page number at its foot."""
+        canvas.setFont(_BOLD, 9)
+        canvas.rect(_MARGIN_MM * mm, 280 * mm, _WIDTH_MM * mm, 7 * mm)
+        canvas.drawCentredString(105 * mm, 282.3 * mm, _legible(banner))
+        canvas.setFont(_FONT, 7)
+        canvas.drawString(_MARGIN_MM * mm, 9 * mm, _legible(f"Exam {result.get('exam_id', '')}"))
+        canvas.drawRightString((_MARGIN_MM + _WIDTH_MM) * mm, 9 * mm, f"page {document.page}")
+
+    file = io.BytesIO()
+    document = SimpleDocTemplate(
+        file,
+        pagesize=A4,
+        leftMargin=_MARGIN_MM * mm - 6,  # the frame has 6 points inside
+        rightMargin=_MARGIN_MM * mm - 6,
+        topMargin=20 * mm,
+        bottomMargin=15 * mm,
+        title=TITLE,
+        author="BreastCMSL",
+        subject=banner,
+        lang="en",
+        invariant=1,
+    )
+    document.build(
+        [*_score(result), *_finding(result), *_pictures(images, 0, 2), *_candidates(result)]
+        + [*_warnings(result), *_pictures(images, 2, None), *_appendix(result)],
+        onFirstPage=declare,
+        onLaterPages=declare,
+    )
+    return file.getvalue()
+
+
+# ---------------------------------------------------------------- sections
+
+
+def _score(result: Mapping[str, Any]) -> list:
+    reasons = [reason["text"] for reason in result.get("out_of_range") or ()]
+    breasts = wording.breasts_text(result)
+    lines = [f"By breast: {breasts}." if breasts else "", wording.prevalence_text(result)]
+    probability, threshold = wording.probability_text(result["probability"]), wording.threshold_text(result)
+    return [
+        _text(TITLE, "title"),
+        *([_boxed([wording.OUT_OF_RANGE, *reasons])] if reasons else []),
+        _text(wording.verdict(result).capitalize(), "verdict"),
+        _text(f"Probability of malignancy {probability} ({threshold})"),
+        _scale(float(result["probability"]), float(result["threshold"])),
+        *(_text(line) for line in lines if line),
+    ]
+
+
+def _finding(result: Mapping[str, Any]) -> list:
+    finding = result.get("finding")
+    if not finding:
+        return [] if result.get("map_meaningful", True) else [_text(wording.NO_FINDING)]
+    rows = [
+        ("Position", f"{wording.breast_text(finding)}, {wording.position_text(finding['ras_mm'])}"),
+        ("Diameter, volume", wording.size_text(finding)),
+        ("Depth", wording.depth_text(finding)),
+        ("Reasons", wording.reasons_text(finding)),
+    ]
+    curve, mean = peak_curve(result), finding.get("kinetics")
+    named = {BRIGHTEST: curve, MEAN: mean}
+    rows += [(f"Curve: {name}", wording.curve_text(own)) for name, own in named.items() if own]
+    plot = curve_plot(curve, mean, width=480, height=150) if curve else None
+    return [_text("Finding", "heading"), _pairs(rows), *([_curve(plot)] if plot else [])]
+
+
+def _candidates(result: Mapping[str, Any]) -> list:
+    peaks = result.get("peaks") or ()
+    if not peaks:
+        return []
+    rows = [
+        (
+            str(number),
+            wording.position_text(peak["ras_mm"], 1),
+            peak.get("side", ""),
+            wording.size_text(peak),
+            f"{peak['value']:.2f}"
+            if peak.get("probability") is None
+            else wording.percent(peak["probability"]),
+            (peak_curve(result, number - 1) or {}).get("type") or "",
+        )
+        for number, peak in enumerate(peaks, 1)
+    ]
+    head = ("#", "Position", "Side", "Size", "Score", "Curve")
+    return [
+        _text(f"Candidates ({wording.map_label(result)})", "heading"),
+        _table([head, *rows], (8, 62, 18, 36, 20, 30)),
+    ]
+
+
+def _warnings(result: Mapping[str, Any]) -> list:
+    reasons = {reason["text"] for reason in result.get("out_of_range") or ()}
+    texts = [text for text in result.get("warnings") or () if text not in reasons]
+    return [_text("Warnings", "heading"), *(_text(f"• {text}") for text in texts)] if texts else []
+
+
+def _pictures(images: Mapping[str, bytes], first: int, last: int | None) -> list:
+    from reportlab.lib.units import mm
+    from reportlab.platypus import Image, KeepTogether
+
+    pictures = []
+    for caption, png in list(images.items())[first:last]:
+        picture = Image(io.BytesIO(png), width=_WIDTH_MM * mm, height=110 * mm, kind="proportional")
+        picture.hAlign = "LEFT"
+        pictures.append(KeepTogether([picture, _text(caption, "small")]))
+    return pictures
+
+
+def _appendix(result: Mapping[str, Any]) -> list:
+    """How the exam was understood, mask and model, what the words mean."""
+    model, source = result.get("model") or {}, result.get("input") or {}
+    size = (source.get("grid") or {}).get("size") or ()
+    facts = [
+        ("Mask from", wording.mask_text(result)),
+        ("Read", wording.share_read_text(result)),
+        ("Motion", wording.registration_text(result)),
+        ("Grid of the exam", " × ".join(map(str, size)) + " voxels" if size else ""),
+        ("Model", f"{model.get('name', '')}, SHA-256 {model.get('sha256', '')}"),
+        ("Evidence", ". ".join(wording.evidence_lines(model.get("evidence"))) or wording.NO_EVIDENCE),
+    ]
+    notes = [wording.map_note(result.get("map")), wording.MAP_NOTE, wording.OUTLINE_NOTE, wording.CURVE_NOTE]
+    stacks = plan_rows(joined_left_out(result.get("stacks") or ()))
+    understood = [
+        _text("How the exam was understood", "heading"),
+        _table([HEAD, *stacks], (8, 14, 52, 20, 16, 64)),
+    ]
+    return [
+        *(understood if stacks else []),
+        _text("Mask and model", "heading"),
+        _pairs(facts),
+        _text("How to read it", "heading"),
+        *(_text(f"• {note}", "small") for note in notes if note),
+    ]
+
+
+# ---------------------------------------------------------------- parts
+
+
+@cache
+def _register_fonts() -> Any:
+    """Fonts that hold the signs of measurements; the plain one, to ask which letters it has."""
+    import reportlab
+    from reportlab.pdfbase import pdfmetrics
+    from reportlab.pdfbase.ttfonts import TTFont
+
+    folder = Path(reportlab.__file__).parent / "fonts"
+    fonts = [TTFont(name, str(folder / f"{name}.ttf")) for name in (_FONT, _BOLD)]
+    for font in fonts:
+        pdfmetrics.registerFont(font)
+    return fonts[0]
+
+
+def _legible(text: str) -> str:
+    """One line of text, with a question mark for every letter that the font lacks."""
+    known = _register_fonts().face.charToGlyph
+    return "".join(letter if ord(letter) in known else "?" for letter in one_line(text, _LONGEST))
+
+
+@cache
+def _style(name: str) -> Any:
+    from reportlab.lib.styles import ParagraphStyle
+
+    sizes = {"title": 15, "verdict": 13, "heading": 10.5, "body": 8.5, "small": 7.5}
+    bold, size = name in ("title", "verdict", "heading"), sizes[name]
+    return ParagraphStyle(
+        name,
+        fontName=_BOLD if bold else _FONT,
+        fontSize=size,
+        leading=1.35 * size,
+        spaceBefore=6 if bold else 1,
+        spaceAfter=3,
+        keepWithNext=bold,
+        wordWrap="LTR",
+        splitLongWords=True,
+    )
+
+
+def _text(text: str, style: str = "body") -> Any:
+    """A paragraph; nothing in the text is taken for markup."""
+    from reportlab.platypus import Paragraph
+
+    return Paragraph(escape(_legible(text)), _style(style))
+
+
+def _boxed(texts: Sequence[str]) -> Any:
+    """A thick frame about what must not be overlooked."""
+    from reportlab.lib.colors import black
+
+    style = [("BOX", (0, 0), (-1, -1), 2, black)]
+    return _grid([[[_text(texts[0], "heading"), *(_text(f"• {text}") for text in texts[1:])]]], None, style)
+
+
+def _pairs(rows: Sequence[tuple[str, str]]) -> Any:
+    return _table([row for row in rows if row[1]], (42, 132), head=False)
+
+
+def _table(rows: Sequence[Sequence[str]], widths_mm: Sequence[float], *, head: bool = True) -> Any:
+    from reportlab.lib.colors import black, grey
+
+    style = [("LINEBELOW", (0, 0), (-1, -1), 0.3, grey)]
+    if head:
+        style.append(("LINEBELOW", (0, 0), (-1, 0), 0.8, black))
+    return _grid([[_text(cell, "small") for cell in row] for row in rows], widths_mm, style, head)
+
+
+def _grid(cells: list, widths_mm: Sequence[float] | None, style: list, head: bool = False) -> Any:
+    from reportlab.lib.units import mm
+    from reportlab.platypus import Table
+
+    widths = None if widths_mm is None else [width * mm for width in widths_mm]
+    padding = [("TOPPADDING", (0, 0), (-1, -1), 1), ("BOTTOMPADDING", (0, 0), (-1, -1), 1)]
+    table = Table(cells, widths, repeatRows=int(head), hAlign="LEFT", spaceBefore=4, spaceAfter=4)
+    table.setStyle([*padding, ("VALIGN", (0, 0), (-1, -1), "TOP"), *style])
+    return table
+
+
+def _scale(probability: float, threshold: float) -> Any:
+    """The probability as a bar from 0 to 1, the threshold as a line across it."""
+    from reportlab.graphics.shapes import Drawing, Line, Rect, String
+    from reportlab.lib.colors import black, white
+
+    drawing = Drawing(320, 34)
+    drawing.add(Rect(5, 18, 300, 8, fillColor=white, strokeColor=black, strokeWidth=0.6))
+    drawing.add(Rect(5, 18, 300 * min(max(probability, 0.0), 1.0), 8, fillColor=black, strokeColor=black))
+    at = 5 + 300 * threshold
+    drawing.add(Line(at, 12, at, 32, strokeColor=black, strokeWidth=1.2))
+    for x, label, anchor in (
+        (5, "0", "start"),
+        (at, f"threshold {threshold:.2f}", "middle"),
+        (305, "1", "end"),
+    ):
+        drawing.add(String(x, 3, label, fontName=_FONT, fontSize=7, textAnchor=anchor))
+    return drawing
+
+
+def _curve(plot: CurvePlot) -> Any:
+    """The curves, told apart by dashes and by their names."""
+    from reportlab.graphics.shapes import Drawing, Line, PolyLine, String
+    from reportlab.lib.colors import black, lightgrey
+
+    drawing = Drawing(plot.width, plot.height)
+    bottom = plot.bottom
+    for y, label in plot.y_ticks:
+        level = plot.height - y
+        drawing.add(Line(plot.left, level, plot.width - plot.right, level, strokeColor=lightgrey))
+        drawing.add(String(plot.left - 4, level - 2.5, label, fontName=_FONT, fontSize=7, textAnchor="end"))
+    for x, label in plot.x_ticks:
+        drawing.add(String(x, bottom - 11, label, fontName=_FONT, fontSize=7, textAnchor="middle"))
+    drawing.add(String(plot.width / 2, bottom - 23, _legible(plot.title), fontName=_FONT, fontSize=7))
+    unit = _legible(f"enhancement ({plot.unit})")
+    drawing.add(String(plot.left, plot.height - 8, unit, fontName=_FONT, fontSize=7))
+    for line in plot.lines:
+        dashes = [4, 3] if line.title == MEAN else None
+        points = [part for x, y in line.points for part in (x, plot.height - y)]
+        drawing.add(PolyLine(points, strokeColor=black, strokeWidth=1.4, strokeDashArray=dashes))
+    if len(plot.lines) > 1:
+        key = f"full line: {BRIGHTEST}; dashes: {MEAN}"
+        drawing.add(
+            String(
+                plot.width - plot.right, plot.height - 8, key, fontName=_FONT, fontSize=7, textAnchor="end"
+            )
+        )
+    return drawing
