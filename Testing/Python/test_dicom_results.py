@@ -438,11 +438,15 @@ def test_the_command_writes_dicom_beside_its_results(tmp_path, capsys):
     card = save_model(tmp_path / "model", threshold=0.01)
     command = ["analyze", "--no-scene", "--model", str(card), "--progress", "none"]
     results = ["--output", str(tmp_path / "out"), "--dicom", str(out)]
-    assert cli.main([*command, str(exam), *results]) == 0
+    assert cli.main([*command, "--kinetics", str(exam), *results]) == 0
     (folder,) = out.iterdir()
     assert capsys.readouterr().out.splitlines()[-1] == str(folder)
     names = {file.name for file in folder.iterdir()}
     assert {"report.sr.dcm", "breasts.seg.dcm", "map01.pm.dcm", "report.pdf.dcm"} <= names
+    maps = [pydicom.dcmread(file) for file in sorted(folder.glob("map*.pm.dcm"))]
+    titles = [dataset.SeriesDescription.split(" (")[0] for dataset in maps]
+    assert any(title.startswith("Signal enhancement ratio") for title in titles), titles
+    assert any(title.startswith("Percent enhancement") for title in titles)
     breasts = pydicom.dcmread(folder / "breasts.seg.dcm")
     assert breasts.NumberOfFrames > 5 and breasts.pixel_array.any()
     pdf = bytes(pydicom.dcmread(folder / "report.pdf.dcm").EncapsulatedDocument)

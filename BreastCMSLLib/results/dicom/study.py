@@ -10,13 +10,16 @@ from typing import Any
 
 import numpy as np
 from pydicom.dataset import Dataset
+from pydicom.sr.codedict import codes
 
 from ...core.geometry import Volume
 from ...core.interruption import signals_wait
 from ...core.resampling import resample
 from ...exam import Exam, Phase
+from ...kinetics.names import MAPS, PE, SER, TIME_TO_PEAK, WASH_IN, WASH_OUT
 from ...readers.dicom.objects import quiet_pydicom
 from ..analysis import Analysis
+from ..kinetic_colors import kinetic_colors
 from ..new_folder import check_whole, new_folder
 from ..replacement import exclusive, put_in_place
 from ..wording import map_label, map_title, outline_names
@@ -29,6 +32,13 @@ from .stamp import Stamp, digest_of
 from .structured_report import structured_report
 
 _MOST = 40  # pictures, and maps
+_UNITS = {
+    PE: codes.UCUM.Percent,
+    WASH_IN: codes.UCUM.Percent,
+    WASH_OUT: codes.UCUM.Percent,
+    SER: codes.UCUM.NoUnits,
+    TIME_TO_PEAK: codes.UCUM.Minute,
+}
 REPORT = "report.sr.dcm"  # what readers look for
 FILES = (
     *(REPORT, "findings.seg.dcm", "breasts.seg.dcm", "marks.gsps.dcm", "report.pdf.dcm"),
@@ -72,8 +82,6 @@ def write_study(
     analysis: Analysis,
     pictures: Mapping[str, bytes],
     pdf: bytes | None,
-    *,
-    further: Sequence[NamedMap] = (),
 ) -> list[Path]:
     """Write the DICOM results of an analysis of an exam that was read from DICOM files.
 
@@ -86,8 +94,6 @@ def write_study(
         Those of the report.
     pdf : bytes or None
         The report.
-    further : sequence of NamedMap
-        Maps beside the saliency maps, as kinetic ones.
 
     Returns
     -------
@@ -112,7 +118,7 @@ def write_study(
                 NamedMap(short_name(name), map_title(name), map)
                 for name, map in analysis.further_maps.items()
             ),
-            *further,
+            *_kinetic_maps(analysis),
         ],
         analysis.outlines,
         resample(inside, exam.grid.shape, exam.grid.affine, nearest=True),
@@ -121,6 +127,16 @@ def write_study(
         phase.volume,
     )
     return write_objects(folder, source_of(exam, phase), contents)
+
+
+def _kinetic_maps(analysis: Analysis) -> list[NamedMap]:
+    """The kinetic maps that were asked for; projections are pictures."""
+    named = []
+    for name, volume in analysis.kinetic_maps.items():
+        if name in MAPS:
+            colors = kinetic_colors(name, analysis.result)
+            named.append(NamedMap(name, map_title(name), volume, (colors.low, colors.high), _UNITS[name]))
+    return named
 
 
 def write_objects(
