@@ -72,9 +72,9 @@ def make_cache(folder, splits=SPLITS, first_seed=0):
     return rows
 
 
-def make_run(folder, cache_folder, rows, *, objective="bce", seed=0, noise=0.0, **changes):
+def make_run(folder, cache_folder, rows, *, method="bce", seed=0, noise=0.0, **changes):
     """A run's folder as training leaves it, with a network that answers by the exam's brightest cells."""
-    head = "linear" if objective == "bce" else "cosine"
+    head = "linear" if method == "bce" else "cosine"
     settings = NetworkSettings(
         width=4, blocks=(1, 1), strides=(1, 2), stem_kernel=3, stem_stride=1, pooling="max", head=head
     )
@@ -94,7 +94,7 @@ def make_run(folder, cache_folder, rows, *, objective="bce", seed=0, noise=0.0, 
     save_weights(network, folder / "best.safetensors")
     config = {
         "recipe": "smoke",
-        "objective": objective,
+        "method": method,
         "seed": seed,
         "epochs": 2,
         "margin": 0.35,
@@ -163,11 +163,11 @@ def test_a_run_that_training_wrote_can_be_evaluated(cohort, tmp_path):
         epochs=1,
         batch=4,
         precision="no",
-        objective="cmsl",
+        method="cmsl",
     )
     folder = train("smoke", config)
     found = quick(folder)["evidence"]
-    assert (found["objective"], found["seed"], found["n"], found["simulated"]) == ("cmsl", 0, 16, True)
+    assert (found["method"], found["seed"], found["n"], found["simulated"]) == ("cmsl", 0, 16, True)
     assert angles_of(folder).margin == pytest.approx(0.35)
     card.write_card(folder)
 
@@ -428,16 +428,16 @@ def test_null_map_peaks_where_the_features_are_longest():
 # --- features ---
 
 
-@pytest.mark.parametrize("objective", ["bce", "cmsl"])
-def test_features_reproduce_the_logits(cohort, tmp_path, objective):
-    folder = make_run(tmp_path / "run", *cohort, objective=objective)
+@pytest.mark.parametrize("method", ["bce", "cmsl"])
+def test_features_reproduce_the_logits(cohort, tmp_path, method):
+    folder = make_run(tmp_path / "run", *cohort, method=method)
     quick(folder)
     with np.load(folder / "features.npz", allow_pickle=False) as parts:
         held = {name: parts[name] for name in parts.files}
     x, w = held["pooled"].astype(np.float64), held["weight"].astype(np.float64)
     cosine = x @ w / np.linalg.norm(x, axis=1) / np.linalg.norm(w)
     assert held["cos_theta"] == pytest.approx(cosine, abs=1e-5)
-    if objective == "cmsl":
+    if method == "cmsl":
         assert held["logit"] == pytest.approx(20 * cosine, abs=1e-3)
     else:
         assert np.ptp(held["logit"] - x @ w) < 1e-3  # the bias
@@ -451,11 +451,9 @@ def test_features_reproduce_the_logits(cohort, tmp_path, objective):
 def rivals(cohort, tmp_path_factory):
     folder = tmp_path_factory.mktemp("rivals")
     runs = []
-    for objective, noise in (("bce", 0.3), ("cmsl", 0.6)):
+    for method, noise in (("bce", 0.3), ("cmsl", 0.6)):
         for seed in (0, 1):
-            run = make_run(
-                folder / f"{objective}-{seed}", *cohort, objective=objective, seed=seed, noise=noise
-            )
+            run = make_run(folder / f"{method}-{seed}", *cohort, method=method, seed=seed, noise=noise)
             quick(run)
             runs.append(run)
     return runs
@@ -515,11 +513,11 @@ def test_the_sentence_follows_the_interval():
     assert "too few exams" in say(float("nan"), float("nan"))
 
 
-def test_methods_of_one_objective_are_told_apart_by_what_differs(cohort, tmp_path):
+def test_runs_of_one_method_are_told_apart_by_what_differs(cohort, tmp_path):
     runs = [
-        make_run(tmp_path / "cold", *cohort, objective="cmsl"),
-        make_run(tmp_path / "warm", *cohort, objective="cmsl", margin_warmup=3),
-        make_run(tmp_path / "again", *cohort, objective="cmsl", margin_warmup=3, seed=7),
+        make_run(tmp_path / "cold", *cohort, method="cmsl"),
+        make_run(tmp_path / "warm", *cohort, method="cmsl", margin_warmup=3),
+        make_run(tmp_path / "again", *cohort, method="cmsl", margin_warmup=3, seed=7),
     ]
     for folder in runs:
         quick(folder)

@@ -154,5 +154,5 @@ def angles_of(folder: Path, name: str | None = None, split: str = "test") -> Ang
             f"The run {folder} has no features.npz; run python training/evaluate.py {folder} first."
         ) from error
     scale = float(config["network"]["scale"]) if config["network"]["head"] == "cosine" else 0.0
-    margin = float(config.get("margin", 0.0)) if config["objective"] == "cmsl" else 0.0
-    return Angles(name or config["objective"].upper(), cosine, labels, scale, margin)
+    margin = float(config.get("margin", 0.0)) if config["method"] == "cmsl" else 0.0
+    return Angles(name or config["method"].upper(), cosine, labels, scale, margin)

@@ -18,7 +18,7 @@ from .angles import angles_of
 from .records import column, read_config, read_evaluation, read_predictions, tidy
 
 # settings that do not make another method: where, from which seed, on what machine, and what follows from the
-# objective
+# method
 NOT_METHOD = frozenset(
     "output cache cohort seed init workers input simulated source supervision accumulation precision".split()
 )
@@ -36,7 +36,7 @@ class Method:
     Parameters
     ----------
     name : str
-        The objective, and what sets it apart from others.
+        The method, and what sets it apart from others.
     folders, seeds : list
         Of the runs.
     rows : list of list of dict
@@ -155,7 +155,7 @@ def _settings(config: dict) -> dict[str, object]:
     network = config.get("network", {}).items()
     chosen |= {f"network.{k}": v for k, v in network if k not in NOT_METHOD_NETWORK}
     chosen["starts from another run"] = bool(config.get("init"))
-    if config["objective"] != "cmsl":
+    if config["method"] != "cmsl":
         chosen |= {"margin": None, "margin_warmup": None}
     return chosen
 
@@ -171,21 +171,21 @@ def _method(name: str, runs: Sequence[_Evaluated]) -> Method:
 
 
 def _names(settings: list[dict], keys: list[str]) -> list[str]:
-    """The objective, and what sets apart methods of one objective.
+    """The method, and what sets apart methods of one method.
 
     Where most have one value, only the others name theirs.
     """
     names = []
     for one in settings:
-        rivals = [other for other in settings if other["objective"] == one["objective"]]
-        apart = [k for k in keys if k != "objective" and len({repr(other.get(k)) for other in rivals}) > 1]
+        rivals = [other for other in settings if other["method"] == one["method"]]
+        apart = [k for k in keys if k != "method" and len({repr(other.get(k)) for other in rivals}) > 1]
         if "recipe" in apart and len({other["recipe"] for other in rivals}) == len(rivals):
             apart = ["recipe"]
         apart = [k for k in apart if repr(one.get(k)) != _usual([repr(other.get(k)) for other in rivals])]
         texts = [
             str(one[k]) if k == "recipe" else f"{k.removeprefix('network.')} {one.get(k)}" for k in apart
         ]
-        names.append(", ".join([one["objective"].upper(), *texts]))
+        names.append(", ".join([one["method"].upper(), *texts]))
     return names
 
 

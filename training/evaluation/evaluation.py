@@ -427,7 +427,7 @@ def _provenance(
         "cohort": _cohort(run.config, store, calibrated_on, validation, test),
         "simulated": bool(run.config["simulated"]),
         "supervision": run.config["supervision"],
-        "objective": run.config["objective"],
+        "method": run.config["method"],
         "seed": run.config["seed"],
         "n": len(test),
         "intervals": INTERVALS,

@@ -253,10 +253,10 @@ def _training_figure(rows: Sequence[dict], config: dict) -> Figure:
     figure, axes = blank(6.4, 2.7, SIMULATED if config.get("simulated") else "research use only", ncols=2)
     style = {"linewidth": 1.3} | ({"marker": "o", "markersize": 2.5} if len(rows) < 40 else {})
     loss, area = axes[0]
-    label = "training (with margin)" if config["objective"] == "cmsl" else "training"
+    label = "training (with margin)" if config["method"] == "cmsl" else "training"
     loss.plot(epochs, [row["train_loss"] for row in rows], color=METHODS[0], label=label, **style)
     loss.plot(epochs, [row["validation_loss"] for row in rows], color=METHODS[3], label="validation", **style)
-    title = f"{config['objective'].upper()}, seed {config['seed']}"
+    title = f"{config['method'].upper()}, seed {config['seed']}"
     loss.set(xlabel="epoch", ylabel="loss (cross-entropy)", title=title)
     loss.legend()
     areas = np.array([row.get("validation_auc", np.nan) for row in rows])

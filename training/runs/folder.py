@@ -9,7 +9,7 @@ import json
 import os
 import platform
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -25,6 +25,7 @@ from BreastCMSLLib.preprocessing.model_input import InputContract
 from training.data.files import read_rows, write_atomically, write_rows
 from training.recipes import Config
 
+BUNDLED = ("bce", "nsl", "cmsl")  # methods whose network a bundle holds
 CANDIDATES = "candidates"  # folder of the candidate classifier
 PACKAGES = ("torch", "numpy", "scipy", "SimpleITK", "accelerate", "safetensors")
 
@@ -54,7 +55,11 @@ class Run:
     candidates: CandidateClassifier | None = None
 
 
-def load_run(folder: Path | str, weights: str = "best.safetensors") -> Run:
+def load_run(
+    folder: Path | str,
+    weights: str = "best.safetensors",
+    build: Callable[[dict], torch.nn.Module] | None = None,
+) -> Run:
     """Read a run.
 
     Parameters
@@ -63,6 +68,8 @@ def load_run(folder: Path | str, weights: str = "best.safetensors") -> Run:
         Of the run.
     weights : str
         Name of the weights' file in it.
+    build : callable, optional
+        config.json → its untrained network (default: that of a method whose network Slicer loads).
 
     Returns
     -------
@@ -80,7 +87,7 @@ def load_run(folder: Path | str, weights: str = "best.safetensors") -> Run:
     folder = Path(folder)
     try:
         config = json.loads((folder / "config.json").read_text())
-        network = BreastNet(from_json(NetworkSettings, config["network"]))
+        network = (build or _breast_net)(config)
         network.load_state_dict(load_file(folder / weights))
         contract = InputContract.from_json(config["input"])
     except FileNotFoundError as error:
@@ -92,6 +99,16 @@ def load_run(folder: Path | str, weights: str = "best.safetensors") -> Run:
             f"The run in {folder} cannot be read ({reason}); train it again with this version."
         ) from error
     return Run(folder, config, network.eval(), contract, load_candidates(folder))
+
+
+def _breast_net(config: dict) -> BreastNet:
+    """The network of a model that Slicer loads."""
+    if config["method"] not in BUNDLED:
+        raise InputError(
+            f"A run of the method {config['method']} makes no model for Slicer; "
+            "evaluate it with training/compare.py."
+        )
+    return BreastNet(from_json(NetworkSettings, config["network"]))
 
 
 def load_candidates(folder: Path) -> CandidateClassifier | None:
