@@ -24,7 +24,8 @@ class Config:
     spacing_mm: float = 1.1
     """Voxel size of the model's input."""
     method: str = "bce"
-    """bce: cross-entropy (eq. 1-2), nsl: on the cosine (eq. 3), cmsl: with a margin (eq. 4); others: compare.py."""
+    """bce: cross-entropy (eq. 1-2), nsl: on the cosine (eq. 3), cmsl: with a margin (eq. 4). Others of the
+    comparison: mil_2d, sparse_mil, dkmt, cosface, glam, shen_patches and shen."""
     init: Path | None = None
     """Run to start from: its best weights, carried over to a finer grid where needed."""
     network: NetworkSettings = field(default_factory=NetworkSettings)

@@ -63,8 +63,8 @@ class Method:
     planar = False
     flips: tuple[tuple[int, ...], ...] = ((),)
 
-    def network(self, settings: NetworkSettings) -> nn.Module:
-        """A new network; ``settings`` are those of its trunk, and stay as its attribute."""
+    def network(self, settings: NetworkSettings, spacing_mm: float) -> nn.Module:
+        """A new network; ``settings`` are those of its trunk, and stay as its attribute; mm of its voxels."""
         raise NotImplementedError
 
     def take_over(self, network: nn.Module, other: nn.Module, trunk: dict[str, torch.Tensor]) -> None:
@@ -105,8 +105,8 @@ class Method:
         """Of the loss in an epoch, for the record."""
         return 0.0
 
-    def part(self, name: str) -> str:
-        """Which part a parameter belongs to; parts may learn at rates of their own."""
+    def part(self, name: str, settings: NetworkSettings) -> str:
+        """Which part the parameter of that name belongs to; parts may learn at rates of their own."""
         return ""
 
     def rate(self, part: str, progress: float) -> float:

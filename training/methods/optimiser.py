@@ -46,7 +46,7 @@ def optimiser_and_schedule(
     """
     parts: dict[tuple[str, bool], list[nn.Parameter]] = {}
     for name, parameter in network.named_parameters():
-        parts.setdefault((method.part(name), parameter.ndim >= 2), []).append(parameter)
+        parts.setdefault((method.part(name, config.network), parameter.ndim >= 2), []).append(parameter)
     names = sorted(parts, key=lambda key: (key[0], not key[1]))  # decayed ones first
     groups = [{"params": parts[key], "weight_decay": config.weight_decay if key[1] else 0.0} for key in names]
     optimiser = torch.optim.AdamW(groups, lr=config.rate)

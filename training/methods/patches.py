@@ -1,4 +1,4 @@
-"""Patches of exams with the class of what lies at their centre, for methods that learn from lesions' places."""
+"""Patches of exams with the class of what lies in their middle, for methods that learn from places."""
 
 from __future__ import annotations
 

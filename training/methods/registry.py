@@ -11,12 +11,32 @@ from BreastCMSLLib.core.serialisation import from_json
 from BreastCMSLLib.network.resnet import NetworkSettings
 
 from .cmsl import CosineMargin
+from .cosface import CosFace
+from .dkmt import BalancedKnowledge, DomainKnowledge
+from .glam import Glam
 from .method import Method
+from .mil_2d import AttendedMil2d, Mil2d
 from .nsl import NormalisedSigmoid
 from .resnet_3d import ResNet3d
+from .shen import Shen, ShenPatches
+from .sparse_mil import SparseMil
 
 METHODS: dict[str, Method] = {
-    method.name: method for method in (ResNet3d(), NormalisedSigmoid(), CosineMargin())
+    method.name: method
+    for method in (
+        Mil2d(),
+        AttendedMil2d(),
+        ResNet3d(),
+        SparseMil(),
+        DomainKnowledge(),
+        BalancedKnowledge(),
+        NormalisedSigmoid(),
+        CosineMargin(),
+        CosFace(),
+        Glam(),
+        ShenPatches(),
+        Shen(),
+    )
 }
 
 
@@ -29,4 +49,5 @@ def method_named(name: str) -> Method:
 
 def network_of(config: Mapping) -> nn.Module:
     """The untrained network of a run's config.json."""
-    return method_named(config["method"]).network(from_json(NetworkSettings, config["network"]))
+    settings = from_json(NetworkSettings, config["network"])
+    return method_named(config["method"]).network(settings, config["spacing_mm"])

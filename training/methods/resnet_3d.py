@@ -25,7 +25,7 @@ class ResNet3d(Method):
     name, title, paper = "bce", "3D ResNet", "3D ResNet"
     head = "linear"
 
-    def network(self, settings: NetworkSettings) -> BreastNet:
+    def network(self, settings: NetworkSettings, spacing_mm: float) -> BreastNet:
         return BreastNet(replace(settings, head=self.head))
 
     def read(self, network: BreastNet, array: torch.Tensor, size: tuple[int, ...]) -> Reading:

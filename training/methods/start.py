@@ -51,14 +51,14 @@ def starting_network(config: Config, exams: cache.Cache) -> tuple[nn.Module, lis
     """
     method = method_named(config.method)
     if config.init is None:
-        return method.network(config.network), []
+        return method.network(config.network, config.spacing_mm), []
     ancestry = runs.check_ancestry(exams.rows, config.init)
     run = runs.load_run(config.init, build=network_of)
     trunk = trunk_of(run.network)
     state, settings = to_spacing(
         trunk.state_dict(), trunk.settings, run.contract.spacing_mm, config.spacing_mm
     )
-    network = method.network(settings)
+    network = method.network(settings, config.spacing_mm)
     if trunk_of(network).settings.head == "linear" and settings.head == "cosine":
         raise InputError(
             f"{config.init} has a cosine head; train --method {config.method} from a run of bce."
