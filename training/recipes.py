@@ -28,6 +28,8 @@ class Config:
     comparison: mil_2d, sparse_mil, dkmt, cosface, glam, shen_patches and shen."""
     init: Path | None = None
     """Run to start from: its best weights, carried over to a finer grid where needed."""
+    init_weights: Literal["best", "last"] = "best"
+    """Of that run: best on validation, or as it ended."""
     network: NetworkSettings = field(default_factory=NetworkSettings)
     """Architecture; the head follows from the method, all else from the run that is started from."""
     margin: float = MARGIN

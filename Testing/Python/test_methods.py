@@ -9,7 +9,6 @@ import pytest
 import torch
 from builders import TINY
 
-from BreastCMSLLib.core.errors import InputError
 from BreastCMSLLib.preprocessing.model_input import ModelInput
 from training.data import cache
 from training.methods import loop

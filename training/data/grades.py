@@ -1,8 +1,9 @@
 """A grade like BI-RADS 3, 4 or 5 of an exam, as a reader would give it.
 
 Real exams have it from the manifest's column ``birads``. For simulated ones it is the Göttingen score
-(Fischer et al., Radiology 1999;213:881–888) of the lesions' drawn marks, read with noise: form and border 0–1 each,
-inner enhancement 0–2, first rise 0–2, what follows 0–2; up to 3 points are BI-RADS 3, 4–5 are 4, more are 5.
+(Fischer et al., Radiology 1999;213:881–888) of the lesions' drawn marks, read with noise: form and border
+0–1 each, inner enhancement 0–2, first rise 0–2, what follows 0–2; up to 3 points are BI-RADS 3, 4–5 are 4,
+more are 5.
 """
 
 from __future__ import annotations

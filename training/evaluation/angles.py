@@ -142,6 +142,11 @@ def _boundaries(run: Angles) -> tuple[float, ...]:
     return (-run.margin, run.margin) if run.margin else (0.0,)
 
 
+def has_angles(folder: Path) -> bool:
+    """Whether an evaluated run's method has an angle between its feature and a weight."""
+    return (folder / "features.npz").exists()
+
+
 def angles_of(folder: Path, name: str | None = None, split: str = "test") -> Angles:
     """The angles of an evaluated run's exams."""
     config = read_config(folder)

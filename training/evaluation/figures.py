@@ -27,6 +27,7 @@ from .texts import interval
 # colours that stay apart for colour-blind readers (Okabe and Ito 2008)
 BENIGN, MALIGNANT = "#0072B2", "#D55E00"
 METHODS = ("#000000", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#0072B2", "#D55E00")
+ROC_STYLES = ("-", "--", ":")  # of methods beyond the colours
 GREY = "#6b7280"
 LESION = "#4cf0ff"  # stands out from inferno and from grey
 SIMULATED = "simulated exams, research use only"
@@ -133,11 +134,13 @@ def roc(curves: Sequence[Curve], note: str = "", points: Sequence[dict] = ()) ->
     -------
     Figure
     """
-    figure, axes = blank(4.2, 4.1, note)
+    beside = len(curves) > len(METHODS)
+    figure, axes = blank(4.2 + 3.4 * beside, 4.1, note)
     ax = axes[0, 0]
     ax.plot([0, 1], [0, 1], color="#c4c9cf", linewidth=0.8, linestyle=(0, (4, 3)))
-    for curve, colour in zip(curves, METHODS):
-        _draw_curve(ax, curve, colour, 0.13 if len(curves) == 1 else 0.08)
+    for number, curve in enumerate(curves):
+        turn, place = divmod(number, len(METHODS))
+        _draw_curve(ax, curve, METHODS[place], ROC_STYLES[turn % 3], 0.13 if len(curves) == 1 else 0.08)
     style = {
         "markersize": 6,
         "markerfacecolor": "white",
@@ -149,11 +152,12 @@ def roc(curves: Sequence[Curve], note: str = "", points: Sequence[dict] = ()) ->
     ax.set(
         xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), xlabel="1 − specificity", ylabel="sensitivity", aspect="equal"
     )
-    ax.legend(loc="lower right", handlelength=1.4)
+    place = {"loc": "center left", "bbox_to_anchor": (1.02, 0.5)} if beside else {"loc": "lower right"}
+    ax.legend(handlelength=1.4, **place)
     return figure
 
 
-def _draw_curve(ax: Axes, curve: Curve, colour: str, alpha: float) -> None:
+def _draw_curve(ax: Axes, curve: Curve, colour: str, style: str, alpha: float) -> None:
     def mean_curve(index: np.ndarray) -> np.ndarray:
         labels = curve.labels[index]
         if np.unique(labels).size < 2:
@@ -162,7 +166,8 @@ def _draw_curve(ax: Axes, curve: Curve, colour: str, alpha: float) -> None:
 
     draws = metrics.bootstrap(mean_curve, curve.labels.size, curve.patients, rounds=500)
     low, high = np.nanpercentile(draws, (2.5, 97.5), axis=0)
-    ax.fill_between(GRID, low, high, color=colour, alpha=alpha, linewidth=0)
+    if style == ROC_STYLES[0]:  # more bands than colours would hide each other
+        ax.fill_between(GRID, low, high, color=colour, alpha=alpha, linewidth=0)
     if len(curve.scores) == 1:
         x, y, _ = roc_curve(curve.labels, curve.scores[0], drop_intermediate=False)
     else:
@@ -170,7 +175,7 @@ def _draw_curve(ax: Axes, curve: Curve, colour: str, alpha: float) -> None:
     area, (below, above) = metrics.mean_auc(curve.labels, curve.scores, curve.patients)
     seeds = f", {len(curve.scores)} seeds" if len(curve.scores) > 1 else ""
     label = f"{curve.name}: AUC {area:.3f} ({below:.3f}–{above:.3f}){seeds}"
-    ax.plot(x, y, color=colour, linewidth=1.6, label=label)
+    ax.plot(x, y, style, color=colour, linewidth=1.6, label=label)
 
 
 # --- reliability ---

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import matplotlib.pyplot as plt
@@ -11,8 +11,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 
+from BreastCMSLLib.candidates.peaks import find_peaks
 from BreastCMSLLib.core.geometry import apply_affine
 from BreastCMSLLib.network.resnet import NetworkSettings
+from training.data.cache import CachedExam
 
 from .figures import LESION, annotate, styled
 from .lesions import malignant_lesions
@@ -71,25 +73,54 @@ def map_example(scored: ScoredExam, maps: Sequence[str], settings: NetworkSettin
     -------
     MapExample
     """
-    exam = scored.exam
+    volumes = {name: map_of(name, scored, settings) for name in maps}
+    peaks = {name: peak_of(name, scored, settings) for name in maps}
+    return example_of(scored.exam, volumes, title, peaks)
+
+
+def example_of(
+    exam: CachedExam,
+    maps: Mapping[str, np.ndarray],
+    title: str,
+    peaks: Mapping[str, Sequence[float]] | None = None,
+) -> MapExample:
+    """An exam and its maps as a column of the sheet.
+
+    Parameters
+    ----------
+    exam : CachedExam
+        With a malignant lesion of known place.
+    maps : mapping
+        Name → (LR, AP, SI), 0–1.
+    title : str
+        Above the column.
+    peaks : mapping, optional
+        Name → RAS mm (default: of each map's maximum).
+
+    Returns
+    -------
+    MapExample
+    """
     to_index = np.linalg.inv(exam.affine)
     lesion = max(malignant_lesions(exam.meta), key=lambda lesion: lesion["radius_mm"])
     centre = apply_affine(to_index, np.array(lesion["ras_mm"]))
     level = int(np.clip(round(centre[2]), 0, exam.inside.shape[2] - 1))
-    slices, peaks = {}, {}
-    for name in maps:
-        slices[name] = map_of(name, scored, settings)[:, :, level]
-        ras = np.array(peak_of(name, scored, settings))
+    shown = {}
+    for name, volume in maps.items():
+        if peaks is None:
+            ras = np.array(find_peaks(volume, exam.inside, exam.affine, count=1)[0].ras_mm)
+        else:
+            ras = np.array(peaks[name])
         i, j, k = apply_affine(to_index, ras)
         distance = float(np.linalg.norm(ras - lesion["ras_mm"]))
-        peaks[name] = float(i), float(j), int(round(k)) - level, distance
+        shown[name] = float(i), float(j), int(round(k)) - level, distance
     early = exam.array[min(1, exam.array.shape[0] - 1)].float().numpy()
     return MapExample(
         title,
         early[:, :, level],
         exam.inside[:, :, level],
-        slices,
-        peaks,
+        {name: volume[:, :, level] for name, volume in maps.items()},
+        shown,
         (float(centre[0]), float(centre[1])),
         lesion["radius_mm"],
         float(np.linalg.norm(exam.affine[:3, 0])),

@@ -52,6 +52,7 @@ class Glam(Method):
     """Global and local network."""
 
     name, title = "glam", "GLAM"
+    fresh = True
 
     def network(self, settings: NetworkSettings, spacing_mm: float) -> GlamNet:
         return GlamNet(replace(settings, head="linear"), round(BOX_MM / spacing_mm))

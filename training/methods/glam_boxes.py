@@ -53,14 +53,12 @@ def boxes_of(
 
 def cut_boxes(x: torch.Tensor, starts: torch.Tensor, edge: int) -> torch.Tensor:
     """(B, phases, …) → (B, K, phases, n, n, n); 0 beyond an exam that is smaller than a box."""
-    short = [max(0, edge - n) for n in x.shape[2:]]
-    x = F.pad(x, (0, short[2], 0, short[1], 0, short[0]))
-    return torch.stack(
-        [
-            torch.stack([x[exam][(slice(None), *(slice(a, a + edge) for a in at))] for at in places])
-            for exam, places in enumerate(starts.tolist())
-        ]
-    )
+    boxes = x.new_zeros(*starts.shape[:2], x.shape[1], edge, edge, edge)
+    for exam, places in enumerate(starts.tolist()):
+        for number, at in enumerate(places):
+            box = x[exam][(slice(None), *(slice(a, a + edge) for a in at))]
+            boxes[(exam, number, slice(None), *(slice(0, n) for n in box.shape[1:]))] = box
+    return boxes
 
 
 def pasted(boxes: torch.Tensor, starts: torch.Tensor, size: Sequence[int]) -> torch.Tensor:

@@ -51,6 +51,8 @@ class Method:
         Of every exam besides the label: "grade", "patches".
     planar : bool
         Whether its network is two-dimensional.
+    fresh : bool
+        Whether much of its network is new, so that it learns at the rate of a new network.
     flips : tuple of tuple of int
         Axes of (B, phases, LR, AP, SI) that an exam is mirrored along when it is read; the logits are
         averaged.
@@ -60,7 +62,7 @@ class Method:
     start = "base"
     strong = False
     needs: tuple[str, ...] = ()
-    planar = False
+    planar = fresh = False
     flips: tuple[tuple[int, ...], ...] = ((),)
 
     def network(self, settings: NetworkSettings, spacing_mm: float) -> nn.Module:

@@ -69,7 +69,7 @@ class Mil2d(Method):
 
     name, title, paper = "mil_2d", "2D MIL", "2D MIL"
     start = ""
-    planar = True
+    planar = fresh = True
     attention = False
 
     def network(self, settings: NetworkSettings, spacing_mm: float) -> SliceNet:

@@ -49,7 +49,7 @@ class ShenPatches(Method):
     """The classifier of patches."""
 
     name, title = "shen_patches", "Shen's patches"
-    strong = True
+    strong = fresh = True
     needs = ("patches",)
 
     def network(self, settings: NetworkSettings, spacing_mm: float) -> PatchNet:
@@ -128,7 +128,7 @@ class Shen(Method):
 
     name, title = "shen", "Shen, end to end (strong labels)"
     start = "shen_patches"
-    strong = True
+    strong = fresh = True
     flips = ((), (2,), (4,), (2, 4))
 
     def network(self, settings: NetworkSettings, spacing_mm: float) -> WholeNet:

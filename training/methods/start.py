@@ -53,7 +53,7 @@ def starting_network(config: Config, exams: cache.Cache) -> tuple[nn.Module, lis
     if config.init is None:
         return method.network(config.network, config.spacing_mm), []
     ancestry = runs.check_ancestry(exams.rows, config.init)
-    run = runs.load_run(config.init, build=network_of)
+    run = runs.load_run(config.init, f"{config.init_weights}.safetensors", network_of)
     trunk = trunk_of(run.network)
     state, settings = to_spacing(
         trunk.state_dict(), trunk.settings, run.contract.spacing_mm, config.spacing_mm

@@ -1,5 +1,5 @@
 """A run's folder: config.json, environment.json, split.csv, ancestry.csv, metrics.csv, tensorboard/,
-last/state.pt, best.safetensors, candidates/, curves.png; evaluation adds its own files.
+last/state.pt, last.safetensors, best.safetensors, candidates/, curves.png; evaluation adds its own files.
 """
 
 from __future__ import annotations

@@ -155,6 +155,7 @@ class Log:
             plain, scaler = self.accelerator.unwrap_model(network), self.accelerator.scaler
             if better:
                 runs.save_weights(plain, self.folder / "best.safetensors")
+            runs.save_weights(plain, self.folder / "last.safetensors")
             state = {
                 "network": plain.state_dict(),
                 "optimiser": optimiser.state_dict(),
