@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from .difference import difference
@@ -55,13 +55,15 @@ CLAIMS = (
 )
 
 
-def judge_claims(methods: Mapping[str, MethodRuns]) -> list[dict]:
+def judge_claims(methods: Mapping[str, MethodRuns], known: Sequence[dict] = ()) -> list[dict]:
     """Every claim whose methods were compared.
 
     Parameters
     ----------
     methods : mapping
         Name → runs.
+    known : sequence of dict
+        Differences that were reckoned already.
 
     Returns
     -------
@@ -69,8 +71,7 @@ def judge_claims(methods: Mapping[str, MethodRuns]) -> list[dict]:
         claim, difference, difference_95, p and verdict: one of ``AGREES``, ``DIFFERS`` and ``UNSURE``, the
         last where p ≥ 0.05.
     """
-    judged = []
-    once: dict[tuple[str, str], dict] = {}
+    judged, once = [], {(one["method"], one["baseline"]): one for one in known}
     for claim in CLAIMS:
         if claim.method not in methods or claim.other not in methods:
             continue

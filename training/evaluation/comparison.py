@@ -50,6 +50,7 @@ def compare(methods: Sequence[MethodRuns], baseline: Path, draws: int = DRAWS) -
         raise InputError(f"The baseline {baseline} is not among the runs compared; name it among them.")
     first = methods[0].evidence[0]
     size = size_alone(methods[0].rows[0])
+    differences = [difference(method, base) for method in methods if method is not base]
     figures = {method.name: {"seeds": method.seeds, **summarise(method)} for method in methods}
     return tidy(
         {
@@ -62,8 +63,8 @@ def compare(methods: Sequence[MethodRuns], baseline: Path, draws: int = DRAWS) -
             "bayes": bayes_of(str(read_config(base.folders[0]).get("source", "")), draws),
             "rows": [_row(method, figures[method.name], first["cohort"], size) for method in methods],
             "methods": figures,
-            "differences": [difference(method, base) for method in methods if method is not base],
-            "claims": judge_claims({method.name: method for method in methods}),
+            "differences": differences,
+            "claims": judge_claims({method.name: method for method in methods}, differences),
         }
     )
 

@@ -22,7 +22,7 @@ from .texts import NAMES, interval, number, p_value, with_interval
 
 PAPER_EXAMS = "Luo et al. 2019 (85 real exams, another cohort)"
 CAPTIONS = {
-    "roc.png": "ROC curves, with the 95 % bands of resampled patients.",
+    "roc.png": "ROC curves; of a few methods with the 95 % bands of resampled patients.",
     "angles.png": "Angles to w, first seed of each method, after Fig. 2 of Luo et al. 2019.",
     "maps.png": "Maps of the methods, after Fig. 3 of Luo et al. 2019, on exams at even ranks of the first "
     "method's error.",

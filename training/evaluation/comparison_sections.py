@@ -13,17 +13,16 @@ def bounds_section(comparison: dict) -> list[Block]:
     """The AUC of the size alone, and the best that the simulation allows."""
     rows = []
     if comparison["size_alone"]:
-        rows.append(
-            ["Radius of the largest lesion, by the truth", with_interval(comparison["size_alone"], "auc")]
-        )
+        size = with_interval(comparison["size_alone"], "auc")
+        rows.append(["Radius of the largest lesion, by the truth", size])
     for reader, figures in (comparison["bayes"] or {}).items():
         rows.append([f"Bayes bound of the simulation, {reader}", with_interval(figures, "auc")])
     if not rows:
         return ["Neither the sizes of lesions nor the best possible AUC are known for this cohort."]
     return [
         Table(["Reader", "AUC (95 %)"], rows),
-        "The size is that of these test exams. The bounds are of exams drawn as these are, each scored by the "
-        "likelihood ratio of its lesions' marks: no reader of the images does better but by chance.",
+        "The size is that of these test exams. The bounds are of exams drawn as these are, each scored by "
+        "the likelihood ratio of its lesions' marks: no reader of the images does better but by chance.",
     ]
 
 
@@ -49,7 +48,7 @@ def claims_section(comparison: dict, signed) -> list[Block]:
     return [
         Items(sentences),
         "The paper's exams are real and of another cohort, and it gives no intervals; a statement agrees or "
-        "does not only where the difference here is more than noise (p < 0.05, not corrected for their number).",
+        "does not only where the difference here is more than noise (p < 0.05, not corrected for so many).",
     ]
 
 

@@ -27,6 +27,7 @@ from .texts import interval
 # colours that stay apart for colour-blind readers (Okabe and Ito 2008)
 BENIGN, MALIGNANT = "#0072B2", "#D55E00"
 METHODS = ("#000000", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#0072B2", "#D55E00")
+MOST_BANDS = 4  # in a figure
 ROC_STYLES = ("-", "--", ":")  # of methods beyond the colours
 GREY = "#6b7280"
 LESION = "#4cf0ff"  # stands out from inferno and from grey
@@ -119,7 +120,9 @@ def sensitivity_at(labels: np.ndarray, scores: np.ndarray) -> np.ndarray:
 
 @styled
 def roc(curves: Sequence[Curve], note: str = "", points: Sequence[dict] = ()) -> Figure:
-    """ROC curves, the mean of each method's seeds, with the 95 % band of resampled patients.
+    """ROC curves, the mean of each method's seeds.
+
+    Up to ``MOST_BANDS`` of them have the 95 % band of resampled patients; more bands would hide each other.
 
     Parameters
     ----------
@@ -135,12 +138,13 @@ def roc(curves: Sequence[Curve], note: str = "", points: Sequence[dict] = ()) ->
     Figure
     """
     beside = len(curves) > len(METHODS)
-    figure, axes = blank(4.2 + 3.4 * beside, 4.1, note)
+    figure, axes = blank(4.2 + 4.2 * beside, 4.1, note)
     ax = axes[0, 0]
     ax.plot([0, 1], [0, 1], color="#c4c9cf", linewidth=0.8, linestyle=(0, (4, 3)))
     for number, curve in enumerate(curves):
         turn, place = divmod(number, len(METHODS))
-        _draw_curve(ax, curve, METHODS[place], ROC_STYLES[turn % 3], 0.13 if len(curves) == 1 else 0.08)
+        alpha = 0.13 if len(curves) == 1 else 0.08 if len(curves) <= MOST_BANDS else 0.0
+        _draw_curve(ax, curve, METHODS[place], ROC_STYLES[turn % 3], alpha)
     style = {
         "markersize": 6,
         "markerfacecolor": "white",
@@ -152,8 +156,10 @@ def roc(curves: Sequence[Curve], note: str = "", points: Sequence[dict] = ()) ->
     ax.set(
         xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), xlabel="1 − specificity", ylabel="sensitivity", aspect="equal"
     )
-    place = {"loc": "center left", "bbox_to_anchor": (1.02, 0.5)} if beside else {"loc": "lower right"}
-    ax.legend(handlelength=1.4, **place)
+    if beside:
+        figure.legend(loc="outside right center", handlelength=1.4)
+    else:
+        ax.legend(loc="lower right", handlelength=1.4)
     return figure
 
 
@@ -164,9 +170,9 @@ def _draw_curve(ax: Axes, curve: Curve, colour: str, style: str, alpha: float) -
             return np.full(GRID.size, np.nan)
         return np.mean([sensitivity_at(labels, scores[index]) for scores in curve.scores], axis=0)
 
-    draws = metrics.bootstrap(mean_curve, curve.labels.size, curve.patients, rounds=500)
-    low, high = np.nanpercentile(draws, (2.5, 97.5), axis=0)
-    if style == ROC_STYLES[0]:  # more bands than colours would hide each other
+    if alpha:
+        draws = metrics.bootstrap(mean_curve, curve.labels.size, curve.patients, rounds=500)
+        low, high = np.nanpercentile(draws, (2.5, 97.5), axis=0)
         ax.fill_between(GRID, low, high, color=colour, alpha=alpha, linewidth=0)
     if len(curve.scores) == 1:
         x, y, _ = roc_curve(curve.labels, curve.scores[0], drop_intermediate=False)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from textwrap import wrap
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -20,6 +21,7 @@ from .figures import LESION, annotate, styled
 from .lesions import malignant_lesions
 from .scored_exams import ScoredExam, map_of, peak_of
 
+LONG = 10  # letters of a map's name; longer ones are wrapped
 NEAR_MM = 5.0  # above or below the slice: a peak farther off is drawn as ×
 _EDGE = [withStroke(linewidth=2.4, foreground="black")]
 
@@ -136,6 +138,7 @@ class _Layout:
     rows: int
     panel: float = 2.0
     left: float = 0.3
+    font: float = 9.0
     right: float = 0.62
     top: float = 0.42
     bottom: float = 0.22
@@ -185,6 +188,8 @@ def map_sheet(examples: Sequence[MapExample], maps: Sequence[str], note: str = "
     windows = [_window(example.inside) for example in examples]
     sizes = [(w[1] * e.spacing_mm, w[2] * e.spacing_mm) for w, e in zip(windows, examples)]
     layout = _Layout(np.max(sizes, axis=0) + 10.0, len(examples), 1 + len(maps))
+    if max(map(len, maps)) > LONG:  # three lines of the methods' names
+        layout = replace(layout, left=0.65, font=6.5)
     figure = plt.figure(figsize=layout.size)
     if note:
         annotate(figure, note)
@@ -203,7 +208,7 @@ def map_sheet(examples: Sequence[MapExample], maps: Sequence[str], note: str = "
             for spine in ax.spines.values():
                 spine.set_visible(False)
             if column == 0:
-                ax.set_ylabel(name or "subtraction")
+                ax.set_ylabel(label(name or "subtraction"), fontsize=layout.font)
             if row == 0:
                 ax.set_title(example.title, fontsize=8)
                 for side, across, align in (("R", 0.02, "left"), ("L", 0.98, "right")):
@@ -225,6 +230,11 @@ def map_sheet(examples: Sequence[MapExample], maps: Sequence[str], note: str = "
     colours.set_label("share of the map's highest point", fontsize=7.5)
     colours.outline.set_visible(False)
     return figure
+
+
+def label(name: str) -> str:
+    """A row's name in lines that fit beside a panel."""
+    return "\n".join(line for part in name.split(": ") for line in wrap(part, 2 * LONG))
 
 
 def _draw_slice(ax: Axes, example: MapExample) -> None:
