@@ -24,7 +24,17 @@ from training import compare as compare_command
 from training import evaluate as evaluate_command
 from training.data import cache
 from training.data.files import read_rows, write_rows
-from training.evaluation import calibration, card, comparison, figures, metrics, run_figures, splits
+from training.evaluation import (
+    calibration,
+    card,
+    comparison,
+    difference,
+    figures,
+    method_runs,
+    metrics,
+    run_figures,
+    splits,
+)
 from training.evaluation.angles import angles_of
 from training.evaluation.evaluation import evaluate
 from training.evaluation.lesions import miss
@@ -465,15 +475,17 @@ def test_compare_groups_by_method_and_sets_beside_the_paper(rivals, tmp_path, ca
         == 0
     )
     held = json.loads((tmp_path / "comparison.json").read_text())
-    assert held["baseline"] == "BCE" and {n: m["seeds"] for n, m in held["methods"].items()} == {
-        "BCE": [0, 1],
-        "CMSL": [0, 1],
+    assert held["baseline"] == "3D ResNet" and {n: m["seeds"] for n, m in held["methods"].items()} == {
+        "3D ResNet": [0, 1],
+        "3D ResNet + CMSL": [0, 1],
     }
     one = held["differences"][0]
     labels = column(read_predictions(rivals[0]), "label")
     scores = [column(read_predictions(folder), "logit") for folder in rivals]
     areas = [metrics.auc(labels, s) for s in scores]
-    assert held["methods"]["CMSL"]["figures"]["auc"]["mean"] == pytest.approx(np.mean(areas[2:]), abs=1e-4)
+    assert held["methods"]["3D ResNet + CMSL"]["figures"]["auc"]["mean"] == pytest.approx(
+        np.mean(areas[2:]), abs=1e-4
+    )
     assert one["auc"]["difference"] == pytest.approx(np.mean(areas[2:]) - np.mean(areas[:2]), abs=1e-4)
     assert one["auc_bootstrap"]["difference"] == pytest.approx(one["auc"]["difference"], abs=1e-4)
     for seed in (0, 1):
@@ -490,14 +502,14 @@ def test_compare_groups_by_method_and_sets_beside_the_paper(rivals, tmp_path, ca
 
 
 def test_the_sentence_follows_the_interval():
-    def say(difference, p, seeds=3):
+    def say(value, p, seeds=3):
         gain = {
-            "difference": difference,
-            "difference_95": (difference - 0.02, difference + 0.02),
+            "difference": value,
+            "difference_95": (value - 0.02, value + 0.02),
             "p": p,
             "seeds": [seeds, 3],
         }
-        return comparison.sentence("CMSL", "BCE", gain)
+        return difference.sentence("CMSL", "BCE", gain)
 
     assert "cannot be told from noise" in say(
         0.005, 0.4
@@ -521,13 +533,13 @@ def test_runs_of_one_method_are_told_apart_by_what_differs(cohort, tmp_path):
     ]
     for folder in runs:
         quick(folder)
-    methods = comparison.group_runs(runs)
+    methods = method_runs.group_runs(runs)
     assert [(m.name, m.seeds) for m in methods] == [
-        ("CMSL, margin_warmup 0", [0]),
-        ("CMSL, margin_warmup 3", [0, 7]),
+        ("3D ResNet + CMSL, margin_warmup 0", [0]),
+        ("3D ResNet + CMSL, margin_warmup 3", [0, 7]),
     ]
     with pytest.raises(InputError, match="name each run once"):
-        comparison.group_runs([runs[0], runs[0]])
+        method_runs.group_runs([runs[0], runs[0]])
 
 
 def test_runs_on_other_exams_are_not_compared(rivals, tmp_path):
@@ -535,12 +547,12 @@ def test_runs_on_other_exams_are_not_compared(rivals, tmp_path):
     rows = make_cache(folder, {**SPLITS, "test": 12}, first_seed=300)
     stranger = make_run(tmp_path / "stranger", folder, rows)
     with pytest.raises(InputError, match="was not evaluated"):
-        comparison.group_runs([rivals[0], stranger])
+        method_runs.group_runs([rivals[0], stranger])
     quick(stranger)
     with pytest.raises(InputError, match="other exams"):
-        comparison.group_runs([rivals[0], stranger])
+        method_runs.group_runs([rivals[0], stranger])
     with pytest.raises(InputError, match="not among the runs"):
-        comparison.compare(comparison.group_runs(rivals[:2]), stranger)
+        comparison.compare(method_runs.group_runs(rivals[:2]), stranger)
 
 
 # --- figures and card ---
