@@ -12,6 +12,7 @@ import SimpleITK as sitk
 from dicom_factory import SHAPE, affine, dynamics, edit, phase, t1, write_study
 from refusals import refuse
 
+from BreastCMSLLib.core.errors import InputError
 from BreastCMSLLib.core.geometry import Volume, apply_affine
 from BreastCMSLLib.core.itk import to_sitk
 from training.data import cache, exams
