@@ -27,6 +27,8 @@ from training.evaluation.reproduction import reproduce, smoke_plan, write_rows_o
 from training.evaluation.table_1 import ALL, Plan
 from training.recipes import RECIPES
 
+FIELDS = ("limit", "batch", "workers", "alpha", "sparsity", "unfreeze", "precision")  # of every run
+
 
 @ends_in_a_sentence
 def main(arguments: list[str] | None = None) -> None:
@@ -46,7 +48,7 @@ def main(arguments: list[str] | None = None) -> None:
 def _plan(o, cohort: str) -> Plan:
     spacing = RECIPES[o.recipe](Path()).spacing_mm
     name = Path(cohort.partition(":")[2] or cohort).stem
-    changes = {key: value for key in ("limit", "batch", "workers") if (value := getattr(o, key)) is not None}
+    changes = {key: value for key in FIELDS if (value := getattr(o, key)) is not None}
     return Plan(
         o.output / name / "runs",
         cohort,
@@ -80,6 +82,10 @@ def _parser():
     add("--limit", type=int, help="only so many training exams")
     add("--batch", type=int)
     add("--workers", type=int, help="processes that read ahead")
+    add("--alpha", type=float, help="weight of the grades (dkmt)")
+    add("--sparsity", type=float, help="weight of the cells (sparse_mil, glam)")
+    add("--unfreeze", type=float, help="factor of the rate when more of the network begins to learn (shen)")
+    add("--precision", choices=("auto", "no", "bf16", "fp16"))
     add("--smoke", action="store_true", help="every method on 40 small exams in minutes; nothing is learned")
     return parser
 

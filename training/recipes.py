@@ -56,6 +56,8 @@ class Config:
     """Weight of the grades in the loss (dkmt), not published."""
     sparsity: float = 1e-4
     """Weight of a cell's probability where there are 36 cells (sparse_mil), or of the maps' mean (glam)."""
+    unfreeze: float = 0.5
+    """Factor of the rate whenever more of the network begins to learn (shen_patches, shen; there 0.1)."""
     limit: int = 0
     """Use only so many training exams (0: all), for learning curves."""
     workers: int = 0

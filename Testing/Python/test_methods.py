@@ -106,9 +106,15 @@ def test_shen_starts_from_its_patches_and_unfreezes_in_stages(config, base):
     # one step, in the first half: the new layers alone have learned
     assert all(torch.equal(before[name], own) for name, own in run.network.patches.named_parameters())
     assert run.network.heat(torch.rand(1, TINY.features, 8, 6, 6)).shape == (1, 8, 6, 6)
-    stages = [[patches.rate(part, share) for part in ("head", "last", "trunk")] for share in (0, 0.4, 0.9)]
-    assert np.allclose(stages, [[1, 0, 0], [0.1, 0.1, 0], [0.01, 0.01, 0.01]])
-    assert [whole.rate("patches", 0.2), whole.rate("new", 0.2), whole.rate("patches", 0.7)] == [0, 1, 0.1]
+    stages = [
+        [patches.rate(part, share, config) for part in ("head", "last", "trunk")] for share in (0, 0.4, 0.9)
+    ]
+    assert np.allclose(stages, [[1, 0, 0], [0.5, 0.5, 0], [0.25, 0.25, 0.25]])
+    assert [whole.rate(*when, config) for when in (("patches", 0.2), ("new", 0.2), ("patches", 0.7))] == [
+        0,
+        1,
+        0.5,
+    ]
     names = [
         patches.part(n, TINY) for n in ("head.weight", "trunk.stages.1.0.conv1.weight", "trunk.stem.0.weight")
     ]

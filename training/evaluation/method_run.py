@@ -19,6 +19,7 @@ from rich.progress import track
 
 from BreastCMSLLib.candidates.peaks import find_peaks, normalise
 from BreastCMSLLib.core.checksum import sha256_of
+from BreastCMSLLib.core.errors import InputError
 from BreastCMSLLib.network.attention import upsample
 from BreastCMSLLib.network.losses import cosine
 from BreastCMSLLib.results.record import MAP_THRESHOLD
@@ -84,11 +85,12 @@ def evaluate_method(folder: Path) -> dict:
 
 def _done(folder: Path, sha256: str) -> dict | None:
     """The evaluation that there is, when it was finished with these weights."""
-    if not (folder / "evaluation.json").exists() or not (folder / "predictions.csv").exists():
+    try:
+        held = records.read_evaluation(folder)
+    except InputError:  # there is none, or none that came to its end
         return None
-    held = records.read_evaluation(folder) if "evidence" in (folder / "evaluation.json").read_text() else {}
-    last = (held.get("history") or [{}])[-1]
-    return held if last.get("sha256") == sha256 and last.get("finished") else None
+    last = held["history"][-1]
+    return held if last["sha256"] == sha256 and last["finished"] else None
 
 
 def _cohort(store: cache.Cache, test: Sequence) -> str:

@@ -16,7 +16,7 @@ from BreastCMSLLib.core.errors import InputError
 from BreastCMSLLib.network.losses import sigmoid_loss
 from training.recipes import Config
 from training.runs import folder as runs
-from training.runs.log import Epoch, Log, Progression
+from training.runs.log import Epoch, Log, Progression, epochs_so_far
 
 from .convergence import converged
 from .loaders import loaders, open_cohort
@@ -62,6 +62,8 @@ def train(recipe: str, config: Config) -> Path:
     exams, rows = open_cohort(config, accelerator)
     network, ancestry = starting_network(config, exams)
     config = replace(config, network=network.settings)
+    if _ended(epochs_so_far(recipe, config, exams), config):
+        return config.output
     network = synchronise_norms(network, accelerator.num_processes, accelerator.device.type)
     network = network.to(memory_format=torch.channels_last if method.planar else torch.channels_last_3d)
     training, validation = loaders(method, exams, rows, config, accelerator)
@@ -101,6 +103,12 @@ def train(recipe: str, config: Config) -> Path:
         log.save(network, optimiser, schedule, progression, better)
     log.close()
     return config.output
+
+
+def _ended(rows: list[dict], config: Config) -> bool:
+    """Whether a run needs no further epoch, told without reading its exams."""
+    losses = [float(row["train_loss"]) for row in rows]
+    return 0 < config.epochs <= len(losses) or converged(losses, config.converge)
 
 
 def train_epoch(

@@ -51,6 +51,8 @@ class Method:
         Of every exam besides the label: "grade", "patches".
     planar : bool
         Whether its network is two-dimensional.
+    staged : bool
+        Whether its parts begin to learn one after the other, at rates that fall in steps, without the cosine.
     fresh : bool
         Whether much of its network is new, so that it learns at the rate of a new network.
     flips : tuple of tuple of int
@@ -62,7 +64,7 @@ class Method:
     start = "base"
     strong = False
     needs: tuple[str, ...] = ()
-    planar = fresh = False
+    planar = fresh = staged = False
     flips: tuple[tuple[int, ...], ...] = ((),)
 
     def network(self, settings: NetworkSettings, spacing_mm: float) -> nn.Module:
@@ -111,7 +113,7 @@ class Method:
         """Which part the parameter of that name belongs to; parts may learn at rates of their own."""
         return ""
 
-    def rate(self, part: str, progress: float) -> float:
+    def rate(self, part: str, progress: float, config: Config) -> float:
         """Factor of a part's learning rate, when that share of the run is done."""
         return 1.0
 

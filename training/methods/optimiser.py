@@ -36,8 +36,8 @@ def optimiser_and_schedule(
     Returns
     -------
     optimiser, schedule
-        The schedule is one warm-up and a cosine over all steps, or division by 10 on a plateau of the
-        training loss.
+        The schedule is one warm-up and a cosine over all steps, or the steps of the method's parts after the
+        warm-up, or division by 10 on a plateau of the training loss.
 
     Raises
     ------
@@ -51,7 +51,7 @@ def optimiser_and_schedule(
     groups = [{"params": parts[key], "weight_decay": config.weight_decay if key[1] else 0.0} for key in names]
     optimiser = torch.optim.AdamW(groups, lr=config.rate)
     if config.schedule == "plateau":
-        if {name for name, _ in names} != {""}:
+        if method.staged:
             raise InputError(f"The parts of {method.title} learn in turns; train it with --schedule cosine.")
         return optimiser, ReduceLROnPlateau(optimiser, factor=0.1, patience=3, threshold=0.01)
     warm = max(1, round(WARM_UP * steps))
@@ -59,9 +59,11 @@ def optimiser_and_schedule(
     def factor(step: int) -> float:
         if step < warm:
             return (step + 1) / warm
+        if method.staged:
+            return 1.0
         return 0.5 * (1 + math.cos(math.pi * min(1.0, (step - warm) / max(1, steps - warm)))) + 1e-3
 
     def factor_of(part: str) -> Callable[[int], float]:
-        return lambda step: factor(step) * method.rate(part, step / max(1, steps))
+        return lambda step: factor(step) * method.rate(part, step / max(1, steps), config)
 
     return optimiser, LambdaLR(optimiser, [factor_of(part) for part, _ in names])
