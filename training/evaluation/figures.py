@@ -138,7 +138,7 @@ def roc(curves: Sequence[Curve], note: str = "", points: Sequence[dict] = ()) ->
     Figure
     """
     beside = len(curves) > len(METHODS)
-    figure, axes = blank(4.2 + 4.2 * beside, 4.1, note)
+    figure, axes = blank(4.2 + 4.9 * beside, 4.1, note)
     ax = axes[0, 0]
     ax.plot([0, 1], [0, 1], color="#c4c9cf", linewidth=0.8, linestyle=(0, (4, 3)))
     for number, curve in enumerate(curves):
