@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
-
 from training.simulation.cohorts import COHORTS
 
 from . import metrics
@@ -58,8 +56,3 @@ def bayes_of(cohort: str, draws: int = DRAWS) -> dict[str, dict] | None:
     last = tested[-1]
     bounds = bayes_bound(last.population, draws, last.lesion_free)
     return {name: {"auc": value, "auc_95": [low, high]} for name, (value, low, high) in bounds.items()}
-
-
-def share_explained(auc: float, size: dict | None) -> float:
-    """How much an AUC lies above that of the size alone."""
-    return float("nan") if size is None else float(np.round(auc - size["auc"], 6))

@@ -17,7 +17,7 @@ from .nsl import NormalisedSigmoid
 class CosineMargin(NormalisedSigmoid):
     """NSL with a cosine margin."""
 
-    name, title, paper = "cmsl", "3D ResNet + CMSL", "3D ResNet + CMSL"
+    name, title = "cmsl", "3D ResNet + CMSL"
 
     def loss(self, output: torch.Tensor, targets: Targets, config: Config, epoch: int) -> torch.Tensor:
         scale = config.network.scale

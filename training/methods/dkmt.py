@@ -42,7 +42,7 @@ class GradedNet(nn.Module):
 class DomainKnowledge(Method):
     """Cross-entropy of malignancy, and of the grade."""
 
-    name, title, paper = "dkmt", "3D DK-MT", "3D DK-MT"
+    name, title = "dkmt", "3D DK-MT"
     needs = ("grade",)
     balanced = False
 
@@ -67,5 +67,5 @@ class DomainKnowledge(Method):
 class BalancedKnowledge(DomainKnowledge):
     """The same, every grade counting alike."""
 
-    name, title, paper = "dkmt_balanced", "3D DK-MT, balanced grades", ""
+    name, title = "dkmt_balanced", "3D DK-MT, balanced grades"
     balanced = True

@@ -40,9 +40,7 @@ class Method:
     Attributes
     ----------
     name, title : str
-        On the command line, and in tables.
-    paper : str
-        Its row in Table 1 of Luo et al. 2019, "" where it has none.
+        On the command line, and in tables; the title is that of Table 1 of Luo et al. 2019, where it is there.
     start : str
         The method whose run it starts from in a comparison; "" for none.
     strong : bool
@@ -60,7 +58,7 @@ class Method:
         averaged.
     """
 
-    name = title = paper = ""
+    name = title = ""
     start = "base"
     strong = False
     needs: tuple[str, ...] = ()

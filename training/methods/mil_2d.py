@@ -67,7 +67,7 @@ def slices_inside(x: torch.Tensor) -> torch.Tensor:
 class Mil2d(Method):
     """The most suspicious slice decides."""
 
-    name, title, paper = "mil_2d", "2D MIL", "2D MIL"
+    name, title = "mil_2d", "2D MIL"
     start = ""
     planar = fresh = True
     attention = False
@@ -87,7 +87,7 @@ class Mil2d(Method):
 class AttendedMil2d(Mil2d):
     """Slices count by gated attention."""
 
-    name, title, paper = "mil_2d_attention", "2D MIL, gated attention", ""
+    name, title = "mil_2d_attention", "2D MIL, gated attention"
     attention = True
 
 

@@ -11,5 +11,5 @@ from .resnet_3d import ResNet3d
 class NormalisedSigmoid(ResNet3d):
     """Cross-entropy on the cosine, without a margin."""
 
-    name, title, paper = "nsl", "3D ResNet + NSL", "3D ResNet + NSL"
+    name, title = "nsl", "3D ResNet + NSL"
     head = "cosine"

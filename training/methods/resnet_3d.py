@@ -22,7 +22,7 @@ NORM = "NORM"  # length of the features: what any map of them has to beat
 class ResNet3d(Method):
     """Cross-entropy of σ(w·x + b)."""
 
-    name, title, paper = "bce", "3D ResNet", "3D ResNet"
+    name, title = "bce", "3D ResNet"
     head = "linear"
 
     def network(self, settings: NetworkSettings, spacing_mm: float) -> BreastNet:

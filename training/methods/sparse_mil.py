@@ -41,7 +41,7 @@ class CellNet(nn.Module):
 class SparseMil(Method):
     """The most suspicious cell decides, and all others cost."""
 
-    name, title, paper = "sparse_mil", "3D Sparse MIL", "3D Sparse MIL"
+    name, title = "sparse_mil", "3D Sparse MIL"
 
     def network(self, settings: NetworkSettings, spacing_mm: float) -> CellNet:
         return CellNet(replace(settings, head="linear"))
