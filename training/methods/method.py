@@ -40,7 +40,7 @@ class Method:
     Attributes
     ----------
     name, title : str
-        On the command line, and in tables; the title is that of Table 1 of Luo et al. 2019, where it is there.
+        On the command line, and in tables; a method of Luo et al. 2019 has its title there.
     start : str
         The method whose run it starts from in a comparison; "" for none.
     strong : bool
