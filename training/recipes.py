@@ -23,12 +23,15 @@ class Config:
     """Folder of preprocessed exams (default: cache/COHORT-SPACING beside the run)."""
     spacing_mm: float = 1.1
     """Voxel size of the model's input."""
-    objective: Literal["bce", "nsl", "cmsl"] = "bce"
-    """Cross-entropy (eq. 1-2), on the cosine (eq. 3), or with a margin (eq. 4)."""
+    method: str = "bce"
+    """bce: cross-entropy (eq. 1-2), nsl: on the cosine (eq. 3), cmsl: with a margin (eq. 4). Others of the
+    comparison: mil_2d, sparse_mil, dkmt, cosface, glam, shen_patches and shen."""
     init: Path | None = None
     """Run, or card of a bundle, to start from: its weights, carried over to a finer grid where needed."""
+    init_weights: Literal["best", "last"] = "best"
+    """Of that run: best on validation, or as it ended."""
     network: NetworkSettings = field(default_factory=NetworkSettings)
-    """Architecture; the head follows from the objective, all else from the run that is started from."""
+    """Architecture; the head follows from the method, all else from the run that is started from."""
     margin: float = MARGIN
     margin_warmup: int = 0
     """Epochs over which the margin grows from 0."""
@@ -47,6 +50,14 @@ class Config:
     precision: Literal["auto", "no", "bf16", "fp16"] = "auto"
     patience: int = 0
     """Stop after so many epochs without a better validation AUC (0: never)."""
+    converge: int = 0
+    """Stop when the training loss is as good as 0, or flat over so many epochs (0: never)."""
+    alpha: float = 0.3
+    """Weight of the grades in the loss (dkmt), not published."""
+    sparsity: float = 1e-4
+    """Weight of a cell's probability where there are 36 cells (sparse_mil), or of the maps' mean (glam)."""
+    unfreeze: float = 0.5
+    """Factor of the rate whenever more of the network begins to learn (shen_patches, shen; there 0.1)."""
     limit: int = 0
     """Use only so many training exams (0: all), for learning curves."""
     workers: int = 0

@@ -1,7 +1,7 @@
 """Train the network on image-level labels.
 
     python training/train.py small_cpu --output RUN
-    python training/train.py small_cpu --output RUN2 --objective cmsl --init RUN --epochs 4
+    python training/train.py small_cpu --output RUN2 --method cmsl --init RUN --epochs 4
     torchrun --nproc-per-node 4 training/train.py paper --output RUN --cohort manifest.csv
 
 A run that was interrupted goes on from RUN/last, to the same weights it would have had.

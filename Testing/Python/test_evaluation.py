@@ -28,8 +28,10 @@ from training.evaluation import (
     calibration,
     card,
     comparison,
+    difference,
     evaluation,
     figures,
+    method_runs,
     metrics,
     run_figures,
     splits,
@@ -81,9 +83,9 @@ def make_cache(folder, splits=SPLITS, first_seed=0):
     return rows
 
 
-def make_run(folder, cache_folder, rows, *, objective="bce", seed=0, noise=0.0, **changes):
+def make_run(folder, cache_folder, rows, *, method="bce", seed=0, noise=0.0, **changes):
     """A run's folder as training leaves it, with a network that answers by the exam's brightest cells."""
-    head = "linear" if objective == "bce" else "cosine"
+    head = "linear" if method == "bce" else "cosine"
     settings = NetworkSettings(
         width=4, blocks=(1, 1), strides=(1, 2), stem_kernel=3, stem_stride=1, pooling="max", head=head
     )
@@ -103,7 +105,7 @@ def make_run(folder, cache_folder, rows, *, objective="bce", seed=0, noise=0.0, 
     save_weights(network, folder / "best.safetensors")
     config = {
         "recipe": "smoke",
-        "objective": objective,
+        "method": method,
         "seed": seed,
         "epochs": 2,
         "margin": 0.35,
@@ -172,11 +174,11 @@ def test_a_run_that_training_wrote_can_be_evaluated(cohort, tmp_path):
         epochs=1,
         batch=4,
         precision="no",
-        objective="cmsl",
+        method="cmsl",
     )
     folder = train("smoke", config)
     found = quick(folder)["evidence"]
-    assert (found["objective"], found["seed"], found["n"], found["simulated"]) == ("cmsl", 0, 16, True)
+    assert (found["method"], found["seed"], found["n"], found["simulated"]) == ("cmsl", 0, 16, True)
     assert angles_of(folder).margin == pytest.approx(0.35)
     card.write_card(folder)
 
@@ -452,16 +454,16 @@ def test_null_map_peaks_where_the_features_are_longest():
 # --- features ---
 
 
-@pytest.mark.parametrize("objective", ["bce", "cmsl"])
-def test_features_reproduce_the_logits(cohort, tmp_path, objective):
-    folder = make_run(tmp_path / "run", *cohort, objective=objective)
+@pytest.mark.parametrize("method", ["bce", "cmsl"])
+def test_features_reproduce_the_logits(cohort, tmp_path, method):
+    folder = make_run(tmp_path / "run", *cohort, method=method)
     quick(folder)
     with np.load(folder / "features.npz", allow_pickle=False) as parts:
         held = {name: parts[name] for name in parts.files}
     x, w = held["pooled"].astype(np.float64), held["weight"].astype(np.float64)
     cosine = x @ w / np.linalg.norm(x, axis=1) / np.linalg.norm(w)
     assert held["cos_theta"] == pytest.approx(cosine, abs=1e-5)
-    if objective == "cmsl":
+    if method == "cmsl":
         assert held["logit"] == pytest.approx(20 * cosine, abs=1e-3)
     else:
         assert np.ptp(held["logit"] - x @ w) < 1e-3  # the bias
@@ -475,11 +477,9 @@ def test_features_reproduce_the_logits(cohort, tmp_path, objective):
 def rivals(cohort, tmp_path_factory):
     folder = tmp_path_factory.mktemp("rivals")
     runs = []
-    for objective, noise in (("bce", 0.3), ("cmsl", 0.6)):
+    for method, noise in (("bce", 0.3), ("cmsl", 0.6)):
         for seed in (0, 1):
-            run = make_run(
-                folder / f"{objective}-{seed}", *cohort, objective=objective, seed=seed, noise=noise
-            )
+            run = make_run(folder / f"{method}-{seed}", *cohort, method=method, seed=seed, noise=noise)
             quick(run)
             runs.append(run)
     return runs
@@ -491,15 +491,17 @@ def test_compare_groups_by_method_and_sets_beside_the_paper(rivals, tmp_path, ca
         == 0
     )
     held = json.loads((tmp_path / "comparison.json").read_text())
-    assert held["baseline"] == "BCE" and {n: m["seeds"] for n, m in held["methods"].items()} == {
-        "BCE": [0, 1],
-        "CMSL": [0, 1],
+    assert held["baseline"] == "3D ResNet" and {n: m["seeds"] for n, m in held["methods"].items()} == {
+        "3D ResNet": [0, 1],
+        "3D ResNet + CMSL": [0, 1],
     }
     one = held["differences"][0]
     labels = column(read_predictions(rivals[0]), "label")
     scores = [column(read_predictions(folder), "logit") for folder in rivals]
     areas = [metrics.auc(labels, s) for s in scores]
-    assert held["methods"]["CMSL"]["figures"]["auc"]["mean"] == pytest.approx(np.mean(areas[2:]), abs=1e-4)
+    assert held["methods"]["3D ResNet + CMSL"]["figures"]["auc"]["mean"] == pytest.approx(
+        np.mean(areas[2:]), abs=1e-4
+    )
     assert one["auc"]["difference"] == pytest.approx(np.mean(areas[2:]) - np.mean(areas[:2]), abs=1e-4)
     assert one["auc_bootstrap"]["difference"] == pytest.approx(one["auc"]["difference"], abs=1e-4)
     for seed in (0, 1):
@@ -516,14 +518,14 @@ def test_compare_groups_by_method_and_sets_beside_the_paper(rivals, tmp_path, ca
 
 
 def test_the_sentence_follows_the_interval():
-    def say(difference, p, seeds=3):
+    def say(value, p, seeds=3):
         gain = {
-            "difference": difference,
-            "difference_95": (difference - 0.02, difference + 0.02),
+            "difference": value,
+            "difference_95": (value - 0.02, value + 0.02),
             "p": p,
             "seeds": [seeds, 3],
         }
-        return comparison.sentence("CMSL", "BCE", gain)
+        return difference.sentence("CMSL", "BCE", gain)
 
     assert "cannot be told from noise" in say(
         0.005, 0.4
@@ -539,21 +541,21 @@ def test_the_sentence_follows_the_interval():
     assert "too few exams" in say(float("nan"), float("nan"))
 
 
-def test_methods_of_one_objective_are_told_apart_by_what_differs(cohort, tmp_path):
+def test_runs_of_one_method_are_told_apart_by_what_differs(cohort, tmp_path):
     runs = [
-        make_run(tmp_path / "cold", *cohort, objective="cmsl"),
-        make_run(tmp_path / "warm", *cohort, objective="cmsl", margin_warmup=3),
-        make_run(tmp_path / "again", *cohort, objective="cmsl", margin_warmup=3, seed=7),
+        make_run(tmp_path / "cold", *cohort, method="cmsl"),
+        make_run(tmp_path / "warm", *cohort, method="cmsl", margin_warmup=3),
+        make_run(tmp_path / "again", *cohort, method="cmsl", margin_warmup=3, seed=7),
     ]
     for folder in runs:
         quick(folder)
-    methods = comparison.group_runs(runs)
+    methods = method_runs.group_runs(runs)
     assert [(m.name, m.seeds) for m in methods] == [
-        ("CMSL, margin_warmup 0", [0]),
-        ("CMSL, margin_warmup 3", [0, 7]),
+        ("3D ResNet + CMSL, margin_warmup 0", [0]),
+        ("3D ResNet + CMSL, margin_warmup 3", [0, 7]),
     ]
     with pytest.raises(InputError, match="name each run once"):
-        comparison.group_runs([runs[0], runs[0]])
+        method_runs.group_runs([runs[0], runs[0]])
 
 
 def test_runs_on_other_exams_are_not_compared(rivals, tmp_path):
@@ -561,12 +563,12 @@ def test_runs_on_other_exams_are_not_compared(rivals, tmp_path):
     rows = make_cache(folder, {**SPLITS, "test": 12}, first_seed=300)
     stranger = make_run(tmp_path / "stranger", folder, rows)
     with pytest.raises(InputError, match="was not evaluated"):
-        comparison.group_runs([rivals[0], stranger])
+        method_runs.group_runs([rivals[0], stranger])
     quick(stranger)
     with pytest.raises(InputError, match="other exams"):
-        comparison.group_runs([rivals[0], stranger])
+        method_runs.group_runs([rivals[0], stranger])
     with pytest.raises(InputError, match="not among the runs"):
-        comparison.compare(comparison.group_runs(rivals[:2]), stranger)
+        comparison.compare(method_runs.group_runs(rivals[:2]), stranger)
 
 
 # --- figures and card ---

@@ -21,7 +21,7 @@ from BreastCMSLLib.preprocessing.breast_mask import BreastMask, MaskSettings
 from BreastCMSLLib.preprocessing.model_input import InputContract, model_grid, preprocess
 from BreastCMSLLib.results import record
 from training.data import cache
-from training.methods.loaders import Exams
+from training.methods.exams import Exams
 from training.recipes import Config
 
 COARSE = InputContract(size=(85, 55, 32), spacing_mm=4.4, mask=MaskSettings(sigmas_mm=(4.4, 8.8)))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import types
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +12,10 @@ import SimpleITK as sitk
 from dicom_factory import SHAPE, affine, dynamics, edit, phase, t1, write_study
 from refusals import refuse
 
+from BreastCMSLLib.core.errors import InputError
 from BreastCMSLLib.core.geometry import Volume, apply_affine
 from BreastCMSLLib.core.itk import to_sitk
-from training.data import exams
+from training.data import cache, exams
 from training.data.exams import load_exam, truth
 from training.data.manifest import (
     COLUMNS,
@@ -26,6 +27,7 @@ from training.data.manifest import (
     validate,
     write_manifest,
 )
+from training.data.preparation import fingerprint
 
 GRID = affine((12, -8, 25), flips=(True, False, False))
 
@@ -558,3 +560,19 @@ def test_simulated_exam_is_made_once_for_its_image_and_its_truth(tmp_path, monke
     assert calls == [(9, True, 4.4)] and mask.max() == 2
     assert lesion["ras_mm"] == (1.0, 2.0, 3.0) and lesion["side"] == "left" and lesion["box_ras_mm"] is None
     exams._simulated.cache_clear()
+
+
+def test_a_readers_grade_reaches_the_index_and_makes_no_exam_anew(tmp_path):
+    (tmp_path / "m.csv").write_text(
+        "patient,exam,label,split,seed,birads\np1,e1,malignant,train,1,4b\np2,e2,benign,train,2,\n"
+    )
+    rows = read_manifest(tmp_path / "m.csv")
+    assert [row.birads for row in rows] == ["4B", ""]
+    contract = cache.contract_at(4.4)
+    assert fingerprint(rows[0], contract) == fingerprint(replace(rows[0], birads=""), contract)
+    cache.write_cache(tmp_path / "cache", contract, "m.csv")
+    cache.write_index(tmp_path / "cache", [asdict(row) for row in rows])
+    assert [row["birads"] for row in cache.open_cache(tmp_path / "cache").rows] == ["4B", ""]
+    (tmp_path / "m.csv").write_text("patient,exam,label,split,seed,birads\np1,e1,malignant,train,1,high\n")
+    with pytest.raises(InputError, match="birads must be a number from 1 to 6"):
+        read_manifest(tmp_path / "m.csv")

@@ -21,7 +21,8 @@ from training.data.files import read_rows
 from training.data.manifest import read_cohort
 from training.evaluation.figures import training_curves
 from training.methods import loop
-from training.methods.loaders import EpochSampler, Exams, fits
+from training.methods.exams import Exams
+from training.methods.loaders import EpochSampler, fits
 from training.methods.transfer import to_spacing
 from training.recipes import RECIPES, Config
 from training.runs import folder as runs
@@ -229,9 +230,9 @@ def test_an_epoch_holds_every_exam_once_and_augments_it_the_same_way_again(cohor
     assert not torch.equal(once, exams[(6, 2)][0]) and not torch.equal(once, plain)
 
 
-@pytest.mark.parametrize("objective", ["bce", "nsl", "cmsl"])
-def test_the_loop_learns(config, objective):
-    folder = loop.train("test", replace(config, objective=objective, epochs=8))
+@pytest.mark.parametrize("method", ["bce", "nsl", "cmsl"])
+def test_the_loop_learns(config, method):
+    folder = loop.train("test", replace(config, method=method, epochs=8))
     rows = read_rows(folder / "metrics.csv")
     assert [int(r["epoch"]) for r in rows] == list(range(1, 9)) and all(int(r["exams"]) == 24 for r in rows)
     assert max(float(r["validation_auc"]) for r in rows) == 1.0
@@ -241,8 +242,8 @@ def test_the_loop_learns(config, objective):
     assert training_curves(folder).read_bytes().startswith(b"\x89PNG")
     assert list((folder / "tensorboard").glob("events*"))
     run = runs.load_run(folder)
-    assert run.config["objective"] == objective and run.config["supervision"] == "image-level labels only"
-    assert run.network.settings.head == ("linear" if objective == "bce" else "cosine")
+    assert run.config["method"] == method and run.config["supervision"] == "image-level labels only"
+    assert run.network.settings.head == ("linear" if method == "bce" else "cosine")
 
 
 def test_an_interrupted_run_reaches_the_same_weights(config, monkeypatch):
@@ -272,7 +273,7 @@ def test_an_interrupted_run_reaches_the_same_weights(config, monkeypatch):
 
 def test_starting_from_another_run(config, tmp_path):
     base = loop.train("test", config)
-    second = replace(config, output=tmp_path / "second", objective="cmsl", init=base, margin_warmup=3)
+    second = replace(config, output=tmp_path / "second", method="cmsl", init=base, margin_warmup=3)
     run = runs.load_run(loop.train("test", second))
     assert run.network.settings.head == "cosine"
     moved = max(

@@ -369,7 +369,7 @@ def _preprocessing(options: Options) -> dict[str, Any]:
 
 def _training_input(cohort, config) -> Rows:
     """The first reading of an exam, and a later one."""
-    from training.methods.loaders import Exams
+    from training.methods.exams import Exams
 
     count = len(cohort.rows)
     data = Exams([cohort.path(r["exam"]) for r in cohort.rows], config)

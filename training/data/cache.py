@@ -25,7 +25,7 @@ from BreastCMSLLib.preprocessing.model_input import InputContract, ModelInput
 
 from .files import read_rows, write_arrays, write_json, write_rows
 
-INDEX = ("exam", "patient", "label", "split")
+INDEX = ("exam", "patient", "label", "split")  # and birads, where a manifest has it
 # what decides how an exam is read or made, and preprocessed
 CODE = (
     "BreastCMSLLib/core",
@@ -292,7 +292,8 @@ def write_cache(folder: Path, contract: InputContract, source: str) -> None:
 
 
 def write_index(folder: Path, rows: Sequence[dict]) -> None:
-    write_rows(folder / "index.csv", rows, INDEX)
+    graded = ("birads",) if any(row.get("birads") for row in rows) else ()
+    write_rows(folder / "index.csv", rows, INDEX + graded)
 
 
 def open_cache(folder: Path | str) -> Cache:

@@ -31,7 +31,7 @@ from .files import write_rows
 COLUMNS = (
     "patient exam label split kind pre post t1 times_s "
     "box_ras_mm box_voxels box_label mask mask_label mask_grid "
-    "seed voxel_mm population"
+    "seed voxel_mm population birads"
 ).split()
 REQUIRED = COLUMNS[:3]
 SIMULATED = "simulated"  # simulated:NAME is a cohort of simulation/cohorts.py
@@ -105,6 +105,8 @@ class Row:
         Of a simulated exam, which has no files.
     population : str
         How the lesions of a simulated exam are drawn, one of ``POPULATIONS``.
+    birads : str
+        A reader's grade: 1 to 6, or 4A to 4C; "" where it is not known.
     folder : Path
         Of the manifest.
     where : str
@@ -124,6 +126,7 @@ class Row:
     seed: int | None = None
     voxel_mm: float | None = None
     population: str = POPULATIONS[0]
+    birads: str = ""
     folder: Path = Path()
     where: str = ""
 
@@ -358,6 +361,7 @@ def _parse(cells: dict[str, str], path: Path, line: int) -> Row:
         seed=None if seed is None else int(seed),
         voxel_mm=_numbers(voxel, 1, "voxel_mm", fail)[0] if voxel else None,
         population=cells.get("population", "").lower() or POPULATIONS[0],
+        birads=cells.get("birads", "").upper(),
         folder=path.parent,
         where=where,
     )
@@ -452,6 +456,8 @@ def _check(row: Row, fail: Fail) -> None:
         fail(f"the label must be 1 (malignant) or 0 (benign), not {row.label}; correct it.")
     if row.split not in SPLITS:
         fail(f'the split must be train, validate, test or empty, not "{_shown(row.split)}"; correct it.')
+    if row.birads and not re.fullmatch(r"[1-6]|4[ABC]", row.birads):
+        fail(f'birads must be a number from 1 to 6, or 4A to 4C, not "{_shown(row.birads)}"; correct it.')
     if row.kind not in KINDS:
         fail(f'the kind must be phases or subtractions, not "{_shown(row.kind)}"; correct it.')
     if row.seed is not None:
@@ -555,4 +561,5 @@ def _cells(row: Row, home: Path) -> dict[str, str]:
         "seed": "" if row.seed is None else str(row.seed),
         "voxel_mm": "" if row.voxel_mm is None else number(row.voxel_mm),
         "population": "" if row.population == POPULATIONS[0] else row.population,
+        "birads": row.birads,
     }

@@ -156,7 +156,7 @@ def fingerprint(row: Row, contract: InputContract, device: str = "cpu") -> str:
     for path in row.files:
         inner = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
         files += [(str(p.relative_to(path.parent)), p.stat().st_size, p.stat().st_mtime_ns) for p in inner]
-    facts = {k: v for k, v in asdict(row).items() if k not in ("folder", "split", "where")}
+    facts = {k: v for k, v in asdict(row).items() if k not in ("folder", "split", "where", "birads")}
     simulated_on = [device] if row.seed is not None and device != "cpu" else []
     text = json.dumps([facts, files, asdict(contract), cache.code_version(), *simulated_on], default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:24]

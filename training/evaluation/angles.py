@@ -142,6 +142,11 @@ def _boundaries(run: Angles) -> tuple[float, ...]:
     return (-run.margin, run.margin) if run.margin else (0.0,)
 
 
+def has_angles(folder: Path) -> bool:
+    """Whether an evaluated run's method has an angle between its feature and a weight."""
+    return (folder / "features.npz").exists()
+
+
 def angles_of(folder: Path, name: str | None = None, split: str = "test") -> Angles:
     """The angles of an evaluated run's exams."""
     config = read_config(folder)
@@ -154,5 +159,5 @@ def angles_of(folder: Path, name: str | None = None, split: str = "test") -> Ang
             f"The run {folder} has no features.npz; run python training/evaluate.py {folder} first."
         ) from error
     scale = float(config["network"]["scale"]) if config["network"]["head"] == "cosine" else 0.0
-    margin = float(config.get("margin", 0.0)) if config["objective"] == "cmsl" else 0.0
-    return Angles(name or config["objective"].upper(), cosine, labels, scale, margin)
+    margin = float(config.get("margin", 0.0)) if config["method"] == "cmsl" else 0.0
+    return Angles(name or config["method"].upper(), cosine, labels, scale, margin)

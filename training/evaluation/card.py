@@ -129,7 +129,7 @@ def console(evaluation: dict) -> str:
         [
             evidence["cohort"],
             "",
-            *aligned_table(Table(head, [[evidence["objective"].upper(), *mine], paper])),
+            *aligned_table(Table(head, [[evidence["method"].upper(), *mine], paper])),
             "",
             "malignant exams called malignant (the paper's protocol):",
             *aligned_table(_localisation_table(evidence["localisation"])),
@@ -239,9 +239,9 @@ def _data(config: dict, evidence: dict, split: Sequence[dict], ancestry: Sequenc
 
 
 def _training(config: dict) -> list[Block]:
-    names = ("recipe", "objective", "seed", "epochs", "batch", "rate", "schedule", "weight_decay", "patience")
+    names = ("recipe", "method", "seed", "epochs", "batch", "rate", "schedule", "weight_decay", "patience")
     rows = [(name.replace("_", " "), str(config[name])) for name in names if name in config]
-    if config["objective"] == "cmsl":
+    if config["method"] == "cmsl":
         numbers = f"{config['margin']:g}, {config['network']['scale']:g}"
         rows.append(("margin m, scale s", f"{numbers}; warm-up {config.get('margin_warmup', 0)} epochs"))
     if config.get("init"):

@@ -6,41 +6,53 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from matplotlib.figure import Figure
 
 from training.data.files import write_atomically, write_json
 
-from .angles import angles_of, draw_angles
-from .comparison import AT_THRESHOLD, DISTANCES, Method
+from .angles import angles_of, draw_angles, has_angles
+from .comparison import DISTANCES
+from .comparison_sections import bases_section, bounds_section, claims_section, dice_section
+from .difference import AT_THRESHOLD
 from .figures import Curve, note_of, roc, save
+from .method_runs import MethodRuns
 from .pages import Block, Items, Page, Picture, Section, Table, html, markdown
 from .paper import PAPER, PAPER_LOCALISATION, PAPER_RATIO, TABLE_1, paper_row
 from .texts import NAMES, interval, number, p_value, with_interval
 
 PAPER_EXAMS = "Luo et al. 2019 (85 real exams, another cohort)"
 CAPTIONS = {
-    "roc.png": "ROC curves, with the 95 % bands of resampled patients.",
-    "angles.png": "Angles to w, first seed of each method.",
+    "roc.png": "ROC curves; of a few methods with the 95 % bands of resampled patients.",
+    "angles.png": "Angles to w, first seed of each method, after Fig. 2 of Luo et al. 2019.",
+    "maps.png": "Maps of the methods, after Fig. 3 of Luo et al. 2019, on exams at even ranks of the first "
+    "method's error.",
 }
 
 
-def write_comparison(comparison: dict, methods: Sequence[Method], output: Path) -> Path:
+def write_comparison(
+    comparison: dict, methods: Sequence[MethodRuns], output: Path, maps: Figure | None = None
+) -> Path:
     """Write all files of a comparison.
 
     Parameters
     ----------
     comparison : dict
         Of ``comparison.compare``.
-    methods : sequence of Method
+    methods : sequence of MethodRuns
         That were compared.
     output : Path
         Their folder.
+    maps : Figure, optional
+        The methods' maps on some exams.
 
     Returns
     -------
     Path
         The page as Markdown.
     """
-    pictures = [Picture(path, CAPTIONS[path.name]) for path in _draw(methods, output)]
+    paths = _draw(methods, output)
+    paths += [save(maps, output / "maps.png")] if maps is not None else []
+    pictures = [Picture(path, CAPTIONS[path.name]) for path in paths]
     page = comparison_page(comparison, pictures)
     write_json(output / "comparison.json", comparison)
     write_atomically(output / "comparison.md", markdown(page, output))
@@ -48,15 +60,15 @@ def write_comparison(comparison: dict, methods: Sequence[Method], output: Path) 
     return output / "comparison.md"
 
 
-def _draw(methods: Sequence[Method], output: Path) -> list[Path]:
+def _draw(methods: Sequence[MethodRuns], output: Path) -> list[Path]:
     """ROC curves of the methods, and angles of the first seed of each."""
     note = note_of(methods[0].folders[0])
     paths = []
     if np.unique(methods[0].labels).size == 2:
         curves = [Curve(m.name, m.scores(), m.labels, m.patients) for m in methods]
         paths.append(save(roc(curves, note), output / "roc.png"))
-    angles = [angles_of(method.folders[0], method.name) for method in methods]
-    return [*paths, save(draw_angles(angles, note), output / "angles.png")]
+    angles = [angles_of(m.folders[0], m.name) for m in methods if has_angles(m.folders[0])]
+    return [*paths, *([save(draw_angles(angles, note), output / "angles.png")] if angles else [])]
 
 
 def comparison_page(comparison: dict, pictures: Sequence[Picture]) -> Page:
@@ -64,10 +76,12 @@ def comparison_page(comparison: dict, pictures: Sequence[Picture]) -> Page:
     banner = "Simulated exams, research use only." if comparison["simulated"] else "Research use only."
     sections = [
         Section("Table 1", _table_1(comparison)),
+        Section("What an AUC can come to", bounds_section(comparison)),
+        Section("What the paper says", claims_section(comparison, _signed)),
         Section("Is the difference real?", _differences(comparison)),
-        Section("Localisation", _localisation(comparison)),
+        Section("Localisation", [*_localisation(comparison), *dice_section(comparison)]),
         Section("How the losses pull", _pulls(comparison)),
-        Section("Runs", [_runs(comparison)]),
+        Section("Runs", [_runs(comparison), *bases_section(comparison.get("bases") or ())]),
         Section("Figures", pictures),
     ]
     return Page("Comparison of methods", banner, sections)
@@ -75,20 +89,25 @@ def comparison_page(comparison: dict, pictures: Sequence[Picture]) -> Page:
 
 def _table_1(comparison: dict) -> list[Block]:
     rows = []
-    for name, method in comparison["methods"].items():
-        cells = [_mean(method["figures"][key], 3) for key in TABLE_1]
-        rows.append([name, str(len(method["seeds"])), *cells])
+    for row in comparison["rows"]:
+        figures = comparison["methods"][row["method"]]["figures"]
+        cells = [_mean(figures[key], 3) for key in TABLE_1]
+        paper = number(row["paper"]["auc"]) if row["paper"] else "–"
+        beside = [number(row["auc_of_size_alone"]), paper, number(row["seconds"], 2), row["labels"]]
+        rows.append([row["method"], str(row["seeds"]), *cells, *beside])
+    empty = ["–"] * 4
     for name in PAPER:
-        rows.append([f"{name} in Luo et al. 2019 (346 real exams, another cohort)", "1", *paper_row(name)])
+        title = f"{name} in Luo et al. 2019 (346 real exams, another cohort)"
+        rows.append([title, "1", *paper_row(name), *empty])
     cohort = comparison["cohort"]
+    head = ["Method", "Seeds", *(NAMES[key] for key in TABLE_1)]
     return [
         cohort[:1].upper() + cohort[1:] + ".",
-        Table(["Method", "Seeds", *(NAMES[key] for key in TABLE_1)], rows),
+        Table([*head, "AUC of the size alone", "AUC in the paper", "Seconds an exam", "Learned from"], rows),
         "Means over seeds. In brackets the 95 % interval from the choice of exams (AUC: "
-        "DeLong; else bootstrap over "
-        "patients), then ± the standard deviation over seeds. "
-        "Thresholds are each run's own, frozen on its validation "
-        "exams. The paper's rows come from other, real exams: their intervals are reckoned from its figures "
+        "DeLong; else bootstrap over patients), then ± the standard deviation over seeds. "
+        "Thresholds are each run's own, frozen on its validation exams. "
+        "The paper's rows come from other, real exams: their intervals are reckoned from its figures "
         "(Hanley–McNeil, Wilson).",
     ]
 

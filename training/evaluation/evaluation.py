@@ -115,7 +115,7 @@ def evaluate(
             "so to choose by these figures is to learn from them."
         )
     test, further_of_test = _read(predictor, paths["test"], "test", maps, reader, workers)
-    _calibrate(test, frozen.temperature)
+    calibrate(test, frozen.temperature)
 
     calibrated, uncalibrated, bins = _reliability(test, frozen.temperature)
     evidence = summarise(test, maps, frozen.points) | {"calibration": calibrated}
@@ -128,7 +128,7 @@ def evaluate(
     bundle = _export(run, place, name, frozen, evidence, predictor.bundle.sha256)
     rows, pooled = [*validation, *test], [own.pooled for own in (*further, *further_of_test)]
     records.write_predictions(folder, rows)
-    records.write_features(folder, rows, pooled, run.network)
+    records.write_features(folder, rows, pooled, run.network.weight.detach().numpy())
     fitted = tidy({"calibration": asdict(frozen.calibration), **classification(validation, frozen.threshold)})
     seconds = round(float(np.median(column(test, "seconds"))), 3)
     return records.finish(
@@ -308,7 +308,7 @@ class _Frozen:
 
 def _freeze(validation: list[dict], further: list[_Further]) -> _Frozen:
     fitted = calibration.fit_temperature(column(validation, "label"), column(validation, "logit"))
-    _calibrate(validation, fitted.temperature)
+    calibrate(validation, fitted.temperature)
     points = calibration.operating_points(column(validation, "label"), column(validation, "probability"))
     return _Frozen(
         fitted,
@@ -319,7 +319,8 @@ def _freeze(validation: list[dict], further: list[_Further]) -> _Frozen:
     )
 
 
-def _calibrate(rows: list[dict], temperature: float) -> None:
+def calibrate(rows: list[dict], temperature: float) -> None:
+    """Give rows the probability σ(logit / temperature)."""
     for row, probability in zip(rows, calibration.probability(column(rows, "logit"), temperature)):
         row["probability"] = float(probability)
 
@@ -430,7 +431,7 @@ def _provenance(
         "cohort": _cohort(run.config, store, calibrated_on, validation, test),
         "simulated": bool(run.config["simulated"]),
         "supervision": run.config["supervision"],
-        "objective": run.config["objective"],
+        "method": run.config["method"],
         "seed": run.config["seed"],
         "n": len(test),
         "intervals": INTERVALS,

@@ -27,6 +27,8 @@ from .texts import interval
 # colours that stay apart for colour-blind readers (Okabe and Ito 2008)
 BENIGN, MALIGNANT = "#0072B2", "#D55E00"
 METHODS = ("#000000", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#0072B2", "#D55E00")
+MOST_BANDS = 4  # in a figure
+ROC_STYLES = ("-", "--", ":")  # of methods beyond the colours
 GREY = "#6b7280"
 LESION = "#4cf0ff"  # stands out from inferno and from grey
 SIMULATED = "simulated exams, research use only"
@@ -118,7 +120,9 @@ def sensitivity_at(labels: np.ndarray, scores: np.ndarray) -> np.ndarray:
 
 @styled
 def roc(curves: Sequence[Curve], note: str = "", points: Sequence[dict] = ()) -> Figure:
-    """ROC curves, the mean of each method's seeds, with the 95 % band of resampled patients.
+    """ROC curves, the mean of each method's seeds.
+
+    Up to ``MOST_BANDS`` of them have the 95 % band of resampled patients; more bands would hide each other.
 
     Parameters
     ----------
@@ -133,11 +137,14 @@ def roc(curves: Sequence[Curve], note: str = "", points: Sequence[dict] = ()) ->
     -------
     Figure
     """
-    figure, axes = blank(4.2, 4.1, note)
+    beside = len(curves) > len(METHODS)
+    figure, axes = blank(4.2 + 4.9 * beside, 4.1, note)
     ax = axes[0, 0]
     ax.plot([0, 1], [0, 1], color="#c4c9cf", linewidth=0.8, linestyle=(0, (4, 3)))
-    for curve, colour in zip(curves, METHODS):
-        _draw_curve(ax, curve, colour, 0.13 if len(curves) == 1 else 0.08)
+    for number, curve in enumerate(curves):
+        turn, place = divmod(number, len(METHODS))
+        alpha = 0.13 if len(curves) == 1 else 0.08 if len(curves) <= MOST_BANDS else 0.0
+        _draw_curve(ax, curve, METHODS[place], ROC_STYLES[turn % 3], alpha)
     style = {
         "markersize": 6,
         "markerfacecolor": "white",
@@ -149,20 +156,24 @@ def roc(curves: Sequence[Curve], note: str = "", points: Sequence[dict] = ()) ->
     ax.set(
         xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), xlabel="1 − specificity", ylabel="sensitivity", aspect="equal"
     )
-    ax.legend(loc="lower right", handlelength=1.4)
+    if beside:
+        figure.legend(loc="outside right center", handlelength=1.4)
+    else:
+        ax.legend(loc="lower right", handlelength=1.4)
     return figure
 
 
-def _draw_curve(ax: Axes, curve: Curve, colour: str, alpha: float) -> None:
+def _draw_curve(ax: Axes, curve: Curve, colour: str, style: str, alpha: float) -> None:
     def mean_curve(index: np.ndarray) -> np.ndarray:
         labels = curve.labels[index]
         if np.unique(labels).size < 2:
             return np.full(GRID.size, np.nan)
         return np.mean([sensitivity_at(labels, scores[index]) for scores in curve.scores], axis=0)
 
-    draws = metrics.bootstrap(mean_curve, curve.labels.size, curve.patients, rounds=500)
-    low, high = np.nanpercentile(draws, (2.5, 97.5), axis=0)
-    ax.fill_between(GRID, low, high, color=colour, alpha=alpha, linewidth=0)
+    if alpha:
+        draws = metrics.bootstrap(mean_curve, curve.labels.size, curve.patients, rounds=500)
+        low, high = np.nanpercentile(draws, (2.5, 97.5), axis=0)
+        ax.fill_between(GRID, low, high, color=colour, alpha=alpha, linewidth=0)
     if len(curve.scores) == 1:
         x, y, _ = roc_curve(curve.labels, curve.scores[0], drop_intermediate=False)
     else:
@@ -170,7 +181,7 @@ def _draw_curve(ax: Axes, curve: Curve, colour: str, alpha: float) -> None:
     area, (below, above) = metrics.mean_auc(curve.labels, curve.scores, curve.patients)
     seeds = f", {len(curve.scores)} seeds" if len(curve.scores) > 1 else ""
     label = f"{curve.name}: AUC {area:.3f} ({below:.3f}–{above:.3f}){seeds}"
-    ax.plot(x, y, color=colour, linewidth=1.6, label=label)
+    ax.plot(x, y, style, color=colour, linewidth=1.6, label=label)
 
 
 # --- reliability ---
@@ -253,10 +264,10 @@ def _training_figure(rows: Sequence[dict], config: dict) -> Figure:
     figure, axes = blank(6.4, 2.7, SIMULATED if config.get("simulated") else "research use only", ncols=2)
     style = {"linewidth": 1.3} | ({"marker": "o", "markersize": 2.5} if len(rows) < 40 else {})
     loss, area = axes[0]
-    label = "training (with margin)" if config["objective"] == "cmsl" else "training"
+    label = "training (with margin)" if config["method"] == "cmsl" else "training"
     loss.plot(epochs, [row["train_loss"] for row in rows], color=METHODS[0], label=label, **style)
     loss.plot(epochs, [row["validation_loss"] for row in rows], color=METHODS[3], label="validation", **style)
-    title = f"{config['objective'].upper()}, seed {config['seed']}"
+    title = f"{config['method'].upper()}, seed {config['seed']}"
     loss.set(xlabel="epoch", ylabel="loss (cross-entropy)", title=title)
     loss.legend()
     areas = np.array([row.get("validation_auc", np.nan) for row in rows])

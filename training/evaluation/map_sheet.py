@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from textwrap import wrap
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -11,13 +12,16 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 
+from BreastCMSLLib.candidates.peaks import find_peaks
 from BreastCMSLLib.core.geometry import apply_affine
 from BreastCMSLLib.network.resnet import NetworkSettings
+from training.data.cache import CachedExam
 
 from .figures import LESION, annotate, styled
 from .lesions import malignant_lesions
 from .scored_exams import ScoredExam, map_of, peak_of
 
+LONG = 10  # letters of a map's name; longer ones are wrapped
 NEAR_MM = 5.0  # above or below the slice: a peak farther off is drawn as ×
 _EDGE = [withStroke(linewidth=2.4, foreground="black")]
 
@@ -71,25 +75,54 @@ def map_example(scored: ScoredExam, maps: Sequence[str], settings: NetworkSettin
     -------
     MapExample
     """
-    exam = scored.exam
+    volumes = {name: map_of(name, scored, settings) for name in maps}
+    peaks = {name: peak_of(name, scored, settings) for name in maps}
+    return example_of(scored.exam, volumes, title, peaks)
+
+
+def example_of(
+    exam: CachedExam,
+    maps: Mapping[str, np.ndarray],
+    title: str,
+    peaks: Mapping[str, Sequence[float]] | None = None,
+) -> MapExample:
+    """An exam and its maps as a column of the sheet.
+
+    Parameters
+    ----------
+    exam : CachedExam
+        With a malignant lesion of known place.
+    maps : mapping
+        Name → (LR, AP, SI), 0–1.
+    title : str
+        Above the column.
+    peaks : mapping, optional
+        Name → RAS mm (default: of each map's maximum).
+
+    Returns
+    -------
+    MapExample
+    """
     to_index = np.linalg.inv(exam.affine)
     lesion = max(malignant_lesions(exam.meta), key=lambda lesion: lesion["radius_mm"])
     centre = apply_affine(to_index, np.array(lesion["ras_mm"]))
     level = int(np.clip(round(centre[2]), 0, exam.inside.shape[2] - 1))
-    slices, peaks = {}, {}
-    for name in maps:
-        slices[name] = map_of(name, scored, settings)[:, :, level]
-        ras = np.array(peak_of(name, scored, settings))
+    shown = {}
+    for name, volume in maps.items():
+        if peaks is None:
+            ras = np.array(find_peaks(volume, exam.inside, exam.affine, count=1)[0].ras_mm)
+        else:
+            ras = np.array(peaks[name])
         i, j, k = apply_affine(to_index, ras)
         distance = float(np.linalg.norm(ras - lesion["ras_mm"]))
-        peaks[name] = float(i), float(j), int(round(k)) - level, distance
+        shown[name] = float(i), float(j), int(round(k)) - level, distance
     early = exam.array[min(1, exam.array.shape[0] - 1)].float().numpy()
     return MapExample(
         title,
         early[:, :, level],
         exam.inside[:, :, level],
-        slices,
-        peaks,
+        {name: volume[:, :, level] for name, volume in maps.items()},
+        shown,
         (float(centre[0]), float(centre[1])),
         lesion["radius_mm"],
         float(np.linalg.norm(exam.affine[:3, 0])),
@@ -105,6 +138,7 @@ class _Layout:
     rows: int
     panel: float = 2.0
     left: float = 0.3
+    font: float = 9.0
     right: float = 0.62
     top: float = 0.42
     bottom: float = 0.22
@@ -154,6 +188,8 @@ def map_sheet(examples: Sequence[MapExample], maps: Sequence[str], note: str = "
     windows = [_window(example.inside) for example in examples]
     sizes = [(w[1] * e.spacing_mm, w[2] * e.spacing_mm) for w, e in zip(windows, examples)]
     layout = _Layout(np.max(sizes, axis=0) + 10.0, len(examples), 1 + len(maps))
+    if max(map(len, maps)) > LONG:  # three lines of the methods' names
+        layout = replace(layout, left=0.65, font=6.5)
     figure = plt.figure(figsize=layout.size)
     if note:
         annotate(figure, note)
@@ -172,7 +208,7 @@ def map_sheet(examples: Sequence[MapExample], maps: Sequence[str], note: str = "
             for spine in ax.spines.values():
                 spine.set_visible(False)
             if column == 0:
-                ax.set_ylabel(name or "subtraction")
+                ax.set_ylabel(label(name or "subtraction"), fontsize=layout.font)
             if row == 0:
                 ax.set_title(example.title, fontsize=8)
                 for side, across, align in (("R", 0.02, "left"), ("L", 0.98, "right")):
@@ -194,6 +230,11 @@ def map_sheet(examples: Sequence[MapExample], maps: Sequence[str], note: str = "
     colours.set_label("share of the map's highest point", fontsize=7.5)
     colours.outline.set_visible(False)
     return figure
+
+
+def label(name: str) -> str:
+    """A row's name in lines that fit beside a panel."""
+    return "\n".join(line for part in name.split(": ") for line in wrap(part, 2 * LONG))
 
 
 def _draw_slice(ax: Axes, example: MapExample) -> None:

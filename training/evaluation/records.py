@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 
 from BreastCMSLLib.core.errors import InputError
-from BreastCMSLLib.network.resnet import BreastNet
 from training.data.files import read_rows, write_arrays, write_json, write_rows
 
 _TEXTS = ("exam", "patient", "split")  # columns of predictions.csv that are no numbers
@@ -61,7 +60,7 @@ def write_predictions(folder: Path, rows: Sequence[dict]) -> None:
 
 
 def write_features(
-    folder: Path, rows: Sequence[dict], pooled: Sequence[np.ndarray], network: BreastNet
+    folder: Path, rows: Sequence[dict], pooled: Sequence[np.ndarray], weight: np.ndarray
 ) -> None:
     """RUN/features.npz, from which angles and logits can be reckoned.
 
@@ -73,11 +72,10 @@ def write_features(
         Exams: exam, split, label, logit and cos_theta.
     pooled : sequence of numpy.ndarray
         (C,) of each exam.
-    network : BreastNet
-        Whose weight is written too.
+    weight : numpy.ndarray
+        (C,) of the head.
     """
     arrays = {name: column(rows, name) for name in ("exam", "split", "label", "logit", "cos_theta")}
-    weight = network.weight.detach().float().cpu().numpy()
     pooled = np.stack(pooled).astype(np.float32)
     write_arrays(folder / "features.npz", **arrays, pooled=pooled, weight=weight)
 

@@ -90,7 +90,7 @@ def _roc(evaluation: dict, rows: Sequence[dict], note: str) -> Figure | None:
     ]
     points = [p for p in points if p["sensitivity"] is not None and p["specificity"] is not None]
     scores = column(rows, "logit")[None]
-    return roc([Curve(evidence["objective"].upper(), scores, labels, column(rows, "patient"))], note, points)
+    return roc([Curve(evidence["method"].upper(), scores, labels, column(rows, "patient"))], note, points)
 
 
 def _reliability(evaluation: dict, rows: Sequence[dict], note: str) -> Figure:

@@ -1,1 +1,1 @@
-"""How a network is trained: loaders, objective, start, loop."""
+"""The methods that are compared, and how their networks are trained: loaders, start, loop."""

@@ -16,11 +16,14 @@ from BreastCMSLLib.core.errors import InputError
 from BreastCMSLLib.network.losses import sigmoid_loss
 from training.recipes import Config
 from training.runs import folder as runs
-from training.runs.log import Epoch, Log, Progression
+from training.runs.log import Epoch, Log, Progression, epochs_so_far
 
+from .convergence import converged
 from .loaders import loaders, open_cohort
+from .method import Method
 from .norms import synchronise_norms
-from .objective import margin_at, objective, optimiser_and_schedule
+from .optimiser import optimiser_and_schedule
+from .registry import method_named
 from .start import pick_precision, starting_network
 
 LARGEST_GRADIENT = 5.0  # norm; larger ones are shortened to it
@@ -55,50 +58,63 @@ def train(recipe: str, config: Config) -> Path:
     _check_batch(config, accelerator.num_processes)
     torch.manual_seed(config.seed)
     torch.backends.cudnn.benchmark = True  # inputs of one size: the fastest convolution is looked for once
-    exams, paths = open_cohort(config, accelerator)
+    method = method_named(config.method)
+    exams, rows = open_cohort(config, accelerator)
     network, ancestry = starting_network(config, exams)
     config = replace(config, network=network.settings)
+    if _ended(epochs_so_far(recipe, config, exams), config):
+        return config.output
     network = synchronise_norms(network, accelerator.num_processes, accelerator.device.type)
-    network = network.to(memory_format=torch.channels_last_3d)
-    training, validation = loaders(paths["train"], paths["validate"], config, accelerator)
+    network = network.to(memory_format=torch.channels_last if method.planar else torch.channels_last_3d)
+    training, validation = loaders(method, exams, rows, config, accelerator)
     sampler = training.sampler
-    steps = config.epochs * (len(paths["train"]) // config.batch)
-    optimiser, schedule = optimiser_and_schedule(network, config, steps)
+    steps = config.epochs * (len(rows["train"]) // config.batch)
+    optimiser, schedule = optimiser_and_schedule(network, method, config, steps)
     network, optimiser, training, validation = accelerator.prepare(network, optimiser, training, validation)
     log = Log(recipe, config, exams, ancestry, accelerator, precision)
     progression = log.resume(network, optimiser, schedule)
     if config.epochs == 0:
-        loss, area = validate(accelerator, network, validation)
+        loss, area = validate(accelerator, network, method, validation)
         log.epoch(Epoch(0, math.nan, loss, area, 0.0, 0.0, 0, math.nan))
         log.save(network, optimiser, schedule, Progression(0, area), True)
         runs.carry_candidates(config.init, config.output)
     for epoch in range(progression.epochs, config.epochs):
         if config.patience and progression.waited >= config.patience:
             break
+        if converged([row["train_loss"] for row in log.rows], config.converge):
+            break
         sampler.epoch, start = epoch, time.perf_counter()
         with log.progress(epoch, len(training) * config.batch) as progress:
             loss, seen = train_epoch(
-                accelerator, network, training, optimiser, schedule, config, epoch, progress
+                accelerator, network, method, training, optimiser, schedule, config, epoch, progress
             )
         seconds = time.perf_counter() - start
-        validation_loss, area = validate(accelerator, network, validation)
+        validation_loss, area = validate(accelerator, network, method, validation)
         if config.schedule == "plateau":
             schedule.step(loss)
-        better = area > progression.best
-        waited = 0 if better else progression.waited + 1
-        progression = Progression(epoch + 1, max(area, progression.best), waited)
+        complete = method.complete(config, epoch)
+        better = complete and not area <= progression.best  # also the first where there is no AUC
+        waited = progression.waited + 1 if complete and not better else 0
+        progression = Progression(epoch + 1, area if better else progression.best, waited)
         rate = optimiser.param_groups[0]["lr"]
         log.epoch(
-            Epoch(epoch + 1, loss, validation_loss, area, rate, margin_at(config, epoch), seen, seconds)
+            Epoch(epoch + 1, loss, validation_loss, area, rate, method.margin(config, epoch), seen, seconds)
         )
         log.save(network, optimiser, schedule, progression, better)
     log.close()
     return config.output
 
 
+def _ended(rows: list[dict], config: Config) -> bool:
+    """Whether a run needs no further epoch, told without reading its exams."""
+    losses = [float(row["train_loss"]) for row in rows]
+    return 0 < config.epochs <= len(losses) or converged(losses, config.converge)
+
+
 def train_epoch(
     accelerator: Accelerator,
     network: torch.nn.Module,
+    method: Method,
     loader,
     optimiser,
     schedule,
@@ -117,9 +133,9 @@ def train_epoch(
     """
     network.train()
     total = torch.zeros(2, device=accelerator.device)
-    for arrays, labels, _ in loader:
+    for arrays, targets, _ in loader:
         with accelerator.accumulate(network):
-            loss = objective(network(_as_input(arrays, accelerator)), labels, config, epoch)
+            loss = method.loss(network(_as_input(arrays, accelerator)), targets, config, epoch)
             accelerator.backward(loss)
             if accelerator.sync_gradients:
                 accelerator.clip_grad_norm_(network.parameters(), LARGEST_GRADIENT)
@@ -127,23 +143,25 @@ def train_epoch(
             if accelerator.sync_gradients and config.schedule == "cosine":
                 schedule.step()
             optimiser.zero_grad(set_to_none=True)
-        count = torch.tensor(len(labels), device=loss.device)
-        total += torch.stack([loss.detach() * len(labels), count])
-        progress(len(labels) * accelerator.num_processes, float(loss.detach()))
+        count = torch.tensor(len(arrays), device=loss.device)
+        total += torch.stack([loss.detach() * len(arrays), count])
+        progress(len(arrays) * accelerator.num_processes, float(loss.detach()))
     total = accelerator.reduce(total)
     return float(total[0] / total[1]), int(total[1])
 
 
 @torch.inference_mode()
-def validate(accelerator: Accelerator, network: torch.nn.Module, loader) -> tuple[float, float]:
-    """Loss without margin and AUC over all validation exams, each counted once."""
+def validate(
+    accelerator: Accelerator, network: torch.nn.Module, method: Method, loader
+) -> tuple[float, float]:
+    """Cross-entropy of the logits and AUC over all validation exams, each counted once."""
     network.eval()
     logits, labels = [], []
-    for arrays, target, _ in loader:
-        output = network(_as_input(arrays, accelerator)).float()
-        output, target = accelerator.gather_for_metrics((output, target))
-        logits.append(output.cpu())
-        labels.append(target.cpu())
+    for arrays, targets, _ in loader:
+        judged = method.judged(network(_as_input(arrays, accelerator)), targets)
+        output, target = accelerator.gather_for_metrics(judged)
+        logits.append(output.float().cpu().flatten())
+        labels.append(target.cpu().flatten())
     logits, labels = torch.cat(logits), torch.cat(labels)
     if not logits.isfinite().all():
         raise InputError(
@@ -155,6 +173,7 @@ def validate(accelerator: Accelerator, network: torch.nn.Module, loader) -> tupl
 def _as_input(arrays: torch.Tensor, accelerator: Accelerator) -> torch.Tensor:
     """Half-precision exams as the convolutions want them; autocast takes them as they are."""
     arrays = arrays.float() if accelerator.mixed_precision == "no" else arrays
+    arrays = arrays.flatten(0, 1) if arrays.ndim == 6 else arrays  # patches of exams
     return arrays.contiguous(memory_format=torch.channels_last_3d)
 
 

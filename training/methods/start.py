@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import torch
+from torch import nn
 
 from BreastCMSLLib.core.errors import InputError
-from BreastCMSLLib.network.resnet import BreastNet
 from training.data import cache
 from training.recipes import Config
 from training.runs import folder as runs
 
+from .method import trunk_of
+from .registry import method_named, network_of
 from .transfer import to_spacing
 
 
@@ -25,10 +25,10 @@ def pick_precision(precision: str) -> str:
     return "bf16" if bf16 else "no"
 
 
-def starting_network(config: Config, exams: cache.Cache) -> tuple[BreastNet, list[dict]]:
+def starting_network(config: Config, exams: cache.Cache) -> tuple[nn.Module, list[dict]]:
     """The network a run starts from.
 
-    A run that starts from another takes its architecture; only the head is changed to the objective's.
+    A run that starts from another takes its architecture; what the method has besides is new.
 
     Parameters
     ----------
@@ -39,7 +39,7 @@ def starting_network(config: Config, exams: cache.Cache) -> tuple[BreastNet, lis
 
     Returns
     -------
-    network : BreastNet
+    network : nn.Module
         New, or with the weights of ``config.init``.
     ancestry : list of dict
         The patients that runs before it have seen.
@@ -49,18 +49,19 @@ def starting_network(config: Config, exams: cache.Cache) -> tuple[BreastNet, lis
     InputError
         When the run cannot start from the other.
     """
-    head = "linear" if config.objective == "bce" else "cosine"
+    method = method_named(config.method)
     if config.init is None:
-        return BreastNet(replace(config.network, head=head)), []
+        return method.network(config.network, config.spacing_mm), []
     ancestry = runs.check_ancestry(exams.rows, config.init)
-    run = runs.load_start(config.init)
+    run = runs.load_start(config.init, f"{config.init_weights}.safetensors", network_of)
+    trunk = trunk_of(run.network)
     state, settings = to_spacing(
-        run.network.state_dict(), run.network.settings, run.contract.spacing_mm, config.spacing_mm
+        trunk.state_dict(), trunk.settings, run.contract.spacing_mm, config.spacing_mm
     )
-    if head == "linear" and settings.head == "cosine":
+    network = method.network(settings, config.spacing_mm)
+    if trunk_of(network).settings.head == "linear" and settings.head == "cosine":
         raise InputError(
-            f"{config.init} has a cosine head; train --objective bce from a run that was trained so."
+            f"{config.init} has a cosine head; train --method {config.method} from a run of bce."
         )
-    network = BreastNet(replace(settings, head=head))
-    network.load_state_dict(state, strict=False)  # a cosine head has no bias
+    method.take_over(network, run.network, state)
     return network, ancestry

@@ -17,7 +17,7 @@ from .folder import Run
 
 def bundle_texts(run: Run) -> dict[str, str]:
     """What a run's bundle says of itself: ``description`` and ``training_data``."""
-    text = f"3-D ResNet, width {run.network.settings.width}, objective {run.config['objective'].upper()}, "
+    text = f"3-D ResNet, width {run.network.settings.width}, method {run.config['method'].upper()}, "
     text += run.config["supervision"] + (", and a candidate classifier" if run.candidates is not None else "")
     source = "simulated exams" if run.config["simulated"] else f"exams of {Path(run.config['source']).name}"
     if (start := run.config.get("init") or "").endswith(".json"):  # of a run, its own exams are known

@@ -1,5 +1,5 @@
 """A run's folder: config.json, environment.json, split.csv, ancestry.csv, metrics.csv, tensorboard/,
-last/state.pt, best.safetensors, candidates/, curves.png; evaluation adds its own files.
+last/state.pt, last.safetensors, best.safetensors, candidates/, curves.png; evaluation adds its own files.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import json
 import os
 import platform
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -26,6 +26,7 @@ from BreastCMSLLib.preprocessing.model_input import InputContract
 from training.data.files import read_rows, write_atomically, write_json, write_rows
 from training.recipes import Config
 
+BUNDLED = ("bce", "nsl", "cmsl")  # methods whose network a bundle holds
 CANDIDATES = "candidates"  # folder of the candidate classifier
 PACKAGES = ("torch", "numpy", "scipy", "SimpleITK", "accelerate", "safetensors")
 
@@ -55,10 +56,15 @@ class Run:
     candidates: CandidateClassifier | None = None
 
 
-def load_start(path: Path) -> Run:
+def load_start(
+    path: Path,
+    weights: str = "best.safetensors",
+    build: Callable[[dict], torch.nn.Module] | None = None,
+) -> Run:
     """What a run starts from: a run's folder, or the card of a bundle (.json), such as the shipped one.
 
-    Of a bundle it is not known which patients its model has seen.
+    Of a bundle it is not known which patients its model has seen. Weights and build count for a run's folder,
+    as of :func:`load_run`.
 
     Raises
     ------
@@ -66,12 +72,16 @@ def load_start(path: Path) -> Run:
         When it cannot be read.
     """
     if path.is_dir():
-        return load_run(path)
+        return load_run(path, weights, build)
     bundle = load_bundle(path)
     return Run(path, {}, bundle.network, bundle.contract, bundle.candidates)
 
 
-def load_run(folder: Path | str, weights: str = "best.safetensors") -> Run:
+def load_run(
+    folder: Path | str,
+    weights: str = "best.safetensors",
+    build: Callable[[dict], torch.nn.Module] | None = None,
+) -> Run:
     """Read a run.
 
     Parameters
@@ -80,6 +90,8 @@ def load_run(folder: Path | str, weights: str = "best.safetensors") -> Run:
         Of the run.
     weights : str
         Name of the weights' file in it.
+    build : callable, optional
+        config.json → its untrained network (default: that of a method whose network Slicer loads).
 
     Returns
     -------
@@ -97,7 +109,7 @@ def load_run(folder: Path | str, weights: str = "best.safetensors") -> Run:
     folder = Path(folder)
     try:
         config = json.loads((folder / "config.json").read_text())
-        network = BreastNet(from_json(NetworkSettings, config["network"]))
+        network = (build or _breast_net)(config)
         network.load_state_dict(load_file(folder / weights))
         contract = InputContract.from_json(config["input"])
     except FileNotFoundError as error:
@@ -109,6 +121,16 @@ def load_run(folder: Path | str, weights: str = "best.safetensors") -> Run:
             f"The run in {folder} cannot be read ({reason}); train it again with this version."
         ) from error
     return Run(folder, config, network.eval(), contract, load_candidates(folder))
+
+
+def _breast_net(config: dict) -> BreastNet:
+    """The network of a model that Slicer loads."""
+    if config["method"] not in BUNDLED:
+        raise InputError(
+            f"A run of the method {config['method']} makes no model for Slicer; "
+            "evaluate it with training/compare.py."
+        )
+    return BreastNet(from_json(NetworkSettings, config["network"]))
 
 
 def load_candidates(folder: Path) -> CandidateClassifier | None:

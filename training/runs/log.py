@@ -11,7 +11,7 @@ from accelerate import Accelerator
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from training.data.cache import Cache
-from training.data.files import write_json, write_rows
+from training.data.files import read_rows, write_json, write_rows
 from training.recipes import Config
 
 from . import folder as runs
@@ -57,6 +57,19 @@ class Progression:
     waited: int = 0
 
 
+def epochs_so_far(recipe: str, config: Config, exams: Cache) -> list[dict]:
+    """The rows of metrics.csv of a run that may have begun; InputError where its folder holds another."""
+    _card(recipe, config, exams)
+    return read_rows(config.output / "metrics.csv")
+
+
+def _card(recipe: str, config: Config, exams: Cache) -> dict:
+    """config.json of a run; InputError where its folder holds another."""
+    card = runs.describe(recipe, config, exams.contract, str(exams.folder), exams.source)
+    runs.refuse_another(config.output / "config.json", card, MAY_CHANGE)
+    return card
+
+
 class Log:
     """One run's folder. Only the main process writes; every process reads the checkpoint.
 
@@ -93,8 +106,7 @@ class Log:
         self.folder, self.accelerator = config.output, accelerator
         self.rows: list[dict] = []
         self.events = None
-        card = runs.describe(recipe, config, exams.contract, str(exams.folder), exams.source)
-        runs.refuse_another(self.folder / "config.json", card, MAY_CHANGE)
+        card = _card(recipe, config, exams)
         accelerator.wait_for_everyone()
         if accelerator.is_main_process:
             device = torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
@@ -155,6 +167,7 @@ class Log:
             plain, scaler = self.accelerator.unwrap_model(network), self.accelerator.scaler
             if better:
                 runs.save_weights(plain, self.folder / "best.safetensors")
+            runs.save_weights(plain, self.folder / "last.safetensors")
             state = {
                 "network": plain.state_dict(),
                 "optimiser": optimiser.state_dict(),
