@@ -51,6 +51,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.skip(reason=f"{' and '.join(absent)} not installed"))
 
 
+@pytest.fixture(autouse=True, scope="module")
+def accelerate_begins_anew():
+    """Accelerate remembers the precision of a process's first training."""
+    yield
+    if (state := sys.modules.get("accelerate.state")) is not None:
+        state.AcceleratorState._reset_state(reset_partial_state=True)
+        state.GradientState._reset_state()
+
+
 @pytest.fixture(scope="session")
 def duke_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The Duke exam (five dynamic DICOM series and a post-contrast T1), unpacked once."""

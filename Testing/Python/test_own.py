@@ -154,7 +154,7 @@ def test_a_course_that_starts_from_the_shipped_bundle_learns_on_gently(tmp_path)
 
 def test_a_bundle_says_which_bundle_it_began_as():
     config = {
-        "objective": "bce",
+        "method": "bce",
         "supervision": "labels",
         "simulated": False,
         "source": "runs/a/cohort/a.csv",
