@@ -133,7 +133,7 @@ lint: $(STAMP)
 	PYTHONPATH=BreastCMSL $(BIN)/lint-imports --no-cache --no-logo
 
 test: lint
-	QT_QPA_PLATFORM=offscreen MPLBACKEND=Agg $(BIN)/python -m pytest -m "not benchmark" $(PYTEST_ARGS)
+	QT_QPA_PLATFORM=offscreen MPLBACKEND=Agg $(BIN)/python -m pytest -m "not benchmark" -n 2 --dist loadfile $(PYTEST_ARGS)
 
 test-slicer: $(SLICER_CORE:%=test-slicer-%)
 
