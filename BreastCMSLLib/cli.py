@@ -23,20 +23,27 @@ from . import __version__
 from .core.errors import (
     NO_MEMORY,
     BreastCMSLError,
-    DependencyError,
     InputError,
     OutputError,
     lacks_memory,
 )
 from .core.interruption import ignore_signals, stopped_by_signals
 from .core.invocation import check_invocation, prepare_streams, silence
-from .core.stages import STAGES, Stopwatch, overall_progress
+from .core.stages import STAGES, overall_progress
+from .one_exam import (
+    MODES,
+    analysis_settings,
+    analyze_exam,
+    check_dicom,
+    check_model,
+    check_output,
+    load_model,
+    reading_options,
+)
 
 if TYPE_CHECKING:
     from .checks.input_check import Finding
     from .exam import ExamPlan
-
-MODES = ("auto", "rigid", "deformable", "off")  # of registration, as alignment.MODES
 
 EXAMPLES = """\
 examples:
@@ -384,151 +391,36 @@ def _sentence(text: str) -> str:
 
 def analyze_command(options: argparse.Namespace, reporter: Reporter) -> None:
     """Read, analyse and write one exam; the output folder changes only once everything is there."""
-    from concurrent.futures import ThreadPoolExecutor
-
     if options.parent is not None:
         from .core.parent_watch import end_with_parent
 
         end_with_parent(options.parent)
-    from .results.earlier import check_earlier_results
-
     check_output(options.output, scene=not options.no_scene)
     if options.dicom is not None:
         check_dicom(options.dicom)
     reporter.progress("read", 0.0)  # before anything heavy is imported
     model, settings = analysis_options(options)
     check_model(model, settings)
-    watch = Stopwatch()
-    pool = ThreadPoolExecutor(1)
-    try:  # PyTorch and the model are loaded while the exam is read
-        loading = pool.submit(load_model, model)
-        with watch.stage("read"):
-            exam = read_exam(options)
-            write_dicom = None if options.dicom is None else dicom_writer(options.dicom, exam)
-        earlier = check_earlier_results(options.output, exam.exam_id, overwrite=options.overwrite)
-        reporter.progress("model", 0.0)
-        with watch.stage("model"):
-            bundle = loading.result()
-    finally:  # who stops, or gave a wrong exam, does not wait for PyTorch
-        pool.shutdown(wait=False)
-    from .findings.kinetics import add_curves
-    from .pipeline import analyze
-    from .results.files import write_results
-    from .results.wording import summary_lines
-    from .scene.package import write_scene
-
-    analysis = analyze(exam, bundle, **settings, progress=reporter.progress, stopwatch=watch)
-    add_curves(analysis.exam, analysis.result)
-    paths = write_results(
-        analysis.exam,
-        analysis,
+    done = analyze_exam(
+        lambda: read_exam(options),
+        lambda: load_model(model),
         options.output,
-        write_scene=None if options.no_scene else write_scene,
-        write_dicom=write_dicom,
+        settings,
+        scene=not options.no_scene,
+        dicom=options.dicom,
         overwrite=options.overwrite,
         progress=reporter.progress,
-        stopwatch=watch,
     )
-    lines = [*summary_lines(analysis.result), *([f"Note: {earlier}"] if earlier else []), *map(str, paths)]
-    if write_dicom is not None:
+    from .results.wording import summary_lines
+
+    result = done.analysis.result
+    notes = [f"Note: {done.earlier}"] if done.earlier else []
+    lines = [*summary_lines(result), *notes, *map(str, done.paths)]
+    if options.dicom is not None:
         from .results.dicom.study import exam_folder
 
-        lines.append(str(exam_folder(options.dicom, exam.exam_id)))
-    reporter.done({path.name.partition(".")[0]: str(path) for path in paths}, "\n".join(lines))
-
-
-def check_output(folder: Path, *, scene: bool) -> None:
-    """Find out before the work whether results can be written and shown. Creates nothing.
-
-    What a killed run left half exchanged there is put back first.
-
-    Raises
-    ------
-    OutputError
-        The folder cannot be written, or holds files of the user that results would take the place of.
-    DependencyError
-        The scene needs what is not installed.
-    """
-    from .results.earlier import FILES, SCENE_FILES, check_other_files
-    from .results.replacement import recover
-
-    check_place(folder)
-    try:
-        recover(folder, FILES)
-    except OSError as error:
-        raise OutputError(
-            f"The earlier results in {folder} could not be put back ({error.strerror}); close what uses them."
-        ) from error
-    check_other_files(folder, [name for name in FILES if scene or name not in SCENE_FILES])
-    if scene:
-        from importlib.util import find_spec
-
-        if find_spec("slicer") is None:
-            raise DependencyError(
-                "The scene needs slicer-core, which is not installed; "
-                "run pip install breastcmsl[slicer], or add --no-scene."
-            )
-
-
-def check_place(folder: Path) -> None:
-    """Refuse what is no folder, or no folder to write into. Creates nothing. Raises OutputError."""
-    check_name(folder)
-    if os.path.isfile(folder):
-        raise OutputError(f"The output {folder} is a file; name a folder.")
-    parent = folder.absolute()
-    # unlike Path.exists, os.path.exists says False where a folder may not be looked into; an absent drive has
-    # no parent
-    while not os.path.exists(parent) and parent != parent.parent:
-        parent = parent.parent
-    if not parent.is_dir() or not os.access(parent, os.W_OK):
-        raise OutputError(f"The output folder {folder} cannot be written; choose a folder of your own.")
-
-
-def check_dicom(folder: Path) -> None:
-    """Find out before the work whether DICOM results can be written.
-
-    Raises
-    ------
-    OutputError
-        The folder cannot be written.
-    DependencyError
-        highdicom is not installed.
-    """
-    from importlib.util import find_spec
-
-    check_place(folder)
-    if find_spec("highdicom") is None:
-        raise DependencyError(
-            "DICOM results need highdicom, which is not installed; "
-            "run pip install breastcmsl[dicom], or leave --dicom out."
-        )
-
-
-def dicom_writer(folder: Path, exam):
-    """What writes an exam's DICOM results into a folder, as ``results.files.write_results`` calls it. Raises
-    InputError where the exam did not come from DICOM files.
-    """
-    from functools import partial
-
-    from .results.dicom.study import check_source, write_study
-
-    check_source(exam)
-    return partial(write_study, folder)
-
-
-def check_name(folder: Path) -> None:
-    """Refuse a path that the libraries, which take paths as UTF-8, would lose. Raises OutputError."""
-    place = os.path.realpath(folder)
-    try:
-        if place.encode("utf-8") == os.fsencode(place):
-            return
-    except UnicodeEncodeError:
-        pass
-    shown = str(folder).encode("utf-8", "backslashreplace").decode()
-    raise OutputError(
-        f"The path of the output folder {shown} is not UTF-8, or holds letters that this system's language "
-        "setting (LANG) lacks; choose a folder with another name, or set LANG=C.UTF-8."
-    )
+        lines.append(str(exam_folder(options.dicom, result["exam_id"])))
+    reporter.done({path.name.partition(".")[0]: str(path) for path in done.paths}, "\n".join(lines))
 
 
 def analysis_options(options: argparse.Namespace) -> tuple[str | Path | None, dict[str, Any]]:
@@ -538,15 +430,7 @@ def analysis_options(options: argparse.Namespace) -> tuple[str | Path | None, di
     if options.request is None:
         if not options.input:
             raise InputError("No exam was given; name a DICOM folder or the exam's volumes.")
-        return options.model, {
-            "device": options.device,
-            "map_name": options.map,
-            "operating_point": options.operating_point,
-            "prevalence": options.prevalence,
-            "register": options.register,
-            "kinetics": options.kinetics,
-            "kinetic_settings": kinetic_settings(options.ftv),
-        }
+        return options.model, settings_of(options)
     from .readers.request import read_options
 
     request = read_options(options.request)
@@ -557,31 +441,17 @@ def analysis_options(options: argparse.Namespace) -> tuple[str | Path | None, di
     return request.get("model"), settings
 
 
-def kinetic_settings(ftv: Sequence[float] | None):
-    """The settings of kinetic maps with other thresholds of functional tumour volume: % and SER."""
-    from .kinetics.settings import DEFAULTS
-
-    return DEFAULTS if ftv is None else replace(DEFAULTS, percent=ftv[0], ser=ftv[1])
-
-
-def check_model(model: str | Path | None, settings: Mapping[str, Any]) -> None:
-    """Find out before the exam is read whether there is such a model, map, device and operating point. Raises
-    ModelError or InputError.
-    """
-    from .models.cards import default_model, read_card
-    from .models.decision import decide
-    from .models.maps import check_map
-
-    card = read_card(default_model() if model is None else model)
-    decide(card, settings["operating_point"], settings["prevalence"])
-    if settings["map_name"] is not None:
-        check_map(settings["map_name"], card)
-    if settings["register"] not in MODES:
-        raise InputError(f"Unknown registration: {settings['register']}; say {', '.join(MODES)}.")
-    if settings["device"] not in ("auto", "cpu"):
-        from .models.inference import choose_device
-
-        choose_device(settings["device"])
+def settings_of(options: argparse.Namespace) -> dict[str, Any]:
+    """The options of ``pipeline.analyze`` from the arguments."""
+    return analysis_settings(
+        device=options.device,
+        map_name=options.map,
+        operating_point=options.operating_point,
+        prevalence=options.prevalence,
+        register=options.register,
+        kinetics=options.kinetics,
+        ftv=options.ftv,
+    )
 
 
 def read_exam(options: argparse.Namespace):
@@ -592,33 +462,13 @@ def read_exam(options: argparse.Namespace):
         return read_request(options.request)[0]
     from .readers import read
 
-    return read(options.input, reading_options(options))
+    return read(options.input, options_of_reading(options))
 
 
-def reading_options(options: argparse.Namespace):
+def options_of_reading(options: argparse.Namespace):
     """What the command line says of its input, as ``readers.ReadOptions``."""
-    from .readers import ReadOptions, read_t1
-
-    t1, t1_uids = (None, ()) if options.t1 is None else read_t1(options.t1)
-    return ReadOptions(
-        kind=options.kind,
-        t1=t1,
-        t1_uids=tuple(t1_uids),
-        times_s=options.times,
-        phases=tuple(options.phases),
-        leave_out=tuple(options.leave_out),
-        study=options.study,
-        keep_order=options.keep_order,
-    )
-
-
-def load_model(model: str | Path | None):
-    """The verified bundle. Imports all that an analysis needs."""
-    from . import pipeline  # noqa: F401
-    from .models.bundle import load_bundle
-    from .results import files  # noqa: F401
-
-    return load_bundle(model)
+    names = ("kind", "t1", "times", "phases", "leave_out", "study", "keep_order")
+    return reading_options(**{name: getattr(options, name) for name in names})
 
 
 # ---------------------------------------------------------------- check, model
@@ -631,7 +481,7 @@ def check_command(options: argparse.Namespace, reporter: Reporter) -> int:
     from .checks.input_check import BAD, check_exam
     from .readers import plan, read
 
-    exam_plan, findings, refusal = plan(options.input, reading_options(options)), (), None
+    exam_plan, findings, refusal = plan(options.input, options_of_reading(options)), (), None
     try:
         exam = read(exam_plan)
         warnings = tuple(dict.fromkeys((*exam.plan.warnings, *exam.warnings)))
