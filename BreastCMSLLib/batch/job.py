@@ -33,8 +33,8 @@ class Job:
         Keywords of ``one_exam.analysis_settings``.
     model : str, optional
         A bundle's card; None: the shipped one.
-    model_sha256 : str
-        Of its weights, as the card has it.
+    card_sha256 : str
+        Of the card, which holds that of the weights.
     version : str
         Of BreastCMSL.
     scene : bool
@@ -53,7 +53,7 @@ class Job:
     reading: Mapping[str, Any] = field(default_factory=dict)
     settings: Mapping[str, Any] = field(default_factory=dict)
     model: str | None = None
-    model_sha256: str = ""
+    card_sha256: str = ""
     version: str = ""
     scene: bool = True
     dicom: str | None = None
@@ -62,7 +62,7 @@ class Job:
 
     @property
     def folder_name(self) -> str:
-        """What the exam's files are called: its name, or where no file can have that, another for it alone."""
+        """What the exam's files are called: its name where a file can have that."""
         return folder_name(self.exam)
 
     @property
@@ -81,7 +81,7 @@ class Job:
 
     @property
     def key(self) -> str:
-        """16 hexadecimal digits of all that results depend on: another input, option or model is another job."""
+        """16 hexadecimal digits: with another input, option, model or version it is another job."""
         values = asdict(self)
         for name in ("output", "threads", "model"):
             del values[name]

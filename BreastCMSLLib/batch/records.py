@@ -117,7 +117,7 @@ def write_file(path: Path, content: bytes) -> None:
             with suppress(OSError):
                 os.unlink(new)
         reason = error.strerror or type(error).__name__
-        raise OutputError(f"{path} cannot be written ({reason}); free space there, then run again.") from error
+        raise OutputError(f"{path} cannot be written ({reason}); free space there.") from error
 
 
 def stamp(job: Job) -> list[int] | None:
