@@ -1,5 +1,5 @@
-"""The command line: ``breastcmsl analyze INPUT… --output OUT``, ``breastcmsl check INPUT…`` and ``breastcmsl
-model``.
+"""The command line: ``breastcmsl analyze INPUT… --output OUT``, ``breastcmsl batch WORKLIST --output OUT``,
+``breastcmsl check INPUT…`` and ``breastcmsl model``.
 
 The desktop module runs ``analyze`` with ``--request`` in a child process and reads its progress as JSON
 lines.
@@ -11,8 +11,10 @@ import argparse
 import atexit
 import errno
 import json
+import math
 import os
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -45,6 +47,8 @@ if TYPE_CHECKING:
     from .checks.input_check import Finding
     from .exam import ExamPlan
 
+_BATCH_LINES_S = 2.0  # between two lines of a batch's progress
+
 EXAMPLES = """\
 examples:
   breastcmsl check DICOM_FOLDER
@@ -54,11 +58,12 @@ examples:
   breastcmsl check DICOM_FOLDER --phases 5 6 7 8
   breastcmsl analyze DICOM_FOLDER --leave-out 12 "ax dyn MIP" --output OUT
   breastcmsl analyze PATIENT_FOLDER --study 2 --output OUT
+  breastcmsl batch FOLDER_OF_EXAMS --output OUT
   breastcmsl model show
 
 exit status:
   0    done
-  1    unforeseen error, or nobody reads the output any more
+  1    unforeseen error (in a batch: of an exam), or nobody reads the output any more
   2    the input, model or output cannot be used; one sentence says why
   130  interrupted by Ctrl-C, SIGTERM or SIGHUP
 """
@@ -80,6 +85,7 @@ def parser() -> argparse.ArgumentParser:
     top.set_defaults(run=lambda options, reporter: top.print_help())
     commands = top.add_subparsers(title="commands")
     _add_analyze(commands)
+    _add_batch(commands)
     _add_check(commands)
     _add_model(commands)
     return top
@@ -150,6 +156,15 @@ def _add_analyze(commands) -> None:
         action="store_true",
         help="replace the results of another exam (the same exam's always are)",
     )
+    _add_settings(command)
+    command.add_argument("--request", type=Path, help=argparse.SUPPRESS)  # from the desktop
+    command.add_argument(
+        "--parent", type=int, metavar="PID", help=argparse.SUPPRESS
+    )  # end when this process is gone
+
+
+def _add_settings(command: argparse.ArgumentParser) -> None:
+    """How exams are analysed: the same for one and for many."""
     command.add_argument(
         "--model", type=Path, help="a model bundle's .json file (default: the shipped model)"
     )
@@ -196,10 +211,38 @@ def _add_analyze(commands) -> None:
     command.add_argument(
         "--progress", choices=("text", "json", "none"), default="text", help="how progress is shown"
     )
-    command.add_argument("--request", type=Path, help=argparse.SUPPRESS)  # from the desktop
+
+
+def _add_batch(commands) -> None:
+    command = _add_command(commands, batch_command, "batch", "analyse many exams, and go on where it stopped")
     command.add_argument(
-        "--parent", type=int, metavar="PID", help=argparse.SUPPRESS
-    )  # end when this process is gone
+        "input",
+        type=Path,
+        help="a folder with a folder for each exam, a table (.csv, .parquet), or a list of studies (.txt)",
+    )
+    command.add_argument(
+        "--output",
+        type=Path,
+        required=True,
+        help="folder for results.csv, index.html and the results of each exam",
+    )
+    command.add_argument(
+        "--archive", type=Path, help="folder with the DICOM files of studies that have no input of their own"
+    )
+    command.add_argument(
+        "--retry", choices=("refused",), help="do refused exams again (failed ones always are)"
+    )
+    command.add_argument(
+        "--workers", type=int, metavar="N", help="processes (default: one a core, with 3 GiB of memory each)"
+    )
+    command.add_argument("--threads", type=int, metavar="N", help="of each process (default: its share)")
+    command.add_argument(
+        "--engine", choices=("local", "dask"), default="local", help="this computer, or a Dask cluster"
+    )
+    command.add_argument(
+        "--scheduler", metavar="ADDRESS", help="of Dask: tcp://HOST:PORT, or a scheduler file (.json)"
+    )
+    _add_settings(command)
 
 
 def _add_check(commands) -> None:
@@ -430,7 +473,7 @@ def analysis_options(options: argparse.Namespace) -> tuple[str | Path | None, di
     if options.request is None:
         if not options.input:
             raise InputError("No exam was given; name a DICOM folder or the exam's volumes.")
-        return options.model, settings_of(options)
+        return options.model, analysis_settings(**settings_of(options))
     from .readers.request import read_options
 
     request = read_options(options.request)
@@ -442,16 +485,9 @@ def analysis_options(options: argparse.Namespace) -> tuple[str | Path | None, di
 
 
 def settings_of(options: argparse.Namespace) -> dict[str, Any]:
-    """The options of ``pipeline.analyze`` from the arguments."""
-    return analysis_settings(
-        device=options.device,
-        map_name=options.map,
-        operating_point=options.operating_point,
-        prevalence=options.prevalence,
-        register=options.register,
-        kinetics=options.kinetics,
-        ftv=options.ftv,
-    )
+    """The keywords of ``analysis_settings`` from the arguments."""
+    names = ("device", "operating_point", "prevalence", "register", "kinetics", "ftv")
+    return {"map_name": options.map, **{name: getattr(options, name) for name in names}}
 
 
 def read_exam(options: argparse.Namespace):
@@ -469,6 +505,45 @@ def options_of_reading(options: argparse.Namespace):
     """What the command line says of its input, as ``readers.ReadOptions``."""
     names = ("kind", "t1", "times", "phases", "leave_out", "study", "keep_order")
     return reading_options(**{name: getattr(options, name) for name in names})
+
+
+# ---------------------------------------------------------------- batch
+
+
+def batch_command(options: argparse.Namespace, reporter: Reporter) -> int:
+    """Analyse the exams of a worklist; what was done before is not done again. 1 where an exam failed."""
+    from .batch.command import PAGE, TABLE, BatchOptions, run_batch
+    from .batch.progress import BatchProgress
+    from .batch.records import FAILED
+
+    last: list[BatchProgress] = []
+    said = -math.inf
+
+    def report(progress: BatchProgress) -> None:
+        nonlocal said
+        last[:] = [progress]
+        if reporter.style == "json":
+            say_json(progress.as_json())
+        elif reporter.style == "text" and time.monotonic() - said >= _BATCH_LINES_S:
+            say(progress.text(), sys.stderr)
+            said = time.monotonic()
+
+    names = ("output", "archive", "model", "dicom", "engine", "scheduler", "workers", "threads")
+    batch = BatchOptions(
+        settings=settings_of(options),
+        scene=not options.no_scene,
+        retry=options.retry is not None,
+        **{name: getattr(options, name) for name in names},
+    )
+    try:
+        progress = run_batch(options.input, batch, report)
+    except KeyboardInterrupt:
+        done = f"{last[0].finished} of {last[0].total} exams are finished" if last else "nothing was begun"
+        reporter.error(f"Stopped; {done}. The same command goes on.")
+        return 130
+    table, page = (str(options.output / name) for name in (TABLE, PAGE))
+    reporter.done({"table": table, "page": page, **progress.counts}, f"{progress.text()}\n{table}\n{page}")
+    return 1 if progress.counts[FAILED] else 0
 
 
 # ---------------------------------------------------------------- check, model
