@@ -112,7 +112,7 @@ def folder_name(exam: str) -> str:
     """
     if _PLAIN.fullmatch(exam):
         return exam
-    quoted = quote(exam, safe=" ", errors="surrogateescape").replace(".", "%2E")
+    quoted = quote(exam, safe="", errors="surrogateescape").replace(".", "%2E")
     if len(quoted) <= 100:
         return quoted
     return f"{quoted[:80]}%{hashlib.sha256(quoted.encode()).hexdigest()[:16]}"

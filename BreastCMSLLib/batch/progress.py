@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from .records import DONE, FAILED, REFUSED
@@ -17,7 +17,7 @@ class BatchProgress:
     ----------
     total : int
         Exams of the worklist.
-    counts : Counter
+    counts : mapping of str to int
         Of those that were done before, by status.
     clock : callable
         Seconds.
@@ -28,9 +28,9 @@ class BatchProgress:
         By status.
     """
 
-    def __init__(self, total: int, counts: Counter[str], clock: Callable[[], float] = time.monotonic):
+    def __init__(self, total: int, counts: Mapping[str, int], clock: Callable[[], float] = time.monotonic):
         self.total, self.counts = total, Counter(counts)
-        self._before, self._clock, self._start = counts.total(), clock, clock()
+        self._before, self._clock, self._start = self.finished, clock, clock()
 
     def add(self, status: str) -> None:
         """One more is done, refused or has failed."""
