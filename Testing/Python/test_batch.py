@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import csv
+import hashlib
 import io
 import json
 import os
@@ -430,9 +432,6 @@ def test_the_page_escapes_names_and_runs_its_own_script_alone(tmp_path):
     text = page.index_page([job], [{"exam": evil, "status": "refused", "sentence": evil}]).decode()
     assert text.count("<script>") == 1 and "&lt;script&gt;" in text
     script = re.search(r"<script>(.*?)</script>", text, re.DOTALL)[1]
-    import base64
-    import hashlib
-
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     assert f"sha256-{digest}" in text and "http" not in text.replace("http-equiv", "")
 
@@ -520,3 +519,15 @@ def test_a_scheduler_that_does_not_answer_is_one_sentence(exams, model, tmp_path
     address = ["--engine", "dask", "--scheduler", "tcp://127.0.0.1:1"]
     assert cli.main(arguments(exams, tmp_path, model, *address)) == 2
     assert "No Dask scheduler answers" in capsys.readouterr().err
+
+
+def test_the_job_of_the_slurm_example_starts_a_worker_of_one_thread(monkeypatch, tmp_path):
+    pytest.importorskip("dask_jobqueue", reason="dask-jobqueue, for the example alone, is not installed")
+    monkeypatch.syspath_prepend(CHECKOUT / "examples")
+    monkeypatch.chdir(tmp_path)
+    import slurm_batch
+
+    options = {"host": "127.0.0.1", "dashboard_address": None}
+    with slurm_batch.cluster("gpu", interface="lo", n_workers=0, scheduler_options=options) as cluster:
+        script = cluster.job_script()
+    assert "#SBATCH -p gpu" in script and "--nthreads 1 " in script
