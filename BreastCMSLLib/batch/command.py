@@ -208,7 +208,7 @@ def shares(workers: int | None = None, threads: int | None = None) -> tuple[int,
 
 
 def _engine(jobs: Sequence[Job], options: BatchOptions) -> Iterator[dict[str, Any]]:
-    if options.engine == "dask":
+    if options.engine == "dask" and jobs:
         from .cluster import run_dask
 
         return run_dask(jobs, options.scheduler)

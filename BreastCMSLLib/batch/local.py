@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import queue
@@ -19,6 +20,7 @@ from .job import Job
 from .records import FAILED, refused_record, write_record
 
 TRIES = 2  # of an exam whose process dies
+RENEWED = 100  # exams after which a process makes room for a new one: what leaks is bounded
 _STARTS = 3  # of a process before the batch gives up
 _CLEARING_S = 10.0  # in which a process that is asked to end may clear away
 _LOOK_S = 0.5
@@ -82,8 +84,10 @@ class _Servant(threading.Thread):
 
     def run(self) -> None:
         try:
-            while not self.stopping:
+            for number in itertools.count(1):
                 self.answers.put(self._record(self.waiting.get_nowait()))
+                if number % RENEWED == 0:
+                    self._end()
         except queue.Empty:
             pass
         except _Stopped:

@@ -305,6 +305,12 @@ def test_a_process_that_dies_over_an_exam_costs_that_exam_alone(tmp_path, fake_w
     assert all(process.poll() is not None for process in fake_worker)
 
 
+def test_a_process_makes_room_for_a_new_one_now_and_then(tmp_path, fake_worker, monkeypatch):
+    monkeypatch.setattr(local, "RENEWED", 2)
+    found = list(local.run_local(jobs(tmp_path, "a", "b", "c", "d", "e"), 1))
+    assert [record["exam"] for record in found] == ["a", "b", "c", "d", "e"] and len(fake_worker) == 3
+
+
 @needs_posix
 def test_a_batch_that_is_stopped_ends_its_processes(tmp_path, fake_worker):
     engine = local.run_local(jobs(tmp_path, "a", "endless", "b"), 2)
