@@ -5,18 +5,20 @@ Input, output and model have to have the same paths on every worker, which runs 
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from typing import Any
 
-from ..core.errors import BreastCMSLError, DependencyError
+from ..core.errors import BreastCMSLError, DependencyError, OutputError
 from ..core.text import one_line
 from .job import Job
-from .records import FAILED, refused_record, write_record
+from .records import DONE, FAILED, refused_record, stamp, write_record
 from .task import do
 
 _AHEAD = 2  # exams waiting for each thread of the cluster: what is sent is bounded
 _TIMEOUT_S = 30
+_LAG_S = 60.0  # in which a shared disk shows everybody what one has written
 
 
 def run_dask(jobs: Sequence[Job], scheduler: str) -> Iterator[dict[str, Any]]:
@@ -37,6 +39,8 @@ def run_dask(jobs: Sequence[Job], scheduler: str) -> Iterator[dict[str, Any]]:
     ------
     DependencyError
         Dask is not installed, or the scheduler does not answer (any more).
+    OutputError
+        The workers write to another disk.
     """
     client = _client(scheduler)
     from distributed import as_completed
@@ -91,7 +95,10 @@ def _client(scheduler: str):
 def _record(future, job: Job, scheduler: str) -> dict[str, Any]:
     """What a job returned; where its workers died over it, that it failed."""
     if future.status == "finished":
-        return future.result()
+        record = future.result()
+        if record["status"] == DONE:
+            _check_shared(job)
+        return record
     if future.status != "error":  # cancelled, lost
         raise _lost(scheduler)
     error = future.exception()
@@ -103,6 +110,18 @@ def _record(future, job: Job, scheduler: str) -> dict[str, Any]:
     with suppress(BreastCMSLError):  # it counts as started, which comes to the same
         write_record(job, record)
     return record
+
+
+def _check_shared(job: Job) -> None:
+    """Raises OutputError where a worker's results are not to be seen here, also after a while."""
+    limit = time.monotonic() + _LAG_S
+    while stamp(job) is None:
+        if time.monotonic() > limit:
+            raise OutputError(
+                f"A worker wrote results that are not in {job.folder}; "
+                "give an --output on a disk that this computer and all workers see."
+            )
+        time.sleep(0.5)
 
 
 def _lost(scheduler: str) -> DependencyError:

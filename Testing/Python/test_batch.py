@@ -15,6 +15,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from builders import save_model, small_exam, write_volumes
@@ -25,7 +26,7 @@ from BreastCMSLLib.batch import command, local, page, records, summary, task
 from BreastCMSLLib.batch.job import Job, folder_name
 from BreastCMSLLib.batch.progress import BatchProgress
 from BreastCMSLLib.batch.worklist import Entry, read_worklist
-from BreastCMSLLib.core.errors import DependencyError, InputError
+from BreastCMSLLib.core.errors import DependencyError, InputError, OutputError
 from BreastCMSLLib.core.processes import process_alive
 from BreastCMSLLib.preprocessing.model_input import InputContract
 
@@ -517,6 +518,19 @@ def test_a_cluster_finishes_what_a_killed_worker_began(exams, model, tmp_path):
     for name in NAMES:
         expected = task.do(a_job(exams, model, tmp_path, name).as_json())
         assert expected["row"]["exam_id"] == result(tmp_path / "exams" / name)["exam_id"]
+
+
+def test_workers_that_write_to_another_disk_are_noticed(tmp_path, monkeypatch):
+    from BreastCMSLLib.batch import cluster
+
+    monkeypatch.setattr(cluster, "_LAG_S", 0.0)
+    (job,) = jobs(tmp_path, "a")
+    future = SimpleNamespace(status="finished", result=lambda: {"status": "done"})
+    with pytest.raises(OutputError, match="--output on a disk"):
+        cluster._record(future, job, "")
+    job.folder.mkdir(parents=True)
+    (job.folder / "result.json").touch()
+    assert cluster._record(future, job, "") == {"status": "done"}
 
 
 def test_a_scheduler_that_does_not_answer_is_one_sentence(exams, model, tmp_path, capsys, monkeypatch):
