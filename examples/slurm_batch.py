@@ -3,7 +3,7 @@
     pip install "breastcmsl[cluster]" dask-jobqueue
     python examples/slurm_batch.py WORKLIST --output OUT --jobs 16 --queue gpu
 
-Start it where ``sbatch`` works, in a session that lasts (tmux). Worklist, exams and output have to lie on a
+Start it where ``sbatch`` works, in a terminal that lasts (tmux). Worklist, exams and output have to lie on a
 disk that all nodes see. When it is killed, its jobs end too, and the same command goes on. The options of
 SLURM below are those of one cluster: adapt them. ``PBSCluster`` and the others of dask-jobqueue work alike.
 """
