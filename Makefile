@@ -17,6 +17,8 @@ PYTEST_ARGS ?=
 # make faults FAULTS="--seed 7 --resume" KILLS="--seed 7": further options for both campaigns; -m Testing.faults --help lists them
 FAULTS ?=
 KILLS ?=
+# make worklists BATCH_KILLS="--kills 0 --workers 1": further options; python -m Testing.batch_kills --help lists them
+BATCH_KILLS ?=
 # make test-slicer SLICER_CORE=5.12.4.0: the versions of slicer-core to test on; constraints.txt pins one of them
 SLICER_CORE ?= 5.11.0.6 5.12.4.0 5.13.31053.0
 
@@ -31,7 +33,7 @@ endif
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help setup system moved demo train-smoke compare-smoke faults soak benchmark screenshots sbom test test-slicer lint clean distclean
+.PHONY: help setup system moved demo train-smoke compare-smoke faults soak worklists benchmark screenshots sbom test test-slicer lint clean distclean
 
 help:
 	@echo "make demo       make a simulated breast MRI exam and analyse it; results in demo/result"
@@ -41,6 +43,7 @@ help:
 	@echo "make compare-smoke  train and compare every method of Table 1 on 40 small exams: five minutes on two cores"
 	@echo "make faults     10,000 bad inputs and 200 kills; counts in faults.json (about an hour); FAULTS=, KILLS= for options"
 	@echo "make soak       500 analyses in one process and 100 through the module: does anything grow? (half an hour)"
+	@echo "make worklists  tests of batches on a cluster, and a batch of 1,000 small exams killed ten times (fifteen minutes)"
 	@echo "make benchmark  how fast each part is, beside the usual stack; table and benchmark.json (ten minutes)"
 	@echo "make screenshots  renew the pictures in Resources/Screenshots"
 	@echo "make sbom       list every package that is installed for the project, as CycloneDX, in build/sbom.json"
@@ -115,6 +118,11 @@ faults: $(STAMP)
 
 soak: $(STAMP)
 	QT_QPA_PLATFORM=offscreen $(BIN)/python -m Testing.soak --output soak.json
+
+worklists: $(STAMP)
+	$(BIN)/python $(PIP_INSTALL) --build-constraint constraints.txt -c constraints.txt -e ".[cluster,parquet]"
+	QT_QPA_PLATFORM=offscreen $(BIN)/python -m pytest Testing/Python/test_batch.py
+	$(BIN)/python -m Testing.batch_kills --output batch_kills.json $(BATCH_KILLS)
 
 benchmark: $(STAMP)
 	$(BIN)/python $(PIP_INSTALL) --build-constraint constraints.txt -c constraints.txt \

@@ -1,5 +1,5 @@
-"""The command line: ``breastcmsl analyze INPUT… --output OUT``, ``breastcmsl check INPUT…`` and ``breastcmsl
-model``.
+"""The command line: ``breastcmsl analyze INPUT… --output OUT``, ``breastcmsl batch WORKLIST --output OUT``,
+``breastcmsl check INPUT…`` and ``breastcmsl model``.
 
 The desktop module runs ``analyze`` with ``--request`` in a child process and reads its progress as JSON
 lines.
@@ -11,8 +11,10 @@ import argparse
 import atexit
 import errno
 import json
+import math
 import os
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -23,20 +25,29 @@ from . import __version__
 from .core.errors import (
     NO_MEMORY,
     BreastCMSLError,
-    DependencyError,
     InputError,
     OutputError,
     lacks_memory,
 )
 from .core.interruption import ignore_signals, stopped_by_signals
 from .core.invocation import check_invocation, prepare_streams, silence
-from .core.stages import STAGES, Stopwatch, overall_progress
+from .core.stages import STAGES, overall_progress
+from .one_exam import (
+    MODES,
+    analysis_settings,
+    analyze_exam,
+    check_dicom,
+    check_model,
+    check_output,
+    load_model,
+    reading_options,
+)
 
 if TYPE_CHECKING:
     from .checks.input_check import Finding
     from .exam import ExamPlan
 
-MODES = ("auto", "rigid", "deformable", "off")  # of registration, as alignment.MODES
+_BATCH_LINES_S = 2.0  # between two lines of a batch's progress
 
 EXAMPLES = """\
 examples:
@@ -47,11 +58,12 @@ examples:
   breastcmsl check DICOM_FOLDER --phases 5 6 7 8
   breastcmsl analyze DICOM_FOLDER --leave-out 12 "ax dyn MIP" --output OUT
   breastcmsl analyze PATIENT_FOLDER --study 2 --output OUT
+  breastcmsl batch FOLDER_OF_EXAMS --output OUT
   breastcmsl model show
 
 exit status:
   0    done
-  1    unforeseen error, or nobody reads the output any more
+  1    unforeseen error (in a batch: of an exam), or nobody reads the output any more
   2    the input, model or output cannot be used; one sentence says why
   130  interrupted by Ctrl-C, SIGTERM or SIGHUP
 """
@@ -73,6 +85,7 @@ def parser() -> argparse.ArgumentParser:
     top.set_defaults(run=lambda options, reporter: top.print_help())
     commands = top.add_subparsers(title="commands")
     _add_analyze(commands)
+    _add_batch(commands)
     _add_check(commands)
     _add_model(commands)
     return top
@@ -143,6 +156,15 @@ def _add_analyze(commands) -> None:
         action="store_true",
         help="replace the results of another exam (the same exam's always are)",
     )
+    _add_settings(command)
+    command.add_argument("--request", type=Path, help=argparse.SUPPRESS)  # from the desktop
+    command.add_argument(
+        "--parent", type=int, metavar="PID", help=argparse.SUPPRESS
+    )  # end when this process is gone
+
+
+def _add_settings(command: argparse.ArgumentParser) -> None:
+    """How exams are analysed: the same for one and for many."""
     command.add_argument(
         "--model", type=Path, help="a model bundle's .json file (default: the shipped model)"
     )
@@ -189,10 +211,38 @@ def _add_analyze(commands) -> None:
     command.add_argument(
         "--progress", choices=("text", "json", "none"), default="text", help="how progress is shown"
     )
-    command.add_argument("--request", type=Path, help=argparse.SUPPRESS)  # from the desktop
+
+
+def _add_batch(commands) -> None:
+    command = _add_command(commands, batch_command, "batch", "analyse many exams, and go on where it stopped")
     command.add_argument(
-        "--parent", type=int, metavar="PID", help=argparse.SUPPRESS
-    )  # end when this process is gone
+        "input",
+        type=Path,
+        help="a folder with a folder for each exam, a table (.csv, .parquet), or a list of studies (.txt)",
+    )
+    command.add_argument(
+        "--output",
+        type=Path,
+        required=True,
+        help="folder for results.csv, index.html and the results of each exam",
+    )
+    command.add_argument(
+        "--archive", type=Path, help="folder with the DICOM files of studies that have no input of their own"
+    )
+    command.add_argument(
+        "--retry", choices=("refused",), help="do refused exams again (failed ones always are)"
+    )
+    command.add_argument(
+        "--workers", type=int, metavar="N", help="processes (default: one a core, with 3 GiB of memory each)"
+    )
+    command.add_argument("--threads", type=int, metavar="N", help="of each process (default: its share)")
+    command.add_argument(
+        "--engine", choices=("local", "dask"), default="local", help="this computer, or a Dask cluster"
+    )
+    command.add_argument(
+        "--scheduler", metavar="ADDRESS", help="of Dask: tcp://HOST:PORT, or a scheduler file (.json)"
+    )
+    _add_settings(command)
 
 
 def _add_check(commands) -> None:
@@ -384,151 +434,36 @@ def _sentence(text: str) -> str:
 
 def analyze_command(options: argparse.Namespace, reporter: Reporter) -> None:
     """Read, analyse and write one exam; the output folder changes only once everything is there."""
-    from concurrent.futures import ThreadPoolExecutor
-
     if options.parent is not None:
         from .core.parent_watch import end_with_parent
 
         end_with_parent(options.parent)
-    from .results.earlier import check_earlier_results
-
     check_output(options.output, scene=not options.no_scene)
     if options.dicom is not None:
         check_dicom(options.dicom)
     reporter.progress("read", 0.0)  # before anything heavy is imported
     model, settings = analysis_options(options)
     check_model(model, settings)
-    watch = Stopwatch()
-    pool = ThreadPoolExecutor(1)
-    try:  # PyTorch and the model are loaded while the exam is read
-        loading = pool.submit(load_model, model)
-        with watch.stage("read"):
-            exam = read_exam(options)
-            write_dicom = None if options.dicom is None else dicom_writer(options.dicom, exam)
-        earlier = check_earlier_results(options.output, exam.exam_id, overwrite=options.overwrite)
-        reporter.progress("model", 0.0)
-        with watch.stage("model"):
-            bundle = loading.result()
-    finally:  # who stops, or gave a wrong exam, does not wait for PyTorch
-        pool.shutdown(wait=False)
-    from .findings.kinetics import add_curves
-    from .pipeline import analyze
-    from .results.files import write_results
-    from .results.wording import summary_lines
-    from .scene.package import write_scene
-
-    analysis = analyze(exam, bundle, **settings, progress=reporter.progress, stopwatch=watch)
-    add_curves(analysis.exam, analysis.result)
-    paths = write_results(
-        analysis.exam,
-        analysis,
+    done = analyze_exam(
+        lambda: read_exam(options),
+        lambda: load_model(model),
         options.output,
-        write_scene=None if options.no_scene else write_scene,
-        write_dicom=write_dicom,
+        settings,
+        scene=not options.no_scene,
+        dicom=options.dicom,
         overwrite=options.overwrite,
         progress=reporter.progress,
-        stopwatch=watch,
     )
-    lines = [*summary_lines(analysis.result), *([f"Note: {earlier}"] if earlier else []), *map(str, paths)]
-    if write_dicom is not None:
+    from .results.wording import summary_lines
+
+    result = done.analysis.result
+    notes = [f"Note: {done.earlier}"] if done.earlier else []
+    lines = [*summary_lines(result), *notes, *map(str, done.paths)]
+    if options.dicom is not None:
         from .results.dicom.study import exam_folder
 
-        lines.append(str(exam_folder(options.dicom, exam.exam_id)))
-    reporter.done({path.name.partition(".")[0]: str(path) for path in paths}, "\n".join(lines))
-
-
-def check_output(folder: Path, *, scene: bool) -> None:
-    """Find out before the work whether results can be written and shown. Creates nothing.
-
-    What a killed run left half exchanged there is put back first.
-
-    Raises
-    ------
-    OutputError
-        The folder cannot be written, or holds files of the user that results would take the place of.
-    DependencyError
-        The scene needs what is not installed.
-    """
-    from .results.earlier import FILES, SCENE_FILES, check_other_files
-    from .results.replacement import recover
-
-    check_place(folder)
-    try:
-        recover(folder, FILES)
-    except OSError as error:
-        raise OutputError(
-            f"The earlier results in {folder} could not be put back ({error.strerror}); close what uses them."
-        ) from error
-    check_other_files(folder, [name for name in FILES if scene or name not in SCENE_FILES])
-    if scene:
-        from importlib.util import find_spec
-
-        if find_spec("slicer") is None:
-            raise DependencyError(
-                "The scene needs slicer-core, which is not installed; "
-                "run pip install breastcmsl[slicer], or add --no-scene."
-            )
-
-
-def check_place(folder: Path) -> None:
-    """Refuse what is no folder, or no folder to write into. Creates nothing. Raises OutputError."""
-    check_name(folder)
-    if os.path.isfile(folder):
-        raise OutputError(f"The output {folder} is a file; name a folder.")
-    parent = folder.absolute()
-    # unlike Path.exists, os.path.exists says False where a folder may not be looked into; an absent drive has
-    # no parent
-    while not os.path.exists(parent) and parent != parent.parent:
-        parent = parent.parent
-    if not parent.is_dir() or not os.access(parent, os.W_OK):
-        raise OutputError(f"The output folder {folder} cannot be written; choose a folder of your own.")
-
-
-def check_dicom(folder: Path) -> None:
-    """Find out before the work whether DICOM results can be written.
-
-    Raises
-    ------
-    OutputError
-        The folder cannot be written.
-    DependencyError
-        highdicom is not installed.
-    """
-    from importlib.util import find_spec
-
-    check_place(folder)
-    if find_spec("highdicom") is None:
-        raise DependencyError(
-            "DICOM results need highdicom, which is not installed; "
-            "run pip install breastcmsl[dicom], or leave --dicom out."
-        )
-
-
-def dicom_writer(folder: Path, exam):
-    """What writes an exam's DICOM results into a folder, as ``results.files.write_results`` calls it. Raises
-    InputError where the exam did not come from DICOM files.
-    """
-    from functools import partial
-
-    from .results.dicom.study import check_source, write_study
-
-    check_source(exam)
-    return partial(write_study, folder)
-
-
-def check_name(folder: Path) -> None:
-    """Refuse a path that the libraries, which take paths as UTF-8, would lose. Raises OutputError."""
-    place = os.path.realpath(folder)
-    try:
-        if place.encode("utf-8") == os.fsencode(place):
-            return
-    except UnicodeEncodeError:
-        pass
-    shown = str(folder).encode("utf-8", "backslashreplace").decode()
-    raise OutputError(
-        f"The path of the output folder {shown} is not UTF-8, or holds letters that this system's language "
-        "setting (LANG) lacks; choose a folder with another name, or set LANG=C.UTF-8."
-    )
+        lines.append(str(exam_folder(options.dicom, result["exam_id"])))
+    reporter.done({path.name.partition(".")[0]: str(path) for path in done.paths}, "\n".join(lines))
 
 
 def analysis_options(options: argparse.Namespace) -> tuple[str | Path | None, dict[str, Any]]:
@@ -538,15 +473,7 @@ def analysis_options(options: argparse.Namespace) -> tuple[str | Path | None, di
     if options.request is None:
         if not options.input:
             raise InputError("No exam was given; name a DICOM folder or the exam's volumes.")
-        return options.model, {
-            "device": options.device,
-            "map_name": options.map,
-            "operating_point": options.operating_point,
-            "prevalence": options.prevalence,
-            "register": options.register,
-            "kinetics": options.kinetics,
-            "kinetic_settings": kinetic_settings(options.ftv),
-        }
+        return options.model, analysis_settings(**settings_of(options))
     from .readers.request import read_options
 
     request = read_options(options.request)
@@ -557,31 +484,10 @@ def analysis_options(options: argparse.Namespace) -> tuple[str | Path | None, di
     return request.get("model"), settings
 
 
-def kinetic_settings(ftv: Sequence[float] | None):
-    """The settings of kinetic maps with other thresholds of functional tumour volume: % and SER."""
-    from .kinetics.settings import DEFAULTS
-
-    return DEFAULTS if ftv is None else replace(DEFAULTS, percent=ftv[0], ser=ftv[1])
-
-
-def check_model(model: str | Path | None, settings: Mapping[str, Any]) -> None:
-    """Find out before the exam is read whether there is such a model, map, device and operating point. Raises
-    ModelError or InputError.
-    """
-    from .models.cards import default_model, read_card
-    from .models.decision import decide
-    from .models.maps import check_map
-
-    card = read_card(default_model() if model is None else model)
-    decide(card, settings["operating_point"], settings["prevalence"])
-    if settings["map_name"] is not None:
-        check_map(settings["map_name"], card)
-    if settings["register"] not in MODES:
-        raise InputError(f"Unknown registration: {settings['register']}; say {', '.join(MODES)}.")
-    if settings["device"] not in ("auto", "cpu"):
-        from .models.inference import choose_device
-
-        choose_device(settings["device"])
+def settings_of(options: argparse.Namespace) -> dict[str, Any]:
+    """The keywords of ``analysis_settings`` from the arguments."""
+    names = ("device", "operating_point", "prevalence", "register", "kinetics", "ftv")
+    return {"map_name": options.map, **{name: getattr(options, name) for name in names}}
 
 
 def read_exam(options: argparse.Namespace):
@@ -592,33 +498,52 @@ def read_exam(options: argparse.Namespace):
         return read_request(options.request)[0]
     from .readers import read
 
-    return read(options.input, reading_options(options))
+    return read(options.input, options_of_reading(options))
 
 
-def reading_options(options: argparse.Namespace):
+def options_of_reading(options: argparse.Namespace):
     """What the command line says of its input, as ``readers.ReadOptions``."""
-    from .readers import ReadOptions, read_t1
+    names = ("kind", "t1", "times", "phases", "leave_out", "study", "keep_order")
+    return reading_options(**{name: getattr(options, name) for name in names})
 
-    t1, t1_uids = (None, ()) if options.t1 is None else read_t1(options.t1)
-    return ReadOptions(
-        kind=options.kind,
-        t1=t1,
-        t1_uids=tuple(t1_uids),
-        times_s=options.times,
-        phases=tuple(options.phases),
-        leave_out=tuple(options.leave_out),
-        study=options.study,
-        keep_order=options.keep_order,
+
+# ---------------------------------------------------------------- batch
+
+
+def batch_command(options: argparse.Namespace, reporter: Reporter) -> int:
+    """Analyse the exams of a worklist; what was done before is not done again. 1 where an exam failed."""
+    from .batch.command import PAGE, TABLE, BatchOptions, run_batch
+    from .batch.progress import BatchProgress
+    from .batch.records import FAILED
+
+    last: list[BatchProgress] = []
+    said = -math.inf
+
+    def report(progress: BatchProgress) -> None:
+        nonlocal said
+        last[:] = [progress]
+        if reporter.style == "json":
+            say_json(progress.as_json())
+        elif reporter.style == "text" and time.monotonic() - said >= _BATCH_LINES_S:
+            say(progress.text(), sys.stderr)
+            said = time.monotonic()
+
+    names = ("output", "archive", "model", "dicom", "engine", "scheduler", "workers", "threads")
+    batch = BatchOptions(
+        settings=settings_of(options),
+        scene=not options.no_scene,
+        retry=options.retry is not None,
+        **{name: getattr(options, name) for name in names},
     )
-
-
-def load_model(model: str | Path | None):
-    """The verified bundle. Imports all that an analysis needs."""
-    from . import pipeline  # noqa: F401
-    from .models.bundle import load_bundle
-    from .results import files  # noqa: F401
-
-    return load_bundle(model)
+    try:
+        progress = run_batch(options.input, batch, report)
+    except KeyboardInterrupt:
+        done = f"{last[0].finished} of {last[0].total} exams are finished" if last else "nothing was begun"
+        reporter.error(f"Stopped; {done}. The same command goes on.")
+        return 130
+    table, page = (str(options.output / name) for name in (TABLE, PAGE))
+    reporter.done({"table": table, "page": page, **progress.counts}, f"{progress.text()}\n{table}\n{page}")
+    return 1 if progress.counts[FAILED] else 0
 
 
 # ---------------------------------------------------------------- check, model
@@ -631,7 +556,7 @@ def check_command(options: argparse.Namespace, reporter: Reporter) -> int:
     from .checks.input_check import BAD, check_exam
     from .readers import plan, read
 
-    exam_plan, findings, refusal = plan(options.input, reading_options(options)), (), None
+    exam_plan, findings, refusal = plan(options.input, options_of_reading(options)), (), None
     try:
         exam = read(exam_plan)
         warnings = tuple(dict.fromkeys((*exam.plan.warnings, *exam.warnings)))

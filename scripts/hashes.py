@@ -24,8 +24,10 @@ from packaging.utils import canonicalize_name
 CHECKOUT = Path(__file__).resolve().parents[1]
 FOLDER = CHECKOUT / "hashes"
 EXEMPT = {"torch"}
-# of the extra benchmark, which make setup does not install
-BENCHMARK = {"monai", "scikit-image", "imageio", "lazy-loader", "tifffile"}
+# of the extras benchmark, cluster and parquet, which make setup does not install
+FURTHER = {"monai", "scikit-image", "imageio", "lazy-loader", "tifffile"}
+FURTHER |= {"dask", "distributed", "importlib-metadata", "locket", "msgpack", "partd", "pyarrow", "tblib"}
+FURTHER |= {"toolz", "tornado", "zict", "zipp"}
 PYTHONS = ("3.10", "3.11", "3.12", "3.13")
 _LINUX = [f"manylinux_2_{minor}_x86_64" for minor in range(35, 4, -1)]
 SYSTEMS = {  # as the Makefile names them: platform tags, and the markers that tell the system
@@ -64,7 +66,7 @@ def pins(system: str, python: str) -> list[str]:
         if not line or line.startswith("#"):
             continue
         requirement = Requirement(line)
-        if canonicalize_name(requirement.name) in EXEMPT | BENCHMARK:
+        if canonicalize_name(requirement.name) in EXEMPT | FURTHER:
             continue
         if requirement.marker is None or requirement.marker.evaluate(environment):
             lines.append(f"{requirement.name}{requirement.specifier}")

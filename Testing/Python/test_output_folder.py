@@ -23,6 +23,7 @@ from BreastCMSLLib import cli
 from BreastCMSLLib.core import processes
 from BreastCMSLLib.core.errors import OutputError
 from BreastCMSLLib.core.interruption import signals_wait, stopped_by_signals
+from BreastCMSLLib.one_exam import check_name
 from BreastCMSLLib.results import files as output
 from BreastCMSLLib.results import replacement
 from BreastCMSLLib.results.earlier import FILES, RESULT, check_other_files, earlier_files
@@ -493,8 +494,8 @@ def test_a_path_that_is_no_text_is_refused_before_anything_is_read(tmp_path, cap
 def test_a_path_that_the_language_setting_cannot_hold_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "fsencode", lambda path: str(path).encode("latin-1"))
     with pytest.raises(OutputError, match="LANG"):
-        cli.check_name(tmp_path / "r\xe9sultat")
-    cli.check_name(tmp_path / "result")
+        check_name(tmp_path / "r\xe9sultat")
+    check_name(tmp_path / "result")
 
 
 def test_commands_of_training_end_in_a_sentence_too(capsys):

@@ -112,7 +112,8 @@ def train(
         )
     _check_batch(counts["train"], config)
     output = folder / runs.CANDIDATES
-    runs.refuse_another(output / "config.json", card)
+    if (output / "metrics.csv").exists():  # else it was carried over from what the run starts from
+        runs.refuse_another(output / "config.json", card)
     runs.remember_patients(folder, earlier)
     own = {part: paths[part] for part in paths if paths[part]}
     bags = {part: bags_of_cache(own[part], settings, workers, f"candidates of {part} exams") for part in own}
