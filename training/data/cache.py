@@ -130,12 +130,24 @@ class Cache:
         The index, with the keys of ``INDEX`` (label as int).
     source : str
         The manifest, or simulated:NAME.
+    simulated : bool
+        Whether all exams are, also those of a manifest.
     """
 
     folder: Path
     contract: InputContract
     rows: list[dict]
     source: str
+    simulated: bool = False
+
+    @property
+    def title(self) -> str:
+        """What its exams are, for a reader."""
+        kind, _, name = self.source.partition(":")
+        if kind == "simulated":
+            return f"simulated cohort {name}"
+        name = Path(self.source).name
+        return f"simulated exams of {name}" if self.simulated else name
 
     def path(self, exam: str) -> Path:
         return exam_path(self.folder, exam)
@@ -285,10 +297,11 @@ def _packed(parts) -> PackedExam:
     return PackedExam(filled, values, shape, json.loads(parts["meta"].tobytes()))
 
 
-def write_cache(folder: Path, contract: InputContract, source: str) -> None:
-    write_json(
-        folder / "cache.json", {"contract": asdict(contract), "source": source, "code": code_version()}
-    )
+def write_cache(folder: Path, contract: InputContract, source: str, simulated: bool | None = None) -> None:
+    """Write cache.json. ``simulated``: whether all exams are (None: by the source's name)."""
+    simulated = source.startswith("simulated:") if simulated is None else simulated
+    card = {"contract": asdict(contract), "source": source, "simulated": simulated, "code": code_version()}
+    write_json(folder / "cache.json", card)
 
 
 def write_index(folder: Path, rows: Sequence[dict]) -> None:
@@ -302,6 +315,7 @@ def open_cache(folder: Path | str) -> Cache:
     try:
         card = json.loads((folder / "cache.json").read_text())
         contract, source = InputContract.from_json(card["contract"]), str(card.get("source", ""))
+        simulated = bool(card.get("simulated", source.startswith("simulated:")))
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(
             f"{folder} is not a cache of preprocessed exams; make one with python training/prepare.py."
@@ -314,4 +328,4 @@ def open_cache(folder: Path | str) -> Cache:
         raise InputError(
             f"The cache {folder} is not finished; run the same python training/prepare.py command again."
         ) from error
-    return Cache(folder, contract, rows, source)
+    return Cache(folder, contract, rows, source, simulated)

@@ -78,7 +78,7 @@ def prepare(
     rows = [row for row in read_cohort(source) if not splits or row.split in splits]
     _refuse_another(output, source, spacing_mm)
     (output / "index.csv").unlink(missing_ok=True)
-    cache.write_cache(output, contract, source)
+    cache.write_cache(output, contract, source, all(row.seed is not None for row in rows))
     _prepare_exams(rows, contract, output, workers, device, f"{source} at {spacing_mm} mm")
     cache.write_index(output, [asdict(row) for row in rows])
     return cache.open_cache(output)

@@ -428,7 +428,7 @@ def _provenance(
     command: str,
 ) -> dict:
     return {
-        "cohort": _cohort(run.config, store, calibrated_on, validation, test),
+        "cohort": _cohort(store, calibrated_on, validation, test),
         "simulated": bool(run.config["simulated"]),
         "supervision": run.config["supervision"],
         "method": run.config["method"],
@@ -441,19 +441,11 @@ def _provenance(
     }
 
 
-def _cohort(
-    config: dict, store: cache.Cache, calibrated_on: cache.Cache, validation: list[dict], test: list[dict]
-) -> str:
-    def named(source: str) -> str:
-        kind, _, name = source.partition(":")
-        if kind == "simulated":
-            return f"simulated cohort {name}"
-        return "simulated exams" if config["simulated"] else Path(source).name
-
-    fitted = "validation exams" if calibrated_on is store else f"exams of {named(calibrated_on.source)}"
+def _cohort(store: cache.Cache, calibrated_on: cache.Cache, validation: list[dict], test: list[dict]) -> str:
+    fitted = "validation exams" if calibrated_on is store else f"exams of {calibrated_on.title}"
     patients, malignant = len({row["patient"] for row in test}), sum(row["label"] for row in test)
     return (
-        f"{named(store.source)}: {len(test)} test exams of {patients} patients, {malignant} malignant; "
+        f"{store.title}: {len(test)} test exams of {patients} patients, {malignant} malignant; "
         f"temperature and thresholds from {len(validation)} {fitted}"
     )
 

@@ -95,9 +95,7 @@ def _done(folder: Path, sha256: str) -> dict | None:
 
 def _cohort(store: cache.Cache, test: Sequence) -> str:
     malignant = sum(row["label"] for row, _ in test)
-    kind, _, name = store.source.partition(":")
-    named = f"simulated cohort {name}" if kind == "simulated" else Path(store.source).name
-    return f"{named}: {len(test)} test exams, {malignant} malignant"
+    return f"{store.title}: {len(test)} test exams, {malignant} malignant"
 
 
 # --- reading ---

@@ -23,6 +23,7 @@ from BreastCMSLLib.core.serialisation import from_json
 from BreastCMSLLib.models.bundle import load_bundle
 from BreastCMSLLib.network.resnet import BreastNet, NetworkSettings
 from BreastCMSLLib.preprocessing.model_input import InputContract
+from training.data.cache import Cache
 from training.data.files import read_rows, write_atomically, write_json, write_rows
 from training.recipes import Config
 
@@ -272,16 +273,16 @@ def check_ancestry(rows: list[dict], init: Path) -> list[dict]:
     return earlier
 
 
-def describe(recipe: str, config: Config, contract: InputContract, cache: str, source: str) -> dict:
-    """config.json."""
+def describe(recipe: str, config: Config, exams: Cache) -> dict:
+    """config.json of a run on these exams."""
     chosen = {key: str(value) if isinstance(value, Path) else value for key, value in asdict(config).items()}
     return {
         "recipe": recipe,
         **chosen,
-        "cache": cache,
-        "input": asdict(contract),
-        "source": source,
-        "simulated": source.startswith("simulated:"),
+        "cache": str(exams.folder),
+        "input": asdict(exams.contract),
+        "source": exams.source,
+        "simulated": exams.simulated,
         "supervision": "image-level labels only",
     }
 

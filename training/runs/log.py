@@ -65,7 +65,7 @@ def epochs_so_far(recipe: str, config: Config, exams: Cache) -> list[dict]:
 
 def _card(recipe: str, config: Config, exams: Cache) -> dict:
     """config.json of a run; InputError where its folder holds another."""
-    card = runs.describe(recipe, config, exams.contract, str(exams.folder), exams.source)
+    card = runs.describe(recipe, config, exams)
     runs.refuse_another(config.output / "config.json", card, MAY_CHANGE)
     return card
 
