@@ -414,7 +414,7 @@ def analyze_command(options: argparse.Namespace, reporter: Reporter) -> None:
     from .findings.kinetics import add_curves
     from .pipeline import analyze
     from .results.files import write_results
-    from .results.wording import summary_lines
+    from .results.summary import summary_lines
     from .scene.package import write_scene
 
     analysis = analyze(exam, bundle, **settings, progress=reporter.progress, stopwatch=watch)

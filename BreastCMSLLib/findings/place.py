@@ -12,13 +12,11 @@ from typing import Any
 import numpy as np
 
 from ..preprocessing.landmarks import Landmarks
+from .names import AXILLARY, INDEX, OTHER_BREAST, POSTERIOR, SAME_BREAST, SAME_QUADRANT
 
 _CENTRAL_MM = 15.0  # from the axis of the nipple, where neither quadrant nor hour is told
 _AT_WALL_MM = 5.0  # before the chest wall, and behind it: muscle, vessels beside the sternum
 _BESIDE_MM, _BACK_MM = 50.0, 20.0  # outward of the nipple, and behind the skin over the sternum: axilla
-_INDEX, _QUADRANT, _BREAST, _OTHER = "index", "same quadrant", "same breast", "other breast"
-GROUPS = (_INDEX, _QUADRANT, _BREAST, _OTHER)  # in the order of a report
-POSTERIOR, AXILLARY = "posterior", "axillary"
 
 
 def place_of(ras_mm: Sequence[float], landmarks: Landmarks | None) -> dict[str, Any]:
@@ -97,11 +95,11 @@ def group_of(peak: Mapping[str, Any], first: Mapping[str, Any]) -> str:
     Returns
     -------
     str
-        One of ``GROUPS``.
+        One of ``names.GROUPS``.
     """
     if peak is first:
-        return _INDEX
+        return INDEX
     if peak.get("side") != first.get("side"):
-        return _OTHER
+        return OTHER_BREAST
     own, its = (record.get("place", {}).get("quadrant") for record in (peak, first))
-    return _QUADRANT if own and own == its else _BREAST
+    return SAME_QUADRANT if own and own == its else SAME_BREAST

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-HIGH, MODERATE, LOW = "high", "moderate", "low"
-LOW_BELOW = 0.05  # probability; a candidate below is named in one line
+from .names import HIGH, LOW, LOW_BELOW, MODERATE
 
 
 def suspicion(probability: float, threshold: float, *, malignant: bool, first: bool) -> str:

@@ -17,7 +17,8 @@ from BreastCMSLLib.results.curve_plot import curve_plot
 from BreastCMSLLib.results.pages import render, style
 from BreastCMSLLib.results.plan_table import HEAD, plan_rows, plan_text, stack_records
 from BreastCMSLLib.results.report import report_html, write_report
-from BreastCMSLLib.results.wording import reasons_text, summary_lines
+from BreastCMSLLib.results.summary import summary_lines
+from BreastCMSLLib.results.wording import reasons_text
 
 VOID = {"meta", "img", "br", "line", "rect", "circle", "polyline"}
 
