@@ -29,6 +29,7 @@ from .models.maps import check_map, map_names
 from .preprocessing.enhancement import early_phases, mean_enhancement
 from .preprocessing.model_input import ModelInput, preprocess
 from .results.analysis import Analysis
+from .results.reader_record import add_places, add_suspicion, not_analysed, routine
 from .results.record import (
     SCHEMA_VERSION,
     add_outlines,
@@ -44,7 +45,6 @@ from .results.record import (
     versions,
     warning_texts,
 )
-from .results.reader_record import add_places, add_suspicion, not_analysed, routine
 from .scoring import candidates_of_map, restated, saliency_map, score_exam
 
 

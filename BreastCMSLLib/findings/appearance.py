@@ -29,9 +29,9 @@ def appearance(exam: Exam, region: Volume, phase: int, inside: np.ndarray) -> di
     Returns
     -------
     dict
-        ``contrast``: mean of the region over the mean of the breast within 8 mm about it. ``rim``: mean of its
-        outer 3 mm over the mean of what lies deeper. ``unevenness``: standard deviation over mean, a millimetre
-        below the surface. None where it is too small to tell.
+        ``contrast``: mean of the region over the mean of the breast within 8 mm about it. ``rim``: mean of
+        its outer 3 mm over the mean of what lies deeper. ``unevenness``: standard deviation over mean, a
+        millimetre below the surface. None where it is too small to tell.
     """
     spacing = exam.grid.spacing
     own = bounding_box(region.array)

@@ -253,8 +253,8 @@ def curve_points(curve: dict[str, Any]) -> tuple[list[float], list[float], str]:
     Returns
     -------
     times : list of float
-        Minutes from the first phase after contrast; where they are unknown, phase numbers. Empty when the curve
-        cannot be drawn.
+        Minutes from the first phase after contrast; where they are unknown, phase numbers. Empty when the
+        curve cannot be drawn.
     values : list of float
         Enhancement.
     title : str

@@ -1,7 +1,7 @@
-"""Where a candidate lies, as a radiologist says it: quadrant, clock face, distances from nipple and chest wall.
+"""Where a candidate lies, as a radiologist says it: quadrant, clock face, mm from nipple and chest wall.
 
-The clock is read from in front of the patient, its centre on the nipple: 12 is towards the head, and 9 is the
-outer side of the right breast, the inner side of the left one. Limits are those of anatomy, set without exams.
+The clock is read from in front of the patient, its centre on the nipple: 12 is towards the head, and 9 is
+the outer side of the right breast, the inner side of the left one. Limits are of anatomy, set without exams.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ def place_of(ras_mm: Sequence[float], landmarks: Landmarks | None) -> dict[str, 
     -------
     dict
         ``quadrant`` ("upper outer", "upper", …, "central"), ``clock`` (1 to 12, None where central),
-        ``nipple_mm``, ``from_nipple_mm`` (``outward``, ``forward`` and ``upward``), ``wall_mm`` before the chest
-        wall (negative: behind it), and ``region``: ``posterior``, ``axillary`` or "". Empty where the landmarks
-        are not sure.
+        ``nipple_mm``, ``from_nipple_mm`` (``outward``, ``forward`` and ``upward``), ``wall_mm`` before the
+        chest wall (negative: behind it), and ``region``: ``posterior``, ``axillary`` or "". Empty where the
+        landmarks are not sure.
     """
     if landmarks is None or not landmarks.sure:
         return {}

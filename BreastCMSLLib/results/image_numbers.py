@@ -31,8 +31,8 @@ def image_numbers(exam: Exam, phase: Phase, points: Sequence[Sequence[float]]) -
     Returns
     -------
     list of dict or None
-        ``series`` (its number, or None), ``image`` (instance or frame number) and ``of`` (images of the series);
-        None where the exam was not read from DICOM files, or these do not tell.
+        ``series`` (its number, or None), ``image`` (instance or frame number) and ``of`` (images of the
+        series); None where the exam was not read from DICOM files, or these do not tell.
     """
     stack = _stack_of(exam, phase)
     slices = [] if stack is None else scan([Path(file) for file in stack.files]).slices

@@ -1,4 +1,4 @@
-"""The keys of ``result.json`` that a reader's page needs: place, suspicion, image, cut-off, what was left out."""
+"""The keys of ``result.json`` for a reader: place, suspicion, image, cut-off, what was not analysed."""
 
 from __future__ import annotations
 

@@ -154,10 +154,14 @@ def _plan(result: Mapping) -> dict[str, Any]:
         soft = {number for number, stack in enumerate(stacks) if stack["role"] == LEFT_OUT}
         return {"head": HEAD, "rows": plan_rows(stacks), "numbers": NUMBERS, "soft": soft}
     rows = [
-        (str(number), phase.get("name", ""), phase.get("role", ""), _rounded(phase.get("time_s"), "unknown"))
+        (str(number), phase.get("name", ""), phase.get("role", ""), _seconds(phase.get("time_s")))
         for number, phase in enumerate(result.get("phases") or (), 1)
     ]
     return {"head": ("#", "Name", "Role", "Time s"), "rows": rows, "numbers": (0, 3)}
+
+
+def _seconds(time_s: float | None) -> str:
+    return "unknown" if time_s is None else f"{float(time_s):.0f}"
 
 
 def _facts(result: Mapping) -> Rows:

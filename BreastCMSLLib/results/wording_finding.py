@@ -52,7 +52,7 @@ def image_text(record: Mapping) -> str:
 
 
 def place_text(record: Mapping) -> str:
-    """Where a candidate lies: "right breast, upper outer, about 10 o'clock, 60 mm from the nipple, series …"."""
+    """Where it lies: "right breast, upper outer, about 10 o'clock, 60 mm from the nipple, series 4 …"."""
     place = record.get("place") or {}
     nipple = f"{place['nipple_mm']:.0f} mm from the nipple" if place else ""
     return ", ".join(filter(None, (breast_text(record), quadrant_text(record), nipple, image_text(record))))
@@ -127,7 +127,7 @@ def low_text(peaks: Sequence[Mapping]) -> str:
 def suspicion_note(result: Mapping) -> str:
     """What high, moderate and low mean, or why they are not said."""
     if not result.get("candidates_calibrated"):
-        return "In order of suspicion. This model's candidates are not calibrated: no high, moderate or low is said."
+        return "In order of suspicion; not calibrated, so that no high, moderate or low is said."
     return (
         f"High: the index finding, and what reaches the cut-off by itself; moderate: from "
         f"{percent(LOW_BELOW)} on; low: below. Calibrated, of the candidate alone."

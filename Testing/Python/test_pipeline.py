@@ -75,7 +75,7 @@ def analysed(predictor):
 
 
 def test_an_exam_of_one_breast_has_no_side(predictor, analysed):
-    from BreastCMSLLib.results.wording import summary_lines
+    from BreastCMSLLib.results.summary import summary_lines
 
     exam = analysed[0]
     half = [
