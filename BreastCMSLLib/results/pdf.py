@@ -99,19 +99,21 @@ def _story(result: Mapping[str, Any], figures: SortedFigures) -> list:
     """All parts in the order of the HTML report; without a verdict or a finding the candidates come last."""
     from reportlab.platypus import PageBreak
 
-    head = [*_verdict(result), *_cautions(result), *_pictures(figures.first)]
+    head = [*_verdict(result), *_cautions(result), *_pictures(figures.first, 84.0)]
     if not (result["malignant"] and is_in_range(result)):
         title = FOLDED if is_in_range(result) else FOLDED_UNSCORED
         folded = [_text(title, "title"), *_candidates(result), *_volumes(result, figures.projections)]
         return [*head, PageBreak(), *folded, *_appendix(result)]
     legend = wording.LEGEND.format(least=float(result.get("map_threshold", 0.4)))
-    map_parts = [_text(wording.map_label(result), "heading"), *_pictures(figures.map), _text(legend, "small")]
+    map_parts = [_text(wording.map_label(result), "heading"), *_pictures(figures.map, 46.0), _text(legend, "small")]
     return [
         *head,
         *_finding(result),
+        PageBreak(),
         *_candidates(result),
         *(map_parts if figures.map else []),
         *_volumes(result, figures.projections),
+        PageBreak(),
         *_pictures(figures.further),
         *_appendix(result),
     ]
@@ -158,7 +160,7 @@ def _finding(result: Mapping[str, Any]) -> list:
         (words.REASONS_TITLE, "; ".join(f"{text} ({_sign(share)})" for text, share in reasons)),
         ("", words.REASONS_NOTE if reasons else ""),
     ]
-    plot = curve_plot(curve, mean, width=480, height=150) if curve else None
+    plot = curve_plot(curve, mean, width=480, height=125) if curve else None
     return [_text("Finding", "heading"), _pairs(rows), *([_curve(plot)] if plot else [])] if finding else []
 
 
@@ -183,16 +185,16 @@ def _volumes(result: Mapping[str, Any], figures: Figures) -> list:
     rows = wording.tumour_volume_rows(result)
     if not rows and not figures:
         return []
-    return [_text("Functional tumour volume", "heading"), _pairs(rows), *_pictures(figures)]
+    return [_text("Functional tumour volume", "heading"), _pairs(rows), *_pictures(figures, 42.0)]
 
 
-def _pictures(figures: Figures) -> list:
+def _pictures(figures: Figures, height_mm: float = 110.0) -> list:
     from reportlab.lib.units import mm
     from reportlab.platypus import Image, KeepTogether
 
     pictures = []
     for caption, png in figures:
-        picture = Image(io.BytesIO(png), width=_WIDTH_MM * mm, height=110 * mm, kind="proportional")
+        picture = Image(io.BytesIO(png), width=_WIDTH_MM * mm, height=height_mm * mm, kind="proportional")
         picture.hAlign = "LEFT"
         pictures.append(KeepTogether([picture, _text(caption, "small")]))
     return pictures

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..core.geometry import Volume, apply_affine
+from ..findings.names import LOW
 from ..results.colors import grey_window
 from ..results.pictures import ORIENTATIONS, Layers, draw_arrow, draw_ring, pixel_of, sample, slice_picture
 from .drawing import WHITE, draw_orientation, draw_text, encode_png
@@ -95,7 +96,7 @@ def _projection(volume: Volume, peaks) -> np.ndarray:
     layers = Layers(volume, (0.0, float(np.percentile(shown, 99.9))))
     picture, _ = slice_picture(layers, _AXIAL, centre, size, step * _WIDTH)
     for number, peak in enumerate(peaks, 1):
-        if peak.get("suspicion") == "low":
+        if peak.get("suspicion") == LOW:
             continue
         row, column = pixel_of(np.asarray(peak["ras_mm"], dtype=float), _AXIAL, centre, step, size)
         radius = 8.0 + 0.5 * float(peak.get("size_mm") or 0.0) / step

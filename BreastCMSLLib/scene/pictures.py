@@ -12,6 +12,7 @@ from dataclasses import replace
 import numpy as np
 
 from ..core.geometry import Volume, apply_affine
+from ..findings.names import LOW
 from ..kinetics.names import MIP_AXIAL
 from ..results.colors import grey_window
 from ..results.pictures import ORIENTATIONS, Layers, sample, slice_picture
@@ -35,8 +36,8 @@ def peak_pictures(
     """Axial, sagittal and coronal slices through each candidate: whole with the map, and close up.
 
     Close-ups are without the map, which would hide the lesion. That of the first candidate is a picture of
-    its own, those of the others lie under their whole exam. Below the model's threshold there
-    is none: a map means nothing there.
+    its own, those of the others lie under their whole exam. There is none of a
+    candidate of low suspicion, nor below the model's threshold: a map means nothing there.
 
     Parameters
     ----------
@@ -64,6 +65,8 @@ def peak_pictures(
     layers = Layers(background, window, heatmap, threshold, outlines=outlines, marked=True)
     pictures = {}
     for number, peak in enumerate(peaks, 1):
+        if peak.get("suspicion") == LOW:
+            continue
         whole = _slices(layers, peak)
         near = _close_up(layers, peak)
         line = "; line: outline" if outlines is not None and peak.get("outline") else ""

@@ -280,7 +280,7 @@ def test_out_of_range_stands_before_everything_else_and_is_said_once():
 
 
 def test_the_first_picture_stands_before_the_candidates_then_the_map_and_in_the_appendix_the_rest():
-    names = ["breasts of an exam", "whole", "close-up", "second", "third"]
+    names = ["breasts of an exam", "whole", "close-up", "candidate two", "candidate three"]
     page = Page(report_html(case()[2], dict.fromkeys(names, b"\x89PNG"))).text
     order = [
         page.index(text)
@@ -291,8 +291,8 @@ def test_the_first_picture_stands_before_the_candidates_then_the_map_and_in_the_
             "close-up",
             "Appendix",
             "Further candidates",
-            "second",
-            "third",
+            "candidate two",
+            "candidate three",
             "Provenance",
         )
     ]
