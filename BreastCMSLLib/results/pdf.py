@@ -105,7 +105,11 @@ def _story(result: Mapping[str, Any], figures: SortedFigures) -> list:
         folded = [_text(title, "title"), *_candidates(result), *_volumes(result, figures.projections)]
         return [*head, PageBreak(), *folded, *_appendix(result)]
     legend = wording.LEGEND.format(least=float(result.get("map_threshold", 0.4)))
-    map_parts = [_text(wording.map_label(result), "heading"), *_pictures(figures.map, 46.0), _text(legend, "small")]
+    map_parts = [
+        _text(wording.map_label(result), "heading"),
+        *_pictures(figures.map, 46.0),
+        _text(legend, "small"),
+    ]
     return [
         *head,
         *_finding(result),

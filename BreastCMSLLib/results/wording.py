@@ -338,6 +338,8 @@ def marker_labels(result: Mapping) -> list[str]:
     further = [f"{number}: {height}" for number, height in enumerate(heights[1:], 2)]
     if not result["map_meaningful"]:
         return [f"Peak of map ({NOT_MEANINGFUL})", *(f"{text} ({NOT_MEANINGFUL})" for text in further)]
+    if all(peak.get("suspicion") for peak in peaks):
+        return [f"{number}: {peak['suspicion']}" for number, peak in enumerate(peaks, 1)]
     if peaks[0].get("probability") is not None:
         return [f"1: {heights[0]}", *further]
     return [f"Suspicious {percent(result['probability'])}", *further]

@@ -73,7 +73,8 @@ def write_scene(
         progress("scene", 0.4)
         render_overlay(scene, background, nodes, first, folder / "overlay.png")
         progress("scene", 0.6)
-        bundle.show_in_views(scene, background, nodes, first)
+        # the map waits until it is asked for: it would hide the lesion
+        bundle.show_in_views(scene, background, nodes, first, opacity=0.0)
         bundle.save_scene(scene, folder / "scene.mrb")
         progress("scene", 0.8)
     with stopwatch.stage("pictures"):
