@@ -16,8 +16,8 @@ from .names import AXILLARY, INDEX, OTHER_BREAST, POSTERIOR, SAME_BREAST, SAME_Q
 
 _CENTRAL_MM = 15.0  # from the axis of the nipple, where neither quadrant nor hour is told
 _AT_WALL_MM = 5.0  # before the chest wall, and behind it: muscle, vessels beside the sternum
-# behind the skin over the sternum and outward of the nipple: 89 % of the axillary nodes of 300 simulated women,
-# and none of 12,000 points in their breasts
+# behind the skin over the sternum and outward of the nipple: 89 % of the axillary nodes of 300 simulated
+# women, and none of 12,000 points in their breasts
 _BACK_MM = 20.0
 
 

@@ -158,7 +158,9 @@ def prevalence_text(result: Mapping) -> str:
 
 
 def headline(result: Mapping) -> str:
-    """One line over a picture: verdict, probability, threshold, map."""
+    """One line over a picture: verdict, probability, threshold, map; out of range no score."""
+    if result.get("out_of_range"):
+        return f"{OUT_OF_RANGE} {map_label(result)}"
     score = f"probability {percent(result['probability'])} ({threshold_text(result)})"
     return f"{verdict(result).capitalize()}: {score}, {map_label(result)}"
 
