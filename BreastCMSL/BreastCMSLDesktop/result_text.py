@@ -11,10 +11,8 @@ from BreastCMSLLib.results.wording import (
     breasts_text,
     curve_facts,
     evidence_lines,
-    finding_text,
     percent,
     prevalence_text,
-    reasons_text,
     size_text,
     tumour_volume_text,
 )
@@ -50,15 +48,14 @@ def _findingLines(result):
         return []
     curve = finding.get("kinetics") or {}
     lines = [
-        words.place_text(finding),
+        _("Finding: {text}").format(text=words.place_text(finding)),
         ", ".join(filter(None, (words.from_nipple_text(finding), words.distances_text(finding)))),
         words.region_text(finding),
         ", ".join(filter(None, (size_text(finding), words.curve_words(curve) if curve else ""))),
     ]
-    lines = [_("Finding: {text}").format(text=finding_text(result)), *filter(None, lines)]
-    if reasons := reasons_text(finding):
+    if reasons := words.reasons_text(finding, curve):
         lines.append(_("Reasons {text}").format(text=reasons))
-    return lines
+    return [line for line in lines if line]
 
 
 def _limits(result):

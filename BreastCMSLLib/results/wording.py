@@ -278,19 +278,6 @@ def depth_text(record: Mapping) -> str:
     return "" if record.get("depth_mm") is None else f"{float(record['depth_mm']):.0f} mm below the skin"
 
 
-def reasons_text(record: Mapping) -> str:
-    """What speaks for and against a candidate: "for: wash-out; against: size and shape"; "" if unknown.
-
-    The strongest first; groups that move the candidate's logit by less than 0.5 are left out.
-    """
-    reasons = record.get("reasons") or {}
-    sides = {
-        "for": [group for group, share in reasons.items() if share >= 0.5],
-        "against": [group for group, share in reasons.items() if share <= -0.5],
-    }
-    return "; ".join(f"{side}: {', '.join(groups)}" for side, groups in sides.items() if groups)
-
-
 def moved_mm(record: Mapping) -> float:
     """Distance (mm) from the map's maximum to the candidate; 0 when it was moved by less than 0.5 mm."""
     start = record.get("map_ras_mm") or record["ras_mm"]

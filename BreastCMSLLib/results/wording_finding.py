@@ -202,6 +202,16 @@ def reason_rows(record: Mapping, curve: Mapping | None = None) -> list[tuple[str
     return sorted(told, key=lambda reason: -abs(reason[1]))
 
 
+def reasons_text(record: Mapping, curve: Mapping | None = None) -> str:
+    """The reasons in one line: "for: washes out; against: compact, 9 mm long"; "" if unknown."""
+    rows = reason_rows(record, curve)
+    sides = {
+        "for": [text for text, share in rows if share > 0],
+        "against": [text for text, share in rows if share < 0],
+    }
+    return "; ".join(f"{side}: {', '.join(texts)}" for side, texts in sides.items() if texts)
+
+
 def _curve_reason(curve: Mapping) -> str:
     words = {"washout": "washes out", "plateau": "reaches a plateau", "persistent": "goes on rising"}
     return words.get(curve.get("type"), "how it enhances and washes out")

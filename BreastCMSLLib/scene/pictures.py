@@ -37,7 +37,7 @@ def peak_pictures(
 
     Close-ups are without the map, which would hide the lesion. That of the first candidate is a picture of
     its own, those of the others lie under their whole exam. There is none of a
-    candidate of low suspicion, nor below the model's threshold: a map means nothing there.
+    candidate of low suspicion, nor below the model's threshold or out of its range: maps mean nothing there.
 
     Parameters
     ----------
@@ -57,9 +57,8 @@ def peak_pictures(
     """
     peaks = result.get("peaks") or ()
     title = map_title(result["map"])
-    meaningful = bool(result.get("map_meaningful", True))
     threshold = float(result.get("map_threshold", 0.4))
-    if not meaningful:
+    if not result.get("map_meaningful", True) or result.get("out_of_range"):
         return {}
     window = grey_window(background.array)
     layers = Layers(background, window, heatmap, threshold, outlines=outlines, marked=True)

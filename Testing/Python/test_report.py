@@ -18,7 +18,7 @@ from BreastCMSLLib.results.pages import render, style
 from BreastCMSLLib.results.plan_table import HEAD, plan_rows, plan_text, stack_records
 from BreastCMSLLib.results.report import report_html, write_report
 from BreastCMSLLib.results.summary import summary_lines
-from BreastCMSLLib.results.wording import reasons_text
+from BreastCMSLLib.results.wording_finding import reasons_text
 
 VOID = {"meta", "img", "br", "line", "rect", "circle", "polyline"}
 
@@ -301,9 +301,10 @@ def test_the_first_picture_stands_before_the_candidates_then_the_map_and_in_the_
 
 def test_reasons_are_for_and_against_and_small_ones_left_out():
     record = {
-        "reasons": {"curve and wash-out": 2.1, "size and shape": -0.8, "brightness": 0.6, "position": 0.4}
+        "reasons": {"curve and wash-out": 2.1, "size and shape": -0.8, "brightness": 0.6, "position": 0.1}
     }
-    assert reasons_text(record) == "for: curve and wash-out, brightness; against: size and shape"
+    curve = {"type": "washout"}
+    assert reasons_text(record, curve) == "for: washes out, how bright it is; against: its size and shape"
     assert reasons_text({"reasons": {"position": -0.1}}) == "" and reasons_text({}) == ""
 
 

@@ -22,6 +22,9 @@ def test_each_candidate_has_its_pictures_and_a_low_score_none():
     assert "Candidate 1, with the COAM" in whole and "(left)" in whole
     assert "close-up (80 mm wide)" in near and "Candidate 2" in second and "outline" not in near
     assert peak_pictures(grey, heatmap, {**result, "map_meaningful": False}) == {}
+    assert peak_pictures(grey, heatmap, {**result, "out_of_range": [{"code": "x", "text": "x"}]}) == {}
+    result["peaks"][1]["suspicion"] = "low"
+    assert list(peak_pictures(grey, heatmap, result)) == [whole, near]
 
 
 def test_an_outline_is_drawn_and_named():
