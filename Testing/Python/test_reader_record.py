@@ -76,6 +76,12 @@ def test_the_image_of_a_candidate_is_that_of_its_phase(tmp_path):
     edit(series[1], InstanceNumber=None)
     exam = read(tmp_path)
     assert image_numbers(exam, exam.post[0], points_on(exam, 3)) == [None]
+    # files that are gone meanwhile tell nothing
+    for file in series[1][1:]:
+        file.unlink()
+    assert image_numbers(exam, exam.post[0], points_on(exam, 3)) == [None]
+    series[1][0].unlink()
+    assert image_numbers(exam, exam.post[0], points_on(exam, 3)) == [None]
     # from no files
     made = blocks_exam()
     assert image_numbers(made, made.post[0], points_on(made, 3)) == [None]
