@@ -71,7 +71,9 @@ def write_scene(
             kinetics=analysis.kinetic_maps,
         )
         progress("scene", 0.4)
-        render_overlay(scene, background, nodes, first, folder / "overlay.png")
+        means_something = result["map_meaningful"] and not result["out_of_range"]
+        opacity = 0.5 if means_something else 0.0
+        render_overlay(scene, background, nodes, first, folder / "overlay.png", opacity=opacity)
         progress("scene", 0.6)
         # the map waits until it is asked for: it would hide the lesion
         bundle.show_in_views(scene, background, nodes, first, opacity=0.0)
