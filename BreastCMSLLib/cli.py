@@ -454,7 +454,7 @@ def analyze_command(options: argparse.Namespace, reporter: Reporter) -> None:
         overwrite=options.overwrite,
         progress=reporter.progress,
     )
-    from .results.wording import summary_lines
+    from .results.summary import summary_lines
 
     result = done.analysis.result
     notes = [f"Note: {done.earlier}"] if done.earlier else []

@@ -29,6 +29,7 @@ from .models.maps import check_map, map_names
 from .preprocessing.enhancement import early_phases, mean_enhancement
 from .preprocessing.model_input import ModelInput, preprocess
 from .results.analysis import Analysis
+from .results.reader_record import add_places, add_suspicion, not_analysed, routine
 from .results.record import (
     SCHEMA_VERSION,
     add_outlines,
@@ -166,6 +167,9 @@ def analyze(
         peaks = peak_records(candidates, exam, model_input, bundle.contract.mask.skin_mm)
         outlines = add_outlines(peaks, exam, model_input) if malignant else None
         reasons = [*range_check.result(), *unlike(bundle, score.ordinary)]
+        scored = score_record(score, decision, bundle)
+        add_places(peaks, exam, model_input.landmarks, registered=any(motion.applied))
+        add_suspicion(peaks, scored)
     with watch.stage("kinetics"):
         breasts = breasts_of(exam, model_input)
         tumour_volume = tumour_volume_record(exam, breasts, peaks, outlines, kinetic_settings)
@@ -173,26 +177,29 @@ def analyze(
         if kinetics:
             body = body_of(exam, breasts)
             maps = kinetic_maps(exam, body, breasts.inside, kinetic_settings).volumes | mips
+    warnings = warning_texts(exam, model_input, predictor, reasons, map_name, saliency)
+    warnings = [*filter(None, [motion.text]), *warnings]
     result = {
         "schema_version": SCHEMA_VERSION,
         "kind": "breastcmsl.result",
         "research_use_only": True,
         "exam_id": exam.exam_id,
-        **score_record(score, decision, bundle),
+        **scored,
         **map_record(map_name, malignant, bundle),
         "peaks": peaks,
-        "finding": finding_record(exam, peaks, outlines) if malignant else None,
+        "finding": finding_record(exam, peaks, outlines, breasts.inside) if malignant else None,
         "out_of_range": [vars(reason) for reason in reasons],
         **exam_record(exam, model_input),
         "landmarks": landmarks_record(model_input),
+        "not_analysed": not_analysed(exam, model_input.share_read, both),
         "kinetics": curve,
         "tumour_volume": tumour_volume,
         "kinetic_maps": {name: {"missing": text} for name, text in missing.items()},
         **model_record(predictor),
         "registration": motion.as_json(),
         "timings_s": watch.seconds,
-        "warnings": [motion.text] * bool(motion.text)
-        + warning_texts(exam, model_input, predictor, reasons, map_name, saliency),
+        "warnings": warnings,
+        "remarks": routine(warnings),
         "versions": versions(),
         "input": input_record(exam),
     }

@@ -199,6 +199,7 @@ def another_map(studio: Studio) -> None:
 
 def details(studio: Studio) -> None:
     """All findings of the input check, and the models."""
+    studio.ui.inputsCollapsibleButton.collapsed = False
     studio.ui.checkLabel.linkActivated.emit("details")
     studio.ui.advancedCollapsibleButton.collapsed = False
     studio.save("module-details.webp")

@@ -215,21 +215,12 @@ class BreastCMSLLogic(ScriptedLoadableModuleLogic):
         return result
 
     def _pictures(self, examID):
-        """The pictures of an exam's report: caption and PNG; none where what is under the map is gone."""
-        from BreastCMSLLib.kinetics.names import PROJECTIONS
-        from BreastCMSLLib.scene.outlines import outline_labels
-        from BreastCMSLLib.scene.pictures import peak_pictures, projection_pictures
-        from BreastCMSLLib.scene.reading import volume_from_node
+        """The pictures of an exam's report: caption and PNG; few where what is under the map is gone."""
+        from BreastCMSLLib.scene.report_pictures import pictures_of_scene
 
         result, nodes = self._resultOfExam(examID), self.results(examID)
-        background, pictures = nodes.subtraction or views.shownUnder(nodes.heatmap), {}
-        if background is not None:
-            images = [volume_from_node(node, copy=False) for node in (background, nodes.heatmap)]
-            pictures = peak_pictures(*images, result, outlines=outline_labels(nodes, result))
-        flat = {name: nodes.maps[name] for name in PROJECTIONS if name in nodes.maps}
-        return pictures | projection_pictures(
-            {name: volume_from_node(node, copy=False) for name, node in flat.items()}
-        )
+        background = nodes.subtraction or views.shownUnder(nodes.heatmap)
+        return pictures_of_scene(slicer.mrmlScene, result, nodes, background)
 
     def diagnostics(self, result=None):
         """Versions, device, model, timings and the last failure as text; nothing of the patient."""

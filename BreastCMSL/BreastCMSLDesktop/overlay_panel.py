@@ -44,7 +44,7 @@ class OverlayPanel:
             return
         p, heatmap = self._parameters, present(nodes.heatmap) or maps[0]
         with slicer.util.NodeModify(p.parameterNode):
-            overlay = {"overlayVisible": bool(result.get("map_meaningful", True)), **views.overlayOf(heatmap)}
+            overlay = {"overlayVisible": False, **views.overlayOf(heatmap)}
             for name, value in overlay.items():
                 setattr(p, name, value)
             p.heatmapVolume = heatmap

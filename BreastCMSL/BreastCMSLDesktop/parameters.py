@@ -91,7 +91,7 @@ class BreastCMSLParameterNode:
     kineticMaps: bool = True
     resultExam: str = ""
     heatmapVolume: slicer.vtkMRMLScalarVolumeNode
-    overlayVisible: bool = True
+    overlayVisible: bool = False
     legendVisible: bool = True
     overlayOpacity: Annotated[float, WithinRange(0.0, 1.0)] = 0.6
     overlayThreshold: Annotated[float, WithinRange(0.0, 1.0)] = 0.4

@@ -29,28 +29,31 @@ class PeaksTable:
 
     def show(self, peaks):
         scored = bool(peaks) and all(peak.get("probability") is not None for peak in peaks)
-        value = _("Probability") if scored else _("Map value")
+        judged = scored and all(peak.get("suspicion") for peak in peaks)
+        value = _("Suspicion") if judged else _("Probability") if scored else _("Map value")
         self._table.setHorizontalHeaderLabels(
             ["#", value, _("Position (mm)"), _("Side"), _("Depth"), _("Size")]
         )
         with signalsBlocked(self._table):
             self._table.setRowCount(len(peaks))
             for row, peak in enumerate(peaks):
-                self._fillRow(row, peak, scored)
+                self._fillRow(row, peak, scored, judged)
         self._layOut(peaks)
 
-    def _fillRow(self, row, peak, scored):
+    def _fillRow(self, row, peak, scored, judged):
         from BreastCMSLLib.results.wording import moved_text, percent, position_text, size_text
+        from BreastCMSLLib.results.wording_finding import place_text, region_text
 
         texts = [
             str(row + 1),
-            percent(peak["probability"] if scored else peak["value"]),
+            peak["suspicion"] if judged else percent(peak["probability" if scored else "value"]),
             position_text(peak["ras_mm"]).removesuffix(" mm"),
             sideText(peak.get("side")),
             *("" if peak.get(key) is None else f"{float(peak[key]):.0f} mm" for key in _LENGTHS.values()),
         ]
         click = _("Candidate {number}: click to move all views there").format(number=row + 1)
-        tip = [click, position_text(peak["ras_mm"], 1), size_text(peak), moved_text(peak)]
+        tip = [click, place_text(peak), region_text(peak), position_text(peak["ras_mm"], 1)]
+        tip += [size_text(peak), moved_text(peak)]
         for column, text in enumerate(texts):
             item = qt.QTableWidgetItem(text)
             item.setFlags(qt.Qt.ItemIsEnabled | qt.Qt.ItemIsSelectable)

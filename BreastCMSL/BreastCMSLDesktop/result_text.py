@@ -4,49 +4,78 @@ from html import escape
 
 from slicer.i18n import tr as _
 
+from BreastCMSLLib.results import wording_finding as words
+from BreastCMSLLib.results import wording_verdict as said
 from BreastCMSLLib.results.wording import (
     NO_FINDING,
-    OUT_OF_RANGE,
     breasts_text,
     curve_facts,
     evidence_lines,
-    finding_text,
     percent,
     prevalence_text,
-    reasons_text,
-    threshold_text,
+    size_text,
     tumour_volume_text,
 )
 
-_RED, _GREEN = "#c62828", "#2e7d32"
+_RED, _GREY = "#c62828", "#5b6570"
+
+__all__ = ["NO_FINDING", "curveText", "resultHtml", "resultTip", "warningsText"]
 
 
 def resultHtml(result):
-    """The score and what it means, why not to rely on it, the finding and its reasons, the training data."""
-    lines = [_scoreHtml(result)]
-    lines += [escape(text) for text in (breasts_text(result), prevalence_text(result)) if text]
-    for reason in result.get("out_of_range") or ():
-        text = f"{OUT_OF_RANGE} {reason['text']}"
-        lines.append(f"<span style='color:{_RED}'>■&nbsp;{escape(text)}</span>")
-    if not result.get("map_meaningful", True):
-        lines.append(escape(NO_FINDING))
-    elif result.get("finding"):
-        lines.append(escape(_("Finding: {text}").format(text=finding_text(result))))
-        if reasons := reasons_text(result["finding"]):
-            lines.append(escape(_("Reasons {text}").format(text=reasons)))
-    training = (result.get("model") or {}).get("training_data")
-    if training:
-        lines.append(f"<i>{escape(_('Model trained on {data}').format(data=training))}</i>")
+    """The verdict and what it leaves open, the finding, what was not analysed, the training data."""
+    scored = said.is_in_range(result)
+    lines = [_verdictHtml(result)]
+    if scored:
+        score = _("Probability of malignancy {probability}").format(
+            probability=percent(result["probability"])
+        )
+        lines.append(f"<b>{escape(score)}</b>")
+        lines += [escape(text) for text in (breasts_text(result), prevalence_text(result)) if text]
+    if note := said.verdict_note(result):
+        lines.append(escape(note))
+    lines += [f"■&nbsp;{escape(reason)}" for reason in said.range_reasons(result)]
+    if scored and result["malignant"]:
+        lines += [escape(line) for line in _findingLines(result)]
+    lines += [f"<span style='color:{_GREY}'>{escape(text)}</span>" for text in _limits(result) if text]
     return "<br>".join(lines)
 
 
+def _findingLines(result):
+    """Where the finding is, how large, and why it was found."""
+    finding = result.get("finding")
+    if not finding:
+        return []
+    curve = finding.get("kinetics") or {}
+    lines = [
+        _("Finding: {text}").format(text=words.place_text(finding)),
+        ", ".join(filter(None, (words.from_nipple_text(finding), words.distances_text(finding)))),
+        words.region_text(finding),
+        ", ".join(filter(None, (size_text(finding), words.curve_words(curve) if curve else ""))),
+    ]
+    if reasons := words.reasons_text(finding, curve):
+        lines.append(_("Reasons {text}").format(text=reasons))
+    return [line for line in lines if line]
+
+
+def _limits(result):
+    """The cut-off, what was not analysed, and what the model was trained on, in grey."""
+    training = (result.get("model") or {}).get("training_data")
+    return [
+        said.cutoff_text(result) if said.is_in_range(result) else "",
+        said.not_analysed_text(result),
+        _("Model trained on {data}").format(data=training) if training else "",
+    ]
+
+
 def resultTip(result):
-    """Tumour volume, model, evidence and device."""
+    """Tumour volume, routine remarks, model, evidence and device."""
     model = result.get("model") or {}
     device = result.get("device_reason") or result.get("device") or ""
     volumes = tumour_volume_text(result)
     lines = [
         *([_("Functional tumour volume: {volumes}").format(volumes=volumes)] if volumes else []),
+        *(result.get("remarks") or ()),
         _("Model {name}, SHA-256 {sha}…").format(
             name=model.get("name", ""), sha=str(model.get("sha256", ""))[:16]
         ),
@@ -57,9 +86,8 @@ def resultTip(result):
 
 
 def warningsText(result):
-    """The warnings that are not said beside the score."""
-    said = [reason["text"] for reason in result.get("out_of_range") or ()]
-    return "\n".join(f"⚠ {text}" for text in result.get("warnings") or () if text not in said)
+    """The warnings that are not said beside the verdict."""
+    return "\n".join(f"⚠ {text}" for text in said.cautions(result))
 
 
 def curveText(curve, peak):
@@ -68,9 +96,8 @@ def curveText(curve, peak):
     return _("Candidate {number}, brightest 4 mm: {facts}").format(number=peak + 1, facts=facts)
 
 
-def _scoreHtml(result):
-    colour = _RED if result["malignant"] else _GREEN
-    verdict = _("suspicious") if result["malignant"] else _("not suspicious")
-    style = f"font-size:20pt; font-weight:600; color:{colour}"
-    score = f"<span style='{style}'>{escape(percent(result['probability']))}</span>"
-    return f"{score}&nbsp;&nbsp;<b>{escape(verdict)}</b> ({escape(threshold_text(result))})"
+def _verdictHtml(result):
+    """The verdict in large letters: red where suspicious, else grey."""
+    colour = _RED if said.is_in_range(result) and result["malignant"] else _GREY
+    style = f"font-size:16pt; font-weight:600; color:{colour}"
+    return f"<span style='{style}'>{escape(said.verdict_line(result))}</span>"

@@ -114,7 +114,7 @@ class ResultsPanel:
         button.enabled = self._has("outline")
         button.checked = button.enabled and outline_shown(nodes, result)
         meaningful = result is None or result.get("map_meaningful", True)
-        button.toolTip = _("Show the outline of the chosen candidate") if meaningful else NO_FINDING
+        button.toolTip = _("Show the outline of the chosen candidate (key O)") if meaningful else NO_FINDING
 
     def _showScore(self):
         shown = self.result is not None
@@ -146,6 +146,17 @@ class ResultsPanel:
     def peak(self):
         """Number of the chosen peak, from 0."""
         return self.table.current
+
+    @property
+    def position(self):
+        """Of the chosen candidate, RAS mm; None without one."""
+        peaks = self.result["peaks"] if self.result is not None else []
+        return peaks[self.peak]["ras_mm"] if self.peak < len(peaks) else None
+
+    def step(self, by):
+        """Choose the next or an earlier candidate, around the ends."""
+        if self.result is not None and self.result["peaks"]:
+            self.table.choose((self.peak + by) % len(self.result["peaks"]))
 
     def _onPeak(self):
         from BreastCMSLLib.scene.curves import show_curve

@@ -158,7 +158,10 @@ def case_peaks_jump_and_show_their_curve(panel):
     second = panel.widget.results.result["peaks"][1]["ras_mm"]
     assert abs(view.GetSliceOffset() - second[2]) < 0.01 and "persistent" in panel.ui.curveLabel.text
     series = panel.results("vtkMRMLPlotSeriesNode")[0]
-    assert series.GetYColumnName() == "Peak 2" and series.GetXColumnName() == "Time (s)"
+    assert (
+        series.GetYColumnName() == "Peak 2"
+        and series.GetXColumnName() == "Minutes from the first phase after contrast"
+    )
     slicer.mrmlScene.RemoveNode(view)
 
 
@@ -192,7 +195,7 @@ def case_report_is_one_complete_page(panel):
     panel.analyze()
     path = panel.widget.results.writeReport()
     page = Path(path).read_text(encoding="utf-8")
-    assert page.count("data:image/png;base64,") == 3 and "Research use only" in page and "washout" in page
+    assert page.count("data:image/png;base64,") == 4 and "Research use only" in page and "washout" in page
     assert "dyn 2nd pass" in page and "</html>" in page
 
 

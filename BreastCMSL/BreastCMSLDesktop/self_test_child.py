@@ -199,6 +199,7 @@ def result(mode, request, size, affine):
         "probability": 0.93 if malignant else 0.12,
         "logit": 2.6 if malignant else -2.0,
         "malignant": malignant,
+        "candidates_calibrated": mode == "calibrated",
         "threshold": 0.5,
         "map": "COAMxCAM" if mode == "no-classifier" else "LESION",
         "map_meaningful": malignant,
@@ -241,6 +242,8 @@ def peak(mode, number, request, affine):
         record.update(outline=number, size_mm=12.4 / number, volume_ml=0.24)
     if mode != "no-classifier":
         record["probability"] = ((0.91, 0.34) if malignant else (0.08, 0.03))[index]
+        if mode == "calibrated":
+            record["suspicion"] = ("high", "moderate")[index]
         record["reasons"] = {"curve and wash-out": 2.1, "size and shape": -0.8, "position": 0.1}
     return {**record, "map_ras_mm": ras, "value": (1.0, 0.6)[index], "kinetics": curve(request, index, ras)}
 

@@ -13,6 +13,7 @@ from .look_panel import LookPanel
 from .models_panel import ModelsPanel
 from .results_panel import ResultsPanel
 from .run_panel import RunPanel
+from .views_panel import ViewsPanel
 
 
 class Widget(VTKObservationMixin):
@@ -44,6 +45,7 @@ class Widget(VTKObservationMixin):
         self.models = ModelsPanel(self.ui, self._onModelChosen, self._showError)
         self.results = ResultsPanel(self.ui, logic, self.run.show)
         self.look = LookPanel(self.ui, self.inputs, self.results)
+        self.views = ViewsPanel(self.ui, self.root, self.inputs, self.results, self.run.show)
         self.ui.analyzeButton.connect("clicked(bool)", self.onAnalyzeButton)
         self.ui.installButton.connect("clicked(bool)", self.onInstallButton)
         self.ui.diagnosticsButton.connect("clicked(bool)", self.onDiagnosticsButton)
@@ -205,8 +207,9 @@ class Widget(VTKObservationMixin):
         self.run.show(_("Done in {seconds:.0f} s on: {device}.").format(seconds=elapsed, device=device))
         # the user may have gone to another module meanwhile
         p = self._parameterNode or self.logic.getParameterNode()
-        p.overlayVisible = bool(result.get("map_meaningful", True))
+        p.overlayVisible = False  # outline and marker show where; a map over the lesion would hide it
         p.overlayThreshold = min(max(float(result.get("map_threshold", p.overlayThreshold)), 0.0), 1.0)
+        self.ui.inputsCollapsibleButton.collapsed = True  # so that the finding fits on one screen
         p.resultExam, p.heatmapVolume = str(result["exam_id"]), heatmap
         views.showInViews(heatmap, outcome.background)
         views.showOverlay(p)

@@ -12,8 +12,10 @@ wash_in
     The early peak, in that unit.
 wash_out
     The delayed change, % of the early peak, or None.
+initial
+    "slow" (< 50 %), "medium" or "fast" (> 100 %) by the early peak; None where it is not in %.
 type
-    "persistent", "plateau" or "washout", or None.
+    "persistent", "plateau" or "washout", or None; types I, II and III.
 ras_mm
     Where it was measured, RAS mm.
 """
@@ -32,7 +34,9 @@ from ..core.windows import bounding_box, box_about, distance, whole
 from ..exam import Exam
 
 _EARLY_S = 120.0  # from the first post-contrast phase, which BI-RADS calls the initial phase
-_CHANGE_PERCENT = 10.0  # below which a delayed change is a plateau
+MINUTES = "minutes from the first phase after contrast"  # title of the axis of times
+CHANGE_PERCENT = 10.0  # below which a delayed change is a plateau
+_MEDIUM_PERCENT, _FAST_PERCENT = 50.0, 100.0  # of the signal before contrast, between slow, medium and fast
 
 
 def curve_at(
@@ -150,6 +154,7 @@ def _curve(exam: Exam, change: np.ndarray, baseline: float | None, ras_mm: np.nd
         "unit": "%" if relative else "a.u.",
         "wash_in": round(wash_in, 1),
         "wash_out": None if wash_out is None else round(wash_out, 1),
+        "initial": initial_rise(wash_in) if relative else None,
         "type": kind,
         "ras_mm": [round(float(c), 2) for c in ras_mm],
     }
@@ -181,9 +186,22 @@ def describe(curve: np.ndarray, times_s: np.ndarray | None) -> tuple[float, floa
         return float(curve[0]), None, None
     peak = float(curve[early_phases_of(count, times_s)].max())
     delayed = 100.0 * (float(curve[-1]) - peak) / abs(peak) if peak else 0.0
-    if abs(delayed) <= _CHANGE_PERCENT:
+    if abs(delayed) <= CHANGE_PERCENT:
         return peak, delayed, "plateau"
     return peak, delayed, "persistent" if delayed > 0 else "washout"
+
+
+def initial_rise(percent: float) -> str:
+    """The initial phase of a curve (BI-RADS MRI lexicon): "slow", "medium" or "fast".
+
+    Parameters
+    ----------
+    percent : float
+        The early peak, % of the signal before contrast.
+    """
+    if percent < _MEDIUM_PERCENT:
+        return "slow"
+    return "medium" if percent <= _FAST_PERCENT else "fast"
 
 
 def early_phases_of(count: int, times_s: np.ndarray | None) -> np.ndarray:
@@ -235,7 +253,8 @@ def curve_points(curve: dict[str, Any]) -> tuple[list[float], list[float], str]:
     Returns
     -------
     times : list of float
-        Seconds; where they are unknown, phase numbers. Empty when the curve cannot be drawn.
+        Minutes from the first phase after contrast; where they are unknown, phase numbers. Empty when the
+        curve cannot be drawn.
     values : list of float
         Enhancement.
     title : str
@@ -244,12 +263,14 @@ def curve_points(curve: dict[str, Any]) -> tuple[list[float], list[float], str]:
     values = [float(value) for value in curve.get("enhancement") or ()]
     times = None if curve.get("times_s") is None else [float(time) for time in curve["times_s"]]
     # subtractions count time from the first of them, so that there is no pre-contrast zero to draw
-    if times is not None and times and times[0] <= 0:
-        title = "time from first subtraction (s)"
-    else:
+    before = not times or times[0] > 0
+    if before:
         values = [0.0, *values]
-        title = "phase" if times is None else "time (s)"
-        times = [float(n) for n in range(len(values))] if times is None else [0.0, *times]
+    if times is None:
+        times, title = [float(n) for n in range(len(values))], "phase"
+    else:
+        start = times[0] if times else 0.0
+        times, title = [(time - start) / 60.0 for time in ([0.0, *times] if before else times)], MINUTES
     if len(times) != len(values) or len(values) < 2 or not np.isfinite([*times, *values]).all():
         return [], [], title
     return times, values, title

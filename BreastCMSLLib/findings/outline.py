@@ -18,7 +18,7 @@ from ..preprocessing.enhancement import early_phases
 from ..preprocessing.model_input import phase_weights
 
 _VESSEL_MM = 2.0  # radius of the opening that cuts vessels off
-_DIRECTIONS = 500  # in which a diameter is measured
+_DIRECTIONS, _AROUND = 500, 36  # in which the longest diameter is measured, and the longest across it
 
 
 @dataclass(frozen=True)
@@ -30,20 +30,25 @@ class Outline:
     region : Volume
         Boolean, on the grid it was grown on.
     volume_ml : float
-    diameter_mm : float
-        The longest straight line in it.
+    diameters_mm : tuple of float
+        The longest straight line in it, the longest across that, and the extent across both.
     """
 
     region: Volume
     volume_ml: float
-    diameter_mm: float
+    diameters_mm: tuple[float, float, float]
+
+    @property
+    def diameter_mm(self) -> float:
+        """The longest of the three."""
+        return self.diameters_mm[0]
 
     @classmethod
     def of(cls, region: np.ndarray, affine: np.ndarray) -> Outline:
         """The outline of a boolean region on the grid of an affine (index → RAS mm)."""
         affine = np.array(affine, dtype=np.float64)
         volume_ml = float(region.sum() * abs(np.linalg.det(affine[:3, :3])) / 1000.0)
-        return cls(Volume(region, affine), volume_ml, diameter(region, affine))
+        return cls(Volume(region, affine), volume_ml, diameters(region, affine))
 
 
 def outline(
@@ -109,8 +114,10 @@ def _without_branches(region: np.ndarray, spacing: np.ndarray) -> np.ndarray:
     return grown[tuple(slice(r, n - r) for r, n in zip(reach, grown.shape))]
 
 
-def diameter(region: np.ndarray, affine: np.ndarray) -> float:
-    """Largest extent of a region over 500 directions, its voxels taken for balls of their own width.
+def diameters(region: np.ndarray, affine: np.ndarray) -> tuple[float, float, float]:
+    """Three extents of a region, perpendicular to one another, its voxels taken for balls of their own width.
+
+    The longest of 500 directions, the longest across it of 36 directions, and the one across both.
 
     Parameters
     ----------
@@ -120,11 +127,11 @@ def diameter(region: np.ndarray, affine: np.ndarray) -> float:
 
     Returns
     -------
-    float
-        mm; 0 for an empty region.
+    tuple of float
+        mm; zeros for an empty region.
     """
     if not region.any():
-        return 0.0
+        return 0.0, 0.0, 0.0
     axes = np.asarray(affine)[:3, :3]
     region = region[bounding_box(region)]
     points = np.argwhere(region & ~ndimage.binary_erosion(region)) @ axes.T
@@ -133,9 +140,23 @@ def diameter(region: np.ndarray, affine: np.ndarray) -> float:
     turn, height = np.pi * (1 + 5**0.5) * steps, 1 - steps / _DIRECTIONS
     flat = np.sqrt(1 - height**2)
     directions = np.stack([flat * np.cos(turn), flat * np.sin(turn), height])
+    longest, extent = _longest(points, directions, axes)
+    # around it: two perpendicular directions span the plane across
+    side = np.cross(longest, np.eye(3)[np.argmin(np.abs(longest))])
+    side /= np.linalg.norm(side)
+    angles = np.arange(_AROUND) * np.pi / _AROUND
+    around = np.outer(side, np.cos(angles)) + np.outer(np.cross(longest, side), np.sin(angles))
+    across, width = _longest(points, around, axes)
+    _, depth = _longest(points, np.cross(longest, across)[:, None], axes)
+    return extent, width, depth
+
+
+def _longest(points: np.ndarray, directions: np.ndarray, axes: np.ndarray) -> tuple[np.ndarray, float]:
+    """The direction (a column of unit vectors) along which points extend farthest, and how far, mm."""
     along = points @ directions
-    width = np.linalg.norm(axes.T @ directions, axis=0)
-    return float((along.max(axis=0) - along.min(axis=0) + width).max())
+    extents = along.max(axis=0) - along.min(axis=0) + np.linalg.norm(axes.T @ directions, axis=0)
+    best = int(extents.argmax())
+    return directions[:, best], float(extents[best])
 
 
 def outline_candidates(

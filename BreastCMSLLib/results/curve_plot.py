@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil, floor, log10
 
-from ..findings.kinetics import curve_points
+from ..findings.kinetics import MINUTES, curve_points
 
 BRIGHTEST, MEAN = "brightest 4 mm", "mean of the outline"
 HERE, OTHER = "here", "other breast"  # where one looks, and its mirror image
@@ -118,7 +118,7 @@ def curve_plot(
 
     return CurvePlot(
         *(width, height, left, right, top, bottom, title, unit, broken),
-        x_ticks=_spaced([(x(position), f"{time:.0f}") for position, time in zip(positions, times)]),
+        x_ticks=_spaced([(x(position), _time_label(time)) for position, time in zip(positions, times)]),
         y_ticks=[(y(value), f"{value:g}") for value in axis_ticks(low, high)],
         lines=tuple(
             Line(name, tuple((x(position), y(value)) for position, value in zip(positions, heights)))
@@ -144,8 +144,8 @@ def drawn_times(times: Sequence[float], title: str) -> tuple[list[float], bool]:
     """
     steps = sorted(b - a for a, b in zip(times[1:], times[2:]))
     usual = steps[len(steps) // 2] if steps else 0.0
-    timed = title != "phase" and not title.startswith("time from")
-    if not (timed and usual > 0 and times[1] - times[0] > 3 * usual):
+    before = title == MINUTES and times[0] < 0
+    if not (before and usual > 0 and times[1] - times[0] > 3 * usual):
         return list(times), False
     return [times[1] - 1.5 * usual, *times[1:]], True
 
@@ -166,6 +166,11 @@ def axis_ticks(low: float, high: float) -> list[float]:
     return [
         round(index * step, 10) for index in range(ceil(low / step - 1e-9), floor(high / step + 1e-9) + 1)
     ]
+
+
+def _time_label(time: float) -> str:
+    """A time with one digit at most, and a true minus sign."""
+    return f"{round(time, 1) + 0.0:g}".replace("-", "−")
 
 
 def _spaced(ticks: list[tuple[float, str]]) -> list[tuple[float, str]]:

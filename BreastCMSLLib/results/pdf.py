@@ -16,8 +16,29 @@ from xml.sax.saxutils import escape
 from ..core.text import one_line
 from ..findings.kinetics import peak_curve
 from . import wording
+from . import wording_finding as words
 from .curve_plot import BRIGHTEST, MEAN, CurvePlot, curve_plot
 from .plan_table import HEAD, joined_left_out, plan_rows
+from .report_parts import (
+    FOLDED,
+    FOLDED_UNSCORED,
+    Figures,
+    SortedFigures,
+    candidate_table,
+    curve_rows,
+    finding_rows,
+    sorted_figures,
+    verdict_place,
+)
+from .wording_verdict import (
+    cautions,
+    cutoff_text,
+    is_in_range,
+    not_analysed_text,
+    range_reasons,
+    verdict_line,
+    verdict_note,
+)
 
 TITLE = "Breast DCE-MRI analysis"
 BANNER = "Research use only, not for diagnosis. Model trained on {data}."
@@ -34,7 +55,7 @@ def pdf_report(result: Mapping[str, Any], images: Mapping[str, bytes]) -> bytes:
     result : mapping
         The content of ``result.json``.
     images : mapping of str to bytes
-        Caption → PNG. The first two stand before the table of candidates.
+        Caption → PNG, in the order of ``report.write_report``.
 
     Returns
     -------
@@ -70,87 +91,114 @@ def pdf_report(result: Mapping[str, Any], images: Mapping[str, bytes]) -> bytes:
         lang="en",
         invariant=1,
     )
-    document.build(
-        [*_score(result), *_finding(result), *_pictures(images, 0, 2), *_candidates(result)]
-        + [*_warnings(result), *_pictures(images, 2, None), *_appendix(result)],
-        onFirstPage=declare,
-        onLaterPages=declare,
-    )
+    document.build(_story(result, sorted_figures(images)), onFirstPage=declare, onLaterPages=declare)
     return file.getvalue()
+
+
+def _story(result: Mapping[str, Any], figures: SortedFigures) -> list:
+    """All parts in the order of the HTML report; without a verdict or a finding the candidates come last."""
+    from reportlab.platypus import PageBreak
+
+    head = [*_verdict(result), *_cautions(result), *_pictures(figures.first, 84.0)]
+    if not (result["malignant"] and is_in_range(result)):
+        title = FOLDED if is_in_range(result) else FOLDED_UNSCORED
+        folded = [_text(title, "title"), *_candidates(result), *_volumes(result, figures.projections)]
+        return [*head, PageBreak(), *folded, *_appendix(result)]
+    legend = wording.LEGEND.format(least=float(result.get("map_threshold", 0.4)))
+    map_parts = [
+        _text(wording.map_label(result), "heading"),
+        *_pictures(figures.map, 46.0),
+        _text(legend, "small"),
+    ]
+    return [
+        *head,
+        *_finding(result),
+        PageBreak(),
+        *_candidates(result),
+        *(map_parts if figures.map else []),
+        *_volumes(result, figures.projections),
+        PageBreak(),
+        *_pictures(figures.further),
+        *_appendix(result),
+    ]
 
 
 # ---------------------------------------------------------------- sections
 
 
-def _score(result: Mapping[str, Any]) -> list:
-    reasons = [reason["text"] for reason in result.get("out_of_range") or ()]
+def _verdict(result: Mapping[str, Any]) -> list:
+    head = [_text(TITLE, "title")]
+    if not is_in_range(result):
+        reasons = [*range_reasons(result), verdict_note(result), not_analysed_text(result)]
+        return [*head, _boxed([verdict_line(result), *filter(None, reasons)])]
     breasts = wording.breasts_text(result)
-    lines = [f"By breast: {breasts}." if breasts else "", wording.prevalence_text(result)]
-    probability, threshold = wording.probability_text(result["probability"]), wording.threshold_text(result)
-    return [
-        _text(TITLE, "title"),
-        *([_boxed([wording.OUT_OF_RANGE, *reasons])] if reasons else []),
-        _text(wording.verdict(result).capitalize(), "verdict"),
-        _text(f"Probability of malignancy {probability} ({threshold})"),
-        _scale(float(result["probability"]), float(result["threshold"])),
-        *(_text(line) for line in lines if line),
+    lines = [
+        verdict_note(result),
+        verdict_place(result) if result["malignant"] else "",
+        f"Probability of malignancy {wording.probability_text(result['probability'])}"
+        + (f"; {breasts}." if breasts else "."),
     ]
+    below = [cutoff_text(result), wording.prevalence_text(result), not_analysed_text(result)]
+    return [
+        *head,
+        _text(verdict_line(result), "verdict"),
+        *(_text(line) for line in lines if line),
+        _scale(float(result["probability"]), float(result["threshold"])),
+        *(_text(line, "small") for line in below if line),
+    ]
+
+
+def _cautions(result: Mapping[str, Any]) -> list:
+    return [_text(f"• {text}") for text in cautions(result)]
 
 
 def _finding(result: Mapping[str, Any]) -> list:
-    finding = result.get("finding")
-    if not finding:
-        return [] if result.get("map_meaningful", True) else [_text(wording.NO_FINDING)]
+    finding, curve = result.get("finding") or {}, peak_curve(result)
+    mean, shares = finding.get("kinetics"), words.voxel_types_text(finding)
+    reasons = words.reason_rows(finding, mean or curve)
     rows = [
-        ("Position", f"{wording.breast_text(finding)}, {wording.position_text(finding['ras_mm'])}"),
-        ("Diameter, volume", wording.size_text(finding)),
-        ("Depth", wording.depth_text(finding)),
-        ("Reasons", wording.reasons_text(finding)),
+        *finding_rows(result),
+        *((f"Curve: {title}", text) for title, text in curve_rows(result)),
+        ("Voxels of the outline", shares),
+        ("Not known", words.curve_unknowns(result, curve) if curve else ""),
+        (words.REASONS_TITLE, "; ".join(f"{text} ({_sign(share)})" for text, share in reasons)),
+        ("", words.REASONS_NOTE if reasons else ""),
     ]
-    curve, mean = peak_curve(result), finding.get("kinetics")
-    named = {BRIGHTEST: curve, MEAN: mean}
-    rows += [(f"Curve: {name}", wording.curve_text(own)) for name, own in named.items() if own]
-    plot = curve_plot(curve, mean, width=480, height=150) if curve else None
-    return [_text("Finding", "heading"), _pairs(rows), *([_curve(plot)] if plot else [])]
+    plot = curve_plot(curve, mean, width=480, height=125) if curve else None
+    return [_text("Finding", "heading"), _pairs(rows), *([_curve(plot)] if plot else [])] if finding else []
+
+
+def _sign(share: float) -> str:
+    """A share of a logit with its sign: "+2.1"."""
+    return f"{share:+.1f}".replace("-", "−")
 
 
 def _candidates(result: Mapping[str, Any]) -> list:
-    peaks = result.get("peaks") or ()
-    if not peaks:
+    table, parts = candidate_table(result), [_text("Candidates", "heading")]
+    widths = {"#": 8, "Where": 76, "Suspicion": 20, "Size": 34, "Depth": 14, "Curve": 22}
+    for title, rows in table["groups"]:
+        parts += [
+            *([_text(title)] if title else []),
+            _table([table["head"], *rows], [widths[n] for n in table["head"]]),
+        ]
+    low = words.low_text(result.get("peaks") or ())
+    return [*parts, *([_text(low)] if low else []), _text(words.suspicion_note(result), "small")]
+
+
+def _volumes(result: Mapping[str, Any], figures: Figures) -> list:
+    rows = wording.tumour_volume_rows(result)
+    if not rows and not figures:
         return []
-    rows = [
-        (
-            str(number),
-            wording.position_text(peak["ras_mm"], 1),
-            peak.get("side", ""),
-            wording.size_text(peak),
-            f"{peak['value']:.2f}"
-            if peak.get("probability") is None
-            else wording.percent(peak["probability"]),
-            (peak_curve(result, number - 1) or {}).get("type") or "",
-        )
-        for number, peak in enumerate(peaks, 1)
-    ]
-    head = ("#", "Position", "Side", "Size", "Score", "Curve")
-    return [
-        _text(f"Candidates ({wording.map_label(result)})", "heading"),
-        _table([head, *rows], (8, 62, 18, 36, 20, 30)),
-    ]
+    return [_text("Functional tumour volume", "heading"), _pairs(rows), *_pictures(figures, 42.0)]
 
 
-def _warnings(result: Mapping[str, Any]) -> list:
-    reasons = {reason["text"] for reason in result.get("out_of_range") or ()}
-    texts = [text for text in result.get("warnings") or () if text not in reasons]
-    return [_text("Warnings", "heading"), *(_text(f"• {text}") for text in texts)] if texts else []
-
-
-def _pictures(images: Mapping[str, bytes], first: int, last: int | None) -> list:
+def _pictures(figures: Figures, height_mm: float = 110.0) -> list:
     from reportlab.lib.units import mm
     from reportlab.platypus import Image, KeepTogether
 
     pictures = []
-    for caption, png in list(images.items())[first:last]:
-        picture = Image(io.BytesIO(png), width=_WIDTH_MM * mm, height=110 * mm, kind="proportional")
+    for caption, png in figures:
+        picture = Image(io.BytesIO(png), width=_WIDTH_MM * mm, height=height_mm * mm, kind="proportional")
         picture.hAlign = "LEFT"
         pictures.append(KeepTogether([picture, _text(caption, "small")]))
     return pictures
@@ -160,13 +208,16 @@ def _appendix(result: Mapping[str, Any]) -> list:
     """How the exam was understood, mask and model, what the words mean."""
     model, source = result.get("model") or {}, result.get("input") or {}
     size = (source.get("grid") or {}).get("size") or ()
+    peaks = result.get("peaks") or ()
     facts = [
+        *((f"Candidate {n}", words.coordinates_text(peak)) for n, peak in enumerate(peaks, 1)),
         ("Mask from", wording.mask_text(result)),
         ("Read", wording.share_read_text(result)),
         ("Motion", wording.registration_text(result)),
         ("Grid of the exam", " × ".join(map(str, size)) + " voxels" if size else ""),
         ("Model", f"{model.get('name', '')}, SHA-256 {model.get('sha256', '')}"),
         ("Evidence", ". ".join(wording.evidence_lines(model.get("evidence"))) or wording.NO_EVIDENCE),
+        *(("Remark", text) for text in result.get("remarks") or ()),
     ]
     notes = [wording.map_note(result.get("map")), wording.MAP_NOTE, wording.OUTLINE_NOTE, wording.CURVE_NOTE]
     stacks = plan_rows(joined_left_out(result.get("stacks") or ()))
@@ -276,7 +327,7 @@ def _scale(probability: float, threshold: float) -> Any:
     drawing.add(Line(at, 12, at, 32, strokeColor=black, strokeWidth=1.2))
     for x, label, anchor in (
         (5, "0", "start"),
-        (at, f"threshold {threshold:.2f}", "middle"),
+        (at, f"cut-off {threshold:.2f}", "middle"),
         (305, "1", "end"),
     ):
         drawing.add(String(x, 3, label, fontName=_FONT, fontSize=7, textAnchor=anchor))

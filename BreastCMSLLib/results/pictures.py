@@ -165,6 +165,53 @@ def sample(volume: Volume, points: np.ndarray) -> np.ndarray:
     return np.where(inside, values, np.float32(0))
 
 
+def pixel_of(
+    ras_mm: np.ndarray, orientation: Orientation, centre: np.ndarray, step: float, size: tuple[int, int]
+) -> tuple[int, int]:
+    """Row and column of a point in a picture about a centre, as ``slice_picture`` draws a close-up.
+
+    Parameters
+    ----------
+    ras_mm, centre : ndarray, shape (3,)
+        World RAS mm.
+    orientation : Orientation
+    step : float
+        mm per pixel.
+    size : (int, int)
+        Width and height in pixels.
+    """
+    width, height = size
+    column = (width - 1) / 2 - (ras_mm[orientation.across] - centre[orientation.across]) / step
+    row = (height - 1) / 2 - (ras_mm[orientation.up] - centre[orientation.up]) / step
+    return int(round(row)), int(round(column))
+
+
+def draw_arrow(picture: np.ndarray, row: int, column: int, gap: float = 6.0, length: float = 30.0) -> None:
+    """Draw an arrow from the lower left that ends beside a point.
+
+    Parameters
+    ----------
+    picture : ndarray of uint8, shape (height, width, 3)
+        RGB; changed in place.
+    row, column : int
+        The point.
+    gap, length : float
+        Pixels from the tip to the point, and from tip to tail.
+    """
+    rows, columns = np.indices(picture.shape[:2])
+    down, right = (rows - row) / np.sqrt(2), (column - columns) / np.sqrt(2)
+    along, across = down + right - gap, np.abs(down - right)  # from the tip towards the tail
+    head = (along >= 0) & (along <= 11) & (across <= 0.5 * along)
+    shaft = (along > 8) & (along <= length) & (across <= 1.2)
+    picture[head | shaft] = MARKER
+
+
+def draw_ring(picture: np.ndarray, row: int, column: int, radius: float = 10.0) -> None:
+    """Draw a thin circle about a point of a picture (RGB, uint8), in place."""
+    rows, columns = np.indices(picture.shape[:2])
+    picture[np.abs(np.hypot(rows - row, columns - column) - radius) <= 0.7] = MARKER
+
+
 def _bounds(volume: Volume) -> tuple[np.ndarray, np.ndarray]:
     """Lowest and highest world coordinates of a volume's corners."""
     corners = np.array(np.meshgrid(*[(-0.5, n - 0.5) for n in volume.shape], indexing="ij")).reshape(3, -1).T

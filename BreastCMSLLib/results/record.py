@@ -27,6 +27,7 @@ from ..preprocessing.landmarks import Skin, side
 from ..preprocessing.model_input import ModelInput
 from ..scoring import ExamScore, probability_of
 from .plan_table import stack_records
+from .reader_record import cutoff_record, region_record
 
 SCHEMA_VERSION = 1
 MAP_THRESHOLD = 0.4
@@ -48,6 +49,7 @@ def score_record(score: ExamScore, decision: Decision, bundle: Bundle) -> dict[s
             for name, logit in score.breasts.items()
         },
         "candidates_calibrated": bundle.candidate_calibration is not None,
+        "cutoff": cutoff_record(decision, bundle),
     }
 
 
@@ -98,8 +100,9 @@ def add_outlines(peaks: list[dict[str, Any]], exam: Exam, model_input: ModelInpu
     for peak, (label, _) in zip(peaks, outlines):
         if label:
             outline = outlines[label - 1][1]
-            size = {"size_mm": round(outline.diameter_mm, 1), "volume_ml": round(outline.volume_ml, 2)}
-            peak |= {"outline": label, **size}
+            diameters = [round(extent, 1) for extent in outline.diameters_mm]
+            size = {"size_mm": diameters[0], "diameters_mm": diameters}
+            peak |= {"outline": label, **size, "volume_ml": round(outline.volume_ml, 2)}
     return labels
 
 
@@ -133,11 +136,16 @@ def tumour_volume_record(
     }
 
 
-def finding_record(exam: Exam, peaks: Sequence[Mapping[str, Any]], outlines: Volume) -> dict[str, Any]:
-    """The first candidate, and the mean curve of its outline."""
+def finding_record(
+    exam: Exam, peaks: Sequence[Mapping[str, Any]], outlines: Volume, inside: np.ndarray
+) -> dict[str, Any]:
+    """The first candidate, the mean curve of its outline, and what that holds. inside: the breasts."""
     first = {key: value for key, value in peaks[0].items() if key not in ("value", "map_ras_mm")}
-    region = outlines.with_array(outlines.array == 1) if first.get("outline") else None
-    return {"peak": 1, **first, "kinetics": None if region is None else region_curve(exam, region)}
+    if not first.get("outline"):
+        return {"peak": 1, **first, "kinetics": None}
+    region = outlines.with_array(outlines.array == 1)
+    own = {"kinetics": region_curve(exam, region), **region_record(exam, region, inside)}
+    return {"peak": 1, **first, **own}
 
 
 def exam_record(exam: Exam, model_input: ModelInput) -> dict[str, Any]:

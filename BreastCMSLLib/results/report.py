@@ -1,4 +1,5 @@
-"""The report of an exam: one page on what was found, how, and how far to trust it, for the screen and for A4.
+"""The report of an exam, for the screen and for A4: verdict, first picture and finding on the first page,
+candidates, map and tumour volume on the second, numbers and identifiers in an appendix.
 
 Self-contained HTML: no script, nothing from outside, every text escaped. Needs no Slicer: pictures come in as
 PNG bytes. The page itself is ``templates/report.html.jinja``; this module fills it.
@@ -7,7 +8,7 @@ PNG bytes. The page itself is ``templates/report.html.jinja``; this module fills
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -16,11 +17,31 @@ from ..core.errors import OutputError
 from ..exam.plan import LEFT_OUT
 from ..findings.kinetics import peak_curve
 from . import wording
-from .curve_plot import BRIGHTEST, MEAN, curve_plot
+from . import wording_finding as words
+from .curve_plot import curve_plot
 from .pages import render
 from .plan_table import HEAD, NUMBERS, joined_left_out, plan_rows
+from .report_parts import (
+    FOLDED,
+    FOLDED_UNSCORED,
+    Rows,
+    candidate_table,
+    curve_rows,
+    finding_rows,
+    sorted_figures,
+    verdict_place,
+)
+from .wording_verdict import (
+    cautions,
+    cutoff_text,
+    is_in_range,
+    not_analysed_text,
+    range_reasons,
+    verdict_line,
+    verdict_note,
+)
 
-Rows = list[tuple[str, str]]
+_BAR = 58.0  # pixels of the longest bar
 
 
 def write_report(path: str | os.PathLike, result: Mapping, images: Mapping[str, bytes]) -> None:
@@ -33,8 +54,8 @@ def write_report(path: str | os.PathLike, result: Mapping, images: Mapping[str, 
     result : mapping
         The content of ``result.json``.
     images : mapping of str to bytes
-        Caption → PNG. The first two, the whole exam and a close-up of the finding, stand before the table of
-        candidates, those of further candidates after it, projections beside the tumour volume.
+        Caption → PNG: the first picture, the first candidate with the map and close up, further candidates,
+        projections.
 
     Raises
     ------
@@ -64,111 +85,67 @@ def report_html(result: Mapping, images: Mapping[str, bytes], *, written: dateti
     -------
     str
     """
-    finding, curve = result.get("finding") or {}, peak_curve(result)
-    mean = finding.get("kinetics")
-    projections = [item for item in images.items() if item[0].startswith(wording.PROJECTIONS)]
-    model, out_of_range = result.get("model") or {}, _out_of_range(result)
+    curve, mean = peak_curve(result), (result.get("finding") or {}).get("kinetics")
+    model, peaks = result.get("model") or {}, result.get("peaks") or ()
+    figures = sorted_figures(images)
     return render(
         "report.html.jinja",
         exam_id=result.get("exam_id"),
         written=written,
         training_data=model.get("training_data") or "simulated exams",
-        suspicious=bool(result["malignant"]),
-        verdict=wording.verdict(result),
-        probability=float(result["probability"]),
-        probability_text=wording.probability_text(result["probability"]),
-        threshold=float(result["threshold"]),
-        operating_point=result.get("operating_point"),
-        breasts=wording.breasts_text(result),
-        prevalence=wording.prevalence_text(result),
-        meaningful=bool(result.get("map_meaningful", True)),
-        no_finding=wording.NO_FINDING,
-        map_label=wording.map_label(result),
-        model_line=_model_line(model),
-        out_of_range_title=wording.OUT_OF_RANGE,
-        out_of_range=out_of_range,
-        warnings=[text for text in result.get("warnings") or () if text not in out_of_range],
-        finding=_finding(finding),
-        curves=_curves({BRIGHTEST: curve, MEAN: mean}),
+        **_verdict(result),
+        first_figures=figures.first,
+        map_figures=figures.map,
+        further_figures=figures.further,
+        projections=figures.projections,
+        finding=finding_rows(result),
+        reasons_title=words.REASONS_TITLE,
+        reasons_note=words.REASONS_NOTE,
+        reasons=_bars(words.reason_rows(result.get("finding") or {}, mean or curve)),
+        curves=curve_rows(result),
         plot=curve_plot(curve, mean) if curve else None,
-        curve_text=None if not curve else "" if mean else wording.curve_text(curve),
-        figures=[item for item in images.items() if item not in projections],
-        projections=projections,
+        curve_unknowns=words.curve_unknowns(result, curve) if curve else "",
+        voxel_types=words.voxel_types_text(result.get("finding") or {}),
+        candidates=candidate_table(result),
+        low=words.low_text(peaks),
+        suspicion_note=words.suspicion_note(result),
+        folded_title=FOLDED if is_in_range(result) else FOLDED_UNSCORED,
+        map_label=wording.map_label(result),
+        legend=wording.LEGEND.format(least=float(result.get("map_threshold", 0.4))),
         tumour_volume=wording.tumour_volume_rows(result),
-        candidates=_candidates(result),
-        plan=_plan(result),
-        mask=_mask(result),
         notes=_notes(result),
+        facts=_facts(result),
+        plan=_plan(result),
         model=_model(model),
         model_sha256=model.get("sha256", ""),
         provenance=_provenance(result),
     )
 
 
-def _model_line(model: Mapping) -> str:
-    """Model, checksum and what it achieved, in one line under the score."""
-    sha256, training_data = str(model.get("sha256") or ""), model.get("training_data") or "simulated exams"
-    evidence = ". ".join(wording.evidence_lines(model.get("evidence"))[:2])
-    about = f"SHA-256 {sha256[:12]}…, trained on {training_data}"
-    return f"Model {model.get('name', '')} ({about}): {evidence or wording.NO_EVIDENCE}."
-
-
-def _out_of_range(result: Mapping) -> list[str]:
-    """Why the exam is not one the model was made for."""
-    reasons = result.get("out_of_range") or ()
-    return [reason["text"] if isinstance(reason, Mapping) else reason for reason in reasons]
-
-
-def _finding(finding: Mapping) -> Rows:
-    if not finding:
-        return []
-    rows = [("Position", f"{wording.breast_text(finding)}, {wording.position_text(finding['ras_mm'])}")]
-    if finding.get("probability") is not None:
-        rows.append(("Probability of this candidate", wording.percent(finding["probability"])))
-    if depth := wording.depth_text(finding):
-        rows.append(("Depth", depth))
-    rows.append(("Diameter, volume", wording.size_text(finding) or "not measured: no distinct enhancement"))
-    if reasons := wording.reasons_text(finding):
-        rows.append(("Reasons", reasons))
-    return rows
-
-
-def _curves(curves: Mapping[str, Mapping | None]) -> list[tuple[str, ...]]:
-    """Title, type, wash-in and delayed change of each curve that was measured."""
-    return [
-        (
-            title,
-            curve.get("type") or "unknown",
-            wording.amount_text(curve.get("wash_in"), str(curve.get("unit") or "")),
-            wording.amount_text(curve.get("wash_out"), "%"),
-        )
-        for title, curve in curves.items()
-        if curve
-    ]
-
-
-def _candidates(result: Mapping) -> dict[str, Any]:
-    """A table of the candidates, most suspicious first; columns without any entry are left out."""
-    peaks = result.get("peaks") or ()
-    scored = all(peak.get("probability") is not None for peak in peaks)
-    score = "Probability" if scored else "Map value"
-    columns: dict[str, list[str]] = {
-        "#": [str(number) for number, _ in enumerate(peaks, 1)],
-        "Position mm": [wording.position_text(peak["ras_mm"], 1).removesuffix(" mm") for peak in peaks],
-        "Side": [peak.get("side", "") for peak in peaks],
-        "Depth mm": [_rounded(peak.get("depth_mm")) for peak in peaks],
-        "Size mm": [_rounded(peak.get("size_mm")) for peak in peaks],
-        score: [wording.percent(peak["probability"]) if scored else f"{peak['value']:.2f}" for peak in peaks],
-        "Moved mm": [_rounded(wording.moved_mm(peak) or None) for peak in peaks],
-        "Curve": [(peak_curve(result, index) or {}).get("type") or "" for index, _ in enumerate(peaks)],
+def _verdict(result: Mapping) -> dict[str, Any]:
+    """What stands at the head of the page."""
+    suspicious, scored = bool(result["malignant"]), is_in_range(result)
+    return {
+        "state": ("suspicious" if suspicious else "calm") if scored else "unscored",
+        "verdict": verdict_line(result),
+        "place": verdict_place(result) if suspicious and scored else "",
+        "verdict_note": verdict_note(result),
+        "range_reasons": range_reasons(result),
+        "probability": float(result["probability"]),
+        "probability_text": wording.probability_text(result["probability"]),
+        "threshold": float(result["threshold"]),
+        "breasts": wording.breasts_text(result),
+        "prevalence": wording.prevalence_text(result),
+        "cutoff": cutoff_text(result),
+        "not_analysed": not_analysed_text(result),
+        "cautions": cautions(result),
     }
-    head = [name for name, entries in columns.items() if any(entries)]
-    numbers = {index for index, name in enumerate(head) if name not in ("Position mm", "Side", "Curve")}
-    return {"head": head, "rows": list(zip(*(columns[name] for name in head))), "numbers": numbers}
 
 
-def _rounded(value: float | None, unknown: str = "") -> str:
-    return unknown if value is None else f"{float(value):.0f}"
+def _bars(reasons: Sequence[tuple[str, float]]) -> list[tuple[str, float, float]]:
+    """Words, share and length of the bar (pixels) of each reason."""
+    longest = max((abs(share) for _, share in reasons), default=1.0)
+    return [(text, share, _BAR * abs(share) / longest) for text, share in reasons]
 
 
 def _plan(result: Mapping) -> dict[str, Any]:
@@ -177,14 +154,23 @@ def _plan(result: Mapping) -> dict[str, Any]:
         soft = {number for number, stack in enumerate(stacks) if stack["role"] == LEFT_OUT}
         return {"head": HEAD, "rows": plan_rows(stacks), "numbers": NUMBERS, "soft": soft}
     rows = [
-        (str(number), phase.get("name", ""), phase.get("role", ""), _rounded(phase.get("time_s"), "unknown"))
+        (str(number), phase.get("name", ""), phase.get("role", ""), _seconds(phase.get("time_s")))
         for number, phase in enumerate(result.get("phases") or (), 1)
     ]
     return {"head": ("#", "Name", "Role", "Time s"), "rows": rows, "numbers": (0, 3)}
 
 
-def _mask(result: Mapping) -> Rows:
-    rows = [("Mask from", wording.mask_text(result))]
+def _seconds(time_s: float | None) -> str:
+    return "unknown" if time_s is None else f"{float(time_s):.0f}"
+
+
+def _facts(result: Mapping) -> Rows:
+    """Positions in numbers, mask, motion and routine remarks."""
+    rows = [
+        (f"Candidate {number}", f"{words.coordinates_text(peak)}{_moved(peak)}")
+        for number, peak in enumerate(result.get("peaks") or (), 1)
+    ]
+    rows.append(("Breast mask from", wording.mask_text(result)))
     volume_ml = (result.get("mask") or {}).get("volume_ml")
     if volume_ml is not None:
         rows.append(("Mask volume", f"{float(volume_ml):.0f} ml"))
@@ -196,7 +182,12 @@ def _mask(result: Mapping) -> Rows:
     size = ((result.get("input") or {}).get("grid") or {}).get("size")
     if size:
         rows.append(("Grid of the exam", " × ".join(str(number) for number in size) + " voxels"))
-    return rows
+    return rows + [("Remark", text) for text in result.get("remarks") or ()]
+
+
+def _moved(peak: Mapping) -> str:
+    distance = wording.moved_mm(peak)
+    return f"; moved {distance:.0f} mm" if distance else ""
 
 
 def _notes(result: Mapping) -> list[str]:

@@ -23,7 +23,8 @@ CURVE_NOTE = (
 NOT_MEANINGFUL = "not meaningful at this score"
 NO_FINDING = f"No finding: the score is below the threshold, and the map is {NOT_MEANINGFUL}."
 NO_EVIDENCE = "no evidence is recorded in its card"
-OUT_OF_RANGE = "Outside the model's range: do not rely on the score."
+LEGEND = "Colours: dark red at {least:g} of the map's maximum, yellow at the maximum; transparent below."
+OUT_OF_RANGE = "No result: outside what the model was made for."
 
 # of the world axes R, A, S: letters towards their positive and negative end
 AXIS_LETTERS = ("RL", "AP", "SI")
@@ -127,7 +128,9 @@ def coordinate_text(axis: int, value: float, digits: int = 0) -> str:
 
 
 def verdict(result: Mapping) -> str:
-    """What the score says: "suspicious" or "not suspicious"."""
+    """What the score says: "suspicious" or "not suspicious"; out of range it says nothing."""
+    if result.get("out_of_range"):
+        return "no result"
     return "suspicious" if result["malignant"] else "not suspicious"
 
 
@@ -155,37 +158,11 @@ def prevalence_text(result: Mapping) -> str:
 
 
 def headline(result: Mapping) -> str:
-    """One line over a picture: verdict, probability, threshold, map."""
+    """One line over a picture: verdict, probability, threshold, map; out of range no score."""
+    if result.get("out_of_range"):
+        return f"{OUT_OF_RANGE} {map_label(result)}"
     score = f"probability {percent(result['probability'])} ({threshold_text(result)})"
     return f"{verdict(result).capitalize()}: {score}, {map_label(result)}"
-
-
-def summary_lines(result: Mapping) -> list[str]:
-    """What the command line prints of a result: score and finding in a sentence, the model, the warnings."""
-    probability, threshold = percent(result["probability"]), threshold_text(result)
-    first, model = result["peaks"][0], result["model"]
-    where = f"in the {breast_text(first)} at RAS ({', '.join(f'{c:.1f}' for c in first['ras_mm'])}) mm"
-    if result["map_meaningful"]:
-        finding = f"finding {', '.join(filter(None, (where, size_text(first))))}."
-    else:
-        finding = f"no finding. The map's first candidate, {NOT_MEANINGFUL}: {where}."
-    return [
-        f"Probability of malignancy {probability} ({threshold}): {verdict(result)}; {finding}",
-        *([f"By breast: {breasts_text(result)}."] if breasts_text(result) else []),
-        *([prevalence_text(result)] if prevalence_text(result) else []),
-        *([f"Functional tumour volume: {volumes}."] if (volumes := tumour_volume_text(result)) else []),
-        f"Model {model['name']}, trained on {model['training_data']}. Research use only.",
-        *(f"Note: {warning}" for warning in result["warnings"]),
-        *(f"Note: {text}" for text in _missing_maps(result)),
-    ]
-
-
-def _missing_maps(result: Mapping) -> list[str]:
-    """Why kinetic maps that were asked for are not there."""
-    maps = (result.get("kinetic_maps") or {}).values()
-    return (
-        [entry["missing"] for entry in maps if "missing" in entry] if any("file" in m for m in maps) else []
-    )
 
 
 # ---------------------------------------------------------------- maps
@@ -275,35 +252,30 @@ def _counted_text(volume: Mapping) -> str:
 # A record is an entry of ``result["peaks"]``, or ``result["finding"]``.
 
 
+def finding_place(result: Mapping) -> str:
+    """Breast and quadrant of the first candidate: "left breast, upper inner"; "" without candidates."""
+    peaks = result.get("peaks") or ()
+    quadrant = (peaks[0].get("place") or {}).get("quadrant", "") if peaks else ""
+    return ", ".join(filter(None, (breast_text(peaks[0]), quadrant))) if peaks else ""
+
+
 def breast_text(record: Mapping) -> str:
     """In which breast a candidate lies: "left breast"; "breast" in an exam of one."""
     return f"{record.get('side') or ''} breast".strip()
 
 
 def size_text(record: Mapping) -> str:
-    """Size of a candidate's outline: "24 mm, 3.6 ml"; "" where it has none."""
+    """Size of a candidate's outline: "24 × 17 × 13 mm, 3.6 ml"; "" where it has none."""
     if record.get("size_mm") is None:
         return ""
     ml = float(record["volume_ml"])
-    return f"{float(record['size_mm']):.0f} mm, {ml:.{1 if ml >= 1 else 2}f} ml"
+    lengths = " × ".join(f"{float(value):.0f}" for value in record.get("diameters_mm") or [record["size_mm"]])
+    return f"{lengths} mm, {ml:.{1 if ml >= 1 else 2}f} ml"
 
 
 def depth_text(record: Mapping) -> str:
     """Depth of a candidate: "18 mm below the skin"; "" where it is not known."""
     return "" if record.get("depth_mm") is None else f"{float(record['depth_mm']):.0f} mm below the skin"
-
-
-def reasons_text(record: Mapping) -> str:
-    """What speaks for and against a candidate: "for: wash-out; against: size and shape"; "" if unknown.
-
-    The strongest first; groups that move the candidate's logit by less than 0.5 are left out.
-    """
-    reasons = record.get("reasons") or {}
-    sides = {
-        "for": [group for group, share in reasons.items() if share >= 0.5],
-        "against": [group for group, share in reasons.items() if share <= -0.5],
-    }
-    return "; ".join(f"{side}: {', '.join(groups)}" for side, groups in sides.items() if groups)
 
 
 def moved_mm(record: Mapping) -> float:
@@ -355,6 +327,8 @@ def marker_labels(result: Mapping) -> list[str]:
     further = [f"{number}: {height}" for number, height in enumerate(heights[1:], 2)]
     if not result["map_meaningful"]:
         return [f"Peak of map ({NOT_MEANINGFUL})", *(f"{text} ({NOT_MEANINGFUL})" for text in further)]
+    if all(peak.get("suspicion") for peak in peaks):
+        return [f"{number}: {peak['suspicion']}" for number, peak in enumerate(peaks, 1)]
     if peaks[0].get("probability") is not None:
         return [f"1: {heights[0]}", *further]
     return [f"Suspicious {percent(result['probability'])}", *further]

@@ -95,7 +95,7 @@ def show_in_views(
     ras_mm : sequence of float
         The position that the slices go through, world RAS mm.
     opacity : float
-        Of the heatmap.
+        Of the heatmap; at 0 its legend is hidden too.
     """
     position = np.asarray(ras_mm, dtype=float)
     scene.StartState(scene.BatchProcessState)
@@ -107,6 +107,8 @@ def show_in_views(
         for tag, name in _VIEWS.items():
             _show_volumes(scene, tag, background, nodes.heatmap, opacity)
             _centre_view(_slice_node(scene, tag, name), ORIENTATIONS[name], background, position)
+        if opacity == 0:
+            _hide_legend(nodes.heatmap)
         selection = scene.GetFirstNodeByClass("vtkMRMLSelectionNode")
         if selection is not None:
             selection.SetActiveVolumeID(background.GetID())
@@ -114,6 +116,13 @@ def show_in_views(
             selection.SetActiveTableID(nodes.table.GetID())
     finally:
         scene.EndState(scene.BatchProcessState)
+
+
+def _hide_legend(heatmap) -> None:
+    displays = (heatmap.GetNthDisplayNode(index) for index in range(heatmap.GetNumberOfDisplayNodes()))
+    for display in displays:
+        if display is not None and display.IsA("vtkMRMLColorLegendDisplayNode"):
+            display.SetVisibility(False)
 
 
 def _add_layout(scene) -> None:

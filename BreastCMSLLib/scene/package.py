@@ -7,9 +7,10 @@ from pathlib import Path
 from ..core.errors import OutputError
 from ..core.stages import Progress, Stopwatch
 from ..exam import Exam
+from ..kinetics.names import MIP_AXIAL
 from ..results.analysis import Analysis
-from ..results.wording import NOT_MEANINGFUL, map_title
 from . import bundle, embedded
+from .first_picture import Views, first_picture
 from .pictures import peak_pictures, projection_pictures
 from .results import write_results
 from .views import render_overlay
@@ -36,7 +37,7 @@ def write_scene(
     Returns
     -------
     dict of str to bytes
-        The pictures of the report: caption → PNG, that of the whole exam first.
+        The pictures of the report: caption → PNG, both breasts first.
 
     Raises
     ------
@@ -70,16 +71,20 @@ def write_scene(
             kinetics=analysis.kinetic_maps,
         )
         progress("scene", 0.4)
-        render_overlay(scene, background, nodes, first, folder / "overlay.png")
+        means_something = result["map_meaningful"] and not result["out_of_range"]
+        opacity = 0.5 if means_something else 0.0
+        render_overlay(scene, background, nodes, first, folder / "overlay.png", opacity=opacity)
         progress("scene", 0.6)
-        bundle.show_in_views(scene, background, nodes, first)
+        # the map waits until it is asked for: it would hide the lesion
+        bundle.show_in_views(scene, background, nodes, first, opacity=0.0)
         bundle.save_scene(scene, folder / "scene.mrb")
         progress("scene", 0.8)
     with stopwatch.stage("pictures"):
-        what = "the finding" if result["map_meaningful"] else f"the first candidate ({NOT_MEANINGFUL})"
-        caption = f"Slices through {what}, with the {map_title(result['map'])}"
-        overlay = (folder / "overlay.png").read_bytes()
-        further = peak_pictures(subtraction, analysis.heatmap, result, outlines=analysis.outlines, first=1)
+        pre = None if exam.pre is None else exam.pre.volume
+        after = exam.post[0].volume if pre is not None else None
+        views = Views(subtraction, pre, after, analysis.projections.get(MIP_AXIAL))
+        first = first_picture(views, result, analysis.outlines)
+        further = peak_pictures(subtraction, analysis.heatmap, result, outlines=analysis.outlines)
         mips = projection_pictures(analysis.projections)
     progress("scene", 1.0)
-    return {caption: overlay, **further, **mips}
+    return {**first, **further, **mips}

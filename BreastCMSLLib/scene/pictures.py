@@ -12,10 +12,11 @@ from dataclasses import replace
 import numpy as np
 
 from ..core.geometry import Volume, apply_affine
+from ..findings.names import LOW
 from ..kinetics.names import MIP_AXIAL
 from ..results.colors import grey_window
 from ..results.pictures import ORIENTATIONS, Layers, sample, slice_picture
-from ..results.wording import NOT_MEANINGFUL, PROJECTIONS, coordinate_text, map_title, position_text
+from ..results.wording import PROJECTIONS, coordinate_text, map_title, position_text
 from .drawing import GREY, draw_orientation, draw_text, encode_png
 
 NEAR_MM = 80.0  # width of a close-up
@@ -31,13 +32,12 @@ def peak_pictures(
     result: Mapping,
     *,
     outlines: Volume | None = None,
-    first: int = 0,
 ) -> dict[str, bytes]:
     """Axial, sagittal and coronal slices through each candidate: whole with the map, and close up.
 
     Close-ups are without the map, which would hide the lesion. That of the first candidate is a picture of
-    its own, those of the others lie under their whole exam. Below the model's threshold one picture shows the
-    first candidate, unmarked.
+    its own, those of the others lie under their whole exam. There is none of a
+    candidate of low suspicion, nor below the model's threshold or out of its range: maps mean nothing there.
 
     Parameters
     ----------
@@ -49,8 +49,6 @@ def peak_pictures(
         The content of ``result.json``; its positions, as all affines, are in world RAS mm.
     outlines : Volume, optional
         Labels, drawn as lines.
-    first : int
-        How many candidates need no picture of the whole exam.
 
     Returns
     -------
@@ -59,33 +57,28 @@ def peak_pictures(
     """
     peaks = result.get("peaks") or ()
     title = map_title(result["map"])
-    meaningful = bool(result.get("map_meaningful", True))
     threshold = float(result.get("map_threshold", 0.4))
-    layers = Layers(background, grey_window(background.array), heatmap, threshold, marked=meaningful)
-    if not meaningful:
-        if first or not peaks:
-            return {}
-        caption = (
-            f"The first candidate ({NOT_MEANINGFUL}), with the {title}: slices through {_where(peaks[0])}"
-        )
-        return {caption: encode_png(_slices(layers, peaks[0]))}
-    layers = replace(layers, outlines=outlines)
+    if not result.get("map_meaningful", True) or result.get("out_of_range"):
+        return {}
+    window = grey_window(background.array)
+    layers = Layers(background, window, heatmap, threshold, outlines=outlines, marked=True)
     pictures = {}
     for number, peak in enumerate(peaks, 1):
-        whole = None if number <= first else _slices(layers, peak)
+        if peak.get("suspicion") == LOW:
+            continue
+        whole = _slices(layers, peak)
         near = _close_up(layers, peak)
         line = "; line: outline" if outlines is not None and peak.get("outline") else ""
         if number == 1:
-            if whole is not None:
-                caption = f"Candidate 1, with the {title}: slices through {_where(peak)}"
-                pictures[caption] = encode_png(whole)
+            caption = f"Candidate 1, with the {title}: slices through {_where(peak)}"
+            pictures[caption] = encode_png(whole)
             caption = f"Candidate 1, close-up ({NEAR_MM:.0f} mm wide), without the map{line}"
             pictures[caption] = encode_png(near)
         else:
             caption = (
                 f"Candidate {number}: slices through {_where(peak)}, with the {title} and close up{line}"
             )
-            pictures[caption] = encode_png(near if whole is None else _stacked([whole, near], axis=0))
+            pictures[caption] = encode_png(_stacked([whole, near], axis=0))
     return pictures
 
 

@@ -14,6 +14,7 @@ from ..results.wording import (
     tumour_volume_text,
     verdict,
 )
+from ..results.wording_finding import place_text
 from .nodes import add_node
 
 
@@ -85,6 +86,10 @@ def _peak_rows(peak: Mapping) -> list[tuple[str, str]]:
     rows = [("RAS (mm)", ", ".join(f"{value:.1f}" for value in peak["ras_mm"]))]
     if peak.get("side"):
         rows.append(("side", peak["side"]))
+    if peak.get("place") or peak.get("image"):
+        rows.append(("place", place_text(peak)))
+    if peak.get("suspicion"):
+        rows.append(("suspicion", peak["suspicion"]))
     if peak.get("probability") is not None:
         rows.append(("probability", probability_text(peak["probability"])))
     rows.append(("value", f"{float(peak['value']):.3f}"))

@@ -19,6 +19,7 @@ from ..results.pictures import ORIENTATIONS
 from ..results.wording import coordinate_text
 from .drawing import GREY, WHITE, draw_orientation, draw_text, write_png
 from .embedded import import_slicer
+from .legend import draw_legend, legend_strip
 from .nodes import HEADLINE, ResultNodes, all_nodes
 
 RESEARCH_LINE = "Research use only \u2013 model trained on simulated exams"
@@ -33,9 +34,15 @@ _OVERLAY_SIZE, _STRIP_HEIGHT, _STRIP_SHADE, _GAP = (1800, 700), 50, (16, 18, 22)
 
 
 def render_overlay(
-    scene, background, nodes: ResultNodes, ras_mm: Sequence[float], path: str | os.PathLike
+    scene,
+    background,
+    nodes: ResultNodes,
+    ras_mm: Sequence[float],
+    path: str | os.PathLike,
+    *,
+    opacity: float = 0.5,
 ) -> np.ndarray:
-    """Write one PNG: axial, sagittal and coronal slices side by side under the verdict.
+    """Write one PNG: axial, sagittal and coronal slices side by side, the verdict above and the legend below.
 
     Parameters
     ----------
@@ -47,6 +54,8 @@ def render_overlay(
         The position that the slices go through, world RAS mm.
     path : str or os.PathLike
         The file.
+    opacity : float
+        Of the map; at 0 there is no legend either.
 
     Returns
     -------
@@ -62,13 +71,15 @@ def render_overlay(
     """
     width, height = _OVERLAY_SIZE
     strip = _STRIP_HEIGHT
-    size = ((width - (len(ORIENTATIONS) - 1) * _GAP) // len(ORIENTATIONS), height - strip)
-    views = render_views(scene, background, nodes, ras_mm, size=size)
+    foot = legend_strip(nodes, width, _STRIP_SHADE) if opacity > 0 else np.empty((0, width, 3), np.uint8)
+    size = ((width - (len(ORIENTATIONS) - 1) * _GAP) // len(ORIENTATIONS), height - strip - len(foot))
+    views = render_views(scene, background, nodes, ras_mm, size=size, opacity=opacity, legend=None)
     picture = np.empty((height, width, 3), np.uint8)
     picture[:] = _STRIP_SHADE
     for index, view in enumerate(views.values()):
         left = index * (size[0] + _GAP)
-        picture[strip:, left : left + size[0]] = view
+        picture[strip : strip + size[1], left : left + size[0]] = view
+    picture[strip + size[1] :] = foot
     font, margin, middle = int(strip * 0.46), strip // 3, strip // 2
     draw_text(picture, nodes.heatmap.GetAttribute(HEADLINE) or "", (margin, middle), font, WHITE, bold=True)
     draw_text(picture, RESEARCH_LINE, (width - margin, middle), font, GREY, anchor="right")
@@ -135,7 +146,7 @@ def render_views(
         for name, picture in pictures.items():
             _annotate(picture, name, position)
     if legend in pictures and opacity > 0:
-        _draw_legend(pictures[legend], nodes)
+        draw_legend(pictures[legend], nodes)
     return pictures
 
 
@@ -318,32 +329,3 @@ def _annotate(picture: np.ndarray, name: str, position: np.ndarray) -> None:
         letter_size=font + 3,
         title_size=font,
     )
-
-
-def _draw_legend(picture: np.ndarray, nodes: ResultNodes) -> None:
-    """The heatmap's colours at the bottom right, with its name, empty where the map is transparent.
-
-    Drawn here because the view's own legend has a text size meant for a screen and hides a third of a small
-    picture.
-    """
-    display = nodes.heatmap.GetDisplayNode()
-    threshold = float(display.GetLowerThreshold()) if display.GetApplyThreshold() else 0.0
-    height, width, _ = picture.shape
-    font = max(12, height // 36)
-    bar_height, bar_width = int(0.26 * height), max(10, font)
-    right, bottom = width - font, height - 2 * font
-    left, top = right - bar_width, bottom - bar_height
-    # the bar, with a frame of one pixel
-    picture[top - 1 : bottom + 1, left - 1 : right + 1] = (150, 154, 160)
-    rgba = np.zeros(4)
-    for row, value in enumerate(np.linspace(1, 0, bar_height), top):
-        nodes.colors.GetColor(int(round(value * (nodes.colors.GetNumberOfColors() - 1))), rgba)
-        picture[row, left:right] = np.round(rgba[:3] * 255) if value >= threshold else (0, 0, 0)
-    for value in dict.fromkeys((1.0, threshold, 0.0)):
-        at = (left - font // 2, bottom - int(value * bar_height))
-        draw_text(picture, f"{value:.1f}", at, font, WHITE, anchor="right")
-    # the name above it, what is in brackets on a line of its own
-    title = nodes.heatmap.GetName().replace(" (", "\n(").split("\n")
-    for line, text in enumerate(reversed(title)):
-        at = (right, top - int((1.2 + 1.3 * line) * font))
-        draw_text(picture, text, at, font, WHITE, anchor="right", bold=line == len(title) - 1)

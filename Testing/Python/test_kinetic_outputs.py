@@ -15,8 +15,8 @@ from BreastCMSLLib.core.geometry import Volume  # noqa: E402
 from BreastCMSLLib.results.files import write_results as write_files  # noqa: E402
 from BreastCMSLLib.results.kinetic_colors import kinetic_colors  # noqa: E402
 from BreastCMSLLib.results.report import report_html  # noqa: E402
+from BreastCMSLLib.results.summary import summary_lines  # noqa: E402
 from BreastCMSLLib.results.wording import (  # noqa: E402
-    summary_lines,
     tumour_volume_rows,
     tumour_volume_text,
 )

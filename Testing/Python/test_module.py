@@ -35,6 +35,8 @@ from module_case import (
 )
 from scene_case import open_scene
 
+from BreastCMSLLib.results.wording_verdict import verdict_line
+
 
 @pytest.mark.parametrize("name", [name for name, _case in self_test.cases()])
 def test_self_test_case(panel, name):
@@ -271,7 +273,7 @@ def test_while_it_runs_the_panel_shows_stage_and_time_left_and_can_be_cancelled(
     assert panel.ui.analyzeButton.text == "Analyze" and panel.ui.analyzeButton.enabled
     assert "Done in" in panel.ui.statusLabel.text and "no usable NVIDIA GPU" in panel.ui.statusLabel.text
     assert composite.GetForegroundVolumeID() == panel.heatmap().GetID()
-    assert composite.GetForegroundOpacity() == pytest.approx(0.6)
+    assert composite.GetForegroundOpacity() == 0, "a map would hide the lesion"
     background = panel.scene.GetNodeByID(composite.GetBackgroundVolumeID())
     assert background.GetName() == "Subtraction"
     expected = slicer.util.arrayFromVolume(exam[2]).astype(int) - slicer.util.arrayFromVolume(exam[0])
@@ -322,7 +324,7 @@ def test_again_replaces_the_earlier_results(panel, exam):
     panel.analyze("benign")
     assert not panel.results("vtkMRMLSegmentationNode") and len(panel.results("vtkMRMLPlotSeriesNode")) == 1
     assert len(panel.nodeIDs()) == first - 3, "only the outline, its display and its curve are gone"
-    assert "12 %" in panel.ui.resultLabel.text and "not meaningful" in panel.ui.resultLabel.text
+    assert "12 %" in panel.ui.resultLabel.text and "does not exclude cancer" in panel.ui.resultLabel.text
     assert not panel.ui.overlayCheckBox.checked
 
 
@@ -415,6 +417,7 @@ def test_a_map_hidden_for_its_low_score_hides_no_later_legend(panel, exam):
     assert not panel.ui.overlayCheckBox.checked and not legend.GetVisibility()
     panel.tick(*makeExam(("second pre", "second post 1", "second post 2")))
     panel.analyze()
+    panel.click(panel.ui.overlayCheckBox)
     assert panel.ui.legendCheckBox.checked and legend_of(panel).GetVisibility()
 
 
@@ -693,7 +696,10 @@ def test_overlay_controls_change_the_display(panel, exam):
     panel.analyze()
     display = panel.heatmap().GetDisplayNode()
     legend = legend_of(panel)
+    assert not legend.GetVisibility() and composite.GetForegroundOpacity() == 0.0, "the map waits for its key"
+    panel.click(panel.ui.overlayCheckBox)
     assert display.GetLowerThreshold() == pytest.approx(0.4) and legend.GetVisibility()
+    assert composite.GetForegroundOpacity() == pytest.approx(0.6)
     panel.ui.thresholdSlider.value = 0.55
     panel.ui.opacitySlider.value = 0.3
     assert display.GetLowerThreshold() == pytest.approx(0.55) and display.GetApplyThreshold()
@@ -723,6 +729,7 @@ def test_another_map_can_be_chosen(panel, exam):
     panel.settle()
     cam = panel.scene.GetNodeByID(composite.GetForegroundVolumeID())
     assert cam.GetName() == "CAM" and panel.heatmap() is cam and "activation" in box.toolTip
+    panel.click(panel.ui.overlayCheckBox)
     panel.ui.opacitySlider.value = 0.2
     assert composite.GetForegroundOpacity() == pytest.approx(0.2)
 
@@ -741,6 +748,7 @@ def test_kinetic_maps_are_chosen_beside_the_saliency_maps(panel, exam):
     display = ratio.GetDisplayNode()
     limits, colors = display.GetLowerThreshold(), display.GetColorNode().GetNumberOfColors()
     assert not panel.ui.thresholdSlider.enabled and limits < 0 and colors == 60
+    panel.click(panel.ui.overlayCheckBox)
     panel.ui.opacitySlider.value = 0.9
     assert display.GetLowerThreshold() == limits and legend_of(panel).GetVisibility()
     assert "Maximum intensity projections" in report_page(panel)
@@ -800,15 +808,16 @@ def marker_labels(panel):
 
 def test_below_the_threshold_nothing_is_a_finding(panel, exam):
     panel.analyze("benign")
-    assert "No finding" in panel.ui.resultLabel.text and "not meaningful" in panel.ui.resultLabel.text
+    text = panel.ui.resultLabel.text
+    assert "Not suspicious" in text and "does not exclude cancer" in text and "#2e7d32" not in text
     assert not panel.results("vtkMRMLSegmentationNode") and not panel.ui.outlineButton.enabled
     assert "No finding" in panel.ui.outlineButton.toolTip
     labels = marker_labels(panel)
     assert len(labels) == 2 and all("not meaningful" in label for label in labels)
     assert not panel.results("vtkMRMLMarkupsFiducialNode")[0].GetDisplayNode().GetVisibility()
     page = report_page(panel)
-    assert "<h2>Finding" not in page and "not meaningful at this score" in page
-    assert page.count("data:image/png") == 1
+    assert "<h2>Finding" not in page and "does not exclude cancer" in page
+    assert page.count("data:image/png") == 0, "no map"
 
 
 def test_results_with_and_without_a_candidate_classifier(panel, exam):
@@ -819,20 +828,29 @@ def test_results_with_and_without_a_candidate_classifier(panel, exam):
     panel.analyze()
     assert table() == ("Probability", ["91 %", "34 %"]) and marker_labels(panel) == ["1: 91 %", "2: 34 %"]
     page = report_page(panel)
-    assert "Lesion map" in page and "Probability of this candidate" in page
+    assert "Lesion map" in page and "34 %" not in page, "one probability is enough"
     panel.analyze("no-classifier")
     assert table() == ("Map value", ["100 %", "60 %"])
     assert marker_labels(panel) == ["Suspicious 93 %", "2: 60 % of peak"]
     page = report_page(panel)
-    assert "COAM × CAM" in page and "Probability of this candidate" not in page and "Map value" in page
+    assert "COAM × CAM" in page
+    panel.analyze("calibrated")
+    assert table() == ("Suspicion", ["high", "moderate"]) and marker_labels(panel) == [
+        "1: high",
+        "2: moderate",
+    ]
 
 
 def test_an_exam_the_model_was_not_made_for_says_so_beside_the_score(panel, exam):
     panel.analyze("odd")
-    assert "do not rely on the score. The breasts fill only a tenth" in panel.ui.resultLabel.text
+    text = panel.ui.resultLabel.text
+    assert (
+        "No result: outside what the model was made for" in text and "The breasts fill only a tenth" in text
+    )
+    assert "Suspicious" not in text and "returned 0.93" in text
     assert "a tenth" not in panel.ui.warningsLabel.text, "said once"
     page = report_page(panel)
-    assert page.count("The breasts fill only a tenth") == 1 and "do not rely on the score" in page
+    assert page.count("The breasts fill only a tenth") == 1 and "Suspicious" not in page
 
 
 def test_report_opens_in_the_browser(panel, exam, monkeypatch):
@@ -883,8 +901,9 @@ def test_real_analysis(panel):
     assert "✓" in panel.checked()
     panel.click(panel.ui.analyzeButton)
     panel.until(lambda: not panel.logic.running, seconds=250)
-    assert "suspicious" in panel.ui.resultLabel.text, panel.ui.statusLabel.text
     result = panel.widget.results.result
+    assert result is not None, panel.ui.statusLabel.text
+    assert verdict_line(result) in panel.ui.resultLabel.text
     assert all(peak["kinetics"]["times_s"] == [80.0, 160.0, 240.0] for peak in result["peaks"])
     assert panel.results("vtkMRMLScalarVolumeNode") and panel.results("vtkMRMLPlotChartNode")
 

@@ -56,10 +56,11 @@ def test_the_report_says_what_matters_and_declares_its_use(said):
         "Research use only, not for diagnosis. Model trained on simulated exams.",
         "Suspicious",
         "0.930",
+        "left breast",
     ):
         assert part in text, part
     for part in (
-        "threshold 50 %",
+        "Cut-off 50 %",
         "left",
         "washout",
         "ab" * 32,
@@ -75,8 +76,11 @@ def test_an_exam_out_of_range_and_one_without_a_finding_say_so(said):
     result = case(malignant=False, map_meaningful=False, probability=0.1, out_of_range=reasons)[2]
     pdf_report(result, {})
     text = "\n".join(said)
-    assert "do not rely on the score" in text and "• The breasts moved." in text
-    assert "Not suspicious" in text and "No finding" in text
+    assert "No result: outside what the model was made for" in text and "• The breasts moved." in text
+    assert "Not suspicious" not in text and "Probability of malignancy" not in text
+    pdf_report({**result, "out_of_range": []}, {})
+    text = "\n".join(said)
+    assert "Not suspicious" in text and "this does not exclude cancer" in text
 
 
 def test_the_same_result_gives_the_same_bytes_whenever_it_is_written():

@@ -17,7 +17,8 @@ from BreastCMSLLib.results.curve_plot import curve_plot
 from BreastCMSLLib.results.pages import render, style
 from BreastCMSLLib.results.plan_table import HEAD, plan_rows, plan_text, stack_records
 from BreastCMSLLib.results.report import report_html, write_report
-from BreastCMSLLib.results.wording import reasons_text, summary_lines
+from BreastCMSLLib.results.summary import summary_lines
+from BreastCMSLLib.results.wording_finding import reasons_text
 
 VOID = {"meta", "img", "br", "line", "rect", "circle", "polyline"}
 
@@ -57,17 +58,27 @@ def curve_svg(curve, mean=None):
 def test_says_what_matters():
     result = case()[2]
     page = Page(report_html(result, {"Overlay": b"\x89PNG"}))
-    for text in ("Research use only", "simulated exams", "Suspicious", "0.930", "0.500", "left"):
+    for text in (
+        "Research use only",
+        "simulated exams",
+        "Suspicious: left breast",
+        "0.930",
+        "0.50",
+        "Cut-off 50 %",
+    ):
         assert text in page.text, text
     for text in ("washout", "dyn pre", "ab" * 32, "1.2.3", "pre-contrast", "0.884", "150 %"):
         assert text in page.text, text
     assert "not meaningful" not in page.text
 
 
-def test_low_score_marks_no_finding():
+def test_a_negative_exam_shows_no_map_and_folds_the_rest():
     result = case(malignant=False, map_meaningful=False, probability=0.1)[2]
-    page = Page(report_html(result, {}))
-    assert "Not suspicious" in page.text and "not meaningful at this score" in page.text
+    page = Page(report_html(result, {"both breasts": b"\x89PNG"}))
+    assert "Not suspicious" in page.text and "this does not exclude cancer" in page.text
+    assert page.text.index("both breasts") < page.text.index("none of which reached the threshold")
+    assert "details" in {tag for tag, _ in page.tags} and "Colours: dark red" not in page.text
+    assert "green" not in style()
 
 
 def planned():
@@ -182,7 +193,7 @@ def test_a_pre_contrast_phase_long_before_is_drawn_dashed_and_labels_do_not_coll
     svg = curve_svg(
         {"times_s": [1371.0, 1492.0, 1615.0, 1737.0], "enhancement": [160.0, 175.0, 180.0, 181.0]}
     )
-    assert "stroke-dasharray" in svg and ">1371<" in svg and ">0<" in svg
+    assert "stroke-dasharray" in svg and ">−22.9<" in svg and ">0<" in svg and ">6.1<" in svg
     circles = [float(part.split('"')[0]) for part in svg.split('cx="')[1:]]
     assert min(b - a for a, b in zip(circles, circles[1:], strict=False)) > 40
     assert "stroke-dasharray" not in curve_svg(
@@ -192,7 +203,7 @@ def test_a_pre_contrast_phase_long_before_is_drawn_dashed_and_labels_do_not_coll
 
 def test_each_peak_has_its_depth_and_curve_where_measured():
     result = case()[2]
-    assert "Depth" not in Page(report_html(result, {})).text
+    assert "below the skin" not in Page(report_html(result, {})).text
     result["peaks"][1] |= {"depth_mm": 23.4, "kinetics": dict(result["kinetics"], type="persistent")}
     text = Page(report_html(result, {})).text
     assert "Depth" in text and "23" in text and "persistent" in text
@@ -214,7 +225,7 @@ def test_evidence_is_in_plain_lines():
     )
 
 
-def test_the_finding_has_both_curves_and_its_probability():
+def test_the_finding_has_both_curves_and_the_exam_alone_a_probability():
     result = case()[2]
     mean = dict(
         result["kinetics"], enhancement=[100.0, 110.0, 105.0], wash_in=110.0, wash_out=-4.4, type="plateau"
@@ -229,7 +240,6 @@ def test_the_finding_has_both_curves_and_its_probability():
     }
     page = Page(report_html(result, {}))
     for text in (
-        "97 %",
         "18 mm",
         "24 mm, 3.6 ml",
         "mean of the outline",
@@ -237,8 +247,11 @@ def test_the_finding_has_both_curves_and_its_probability():
         "−4 %",
         "washout",
         "−13 %",
+        "type II",
+        "type III",
     ):
         assert text in page.text, text
+    assert "97 %" not in page.text
     svg = curve_svg(result["kinetics"], mean=mean)
     Page(svg)
     assert svg.count("<circle") == 8 and "brightest 4 mm" in svg
@@ -253,24 +266,33 @@ def test_out_of_range_stands_before_everything_else_and_is_said_once():
         [{"code": "spacing", "text": reason}],
         [reason, "No T1 was given."],
     )
-    text = Page(report_html(result, {})).text
-    assert text.count(reason) == 1 and text.index("do not rely on the score") < text.index(
-        "Candidates ("
-    ) < text.index("No T1")
+    page = Page(report_html(result, {"both breasts": b"\x89PNG", "map": b"\x89PNG"}))
+    text = page.text
+    assert text.count(reason) == 1 and "Suspicious" not in text and "Probability of malignancy" not in text
+    order = [
+        "No result: outside what the model was made for",
+        "returned 0.930",
+        "No T1",
+        "not to be relied on",
+    ]
+    assert [text.index(part) for part in order] == sorted(text.index(part) for part in order)
+    assert "map" not in [attributes.get("alt") for tag, attributes in page.tags if tag == "img"]
 
 
-def test_the_first_two_pictures_stand_before_the_table_and_the_rest_on_the_second_page():
-    names = ["whole", "near", "second", "third"]
+def test_the_first_picture_stands_before_the_candidates_then_the_map_and_in_the_appendix_the_rest():
+    names = ["breasts of an exam", "whole", "close-up", "candidate two", "candidate three"]
     page = Page(report_html(case()[2], dict.fromkeys(names, b"\x89PNG"))).text
     order = [
         page.index(text)
         for text in (
+            "breasts of an exam",
+            "Candidates",
             "whole",
-            "near",
-            "Candidates (",
+            "close-up",
+            "Appendix",
             "Further candidates",
-            "second",
-            "third",
+            "candidate two",
+            "candidate three",
             "Provenance",
         )
     ]
@@ -279,14 +301,16 @@ def test_the_first_two_pictures_stand_before_the_table_and_the_rest_on_the_secon
 
 def test_reasons_are_for_and_against_and_small_ones_left_out():
     record = {
-        "reasons": {"curve and wash-out": 2.1, "size and shape": -0.8, "brightness": 0.6, "position": 0.4}
+        "reasons": {"curve and wash-out": 2.1, "size and shape": -0.8, "brightness": 0.6, "position": 0.1}
     }
-    assert reasons_text(record) == "for: curve and wash-out, brightness; against: size and shape"
+    curve = {"type": "washout"}
+    assert reasons_text(record, curve) == "for: washes out, how bright it is; against: its size and shape"
     assert reasons_text({"reasons": {"position": -0.1}}) == "" and reasons_text({}) == ""
 
 
 def test_summary_says_the_finding_or_that_there_is_none():
-    sentence, model, note = summary_lines(case()[2])
+    sentence, place, model, note = summary_lines(case()[2])
+    assert place == "Place: left breast."
     assert "93 % (threshold 50 %): suspicious; finding in the left breast at RAS (" in sentence
     assert "simulated exams. Research use only" in model and note.startswith("Note: The mask")
     sentence = summary_lines(case(malignant=False, map_meaningful=False, probability=0.1)[2])[0]

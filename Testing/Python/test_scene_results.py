@@ -370,15 +370,18 @@ def test_the_record_brings_results_back(scene, tmp_path):
     assert results.find_records(scene) == {}
 
 
-def test_curves_are_in_seconds_and_follow_the_chosen_peak(scene):
+TIMES = "Minutes from the first phase after contrast"
+
+
+def test_curves_are_in_minutes_and_follow_the_chosen_peak(scene):
     grey, heatmap, result, _ = full_case()
     nodes = results.write_results(scene, result, heatmap, add_volume(scene, grey, "Subtraction"))
     columns = [nodes.curves.GetColumnName(n) for n in range(nodes.curves.GetNumberOfColumns())]
-    assert columns == ["Time (s)", "Peak 1", "Peak 2"]
+    assert columns == [TIMES, "Peak 1", "Peak 2"]
     table = nodes.curves.GetTable()
-    assert [table.GetColumn(0).GetValue(n) for n in range(4)] == [0, 90, 180, 270]
+    assert [table.GetColumn(0).GetValue(n) for n in range(4)] == [-1.5, 0, 1.5, 3]
     assert [table.GetColumn(2).GetValue(n) for n in range(4)] == [0, 40, 60, 90]
-    assert nodes.chart.GetXAxisTitle() == "Time (s)" and "washout" in nodes.chart.GetTitle()
+    assert nodes.chart.GetXAxisTitle() == TIMES and "washout" in nodes.chart.GetTitle()
     assert show_curve(nodes, result, 1)
     assert nodes.curve.GetYColumnName() == "Peak 2" and "persistent" in nodes.chart.GetTitle()
     assert not show_curve(nodes, result, 4)

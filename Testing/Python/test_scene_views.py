@@ -106,6 +106,10 @@ def test_overlay_picture(scene, tmp_path):
     path = tmp_path / "overlay.png"
     picture = views.render_overlay(scene, background, nodes, result["peaks"][0]["ras_mm"], path)
     assert picture.shape == (700, 1800, 3) and picture[:50].max() > 200  # the text line
+    bare = views.render_overlay(scene, background, nodes, result["peaks"][0]["ras_mm"], path, opacity=0.0)
+    colour = [int((np.ptp(each.astype(int), axis=-1) > 60).sum()) for each in (picture[-34:], bare[-34:])]
+    assert bare.shape == picture.shape and colour[0] > 1000 and colour[1] == 0, "the legend has a strip below"
+    picture = bare
     import SimpleITK as sitk
 
     assert np.array_equal(sitk.GetArrayFromImage(sitk.ReadImage(str(path))), picture)
