@@ -129,7 +129,7 @@ def test_shipped_model_is_whole_and_small():
     assert sum(f.stat().st_size for f in files) < 20_000_000
     assert bundle.path.with_suffix(".safetensors").stat().st_size <= 10_000_000
     assert "simulated" in bundle.training_data
-    assert bundle.contract.size == (340, 220, 128) and bundle.contract.spacing_mm == 1.1
+    assert bundle.contract.size == (170, 110, 64) and bundle.contract.spacing_mm == 2.2
     assert {"cohort", "seed", "command"} <= set(bundle.evidence)
 
 
