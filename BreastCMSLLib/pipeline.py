@@ -196,7 +196,8 @@ def analyze(
         "tumour_volume": tumour_volume,
         "kinetic_maps": {name: {"missing": text} for name, text in missing.items()},
         **model_record(predictor),
-        "registration": motion.as_json(),
+        # its seconds are among the timings: all else of a result is the same at every run
+        "registration": {name: value for name, value in motion.as_json().items() if name != "seconds"},
         "timings_s": watch.seconds,
         "warnings": warnings,
         "remarks": routine(warnings),

@@ -20,9 +20,9 @@ HEAD = "<!-- made from Resources/Models/breastcmsl.json by python scripts/model_
 TAIL = """
 ## Further evidence
 
-The [lab book](lab_book.md), entry 23, says how it learned, counts every evaluation of every cohort, and has the one look
-at each of two real exams. A classifier that learns from more exams, tested on the cohorts `unread` and `scanner`, is to
-follow.
+The [lab book](lab_book.md), entry 23, says how it learned, counts every evaluation of every cohort, and has
+the one look at each of two real exams. A classifier that learns from more exams, tested on the cohorts
+`unread` and `scanner`, is to follow.
 """
 
 

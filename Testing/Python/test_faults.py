@@ -197,6 +197,7 @@ def test_the_kills_tell_whole_results_from_others(tmp_path):
         archive.writestr("scene/scene.mrml", "exam-1")
     (tmp_path / "report.html").write_text("exam-1")
     (tmp_path / "overlay.png").write_bytes(b"....IEND....")
+    (tmp_path / "report.pdf").write_bytes(b"%PDF")
 
     def says(outline, exam="exam-1") -> str:
         (tmp_path / "result.json").write_text(json.dumps({"exam_id": exam, "outline": outline}))
