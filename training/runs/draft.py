@@ -19,7 +19,9 @@ def bundle_texts(run: Run) -> dict[str, str]:
     """What a run's bundle says of itself: ``description`` and ``training_data``."""
     text = f"3-D ResNet, width {run.network.settings.width}, method {run.config['method'].upper()}, "
     text += run.config["supervision"] + (", and a candidate classifier" if run.candidates is not None else "")
-    source = "simulated exams" if run.config["simulated"] else f"exams of {Path(run.config['source']).name}"
+    if run.config["simulated"]:
+        return {"description": text, "training_data": "simulated exams"}
+    source = f"exams of {Path(run.config['source']).name}"
     if (start := run.config.get("init") or "").endswith(".json"):  # of a run, its own exams are known
         source += f", starting from the bundle {Path(start).stem}"
     return {"description": text, "training_data": source}
