@@ -141,9 +141,10 @@ def test_a_small_exam_in_a_large_grid_gives_the_same_logit_and_map(predictor):
         of_all_cells = float(predictor.bundle.network.logit(within.features[None])[0])
     diluted = of_all_cells / predictor.bundle.temperature
     assert abs(diluted - alone.logit) > 3 * abs(within.logit - alone.logit), "the test can fail"
+    stride = predictor.bundle.network.settings.total_stride
     maps = [
         upsample(
-            attention_map("COAMxCAM", p.features, p.cell_weight, "power", p.pooled), np.eye(4), 16, shape
+            attention_map("COAMxCAM", p.features, p.cell_weight, "power", p.pooled), np.eye(4), stride, shape
         )
         for p, shape in ((alone, size), (within, larger))
     ]
