@@ -317,9 +317,10 @@ CASES = [
         "motion",
         "Motion between the phases",
         "The patient moved after the injection. Edges of skin and glandular tissue do not cancel in the "
-        "subtraction and look like enhancement; there is no motion correction.",
-        "Do not read the map. Register the phases first (in Slicer: *General Registration (BRAINS)*, "
-        "rigid, each phase on the one before contrast), or leave out the phases that do not match.",
+        "subtraction and look like enhancement. What moved as a whole, as here, is moved back before the "
+        "analysis; what bent stays.",
+        "Look whether edges are left in the subtraction. Try `--register deformable`, or leave out the "
+        "phases that do not match.",
         one(moved),
     ),
     Case(

@@ -64,7 +64,7 @@ def _drawAxes(painter, plot):
         _write(painter, label, 0, int(y) - _FONT, plot.left - 5, 2 * _FONT, qt.Qt.AlignRight)
     for x, label in plot.x_ticks:
         _write(painter, label, int(x) - 30, foot + 2, 60, _FONT + 6)
-    text = _("{axis} · enhancement in {unit}").format(axis=plot.title, unit=plot.unit)
+    text = _("{axis} · {unit}").format(axis=plot.title, unit=plot.unit)
     _write(painter, text, plot.left, plot.height - _FONT - 8, right - plot.left, _FONT + 6)
 
 
