@@ -120,7 +120,7 @@ class MethodReader:
         kind = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(pick_precision(run.config["precision"]))
         return cls(run, method, device, kind)
 
-    @torch.inference_mode()
+    @torch.no_grad()  # threads that resample may write what is made here
     def read(self, exam: cache.CachedExam) -> tuple[Reading, float]:
         """What the network says of an exam, and its logit, the mean over the method's flips."""
         array = exam.array[None].to(self.device).float().contiguous(memory_format=torch.channels_last_3d)
