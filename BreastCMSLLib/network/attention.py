@@ -1,7 +1,8 @@
 """Maps of where the score comes from, on the network's feature grid.
 
-COAM (Luo et al. 2019, eq. 5), CAM (Zhou et al. 2016), and those of ``gradients``. A map carries an affine: cell i is centred on input
-voxel S·i, so it is resampled like any other image instead of being stretched to fit.
+COAM (Luo et al. 2019, eq. 5), CAM (Zhou et al. 2016), and those of ``gradients``. A map carries an affine:
+cell i is centred on input voxel S·i, so it is resampled like any other image instead of being stretched to
+fit.
 """
 
 from __future__ import annotations

@@ -38,7 +38,8 @@ def cell_gradients(
     chosen = slice(None) if pooled is None else pooled.flatten()
     cells = features.flatten(1)[:, chosen]
     # features of an inference take no part in a gradient, their copies do
-    with torch.inference_mode(False), torch.enable_grad():
+    exact = torch.autocast(features.device.type, enabled=False)
+    with torch.inference_mode(False), torch.enable_grad(), exact:
         x = cells.detach().to(torch.float32, copy=True).requires_grad_()
         logit = _logit(x, weight.detach().to(torch.float32, copy=True), pooling, head, order)
         own = torch.autograd.grad(logit, x)[0]

@@ -56,15 +56,15 @@ def test_a_broken_off_comparison_goes_on(compared, monkeypatch):
     (top / "out" / "rows.jsonl").write_text("\n".join([*rows[:6], rows[6][:40]]) + "\n")
     judged, judge = [], localisation.judge
 
-    def counted(predictor, exam):
+    def counted(predictor, exam, slow):
         judged.append(exam.meta["exam"])
-        return judge(predictor, exam)
+        return judge(predictor, exam, slow)
 
     monkeypatch.setattr(localisation, "judge", counted)
     monkeypatch.setattr(localisation_run, "draw_worst", lambda *a, **k: None)
     monkeypatch.setattr(metrics, "ROUNDS", 50)
     compare_methods(run, top / "out", precision="float32")
-    assert len(judged) == 2
+    assert len(judged) == 10, "two malignant exams, and the eight others"
 
     def figures(text):  # the tables of methods without their seconds
         return [line.rsplit("|", 2)[0] for line in text.splitlines() if line.count("|") == 10]
@@ -77,7 +77,7 @@ def test_a_broken_off_comparison_goes_on(compared, monkeypatch):
         cache, "read_meta", lambda path: {**known(path), "fingerprint": "x" * (path.stem == judged[0])}
     )
     compare_methods(run, top / "out", precision="float32")
-    assert judged[2:] == judged[:1], "an exam that was made anew is judged anew"
+    assert judged[10:] == judged[:1], "an exam that was made anew is judged anew"
 
 
 def test_test_exams_need_a_choice_made_on_validation_and_are_counted(compared, tmp_path, monkeypatch, capsys):

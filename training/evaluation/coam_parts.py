@@ -26,6 +26,7 @@ from .texts import number
 
 BEFORE = "before training"
 KEPT = ("best.safetensors", "last.safetensors")
+PARTS, PEAKS = ("cells", "sum", "own", "norm"), ("coam_mm", "norm_mm")
 
 
 @dataclass(frozen=True)
@@ -139,7 +140,7 @@ def _of_exam(network: BreastNet, exam: cache.CachedExam, size: Sequence[int]) ->
     pooled = pooled_cells(array, size, stride)
     cancer = lesion_cells(exam.truth == 2, stride, features.shape[1:])
     line = asdict(coam_parts(features, cancer, pooled))
-    for name, cells in (("coam_mm", coam(features, pooled)), ("norm_mm", feature_norm(features))):
+    for name, cells in zip(PEAKS, (coam(features, pooled), feature_norm(features))):
         saliency = normalise(upsample(cells, exam.affine, stride, exam.inside.shape), exam.inside)
         line[name] = miss(exam, find_peaks(saliency, exam.inside, exam.affine, count=1)[0].ras_mm)[0]
     return line
@@ -161,8 +162,8 @@ def parts_table(stages: Sequence[dict]) -> Table:
         (
             stage["stage"],
             str(stage["n"]),
-            *(number(stage[key]) for key in ("cells", "sum", "own", "norm")),
-            *(number(stage[key], 1) for key in ("coam_mm", "norm_mm")),
+            *(number(stage[key]) for key in PARTS),
+            *(number(stage[key], 1) for key in PEAKS),
         )
         for stage in stages
     ]

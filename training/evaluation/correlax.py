@@ -1,8 +1,8 @@
 """CorRELAX (Front Oncol 2025, fonc.2025.1601929): how a window's answer varies with its features under masks.
 
 A window of the exam is read alone, then again under random masks. Where hiding what matters changes the
-features and the answer together, the two correlate. A mask changes nothing outside its window, so nothing else
-is computed again.
+features and the answer together, the two correlate. A mask changes nothing outside its window, so nothing
+else is computed again.
 
 Adapted: 3-D; windows of 48 mm centred inside the breast mask, a quarter of a window apart; grids of 4³, 128
 masks (the standard error of a correlation is about 1/√128); the network trained on whole exams reads them.
@@ -35,7 +35,7 @@ class CorrelaxSettings:
     grid : int
         Cells of a mask along each axis.
     masks : int
-        Random masks, the same for all windows.
+        Random masks, the same for all windows; 0 for predictions alone, the correlations being 0.
     seed : int
         Of the masks.
     """
@@ -45,6 +45,11 @@ class CorrelaxSettings:
     grid: int = 4
     masks: int = 128
     seed: int = 0
+
+    def voxels(self, spacing_mm: float) -> tuple[int, int]:
+        """Voxels along a window, and from one window to the next."""
+        edge = max(1, round(self.window_mm / spacing_mm))
+        return edge, max(1, edge // self.overlap)
 
 
 @dataclass(frozen=True)
@@ -110,16 +115,18 @@ def correlax(
     CorrelaxMaps
     """
     settings = settings or CorrelaxSettings()
-    edge = max(1, round(settings.window_mm / spacing_mm))
-    step = max(1, edge // settings.overlap)
-    masks = random_masks(settings, edge)[:, None]
+    edge, step = settings.voxels(spacing_mm)
+    masks = random_masks(settings, edge)[:, None] if settings.masks else None
     centres = inside[::step, ::step, ::step]
     maps = np.zeros((3, *centres.shape), dtype=np.float32)
     for cell, window in _windows(array, centres, edge, step):
         h, p = _answers(network, window[None])
+        maps[(0, *cell)] = float(p[0])
+        if masks is None:
+            continue
         h_m, p_m = _answers(network, window * masks)
         d, e = cosine(h_m, h[0]), cosine(_both(p_m), _both(p)[0])
-        maps[(slice(None), *cell)] = float(p[0]), pearson(d, p_m), pearson(d, e)
+        maps[(slice(1, None), *cell)] = pearson(d, p_m), pearson(d, e)
     return CorrelaxMaps(*(spread(own, centres, edge, step) for own in maps), step)
 
 
