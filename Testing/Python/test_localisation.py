@@ -13,6 +13,7 @@ from training import localize
 from training.data import cache
 from training.evaluation import localisation, localisation_run, metrics
 from training.evaluation.localisation_run import compare_methods
+from training.evaluation.slow_maps import SLOW_MAPS
 
 
 @pytest.fixture(scope="module")
@@ -47,6 +48,32 @@ def test_every_method_is_measured_on_the_same_exams(compared):
 
 def test_the_lesion_map_takes_part_where_there_is_one():
     assert localisation.methods(has_candidates=True) == [*localisation.methods(), "LESION"]
+
+
+def test_both_kinds_and_the_stages_of_the_training_stand_in_the_table(compared):
+    top, _ = compared
+    result = json.loads((top / "out" / "localisation.json").read_text())
+    assert list(result["kinds"]) == localisation.methods()
+    of = result["kinds"]["CAM"]
+    assert of["n"] == {"benign": 8, "malignant": 8} and 0 < of["dice"]["benign"] < 1
+    assert of["dice"]["malignant"] == pytest.approx(result["methods"]["CAM"]["all"]["dice_map"], abs=1e-4)
+    stages = result["coam_by_stage"]
+    assert [stage["stage"] for stage in stages] == ["before training", "best"]
+    assert all(0 < stage["cells"] < stage["sum"] < 1 and stage["n"] == 8 for stage in stages[1:])
+    text = (top / "out" / "localisation.md").read_text()
+    assert "| Dice benign |" in text and "| before training | 8 |" in text
+
+
+def test_slow_maps_take_part_where_they_are_asked_for(compared, tmp_path, monkeypatch):
+    _, run = compared
+    monkeypatch.setattr(metrics, "ROUNDS", 50)
+    monkeypatch.setattr(localisation_run, "draw_worst", lambda *a, **k: None)
+    result = compare_methods(run, tmp_path, precision="float32", limit=1, slow=True)
+    assert list(result["methods"]) == localisation.methods(slow=True)
+    assert set(SLOW_MAPS) < set(result["methods"]) and "--slow" in result["command"]
+    assert {"benign", "malignant"} == set(result["kinds"]["CorRELAX-predictions"]["box"])
+    assert result["kinds"]["CorRELAX-predictions"]["micro"] in (0, 0.5, 1)
+    assert result["kinds"]["CAM"]["micro"] is None, "CAM has no map of benign lesions"
 
 
 def test_a_broken_off_comparison_goes_on(compared, monkeypatch):

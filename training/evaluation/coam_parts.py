@@ -6,6 +6,7 @@ M_i = ⟨x_i, Σ_j x_j⟩ (Luo et al. 2019, eq. 5), so that Σ_i M_i = |Σ_j x_j
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -92,14 +93,18 @@ def coam_parts(features: torch.Tensor, lesion: torch.Tensor, pooled: torch.Tenso
 def stages_of(run: Run) -> Iterator[tuple[str, BreastNet]]:
     """A run's networks in the order of its training: what it started from, the best one, the last one."""
     start = run.config.get("init")
-    try:
-        before = BreastNet(run.network.settings) if start is None else load_start(Path(start)).network
-        yield BEFORE, before.eval()
-    except InputError:  # what it started from is no longer there
-        pass
+    with suppress(InputError):  # what it started from may no longer be there
+        yield BEFORE, _untrained(run) if start is None else load_start(Path(start)).network
     for name in KEPT:
         if (run.folder / name).exists():
             yield name.removesuffix(".safetensors"), load_run(run.folder, name).network
+
+
+def _untrained(run: Run) -> BreastNet:
+    """A network of random weights, the same at every call."""
+    with torch.random.fork_rng([]):
+        torch.manual_seed(int(run.config["seed"]))
+        return BreastNet(run.network.settings).eval()
 
 
 def by_stage(run: Run, paths: Sequence[Path]) -> list[dict]:
