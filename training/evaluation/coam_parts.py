@@ -6,7 +6,6 @@ M_i = ⟨x_i, Σ_j x_j⟩ (Luo et al. 2019, eq. 5), so that Σ_i M_i = |Σ_j x_j
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -14,7 +13,7 @@ import numpy as np
 import torch
 
 from BreastCMSLLib.candidates.peaks import find_peaks, normalise
-from BreastCMSLLib.core.errors import InputError
+from BreastCMSLLib.core.errors import InputError, ModelError
 from BreastCMSLLib.models.pooling import pooled_cells
 from BreastCMSLLib.network.attention import coam, feature_norm, upsample
 from BreastCMSLLib.network.resnet import BreastNet
@@ -92,16 +91,22 @@ def coam_parts(features: torch.Tensor, lesion: torch.Tensor, pooled: torch.Tenso
 
 def stages_of(run: Run) -> Iterator[tuple[str, BreastNet]]:
     """A run's networks in the order of its training: what it started from, the best one, the last one."""
-    start = run.config.get("init")
-    with suppress(InputError):  # what it started from may no longer be there
-        yield BEFORE, _untrained(run) if start is None else load_start(Path(start)).network
+    before = _before(run)
+    if before is not None:
+        yield BEFORE, before
     for name in KEPT:
         if (run.folder / name).exists():
             yield name.removesuffix(".safetensors"), load_run(run.folder, name).network
 
 
-def _untrained(run: Run) -> BreastNet:
-    """A network of random weights, the same at every call."""
+def _before(run: Run) -> BreastNet | None:
+    """What a run started from, or a network of random weights; None where that cannot be read."""
+    if run.config.get("init"):
+        try:
+            start = load_start(Path(run.config["init"]))
+        except (InputError, ModelError):  # it may no longer be there, or be of another method
+            return None
+        return start.network if start.contract.spacing_mm == run.contract.spacing_mm else None
     with torch.random.fork_rng([]):
         torch.manual_seed(int(run.config["seed"]))
         return BreastNet(run.network.settings).eval()
