@@ -4,7 +4,7 @@ A window of the exam is read alone, then again under random masks. Where hiding 
 features and the answer together, the two correlate. A mask changes nothing outside its window, so nothing
 else is computed again.
 
-Adapted: 3-D; windows of 48 mm centred inside the breast mask, a quarter of a window apart; grids of 4³, 128
+Adapted: 3-D; windows of 48 mm centred inside the breast mask, a third of a window apart; grids of 4³, 128
 masks (the standard error of a correlation is about 1/√128); the network trained on whole exams reads them.
 """
 
@@ -41,7 +41,7 @@ class CorrelaxSettings:
     """
 
     window_mm: float = 48.0
-    overlap: int = 4
+    overlap: int = 3
     grid: int = 4
     masks: int = 128
     seed: int = 0
