@@ -53,7 +53,8 @@ def test_the_lesion_map_takes_part_where_there_is_one():
 def test_both_kinds_and_the_stages_of_the_training_stand_in_the_table(compared):
     top, _ = compared
     result = json.loads((top / "out" / "localisation.json").read_text())
-    assert list(result["kinds"]) == localisation.methods()
+    maps = [name for name in localisation.methods() if not name.endswith(localisation.SNAP)]
+    assert list(result["kinds"]) == maps, "snapping moves the peak, and not the map"
     of = result["kinds"]["CAM"]
     assert of["n"] == {"benign": 8, "malignant": 8} and 0 < of["dice"]["benign"] < 1
     assert of["dice"]["malignant"] == pytest.approx(result["methods"]["CAM"]["all"]["dice_map"], abs=1e-4)

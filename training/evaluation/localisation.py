@@ -158,8 +158,8 @@ def judge(predictor: Predictor, exam: CachedExam, slow: bool = False) -> dict:
     logit, located = locate(predictor, exam, slow)
     kind = "malignant" if malignant_lesions(exam.meta) else "benign"
     known = exam.truth is not None and (exam.truth == KINDS[kind]).any()
-    maps, step = {name: own.saliency for name, own in located.items()}, window_step(exam.affine)
-    kinds = {kind: judge_kind(exam, maps, kind, step)} if known else {}
+    maps = {name: own.saliency for name, own in located.items() if not name.endswith(SNAP)}
+    kinds = {kind: judge_kind(exam, maps, kind, window_step(exam.affine))} if known else {}
     head = {"exam": exam.meta["exam"], "patient": exam.meta["patient"], "logit": logit, "kinds": kinds}
     if kind == "benign":
         return head
@@ -173,7 +173,7 @@ def judge(predictor: Predictor, exam: CachedExam, slow: bool = False) -> dict:
         line["seconds"] = result.seconds
         if truth is not None:
             around = outline(early, exam.inside, exam.affine, candidate.ras_mm)
-            line["dice_map"] = kinds[kind][name]["dice"]
+            line["dice_map"] = kinds[kind][name.removesuffix(SNAP)]["dice"]
             line["dice_outline"] = 0.0 if around is None else metrics.dice(around.region.array, truth)
         line["hit"] = what_is_there(exam, candidate.ras_mm, candidate.region)
         lines[name] = line
