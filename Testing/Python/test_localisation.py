@@ -59,10 +59,10 @@ def test_both_kinds_and_the_stages_of_the_training_stand_in_the_table(compared):
     assert of["n"] == {"benign": 8, "malignant": 8} and 0 < of["dice"]["benign"] < 1
     assert of["dice"]["malignant"] == pytest.approx(result["methods"]["CAM"]["all"]["dice_map"], abs=1e-4)
     stages = result["coam_by_stage"]
-    assert [stage["stage"] for stage in stages] == ["before training", "best"]
+    assert [stage["stage"] for stage in stages] == ["untrained", "best"]
     assert all(0 < stage["cells"] < stage["sum"] < 1 and stage["n"] == 8 for stage in stages[1:])
     text = (top / "out" / "localisation.md").read_text()
-    assert "| Dice benign |" in text and "| before training | 8 |" in text
+    assert "| Dice benign |" in text and "| untrained | 8 |" in text
 
 
 def test_slow_maps_take_part_where_they_are_asked_for(compared, tmp_path, monkeypatch):

@@ -24,7 +24,7 @@ from .lesions import miss
 from .pages import Table
 from .texts import number
 
-BEFORE = "before training"
+UNTRAINED, START = "untrained", "start"
 KEPT = ("best.safetensors", "last.safetensors")
 PARTS, PEAKS = ("cells", "sum", "own", "norm"), ("coam_mm", "norm_mm")
 
@@ -90,26 +90,27 @@ def coam_parts(features: torch.Tensor, lesion: torch.Tensor, pooled: torch.Tenso
 
 
 def stages_of(run: Run) -> Iterator[tuple[str, BreastNet]]:
-    """A run's networks in the order of its training: what it started from, the best one, the last one."""
-    before = _before(run)
-    if before is not None:
-        yield BEFORE, before
+    """A run's networks in the order of its training: random weights, what it started from, best and last."""
+    with torch.random.fork_rng([]):
+        torch.manual_seed(int(run.config["seed"]))
+        untrained = BreastNet(run.network.settings).eval()
+    yield UNTRAINED, untrained
+    if (start := _start(run)) is not None:
+        yield START, start
     for name in KEPT:
         if (run.folder / name).exists():
             yield name.removesuffix(".safetensors"), load_run(run.folder, name).network
 
 
-def _before(run: Run) -> BreastNet | None:
-    """What a run started from, or a network of random weights; None where that cannot be read."""
-    if run.config.get("init"):
-        try:
-            start = load_start(Path(run.config["init"]))
-        except (InputError, ModelError):  # it may no longer be there, or be of another method
-            return None
-        return start.network if start.contract.spacing_mm == run.contract.spacing_mm else None
-    with torch.random.fork_rng([]):
-        torch.manual_seed(int(run.config["seed"]))
-        return BreastNet(run.network.settings).eval()
+def _start(run: Run) -> BreastNet | None:
+    """What a run started from, where it is still there and reads the same grid."""
+    if not run.config.get("init"):
+        return None
+    try:
+        start = load_start(Path(run.config["init"]))
+    except (InputError, ModelError):
+        return None
+    return start.network if start.contract.spacing_mm == run.contract.spacing_mm else None
 
 
 def by_stage(run: Run, paths: Sequence[Path]) -> list[dict]:
