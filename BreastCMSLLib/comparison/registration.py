@@ -1,4 +1,4 @@
-"""The current exam registered to a prior one: each breast as a rigid body, between the phases before contrast."""
+"""The current exam registered to a prior one: each breast as a rigid body, by the phases before contrast."""
 
 from __future__ import annotations
 
@@ -10,12 +10,14 @@ from scipy import ndimage
 
 from ..core.geometry import Volume, apply_affine, spacing_of
 from ..core.resampling import resample
+from ..core.windows import bounding_box
 from ..preprocessing.registration import displacement_field, edges
 from ..results.analysis import Analysis
 from ..results.pictures import sample
 from .start import Start, shows_both
 
 RIGID, ANCHORS = "rigid", "anchors"
+_GRID_MM = 2.2  # of the coarse grid
 _MARGIN_MM = 10.0  # about the breast mask, skin and air before it
 _BACK_STEPS = 20  # of the iteration that takes a point back
 _CLOSE_MM = 0.01  # at which it ends
@@ -58,7 +60,7 @@ class ExamRegistration:
         return self.start(points + np.stack(moved, axis=-1) @ self.start.axes)
 
     def to_current(self, ras_mm: Sequence[float]) -> np.ndarray:
-        """A point of the prior exam, shape (3,), RAS mm, in the current one: a fixed point of ``to_prior``."""
+        """A point of the prior exam, shape (3,), RAS mm, in the current one; undoes :meth:`to_prior`."""
         wanted = np.asarray(ras_mm, dtype=float)
         back = self.start.rotation.T
         point = self.start.anchors.mean(axis=0) + back @ (wanted - self.start.prior_anchors.mean(axis=0))
@@ -83,8 +85,8 @@ class ExamRegistration:
 def register_exams(current: Analysis, prior: Analysis) -> ExamRegistration:
     """Register the current exam to the prior one.
 
-    From the anchors on, ``preprocessing.registration.displacement_field`` moves each breast as a rigid body, on
-    the grid of the model. What does not make the edges more alike is not used.
+    From the anchors on, ``preprocessing.registration.displacement_field`` moves each breast as a rigid body.
+    What does not make the edges more alike is not used.
 
     Parameters
     ----------
@@ -100,14 +102,10 @@ def register_exams(current: Analysis, prior: Analysis) -> ExamRegistration:
         One exam shows one breast, the other both.
     """
     start = Start.of(current, prior)
-    model_input = current.model_input
-    box = _about_breasts(model_input.inside, model_input.affine, model_input.middle, shows_both(current))
-    affine = np.array(model_input.affine, dtype=np.float64)
-    affine[:3, 3] = apply_affine(affine, [float(part.start) for part in box])
+    inside, affine = _about_breasts(current)
     if current.exam.pre is None or prior.exam.pre is None:
         return ExamRegistration(start, affine, None, None)
     # both phases before contrast on one grid, the prior one as it lies by the start
-    inside = model_input.inside[box]
     points = apply_affine(affine, np.stack(np.indices(inside.shape), axis=-1))
     fixed = resample(current.exam.pre.volume, inside.shape, affine).array
     before = prior.exam.pre.volume
@@ -126,22 +124,20 @@ def register_exams(current: Analysis, prior: Analysis) -> ExamRegistration:
     return ExamRegistration(start, affine, field, (by_start, likeness))
 
 
-def _about_breasts(
-    inside: np.ndarray, affine: np.ndarray, middle: float, both: bool
-) -> tuple[slice, slice, slice]:
-    """The box that is registered: the breasts and a margin, with the sternum in its middle."""
-    margin = np.ceil(_MARGIN_MM / spacing_of(affine)).astype(int)
-    index = np.argwhere(inside)
-    low = np.maximum(index.min(axis=0) - margin, 0)
-    high = np.minimum(index.max(axis=0) + 1 + margin, inside.shape)
-    box = [slice(int(a), int(b)) for a, b in zip(low, high)]
-    if both:
+def _about_breasts(current: Analysis) -> tuple[np.ndarray, np.ndarray]:
+    """The breast mask on a coarse grid about it, the sternum in its middle, and its affine to RAS mm."""
+    model_input = current.model_input
+    step = max(1, round(_GRID_MM / float(spacing_of(model_input.affine)[0])))
+    inside, affine = model_input.inside[::step, ::step, ::step], np.array(model_input.affine, dtype=float)
+    affine[:3, :3] *= step
+    box = list(bounding_box(inside, margin=int(np.ceil(_MARGIN_MM / spacing_of(affine)[0]))))
+    if shows_both(current):
         # the registration parts the breasts at the middle of its grid
-        centre = int(round(middle))
-        reach = min(max(centre - box[0].start, box[0].stop - centre), centre, inside.shape[0] - centre)
-        if 2 * reach >= (box[0].stop - box[0].start) / 2:
-            box[0] = slice(centre - reach, centre + reach)
-    return tuple(box)
+        middle, count = round(model_input.middle / step), inside.shape[0]
+        reach = min(max(middle - box[0].start, box[0].stop - middle), middle, count - middle)
+        box[0] = slice(middle - reach, middle + reach) if reach > 0 else box[0]
+    affine[:3, 3] = apply_affine(affine, [float(part.start) for part in box])
+    return inside[tuple(box)], affine
 
 
 def _likeness(fixed: np.ndarray, moving: np.ndarray, inside: np.ndarray, size_mm: Sequence[float]) -> float:

@@ -1,4 +1,4 @@
-"""Where the registration of two exams starts: nipple on nipple, or where one is not sure, breast on breast."""
+"""Where the registration of two exams starts: nipple on nipple, or breast on breast where unsure."""
 
 from __future__ import annotations
 
