@@ -55,9 +55,9 @@ class ExamRegistration:
         points = np.asarray(ras_mm, dtype=float)
         if self.field is None:
             return self.start(points)
-        index = np.moveaxis(apply_affine(np.linalg.inv(self.affine), points), -1, 0)
+        index = apply_affine(np.linalg.inv(self.affine), points.reshape(-1, 3)).T
         moved = [ndimage.map_coordinates(part, index, order=1, mode="nearest") for part in self.field]
-        return self.start(points + np.stack(moved, axis=-1) @ self.start.axes)
+        return self.start(points + (np.stack(moved, axis=-1) @ self.start.axes).reshape(points.shape))
 
     def to_current(self, ras_mm: Sequence[float]) -> np.ndarray:
         """A point of the prior exam, shape (3,), RAS mm, in the current one; undoes :meth:`to_prior`."""
