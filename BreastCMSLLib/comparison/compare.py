@@ -50,8 +50,7 @@ def compare(
     InputError
         They are one and the same exam, or one shows one breast and the other both.
     """
-    if current.result["exam_id"] == prior.result["exam_id"]:
-        raise InputError("The two exams are one and the same; name another one as the prior exam.")
+    check_two(current.result["exam_id"], prior.result["exam_id"])
     registration = register_exams(current, prior)
     findings = _findings(current, prior, registration, settings)
     record = {
@@ -68,6 +67,12 @@ def compare(
         "versions": versions(),
     }
     return record, registration
+
+
+def check_two(current_id: str, prior_id: str) -> None:
+    """Refuse to compare an exam, known by its ``exam_id``, with itself. Raises InputError."""
+    if current_id == prior_id:
+        raise InputError("The two exams are one and the same; name another one as the prior exam.")
 
 
 def _exam(analysis: Analysis) -> dict[str, Any]:

@@ -1,0 +1,97 @@
+"""The files of a comparison: its record and its page, put in place in one step."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ..core.errors import OutputError
+from ..core.interruption import signals_wait
+from ..results.new_folder import check_whole, new_folder
+from ..results.replacement import exclusive, put_in_place
+from .page import comparison_page
+
+RECORD, PAGE = "comparison.json", "comparison.html"
+FILES = (RECORD, PAGE)
+
+
+def write_comparison(
+    record: Mapping[str, Any],
+    folder: Path,
+    *,
+    pictures: Sequence[tuple[str, bytes] | None] = (),
+    overwrite: bool = False,
+) -> list[Path]:
+    """Write a comparison; an earlier one of the same two exams is replaced.
+
+    Parameters
+    ----------
+    record : mapping
+        Of ``compare.compare``.
+    folder : Path
+        Made where it does not exist.
+    pictures : sequence of (str, bytes) or None
+        Caption and PNG, one a finding.
+    overwrite : bool
+        Replace a comparison of other exams too.
+
+    Returns
+    -------
+    list of Path
+        The files.
+
+    Raises
+    ------
+    OutputError
+        The files cannot be written, or would take the place of others.
+    """
+    exams = [record[name]["exam_id"] for name in ("current", "prior")]
+    with new_folder(folder, FILES) as new:
+        text = json.dumps(record, indent=1, allow_nan=False) + "\n"
+        (new / RECORD).write_text(text, encoding="utf-8")
+        (new / PAGE).write_text(comparison_page(record, pictures), encoding="utf-8")
+        for name in FILES:
+            check_whole(new / name)
+        with signals_wait(), exclusive(folder):
+            check_earlier(folder, exams, overwrite=overwrite)
+            put_in_place(new, folder, FILES)
+    return [folder / name for name in FILES]
+
+
+def check_earlier(folder: Path, exams: Sequence[str] | None, *, overwrite: bool) -> None:
+    """Refuse to write over what is no comparison, or one of other exams.
+
+    Parameters
+    ----------
+    folder : Path
+        It need not exist.
+    exams : sequence of str, optional
+        Current and prior ``exam_id``; None where they are not known yet.
+    overwrite : bool
+        Whether a comparison of other exams may go.
+
+    Raises
+    ------
+    OutputError
+    """
+    there = [name for name in FILES if os.path.lexists(folder / name)]
+    if not there:
+        return
+    try:
+        earlier = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+        is_ours = earlier["kind"] == "breastcmsl.comparison"
+        same = [earlier[name]["exam_id"] for name in ("current", "prior")] == list(exams or ())
+    except (OSError, ValueError, RecursionError, LookupError, TypeError):
+        is_ours = same = False
+    if not is_ours:
+        raise OutputError(
+            f"{folder} holds {', '.join(there)}, which is no comparison; "
+            "choose another folder, or move what is there away."
+        )
+    if exams is not None and not (same or overwrite):
+        raise OutputError(
+            f"{folder} holds the comparison of other exams; choose another folder, or add --overwrite."
+        )

@@ -1,0 +1,109 @@
+"""Two exams from their files to the files of their comparison: the way of ``breastcmsl compare``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .core.stages import Progress
+from .one_exam import analyze_exam, check_output
+
+if TYPE_CHECKING:
+    from .exam import Exam
+
+CURRENT, PRIOR = "current", "prior"  # folders of the output, one for the results of each exam
+
+
+@dataclass(frozen=True)
+class WrittenComparison:
+    """A comparison, and what was written.
+
+    Parameters
+    ----------
+    record : dict
+        The content of comparison.json.
+    paths : list of Path
+        Its files, without those of the two exams.
+    """
+
+    record: dict[str, Any]
+    paths: list[Path]
+
+
+def check_comparison_output(folder: Path, *, scene: bool) -> None:
+    """Find out before the work whether a comparison can be written. Raises OutputError or DependencyError."""
+    from .comparison.files import check_earlier
+
+    for name in (CURRENT, PRIOR):
+        check_output(folder / name, scene=scene)
+    check_earlier(folder, None, overwrite=True)
+
+
+def compare_exams(
+    read_current: Callable[[], Exam],
+    read_prior: Callable[[], Exam],
+    load: Callable[[], Any],
+    output: Path,
+    settings: Mapping[str, Any],
+    *,
+    scene: bool = True,
+    overwrite: bool = False,
+    progress: Callable[[int], Progress],
+) -> WrittenComparison:
+    """Analyse two exams of one woman as ``analyze`` does, and write what changed between them.
+
+    Parameters
+    ----------
+    read_current, read_prior : callable
+        Read the exams.
+    load : callable
+        Loads the model, once for both.
+    output : Path
+        Gets comparison.json and comparison.html, and a folder for the results of each exam.
+    settings : mapping
+        Of ``one_exam.analysis_settings``.
+    scene : bool
+        Scenes, pictures and reports too.
+    overwrite : bool
+        Replace the results of other exams.
+    progress : callable
+        Given 0 for the current exam, 1 for the prior one and 2 for the comparison, what is called with a stage
+        and the fraction done of it.
+
+    Returns
+    -------
+    WrittenComparison
+
+    Raises
+    ------
+    BreastCMSLError
+        In one sentence, why there is no comparison. Results of an exam that were written stay.
+    """
+    from .comparison.compare import check_two, compare
+    from .comparison.files import write_comparison
+
+    load = cache(load)
+    options = {"scene": scene, "overwrite": overwrite}
+    current = analyze_exam(read_current, load, output / CURRENT, settings, progress=progress(0), **options)
+    current = current.analysis
+
+    def read_other() -> Exam:
+        exam = read_prior()
+        check_two(current.exam.exam_id, exam.exam_id)
+        return exam
+
+    prior = analyze_exam(read_other, load, output / PRIOR, settings, progress=progress(1), **options).analysis
+    report = progress(2)
+    report("save", 0.0)
+    record, _ = compare(current, prior, settings["kinetic_settings"])
+    pictures = []
+    if scene:
+        from .scene.comparison_pictures import comparison_pictures
+
+        pictures = comparison_pictures(record, current, prior)
+    paths = write_comparison(record, output, pictures=pictures, overwrite=overwrite)
+    report("save", 1.0)
+    return WrittenComparison(record, paths)
