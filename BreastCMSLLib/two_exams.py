@@ -70,8 +70,8 @@ def compare_exams(
     overwrite : bool
         Replace the results of other exams.
     progress : callable
-        Given 0 for the current exam, 1 for the prior one and 2 for the comparison, what is called with a stage
-        and the fraction done of it.
+        Given 0 for the current exam, 1 for the prior one or 2 for the comparison, it returns what is called
+        with a stage and the fraction done of it.
 
     Returns
     -------

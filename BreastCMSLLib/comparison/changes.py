@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-NEW, VANISHED, GROWN, SHRUNK, STABLE = "new", "vanished", "grown", "shrunk", "stable"
-KINDS = (NEW, GROWN, STABLE, SHRUNK, VANISHED)  # in the order of a report
+from .names import GROWN, SHRUNK, STABLE
+
 _GROWN_PERCENT, _GROWN_MM, _SHRUNK_PERCENT = 20.0, 5.0, -30.0
 MEASURES = {"size_mm": 1, "volume_ml": 2, "ftv_ml": 2}  # of a record, and their decimals
 

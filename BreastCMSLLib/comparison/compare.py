@@ -13,9 +13,10 @@ from ..findings.kinetics import curve_at
 from ..kinetics.settings import DEFAULTS, KineticSettings
 from ..results.analysis import Analysis
 from ..results.record import versions
-from .changes import KINDS, NEW, VANISHED, change_of, changes_of, kind_of
+from .changes import change_of, changes_of, kind_of
 from .lesions import Lesion, lesions_of, pairs_of
-from .registration import ANCHORS, ExamRegistration, inside_of, register_exams
+from .names import ANCHORS, KINDS, NEW, VANISHED
+from .registration import ExamRegistration, inside_of, register_exams
 
 SCHEMA_VERSION = 1
 _EXAM_KEYS = ("exam_id", "probability", "malignant", "threshold", "out_of_range")

@@ -14,9 +14,9 @@ from ..core.windows import bounding_box
 from ..preprocessing.registration import displacement_field, edges
 from ..results.analysis import Analysis
 from ..results.pictures import sample
+from .names import ANCHORS, RIGID
 from .start import Start, shows_both
 
-RIGID, ANCHORS = "rigid", "anchors"
 _GRID_MM = 2.2  # of the coarse grid
 _MARGIN_MM = 10.0  # about the breast mask, skin and air before it
 _BACK_STEPS = 20  # of the iteration that takes a point back

@@ -7,8 +7,7 @@ from typing import Any
 
 from ..results.wording import amount_text, percent, size_text
 from ..results.wording_finding import TYPES, place_text
-from .changes import NEW, VANISHED
-from .registration import RIGID
+from .names import NEW, RIGID, VANISHED
 
 _TITLES = {"size_mm": "Longest diameter", "volume_ml": "Volume", "ftv_ml": "Functional tumour volume"}
 _UNITS = {"size_mm": ("mm", 0), "volume_ml": ("ml", 2), "ftv_ml": ("ml", 2)}
@@ -17,7 +16,8 @@ _BREASTS = {"breast": "Breast", "right": "Right breast", "left": "Left breast"}
 NOTHING = "No finding in either exam; this does not exclude cancer."
 NOTE = (
     "Grown: the longest diameter is at least 20 % and 5 mm larger; shrunk: at least 30 % smaller "
-    "(RECIST 1.1). New and vanished: no candidate of the other exam within 15 mm, or half the diameter of a larger one."
+    "(RECIST 1.1). New and vanished: no candidate of the other exam within 15 mm, or half the diameter of "
+    "a larger one."
 )
 
 

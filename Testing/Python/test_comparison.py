@@ -9,8 +9,9 @@ import pytest
 from builders import save_model
 from phantom import body_exam, smoothing_network
 
-from BreastCMSLLib.comparison.changes import GROWN, NEW, SHRUNK, STABLE, VANISHED, change_of, kind_of
+from BreastCMSLLib.comparison.changes import change_of, kind_of
 from BreastCMSLLib.comparison.compare import compare
+from BreastCMSLLib.comparison.names import GROWN, NEW, SHRUNK, STABLE, VANISHED
 from BreastCMSLLib.core.errors import InputError
 from BreastCMSLLib.models.bundle import load_bundle
 from BreastCMSLLib.models.inference import Predictor
