@@ -58,7 +58,7 @@ WOMEN = {
     "now": {"later": True, "seed": 1},
     "before": {},
     "small before": {"radius_mm": 5.0},
-    "large before": {"radius_mm": 14.0},
+    "large before": {"radius_mm": 18.0},
     "in the other breast before": {"lesion": LESION * [-1, 1, 1]},
     "elsewhere in the breast before": {"lesion": LESION + [-5, 0, -40]},
 }
@@ -96,12 +96,12 @@ def kinds(record) -> list[str]:
 # ---------------------------------------------------------------- registration
 
 
-def test_places_of_both_breasts_are_found_to_within_two_millimetres_and_taken_back(analysed):
+def test_places_of_both_breasts_are_found_to_within_a_millimetre_and_taken_back(analysed):
     registration = register_exams(analysed("now"), analysed("before"))
     assert registration.mode == RIGID and registration.similarity[1] > registration.similarity[0]
     for place in OTHER_PLACES:
         now = apply_affine(LATER, np.array(place, dtype=float))
-        assert np.linalg.norm(registration.to_prior(now) - place) < 2.0
+        assert np.linalg.norm(registration.to_prior(now) - place) < 1.0
         assert np.linalg.norm(registration.to_current(registration.to_prior(now)) - now) < 0.1
 
 
