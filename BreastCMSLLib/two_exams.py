@@ -62,7 +62,8 @@ def compare_exams(
     load : callable
         Loads the model, once for both.
     output : Path
-        Gets comparison.json and comparison.html, and a folder for the results of each exam.
+        Gets comparison.json, comparison.html and, with scene, prior_registered.nrrd, the prior exam's first
+        subtraction on the current grid; and a folder for the results of each exam.
     settings : mapping
         Of ``one_exam.analysis_settings``.
     scene : bool
@@ -98,12 +99,14 @@ def compare_exams(
     prior = analyze_exam(read_other, load, output / PRIOR, settings, progress=progress(1), **options).analysis
     report = progress(2)
     report("save", 0.0)
-    record, _ = compare(current, prior, settings["kinetic_settings"])
-    pictures = []
+    record, registration = compare(current, prior, settings["kinetic_settings"])
+    shown = {}
     if scene:
+        from .comparison.linked import on_current_grid
         from .scene.comparison_pictures import comparison_pictures
 
-        pictures = comparison_pictures(record, current, prior)
-    paths = write_comparison(record, output, pictures=pictures, overwrite=overwrite)
+        shown["pictures"] = comparison_pictures(record, current, prior)
+        shown["linked"] = on_current_grid(prior.exam.subtraction(0), current.exam.grid, registration)
+    paths = write_comparison(record, output, **shown, overwrite=overwrite)
     report("save", 1.0)
     return WrittenComparison(record, paths)

@@ -1,4 +1,4 @@
-"""The files of a comparison: its record and its page, put in place in one step."""
+"""The files of a comparison: record, page and registered prior exam, put in place in one step."""
 
 from __future__ import annotations
 
@@ -9,13 +9,15 @@ from pathlib import Path
 from typing import Any
 
 from ..core.errors import OutputError
+from ..core.geometry import Volume
 from ..core.interruption import signals_wait
+from ..results.files import write_volume
 from ..results.new_folder import check_whole, new_folder
 from ..results.replacement import exclusive, put_in_place
 from .page import comparison_page
 
-RECORD, PAGE = "comparison.json", "comparison.html"
-FILES = (RECORD, PAGE)
+RECORD, PAGE, LINKED = "comparison.json", "comparison.html", "prior_registered.nrrd"
+FILES = (RECORD, PAGE, LINKED)
 
 
 def write_comparison(
@@ -23,6 +25,7 @@ def write_comparison(
     folder: Path,
     *,
     pictures: Sequence[tuple[str, bytes] | None] = (),
+    linked: Volume | None = None,
     overwrite: bool = False,
 ) -> list[Path]:
     """Write a comparison; an earlier one of the same two exams is replaced.
@@ -35,6 +38,8 @@ def write_comparison(
         Made where it does not exist.
     pictures : sequence of (str, bytes) or None
         Caption and PNG, one a finding.
+    linked : Volume, optional
+        Of the prior exam, on the grid of the current one.
     overwrite : bool
         Replace a comparison of other exams too.
 
@@ -53,12 +58,15 @@ def write_comparison(
         text = json.dumps(record, indent=1, allow_nan=False) + "\n"
         (new / RECORD).write_text(text, encoding="utf-8")
         (new / PAGE).write_text(comparison_page(record, pictures), encoding="utf-8")
-        for name in FILES:
+        if linked is not None:
+            write_volume(linked, new / LINKED)
+        names = [name for name in FILES if (new / name).exists()]
+        for name in names:
             check_whole(new / name)
         with signals_wait(), exclusive(folder):
             check_earlier(folder, exams, overwrite=overwrite)
             put_in_place(new, folder, FILES)
-    return [folder / name for name in FILES]
+    return [folder / name for name in names]
 
 
 def check_earlier(folder: Path, exams: Sequence[str] | None, *, overwrite: bool) -> None:

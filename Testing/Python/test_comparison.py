@@ -15,6 +15,7 @@ from BreastCMSLLib import cli
 from BreastCMSLLib.comparison.changes import change_of, changes_of, kind_of
 from BreastCMSLLib.comparison.compare import compare
 from BreastCMSLLib.comparison.files import FILES, write_comparison
+from BreastCMSLLib.comparison.linked import on_current_grid
 from BreastCMSLLib.comparison.names import ANCHORS, GROWN, NEW, RIGID, SHRUNK, STABLE, VANISHED
 from BreastCMSLLib.comparison.page import comparison_page
 from BreastCMSLLib.comparison.registration import register_exams
@@ -111,6 +112,14 @@ def test_many_points_are_registered_as_each_alone(analysed):
     together = registration.to_prior(points)
     assert together.shape == points.shape
     assert np.allclose(together[1, 0], registration.to_prior(points[1, 0]))
+
+
+def test_the_prior_exam_lies_on_the_current_grid_for_linked_views(analysed):
+    now, before = analysed("now"), analysed("before")
+    linked = on_current_grid(before.exam.subtraction(0), now.exam.grid, register_exams(now, before))
+    assert linked.same_grid(now.exam.grid)
+    inside = now.outlines.array > 0
+    assert np.corrcoef(linked.array[inside], now.exam.subtraction(0).array[inside])[0, 1] > 0.95
 
 
 def test_each_breast_moves_on_its_own(analysed):
@@ -276,7 +285,7 @@ def test_the_page_tells_what_the_record_holds_and_escapes_it(compared):
 
 def test_only_a_comparison_of_the_same_exams_is_replaced(compared, tmp_path):
     grown, stable = compared("small before"), compared("before")
-    assert [path.name for path in write_comparison(grown, tmp_path)] == list(FILES)
+    assert [path.name for path in write_comparison(grown, tmp_path)] == list(FILES[:2])
     write_comparison(grown, tmp_path)
     with pytest.raises(OutputError, match="of other exams"):
         write_comparison(stable, tmp_path)
