@@ -35,7 +35,7 @@ class WrittenComparison:
 
 def check_comparison_output(folder: Path, *, scene: bool) -> None:
     """Find out before the work whether a comparison can be written. Raises OutputError or DependencyError."""
-    from .comparison.files import check_earlier
+    from .comparison.earlier import check_earlier
 
     for name in (CURRENT, PRIOR):
         check_output(folder / name, scene=scene)

@@ -43,7 +43,7 @@ def compare(
     Returns
     -------
     record : dict
-        What comparison.json holds; the keys are listed in docs/architecture.md.
+        What comparison.json holds; the keys are listed in docs/priors.md.
     registration : ExamRegistration
 
     Raises

@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..core.errors import OutputError
 from ..core.geometry import Volume
 from ..core.interruption import signals_wait
 from ..results.files import write_volume
 from ..results.new_folder import check_whole, new_folder
 from ..results.replacement import exclusive, put_in_place
+from .earlier import FILES, LINKED, PAGE, RECORD, check_earlier
 from .page import comparison_page
-
-RECORD, PAGE, LINKED = "comparison.json", "comparison.html", "prior_registered.nrrd"
-FILES = (RECORD, PAGE, LINKED)
 
 
 def write_comparison(
@@ -67,39 +63,3 @@ def write_comparison(
             check_earlier(folder, exams, overwrite=overwrite)
             put_in_place(new, folder, FILES)
     return [folder / name for name in names]
-
-
-def check_earlier(folder: Path, exams: Sequence[str] | None, *, overwrite: bool) -> None:
-    """Refuse to write over what is no comparison, or one of other exams.
-
-    Parameters
-    ----------
-    folder : Path
-        It need not exist.
-    exams : sequence of str, optional
-        Current and prior ``exam_id``; None where they are not known yet.
-    overwrite : bool
-        Whether a comparison of other exams may go.
-
-    Raises
-    ------
-    OutputError
-    """
-    there = [name for name in FILES if os.path.lexists(folder / name)]
-    if not there:
-        return
-    try:
-        earlier = json.loads((folder / RECORD).read_text(encoding="utf-8"))
-        is_ours = earlier["kind"] == "breastcmsl.comparison"
-        same = [earlier[name]["exam_id"] for name in ("current", "prior")] == list(exams or ())
-    except (OSError, ValueError, RecursionError, LookupError, TypeError):
-        is_ours = same = False
-    if not is_ours:
-        raise OutputError(
-            f"{folder} holds {', '.join(there)}, which is no comparison; "
-            "choose another folder, or move what is there away."
-        )
-    if exams is not None and not (same or overwrite):
-        raise OutputError(
-            f"{folder} holds the comparison of other exams; choose another folder, or add --overwrite."
-        )

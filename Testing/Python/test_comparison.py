@@ -14,7 +14,8 @@ from phantom import body_exam, smoothing_network
 from BreastCMSLLib import cli
 from BreastCMSLLib.comparison.changes import change_of, changes_of, kind_of
 from BreastCMSLLib.comparison.compare import compare
-from BreastCMSLLib.comparison.files import FILES, write_comparison
+from BreastCMSLLib.comparison.earlier import FILES
+from BreastCMSLLib.comparison.files import write_comparison
 from BreastCMSLLib.comparison.linked import on_current_grid
 from BreastCMSLLib.comparison.names import ANCHORS, GROWN, NEW, RIGID, SHRUNK, STABLE, VANISHED
 from BreastCMSLLib.comparison.page import comparison_page
