@@ -13,6 +13,7 @@ from .one_exam import analyze_exam, check_output
 
 if TYPE_CHECKING:
     from .exam import Exam
+    from .results.analysis import Analysis
 
 CURRENT, PRIOR = "current", "prior"  # folders of the output, one for the results of each exam
 
@@ -71,7 +72,7 @@ def compare_exams(
     overwrite : bool
         Replace the results of other exams.
     progress : callable
-        Given 0 for the current exam, 1 for the prior one or 2 for the comparison, it returns what is called
+        Given 0 for the prior exam, 1 for the current one or 2 for the comparison, it returns what is called
         with a stage and the fraction done of it.
 
     Returns
@@ -85,21 +86,27 @@ def compare_exams(
     """
     from .comparison.compare import check_two, compare
     from .comparison.files import write_comparison
+    from .comparison.wording import report_section
 
     load = cache(load)
     options = {"scene": scene, "overwrite": overwrite}
-    current = analyze_exam(read_current, load, output / CURRENT, settings, progress=progress(0), **options)
-    current = current.analysis
+    prior = analyze_exam(read_prior, load, output / PRIOR, settings, progress=progress(0), **options).analysis
+    compared = []
 
     def read_other() -> Exam:
-        exam = read_prior()
-        check_two(current.exam.exam_id, exam.exam_id)
+        exam = read_current()
+        check_two(exam.exam_id, prior.exam.exam_id)
         return exam
 
-    prior = analyze_exam(read_other, load, output / PRIOR, settings, progress=progress(1), **options).analysis
+    def compare_before_writing(analysis: Analysis) -> None:
+        compared[:] = compare(analysis, prior, settings["kinetic_settings"])
+        analysis.result["comparison"] = report_section(compared[0])
+
+    options |= {"progress": progress(1), "before_writing": compare_before_writing}
+    current = analyze_exam(read_other, load, output / CURRENT, settings, **options).analysis
+    record, registration = compared
     report = progress(2)
     report("save", 0.0)
-    record, registration = compare(current, prior, settings["kinetic_settings"])
     shown = {}
     if scene:
         from .comparison.linked import on_current_grid

@@ -72,6 +72,11 @@ def summary_lines(record: Mapping[str, Any]) -> list[str]:
     return lines + [f"Note: {remark}" for remark in record["remarks"]]
 
 
+def report_section(record: Mapping[str, Any]) -> dict[str, Any]:
+    """What the current exam's result and report hold of a comparison."""
+    return {"prior_exam_id": record["prior"]["exam_id"], "lines": summary_lines(record)}
+
+
 def _verdict(exam: Mapping[str, Any]) -> str:
     if exam["out_of_range"]:
         return "out of the model's range"
@@ -93,8 +98,9 @@ def _single_rows(finding: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
         curve = exam["kinetics"]
         early = "outside the field of view" if curve is None else amount_text(curve["wash_in"], curve["unit"])
         curves.append(early)
-    kinds = ["" if exam["kinetics"] is None else _type_text(exam["kinetics"]["type"]) for exam in of.values()]
-    return [("Size", *sizes, ""), ("Early enhancement there", *curves, ""), ("Curve there", *kinds, "")]
+    # where there is no lesion, a curve's type is noise
+    kinds = ["" if exam["peak"] is None else _type_text(exam["kinetics"]["type"]) for exam in of.values()]
+    return [("Size", *sizes, ""), ("Early enhancement there", *curves, ""), ("Curve", *kinds, "")]
 
 
 def _values(

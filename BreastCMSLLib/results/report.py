@@ -113,6 +113,7 @@ def report_html(result: Mapping, images: Mapping[str, bytes], *, written: dateti
         map_label=wording.map_label(result),
         legend=wording.LEGEND.format(least=float(result.get("map_threshold", 0.4))),
         tumour_volume=wording.tumour_volume_rows(result),
+        comparison=(result.get("comparison") or {}).get("lines") or (),
         notes=_notes(result),
         facts=_facts(result),
         plan=_plan(result),

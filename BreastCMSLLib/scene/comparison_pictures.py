@@ -11,8 +11,9 @@ from ..results.analysis import Analysis
 from ..results.colors import grey_window
 from ..results.pictures import ORIENTATIONS, Layers, slice_picture
 from .drawing import draw_orientation, encode_png
+from .pictures import NEAR_MM, close_up_layers
 
-_SIZE, _NEAR_MM = (400, 300), 100.0  # of one slice: pixels, and its width in mm
+_SIZE = (400, 300)  # of one slice: width and height in pixels
 _GAP = 4  # pixels
 _VIEWS = ("axial", "sagittal")
 
@@ -36,7 +37,7 @@ def comparison_pictures(
     layers = {"prior": _layers(prior), "current": _layers(current)}
     return [
         (
-            f"Prior exam on the left, current one on the right, at the same place ({_NEAR_MM:.0f} mm wide); "
+            f"Prior exam on the left, current one on the right, at the same place ({NEAR_MM:.0f} mm wide); "
             "subtraction, line: outline",
             encode_png(_side_by_side(finding, layers)),
         )
@@ -55,7 +56,8 @@ def _side_by_side(finding: Mapping[str, Any], layers: Mapping[str, Layers]) -> n
         pictures = []
         for name, own in layers.items():
             position = np.asarray(finding[name]["ras_mm"], dtype=float)
-            picture, _ = slice_picture(own, ORIENTATIONS[view], position, _SIZE, _NEAR_MM)
+            near = close_up_layers(own, position)
+            picture, _ = slice_picture(near, ORIENTATIONS[view], position, _SIZE, NEAR_MM)
             title = f"{name.capitalize()}, {view}"
             draw_orientation(
                 picture, ORIENTATIONS[view], title, margin=(8, 14), letter_size=19, title_size=17

@@ -20,7 +20,7 @@ from BreastCMSLLib.comparison.linked import on_current_grid
 from BreastCMSLLib.comparison.names import ANCHORS, GROWN, NEW, RIGID, SHRUNK, STABLE, VANISHED
 from BreastCMSLLib.comparison.page import comparison_page
 from BreastCMSLLib.comparison.registration import register_exams
-from BreastCMSLLib.comparison.wording import summary_lines
+from BreastCMSLLib.comparison.wording import report_section, summary_lines
 from BreastCMSLLib.core.errors import InputError, OutputError
 from BreastCMSLLib.core.geometry import Volume, apply_affine
 from BreastCMSLLib.exam import Exam, make_exam
@@ -28,6 +28,7 @@ from BreastCMSLLib.models.bundle import load_bundle
 from BreastCMSLLib.models.inference import Predictor
 from BreastCMSLLib.pipeline import analyze
 from BreastCMSLLib.preprocessing.model_input import InputContract
+from BreastCMSLLib.results.report import report_html
 
 CONTRACT = InputContract(size=(84, 56, 44), spacing_mm=4.4)
 LESION = np.array([-80.0, 20.0, 5.0])  # from the middle of the body
@@ -284,6 +285,14 @@ def test_the_page_tells_what_the_record_holds_and_escapes_it(compared):
     assert "&lt;b&gt;" in page and "<b>&" not in page and "<script" not in page
 
 
+def test_the_current_exams_report_has_a_section_on_it(compared, analysed):
+    section = report_section(compared("small before"))
+    page = report_html({**analysed("now").result, "comparison": section}, {})
+    assert section["prior_exam_id"] == "small before"
+    assert "Compared with a prior exam" in page and "Grown: left breast" in page
+    assert "Compared with a prior exam" not in report_html(analysed("now").result, {})
+
+
 def test_only_a_comparison_of_the_same_exams_is_replaced(compared, tmp_path):
     grown, stable = compared("small before"), compared("before")
     assert [path.name for path in write_comparison(grown, tmp_path)] == list(FILES[:2])
@@ -316,6 +325,7 @@ def test_the_command_writes_a_comparison_beside_the_results_of_both_exams(folder
     for name in ("current", "prior"):
         result = json.loads((out / name / "result.json").read_text(encoding="utf-8"))
         assert result["exam_id"] == record[name]["exam_id"]
+        assert ("comparison" in result) == (name == "current")
     shares = [int(line.split("%")[0]) for line in printed.err.splitlines() if "%" in line]
     assert shares == sorted(shares)
 
