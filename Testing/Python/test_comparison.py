@@ -28,6 +28,7 @@ from BreastCMSLLib.models.bundle import load_bundle
 from BreastCMSLLib.models.inference import Predictor
 from BreastCMSLLib.pipeline import analyze
 from BreastCMSLLib.preprocessing.model_input import InputContract
+from BreastCMSLLib.results import pdf
 from BreastCMSLLib.results.report import report_html
 
 CONTRACT = InputContract(size=(84, 56, 44), spacing_mm=4.4)
@@ -291,6 +292,13 @@ def test_the_current_exams_report_has_a_section_on_it(compared, analysed):
     assert section["prior_exam_id"] == "small before"
     assert "Compared with a prior exam" in page and "Grown: left breast" in page
     assert "Compared with a prior exam" not in report_html(analysed("now").result, {})
+
+
+def test_the_report_on_paper_has_that_section_too(compared, analysed, monkeypatch):
+    said, legible = [], pdf._legible
+    monkeypatch.setattr(pdf, "_legible", lambda text: said.append(str(text)) or legible(text))
+    pdf.pdf_report({**analysed("now").result, "comparison": report_section(compared("small before"))}, {})
+    assert "Compared with a prior exam" in said and any("Grown: left breast" in text for text in said)
 
 
 def test_only_a_comparison_of_the_same_exams_is_replaced(compared, tmp_path):
