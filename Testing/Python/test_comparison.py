@@ -51,8 +51,13 @@ def woman(name, *, later=False, lesion=LESION, radius_mm=8.0, seed=0) -> Exam:
     spacing, shape = (3.7, (92, 70, 48)) if later else (4.0, (84, 64, 44))
     affine = np.diag([-spacing, -spacing, spacing, 1.0])
     affine[:3, 3] = -affine[:3, :3] @ ((np.array(shape) - 1) / 2)
-    exam = body_exam(affine, shape, lesion, phases=3, seed=seed, radius_mm=radius_mm)
-    placed = LATER @ affine if later else affine
+    # the body turns in the grid, whose header only tells where the grid lies
+    turned, placed = affine.copy(), affine.copy()
+    if later:
+        turned = np.linalg.inv(LATER) @ affine
+        turned[:3, 3] = LATER[:3, :3].T @ affine[:3, 3]
+        placed[:3, 3] += LATER[:3, 3]
+    exam = body_exam(turned, shape, lesion, phases=3, seed=seed, radius_mm=radius_mm)
     phases = [replace(p, volume=Volume(p.volume.array, placed)) for p in exam.phases]
     return make_exam(phases, kind="phases", identifiers={"exam_id": name})
 
@@ -61,7 +66,7 @@ def woman(name, *, later=False, lesion=LESION, radius_mm=8.0, seed=0) -> Exam:
 WOMEN = {
     "now": {"later": True, "seed": 1},
     "before": {},
-    "small before": {"radius_mm": 5.0},
+    "small before": {"radius_mm": 4.0},
     "large before": {"radius_mm": 18.0},
     "in the other breast before": {"lesion": LESION * [-1, 1, 1]},
     "elsewhere in the breast before": {"lesion": LESION + [-5, 0, -40]},
@@ -100,12 +105,12 @@ def kinds(record) -> list[str]:
 # ---------------------------------------------------------------- registration
 
 
-def test_places_of_both_breasts_are_found_to_within_a_millimetre_and_taken_back(analysed):
+def test_places_of_both_breasts_are_found_to_within_two_millimetres_and_taken_back(analysed):
     registration = register_exams(analysed("now"), analysed("before"))
     assert registration.mode == RIGID and registration.similarity[1] > registration.similarity[0]
     for place in OTHER_PLACES:
         now = apply_affine(LATER, np.array(place, dtype=float))
-        assert np.linalg.norm(registration.to_prior(now) - place) < 1.0
+        assert np.linalg.norm(registration.to_prior(now) - place) < 2.0
         assert np.linalg.norm(registration.to_current(registration.to_prior(now)) - now) < 0.1
 
 
@@ -122,7 +127,7 @@ def test_the_prior_exam_lies_on_the_current_grid_for_linked_views(analysed):
     linked = on_current_grid(before.exam.subtraction(0), now.exam.grid, register_exams(now, before))
     assert linked.same_grid(now.exam.grid)
     inside = now.outlines.array > 0
-    assert np.corrcoef(linked.array[inside], now.exam.subtraction(0).array[inside])[0, 1] > 0.95
+    assert np.corrcoef(linked.array[inside], now.exam.subtraction(0).array[inside])[0, 1] > 0.8
 
 
 def test_each_breast_moves_on_its_own(analysed):
