@@ -212,7 +212,11 @@ def _typed(value: object, kind: str, where: str):
         return value
     if (kind == "str" and isinstance(value, str)) or (kind == "bool" and isinstance(value, bool)):
         return value
-    words = {"tuple[str, ...]": "a list of texts", "float": "a number above 0", "int": "a whole number above 0"}
+    words = {
+        "tuple[str, ...]": "a list of texts",
+        "float": "a number above 0",
+        "int": "a whole number above 0",
+    }
     raise InputError(f"{where} has to be {words.get(kind, {'str': 'a text'}.get(kind, 'true or false'))}.")
 
 
@@ -254,7 +258,9 @@ def _check(config: Config, path: Path) -> None:
             raise InputError(f"{path}: port {port} is too large; ports end at 65535.")
     if config.tls is None and any(peer.tls for peer in peers):
         raise InputError(f"{path}: tls = true needs the certificates of [tls]; add that section.")
-    if config.stow is not None and not config.stow.url.startswith(("https://", "http://127.0.0.1", "http://[::1]")):
+    if config.stow is not None and not config.stow.url.startswith(
+        ("https://", "http://127.0.0.1", "http://[::1]")
+    ):
         raise InputError(f"{path}: [stow] url has to begin with https://.")
     if config.patience_s < config.quiet_s:
         raise InputError(f"{path}: patience_s is less than quiet_s; give more.")
@@ -269,6 +275,8 @@ def _with_absolute_paths(config: Config, folder: Path) -> Config:
     analysis = dict(config.analysis)
     if "model" in analysis:
         analysis["model"] = absolute(analysis["model"])
-    tls = config.tls and Tls(*(absolute(path) for path in (config.tls.certificate, config.tls.key, config.tls.authority)))
+    tls = config.tls and Tls(
+        *(absolute(path) for path in (config.tls.certificate, config.tls.key, config.tls.authority))
+    )
     stow = config.stow and replace(config.stow, token_file=absolute(config.stow.token_file))
     return replace(config, folder=absolute(config.folder), analysis=analysis, tls=tls, stow=stow)

@@ -126,6 +126,7 @@ class Inbox:
         path = study.images / (_digest(image_uid) + ".dcm")
         earlier = _content(path)
         if earlier == content:
+            study.last = time.monotonic()
             return KNOWN
         self._reserve(len(content))
         kept = False
@@ -140,6 +141,9 @@ class Inbox:
                 study.size += len(content) - gone
                 study.count += kept and earlier is None
                 study.last = time.monotonic()
+                deleted = self._studies.get(study.key) is not study
+        if deleted:  # meanwhile; the sender tries again
+            raise OutputError(f"{study.folder} was deleted as it was written.")
         return NEW if earlier is None else CHANGED
 
     def mark_sending(self, key: str) -> None:
@@ -160,7 +164,7 @@ class Inbox:
         with self._lock:
             self._studies.pop(study.key, None)
             self._size -= study.size
-        shutil.rmtree(study.folder, ignore_errors=True)
+            shutil.rmtree(study.folder, ignore_errors=True)
 
     def _load(self, folder: Path) -> None:
         """A study as it lies there; what was not finished with its first image is deleted."""

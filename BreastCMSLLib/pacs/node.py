@@ -103,7 +103,9 @@ class Node:
     def _connected(self, event) -> None:
         limits, connection = self._config.limits, event.assoc.dul.socket
         crowded = len(self._server.active_associations) >= _CONNECTIONS * limits.associations
-        self._guards[event.assoc] = Guard(connection, -1e12 if crowded else limits.object_mb * 1e6, self._rate)
+        self._guards[event.assoc] = Guard(
+            connection, -1e12 if crowded else limits.object_mb * 1e6, self._rate
+        )
         connection.socket.settimeout(limits.idle_s)  # else half a PDU is waited for without end
 
     def _closed(self, event) -> None:
@@ -137,7 +139,10 @@ class Node:
             return NOT_UNDERSTOOD
         study, image, kind = uids
         request = event.request
-        if (image, kind) != (request.AffectedSOPInstanceUID, request.AffectedSOPClassUID) or kind not in IMAGES:
+        if (image, kind) != (
+            request.AffectedSOPInstanceUID,
+            request.AffectedSOPClassUID,
+        ) or kind not in IMAGES:
             self._log("refused an object that is another one than was announced")
             return WRONG_OBJECT
         self._arrivals.image(event.assoc, key_of(study))

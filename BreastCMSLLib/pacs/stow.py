@@ -34,9 +34,13 @@ def store_web(web: Web, objects: Sequence[Dataset]) -> None:
     from requests.exceptions import RequestException
 
     try:
-        answer = _client(web).store_instances(list(objects), study_instance_uid=str(objects[0].StudyInstanceUID))
+        answer = _client(web).store_instances(
+            list(objects), study_instance_uid=str(objects[0].StudyInstanceUID)
+        )
     except (RequestException, OSError, ValueError) as error:
-        raise SendError(f"The DICOMweb service does not take the results ({type(error).__name__}).") from error
+        raise SendError(
+            f"The DICOMweb service does not take the results ({type(error).__name__})."
+        ) from error
     failed = len(answer.get("FailedSOPSequence") or ())
     if failed:
         raise SendError(f"The DICOMweb service refuses {failed} of {len(objects)} objects.")
