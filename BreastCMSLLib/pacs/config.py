@@ -6,7 +6,7 @@ import ipaddress
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import MISSING, dataclass, field, fields
+from dataclasses import MISSING, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -149,8 +149,15 @@ class Config:
 
 _SECTIONS = {"limits": Limits, "tls": Tls, "send": Peer, "query": Peer, "stow": Web}
 _ANALYSIS = {
-    **{"model": str, "scene": bool, "threads": int, "device": str, "map_name": str, "operating_point": str},
-    **{"prevalence": float, "register": str, "kinetics": bool},
+    "model": str,
+    "scene": bool,
+    "threads": int,
+    "device": str,
+    "map_name": str,
+    "operating_point": str,
+    "prevalence": float,
+    "register": str,
+    "kinetics": bool,
 }
 
 
@@ -267,8 +274,6 @@ def _check(config: Config, path: Path) -> None:
 
 
 def _with_absolute_paths(config: Config, folder: Path) -> Config:
-    from dataclasses import replace
-
     def absolute(path: str) -> str:
         return os.path.abspath(folder / path) if path else path
 

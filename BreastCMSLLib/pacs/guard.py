@@ -1,4 +1,4 @@
-"""What a caller may send at once and how fast: read where bytes come in, before memory is claimed for them."""
+"""What a caller may send at once and how fast: decided before memory is claimed for it."""
 
 from __future__ import annotations
 
