@@ -1,4 +1,4 @@
-"""A DICOM node: what was acknowledged is analysed once, only when all of it is there, and answered in its study."""
+"""A DICOM node: what was acknowledged is analysed once, when all of it is there, and answered in its study."""
 
 from __future__ import annotations
 
@@ -371,11 +371,9 @@ def test_a_study_waits_for_as_many_images_as_the_archive_has(site, files, archiv
 def test_a_study_is_whole_when_who_began_after_the_last_break_has_ended_well(story, whole):
     sending: set[str] = set()
     arrivals = Arrivals(sending.add, sending.discard)
-    for what, who in story.split() and [(step[0], int(step[1])) for step in story.split()]:
-        if what == "i":
-            arrivals.image(who, "study")
-        else:
-            (arrivals.released if what == "r" else arrivals.broken)(who)
+    steps = {"r": arrivals.released, "b": arrivals.broken, "i": lambda who: arrivals.image(who, "study")}
+    for what, who in story.split():
+        steps[what](who)
     assert ("study" not in sending) == whole
 
 
@@ -524,12 +522,12 @@ def test_damaged_and_disguised_objects_are_refused(site, files):
 
 def test_studies_that_come_at_once_do_not_mix(site, files):
     site.begin(quiet_s=NOTHING_LEFT, patience_s=NOTHING_LEFT)
-    base = [dcmread(file) for file in files[:4]]
+    base = files[:4]
 
     def send(number: int) -> None:
         association = site.call()
-        for index, data in enumerate(base):
-            copy = dcmread(files[index])
+        for index, file in enumerate(base):
+            copy = dcmread(file)
             copy.StudyInstanceUID = f"1.2.3.{number}"
             copy.SOPInstanceUID = copy.file_meta.MediaStorageSOPInstanceUID = f"1.2.3.{number}.{index + 1}"
             association.send_c_store(copy)
