@@ -199,7 +199,8 @@ def _fill(cls, table: object, where: str, **known):
     """A dataclass from a table, whose values have the types of the fields."""
     if not isinstance(table, dict):
         raise InputError(f"{where}is not a section; write its values below its name in brackets.")
-    kinds = {entry.name: entry for entry in fields(cls) if entry.name not in (*_SECTIONS, "analysis")}
+    other = (*_SECTIONS, "analysis") if cls is Config else ()
+    kinds = {entry.name: entry for entry in fields(cls) if entry.name not in other}
     for name in table:
         if name not in kinds:
             raise InputError(f"{where}{one_line(name, 40)} is unknown; there are {', '.join(kinds)}.")

@@ -89,7 +89,8 @@ class Inbox:
         self._studies: dict[str, Study] = {}
         self._size = 0
         try:
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            folder.mkdir(parents=True, exist_ok=True)
+            folder.chmod(0o700)
             (folder / _STUDIES).mkdir(mode=0o700, exist_ok=True)
             for entry in sorted((folder / _STUDIES).iterdir()):
                 self._load(entry)

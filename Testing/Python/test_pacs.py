@@ -1,4 +1,4 @@
-"""A DICOM node: what was acknowledged is analysed once, when all of it is there, and answered in its study."""
+"""A DICOM node: what was acknowledged is analysed once, when all is there, and answered in its study."""
 
 from __future__ import annotations
 
