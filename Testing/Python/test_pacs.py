@@ -42,6 +42,7 @@ from BreastCMSLLib.pacs.node import NO_ROOM, NOT_UNDERSTOOD, SUCCESS, WRONG_OBJE
 from BreastCMSLLib.pacs.outcome import ANSWERED, INCOMPLETE, REFUSED, read_outcome  # noqa: E402
 from BreastCMSLLib.pacs.sending import results_of  # noqa: E402
 from BreastCMSLLib.preprocessing.model_input import InputContract  # noqa: E402
+from BreastCMSLLib.results.wording import OUT_OF_RANGE  # noqa: E402
 from training.simulation.dicom_export import write_dicom  # noqa: E402
 
 NAME, NUMBER = "Doe^Jane", "PATIENT-4711"
@@ -217,8 +218,9 @@ def test_results_go_into_the_study_they_are_of(site, files, archive):
     assert {str(data.StudyInstanceUID) for data in archive.received} == {str(images.StudyInstanceUID)}
     assert {str(data.PatientID) for data in archive.received} == {NUMBER}
     assert {"SEG", "SR"} <= {data.Modality for data in archive.received}
-    report = str(next(data for data in archive.received if data.Modality == "SR"))
-    assert "out of range" in report.lower(), "the model has never seen such an exam"
+    report = next(data for data in archive.received if data.Modality == "SR")
+    texts = [str(element.value) for element in report.iterall() if element.keyword == "TextValue"]
+    assert any(OUT_OF_RANGE in text for text in texts), "the model has never seen such an exam"
     assert any("OUT OF RANGE" in line for line in site.lines)
     site.desk.round()
     site.begin().desk.round()
