@@ -97,7 +97,7 @@ class Node:
         if self._server is not None:
             for association in self._server.active_associations:
                 with suppress(Exception):  # it may have ended by itself
-                    association.abort()
+                    association.abort(block=False)  # else a caller who says nothing is waited for
             self._server.shutdown()
 
     def _connected(self, event) -> None:
