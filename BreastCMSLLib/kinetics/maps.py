@@ -14,8 +14,8 @@ TTP       minutes from the first phase after contrast to max S(t)    –
 ========  =========================================================  ====================================
 
 Values are NaN outside the body. The last three are ratios or places of a maximum, which noise alone has too:
-they are NaN also where PE is below ``shown_percent``, or the mean change over all phases below a quarter of
-what bright voxels of the breasts have. SER is NaN where nothing enhances at one of its phases.
+they are NaN also where PE is below ``shown_percent``, or the mean change over all phases below five times its
+noise. SER is NaN where nothing enhances at one of its phases.
 """
 
 from __future__ import annotations
@@ -33,7 +33,8 @@ from .phases import KineticPhases, kinetic_phases
 from .settings import DEFAULTS, KineticSettings
 
 _PLANES = 4  # worked on at a time: what belongs to them stays in the cache
-_BRIGHT_PERCENTILE, _BRIGHT_SHARE = 99.0, 0.25  # of the mean change in the breasts
+_SEEN = 5.0  # times its noise: what is weaker is not seen with certainty (Rose, J Opt Soc Am 1948;38:196)
+_NOISE_PLANES = 8
 
 NO_PRE = (
     "The exam holds subtractions alone: the signal before contrast, of which {what} is a share, is unknown."
@@ -98,7 +99,7 @@ def kinetic_maps(
         for name in MAPS
         if name not in missing
     }
-    least = _BRIGHT_SHARE * _bright(exam, breasts)
+    least = _SEEN * _noise(exam, breasts)
 
     def fill(planes: slice) -> None:
         where = body.T[planes]  # transposed: voxels in the order of the memory
@@ -150,15 +151,20 @@ def _values(
     return values
 
 
-def _bright(exam: Exam, breasts: np.ndarray) -> float:
-    """Mean change of bright voxels of the breasts, signal units, in a sample of at most 200,000 voxels."""
-    index = np.flatnonzero(breasts.T)  # in the order of the memory
-    if not index.size:
-        return 0.0
-    sample = np.unravel_index(index[:: max(1, index.size // 200_000)], breasts.T.shape)[::-1]
-    change = np.stack([phase.volume.array[sample] for phase in exam.post]).astype(np.float32)
-    if exam.pre is None:
-        change -= np.array(exam.offsets, dtype=np.float32)[:, None]
-    else:
-        change -= exam.pre.volume.array[sample].astype(np.float32)
-    return float(max(np.percentile(change.mean(axis=0), _BRIGHT_PERCENTILE), 0.0))
+def _noise(exam: Exam, breasts: np.ndarray) -> float:
+    """Standard deviation of the mean change's noise in the breasts, signal units, from some of their planes.
+
+    That of white noise by second differences, whose variance is six times its own; the median of their
+    sizes hardly sees what enhances.
+    """
+    planes = np.flatnonzero(breasts.any(axis=(0, 1)))
+    sizes = []
+    for k in planes[:: max(1, planes.size // _NOISE_PLANES)]:
+        inside = breasts[:, :, k]
+        change = np.mean([phase.volume.array[:, :, k] for phase in exam.post], axis=0, dtype=np.float32)
+        if exam.pre is not None:
+            change -= exam.pre.volume.array[:, :, k]
+        whole = inside[:-2] & inside[1:-1] & inside[2:]
+        sizes.append(np.abs(np.diff(change, 2, axis=0)[whole]))
+    sizes = np.concatenate(sizes) if sizes else np.zeros(0)
+    return float(1.4826 * np.median(sizes) / np.sqrt(6.0)) if sizes.size else 0.0

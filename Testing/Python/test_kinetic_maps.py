@@ -106,6 +106,23 @@ def test_ratios_have_no_value_where_nothing_enhances_and_none_has_outside_the_bo
     assert np.isnan(maps_of(exam, shown_percent=145).volumes["SER"].array[block(PLATEAU)]).all()
 
 
+def test_noise_alone_has_no_ratio_and_what_stands_out_of_it_has():
+    """Subtractions: white noise of 10, and a block that enhances by 100."""
+    rng = np.random.default_rng(0)
+    shape = (40, 40, 12)
+    phases = []
+    for n in range(3):
+        array = rng.normal(0, 10, shape).astype(np.float32)
+        array[10:20, 10:20, 4:8] += 100
+        phases.append(Phase(Volume(array, AFFINE), f"subtraction {n}", time_s=120.0 * n))
+    whole = np.ones(shape, bool)
+    ratio = kinetic_maps(make_exam(phases, kind="subtractions"), whole, whole).volumes["SER"].array
+    block = np.zeros(shape, bool)
+    block[10:20, 10:20, 4:8] = True
+    assert np.isfinite(ratio[block]).mean() > 0.99
+    assert np.isfinite(ratio[~block]).mean() < 0.001
+
+
 def test_a_ratio_of_what_is_gone_at_the_late_phase_has_no_value():
     exam = blocks_exam()
     exam.post[-1].volume.array[block(WASHOUT)] = 90.0
