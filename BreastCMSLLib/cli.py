@@ -168,7 +168,9 @@ def _add_settings(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--model", type=Path, help="a model bundle's .json file (default: the shipped model)"
     )
-    command.add_argument("--map", help="LESION, COAMxCAM, COAM or CAM (default: the model's best)")
+    command.add_argument(
+        "--map", help="LESION, COAMxCAM, COAM, CAM, LayerCAM, GradCAM or NORM (default: the model's best)"
+    )
     command.add_argument(
         "--register",
         choices=MODES,

@@ -259,7 +259,8 @@ def saliency_map(
     if name == LESION_MAP:
         return lesion_map(score.candidates, early, inside)
     seen = score.prediction
-    cells = attention_map(name, seen.features, seen.cell_weight, settings.pooling, seen.pooled)
+    own = (settings.pooling, seen.pooled, settings.head, settings.order)
+    cells = attention_map(name, seen.features, seen.cell_weight, *own)
     return normalise(upsample(cells, affine, settings.total_stride, inside.shape), inside)
 
 

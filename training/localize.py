@@ -33,6 +33,9 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--limit", type=int, help="only the first N malignant exams")
     parser.add_argument("--weights", default="best.safetensors", help="weights in the run's folder")
     parser.add_argument("--precision", default="auto", choices=("auto", "float32", "bfloat16"))
+    parser.add_argument(
+        "--slow", action="store_true", help="also CorRELAX and Layer-CAM of all stages, minutes an exam"
+    )
     parser.add_argument("--output", type=Path, required=True)
     o = parser.parse_args(arguments)
     compare_methods(
@@ -44,6 +47,7 @@ def main(arguments: list[str] | None = None) -> None:
         choice=o.choice,
         weights=o.weights,
         precision=o.precision,
+        slow=o.slow,
     )
     print((o.output / "localisation.md").read_text())
 

@@ -15,7 +15,10 @@ NETWORK_MAPS = (
     "COAMxCAM",
     "COAM",
     "CAM",
-)  # of the network's features, best first as measured: docs/localisation.md
+    "LayerCAM",
+    "GradCAM",
+    "NORM",
+)  # of the network's features, the null last: docs/localisation.md
 
 
 def map_names(model: Bundle | Card) -> tuple[str, ...]:

@@ -1,7 +1,8 @@
 """Maps of where the score comes from, on the network's feature grid.
 
-COAM (Luo et al. 2019, eq. 5) and CAM (Zhou et al. 2016). A map carries an affine: cell i is centred on input
-voxel S·i, so it is resampled like any other image instead of being stretched to fit.
+COAM (Luo et al. 2019, eq. 5), CAM (Zhou et al. 2016), and those of ``gradients``. A map carries an affine:
+cell i is centred on input voxel S·i, so it is resampled like any other image instead of being stretched to
+fit.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import torch
 from ..core.errors import InputError
 from ..core.geometry import Volume, apply_affine
 from ..core.resampling import resample
+from .gradients import cell_gradients, grad_cam, layer_cam
 from .resnet import POOLINGS
 
 _CHANNELS = 16  # summed at a time on a CPU: still in the cache when their sums over cells are known
@@ -96,10 +98,15 @@ def coam_by_cam(
     return coam(features, pooled) * cam(features, weight, pooling, pooled).clamp_min(0)
 
 
+# names that look at the gradient of the logit, → map of features and gradients
+GRADIENT_MAPS = {"LayerCAM": layer_cam, "GradCAM": grad_cam}
+# all others → map of features, weight, pooling and pooled cells
 MAPS = {
     "COAMxCAM": coam_by_cam,
     "COAM": lambda features, weight, pooling, pooled: coam(features, pooled),
     "CAM": cam,
+    **GRADIENT_MAPS,
+    "NORM": lambda features, weight, pooling, pooled: feature_norm(features),
 }
 
 
@@ -109,6 +116,8 @@ def attention_map(
     weight: torch.Tensor,
     pooling: str = "average",
     pooled: torch.Tensor | None = None,
+    head: str = "linear",
+    order: str = "pool-classify",
 ) -> torch.Tensor:
     """The named map of one exam, on the feature grid.
 
@@ -123,6 +132,8 @@ def attention_map(
         Of the network.
     pooled : torch.Tensor, shape (LR, AP, SI), bool, optional
         The cells that its logit is pooled over; None for all.
+    head, order : str
+        Of the network; they matter to maps of the logit's gradient.
 
     Returns
     -------
@@ -135,6 +146,9 @@ def attention_map(
     """
     if name not in MAPS:
         raise InputError(f"There is no map called {name!r}; choose one of {', '.join(MAPS)}.")
+    if name in GRADIENT_MAPS:
+        gradients = cell_gradients(features, weight, pooling, pooled, head, order)
+        return GRADIENT_MAPS[name](features, gradients)
     return MAPS[name](features, weight, pooling, pooled)
 
 

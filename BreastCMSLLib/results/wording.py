@@ -34,6 +34,9 @@ _MAP_TITLES = {
     "COAMxCAM": "COAM × CAM",
     "COAM": "COAM",
     "CAM": "CAM",
+    "LayerCAM": "Layer-CAM",
+    "GradCAM": "Grad-CAM",
+    "NORM": "Feature norm",
     "PE": "Percent enhancement",
     "WASHIN": "Wash-in",
     "WASHOUT": "Wash-out",
@@ -54,6 +57,9 @@ _MAP_NOTES = {
         "It does not tell malignant from benign."
     ),
     "CAM": "CAM, class activation map: what each region adds to the score for malignant.",
+    "LayerCAM": "Layer-CAM: features that would raise the score for malignant if they grew there.",
+    "GradCAM": "Grad-CAM: features that would raise the score for malignant if they grew in the whole exam.",
+    "NORM": "Feature norm: how strongly the network responds. It does not tell malignant from benign.",
     "PE": "Percent enhancement: the highest of all phases, % of the signal before contrast. Shown from 50 %.",
     "WASHIN": (
         "Wash-in: enhancement at the early phase, % of the signal before contrast. "

@@ -18,6 +18,7 @@ from BreastCMSLLib.network.attention import (
     feature_norm,
     upsample,
 )
+from BreastCMSLLib.network.gradients import cell_gradients, grad_cam, layer_cam
 from BreastCMSLLib.network.resnet import BreastNet, NetworkSettings
 
 
@@ -54,6 +55,44 @@ def test_the_default_map_keeps_what_speaks_for_malignant():
     assert against.any() and not against.all() and (both[against] == 0).all()
     assert torch.allclose(both[~against], (coam(x) * cam(x, weight))[~against])
     assert torch.allclose(feature_norm(x), x.square().sum(0).sqrt())
+
+
+def test_gradient_maps_of_a_case_by_hand():
+    x, gradients = torch.tensor([[1.0, 3.0], [2.0, 0.0]]), torch.tensor([[0.5, -0.1], [-1.0, 1.0]])
+    assert grad_cam(x, gradients).tolist() == pytest.approx([0.2, 0.6]), "α is 0.2 and 0"
+    assert layer_cam(x, gradients).tolist() == pytest.approx([0.5, 0.0])
+    assert grad_cam(x, -gradients).tolist() == [0, 0], "nothing speaks for malignant"
+
+
+@pytest.mark.parametrize(
+    "pooling, head, order",
+    [
+        ("average", "linear", "pool-classify"),
+        ("power", "linear", "pool-classify"),
+        ("power", "cosine", "pool-classify"),
+        ("log-sum-exp", "linear", "classify-pool"),
+        ("average", "cosine", "classify-pool"),
+    ],
+)
+def test_gradients_are_those_of_the_networks_logit(pooling, head, order):
+    torch.manual_seed(0)
+    network = BreastNet(NetworkSettings(width=1, pooling=pooling, head=head, order=order, scale=1.0)).eval()
+    features = torch.rand(8, 3, 2, 2) + 0.1
+    pooled = torch.rand(3, 2, 2) > 0.4
+    x = features.clone().requires_grad_()
+    expected = torch.autograd.grad(network.logit(x[None][:, :, pooled])[0], x)[0]
+    with torch.inference_mode():  # as the library reads exams
+        seen = features.clone()
+        own = cell_gradients(seen, network.weight, pooling, pooled, head, order)
+        layer = attention_map("LayerCAM", seen, network.weight, pooling, pooled, head, order)
+    assert torch.allclose(own, expected, atol=1e-6) and (own[:, ~pooled] == 0).all()
+    assert torch.allclose(layer, layer_cam(features, expected), atol=1e-6)
+
+
+def test_grad_cam_is_the_positive_part_of_cam_under_average_pooling():
+    x, weight = torch.rand(5, 4, 3, 2), torch.tensor([1.0, -2.0, 0.5, -0.1, 0.0])
+    positive = cam(x, weight).clamp_min(0) / 24
+    assert positive.any() and torch.allclose(attention_map("GradCAM", x, weight), positive, atol=1e-7)
 
 
 def test_unknown_map_is_named():

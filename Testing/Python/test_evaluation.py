@@ -196,7 +196,7 @@ def test_evidence_has_the_agreed_keys(evaluated):
         "command",
         "supervision",
     } <= set(evidence)
-    assert set(evidence["localisation"]) == set(evidence["localisation_all"]) == {*MAPS, "NORM"}
+    assert set(evidence["localisation"]) == set(evidence["localisation_all"]) == set(MAPS)
     for protocol in ("localisation", "localisation_all"):
         for found in evidence[protocol].values():
             assert {"n", "mean_mm", "sd_mm", "median_mm", "hit10", "hit20", "pointing"} <= set(found)

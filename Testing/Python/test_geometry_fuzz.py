@@ -284,7 +284,7 @@ def test_dead_features_give_numbers(head, order, pooling):
                     assert float(features.abs().max()) == 0.0
                 weight = network.weight.detach().float()
                 for map_name in MAPS:
-                    cells = attention_map(map_name, features[0], weight, pooling)
+                    cells = attention_map(map_name, features[0], weight, pooling, None, head, order)
                     assert torch.isfinite(cells).all(), (map_name, name, dead, dtype)
 
 

@@ -13,6 +13,7 @@ from training import localize
 from training.data import cache
 from training.evaluation import localisation, localisation_run, metrics
 from training.evaluation.localisation_run import compare_methods
+from training.evaluation.slow_maps import SLOW_MAPS
 
 
 @pytest.fixture(scope="module")
@@ -49,6 +50,33 @@ def test_the_lesion_map_takes_part_where_there_is_one():
     assert localisation.methods(has_candidates=True) == [*localisation.methods(), "LESION"]
 
 
+def test_both_kinds_and_the_stages_of_the_training_stand_in_the_table(compared):
+    top, _ = compared
+    result = json.loads((top / "out" / "localisation.json").read_text())
+    maps = [name for name in localisation.methods() if not name.endswith(localisation.SNAP)]
+    assert list(result["kinds"]) == maps, "snapping moves the peak, and not the map"
+    of = result["kinds"]["CAM"]
+    assert of["n"] == {"benign": 8, "malignant": 8} and 0 < of["dice"]["benign"] < 1
+    assert of["dice"]["malignant"] == pytest.approx(result["methods"]["CAM"]["all"]["dice_map"], abs=1e-4)
+    stages = result["coam_by_stage"]
+    assert [stage["stage"] for stage in stages] == ["untrained", "best"]
+    assert all(0 < stage["cells"] < stage["sum"] < 1 and stage["n"] == 8 for stage in stages[1:])
+    text = (top / "out" / "localisation.md").read_text()
+    assert "| Dice benign |" in text and "| untrained | 8 |" in text
+
+
+def test_slow_maps_take_part_where_they_are_asked_for(compared, tmp_path, monkeypatch):
+    _, run = compared
+    monkeypatch.setattr(metrics, "ROUNDS", 50)
+    monkeypatch.setattr(localisation_run, "draw_worst", lambda *a, **k: None)
+    result = compare_methods(run, tmp_path, precision="float32", limit=1, slow=True)
+    assert list(result["methods"]) == localisation.methods(slow=True)
+    assert set(SLOW_MAPS) < set(result["methods"]) and "--slow" in result["command"]
+    assert {"benign", "malignant"} == set(result["kinds"]["CorRELAX-predictions"]["box"])
+    assert result["kinds"]["CorRELAX-predictions"]["micro"] in (0, 0.5, 1)
+    assert result["kinds"]["CAM"]["micro"] is None, "CAM has no map of benign lesions"
+
+
 def test_a_broken_off_comparison_goes_on(compared, monkeypatch):
     top, run = compared
     before = (top / "out" / "localisation.md").read_text()
@@ -56,15 +84,15 @@ def test_a_broken_off_comparison_goes_on(compared, monkeypatch):
     (top / "out" / "rows.jsonl").write_text("\n".join([*rows[:6], rows[6][:40]]) + "\n")
     judged, judge = [], localisation.judge
 
-    def counted(predictor, exam):
+    def counted(predictor, exam, slow):
         judged.append(exam.meta["exam"])
-        return judge(predictor, exam)
+        return judge(predictor, exam, slow)
 
     monkeypatch.setattr(localisation, "judge", counted)
     monkeypatch.setattr(localisation_run, "draw_worst", lambda *a, **k: None)
     monkeypatch.setattr(metrics, "ROUNDS", 50)
     compare_methods(run, top / "out", precision="float32")
-    assert len(judged) == 2
+    assert len(judged) == 10, "two malignant exams, and the eight others"
 
     def figures(text):  # the tables of methods without their seconds
         return [line.rsplit("|", 2)[0] for line in text.splitlines() if line.count("|") == 10]
@@ -77,7 +105,7 @@ def test_a_broken_off_comparison_goes_on(compared, monkeypatch):
         cache, "read_meta", lambda path: {**known(path), "fingerprint": "x" * (path.stem == judged[0])}
     )
     compare_methods(run, top / "out", precision="float32")
-    assert judged[2:] == judged[:1], "an exam that was made anew is judged anew"
+    assert judged[10:] == judged[:1], "an exam that was made anew is judged anew"
 
 
 def test_test_exams_need_a_choice_made_on_validation_and_are_counted(compared, tmp_path, monkeypatch, capsys):

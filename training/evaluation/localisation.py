@@ -20,23 +20,24 @@ from BreastCMSLLib.models.inference import Predictor
 from BreastCMSLLib.models.maps import LESION_MAP, NETWORK_MAPS
 from BreastCMSLLib.preprocessing.enhancement import early_phases, mean_enhancement
 from BreastCMSLLib.preprocessing.landmarks import Landmarks
-from BreastCMSLLib.results.record import MAP_THRESHOLD
 from BreastCMSLLib.scoring import ExamScore, lesion_map, saliency_map, score_exam
 from training.data.cache import CachedExam
 
 from . import calibration, metrics
-from .lesions import miss
-from .scored_exams import NULL_MAP, ScoredExam, map_of
+from .lesion_kinds import KINDS, judge_kind
+from .lesions import malignant_lesions, miss
+from .slow_maps import SLOW_MAPS, window_step
 
 SIGNAL = "SIGNAL"  # no network at all: the early enhancement
 SNAP = "+snap"  # what Analyze makes of a map of the network: its candidates
 FAR_MM = 10.0
 
 
-def methods(has_candidates: bool = False) -> list[str]:
+def methods(has_candidates: bool = False, slow: bool = False) -> list[str]:
     """Names of every method, in the order of the table; the lesion map, for models that have it, last."""
     names = [name + step for name in NETWORK_MAPS for step in ("", SNAP)]
-    return [*names, NULL_MAP, SIGNAL, *([LESION_MAP] if has_candidates else [])]
+    names += [SIGNAL, *(SLOW_MAPS if slow else ())]
+    return [*names, *([LESION_MAP] if has_candidates else [])]
 
 
 @dataclass
@@ -77,7 +78,7 @@ class Located:
 # --- one exam ---
 
 
-def locate(predictor: Predictor, exam: CachedExam) -> tuple[float, dict[str, Located]]:
+def locate(predictor: Predictor, exam: CachedExam, slow: bool = False) -> tuple[float, dict[str, Located]]:
     """Locate the lesion of one exam by every method.
 
     Parameters
@@ -86,6 +87,8 @@ def locate(predictor: Predictor, exam: CachedExam) -> tuple[float, dict[str, Loc
         Of the model.
     exam : CachedExam
         The exam.
+    slow : bool
+        Whether by :data:`SLOW_MAPS` too.
 
     Returns
     -------
@@ -101,7 +104,6 @@ def locate(predictor: Predictor, exam: CachedExam) -> tuple[float, dict[str, Loc
     with clock.measure(SIGNAL):
         early = mean_enhancement(array, early_phases(len(array)))
     score = ExamScore(prediction, prediction.logit, prediction.probability, None)
-    scored = ScoredExam(exam, score, np.empty(0), 0.0, 0.0)
     settings = predictor.bundle.network.settings
 
     def highest(saliency: np.ndarray) -> Candidate:
@@ -117,14 +119,15 @@ def locate(predictor: Predictor, exam: CachedExam) -> tuple[float, dict[str, Loc
         located[name] = Located(peak, saliency, clock.sum("network", name))
         seconds = clock.sum("network", SIGNAL, name, name + SNAP)
         located[name + SNAP] = Located(candidate, saliency, seconds)
-    with clock.measure(NULL_MAP):
-        saliency = map_of(NULL_MAP, scored, settings)
-        peak = highest(saliency)
-    located[NULL_MAP] = Located(peak, saliency, clock.sum("network", NULL_MAP))
     with clock.measure(SIGNAL):
         saliency = normalise(early, inside)
         peak = highest(saliency)
     located[SIGNAL] = Located(peak, saliency, clock.sum(SIGNAL))
+    for name, make in SLOW_MAPS.items() if slow else ():
+        with clock.measure(name):
+            saliency = make(predictor, exam, prediction)
+            peak = highest(saliency)
+        located[name] = Located(peak, saliency, clock.sum(name))
     if not predictor.bundle.has_candidates:
         return prediction.logit, located
     with clock.measure(LESION_MAP):
@@ -134,7 +137,7 @@ def locate(predictor: Predictor, exam: CachedExam) -> tuple[float, dict[str, Loc
     return score.logit, {**located, LESION_MAP: Located(candidate, saliency, clock.sum(LESION_MAP))}
 
 
-def judge(predictor: Predictor, exam: CachedExam) -> dict:
+def judge(predictor: Predictor, exam: CachedExam, slow: bool = False) -> dict:
     """One line of rows.jsonl: what every method comes to on an exam.
 
     Parameters
@@ -142,16 +145,26 @@ def judge(predictor: Predictor, exam: CachedExam) -> dict:
     predictor : Predictor
         Of the model.
     exam : CachedExam
-        With a malignant lesion of known place.
+        With a malignant lesion of known place, or not malignant.
+    slow : bool
+        As of :func:`locate`.
 
     Returns
     -------
     dict
-        By method the miss in mm, whether the point is inside, Dice of map and outline, and what was hit.
+        ``kinds``, of :func:`judge_kind`; of a malignant exam also ``methods``: by method the miss in mm,
+        whether the point is inside, Dice of map and outline, and what was hit.
     """
-    logit, located = locate(predictor, exam)
+    logit, located = locate(predictor, exam, slow)
+    kind = "malignant" if malignant_lesions(exam.meta) else "benign"
+    known = exam.truth is not None and (exam.truth == KINDS[kind]).any()
+    maps = {name: own.saliency for name, own in located.items() if not name.endswith(SNAP)}
+    kinds = {kind: judge_kind(exam, maps, kind, window_step(exam.affine))} if known else {}
+    head = {"exam": exam.meta["exam"], "patient": exam.meta["patient"], "logit": logit, "kinds": kinds}
+    if kind == "benign":
+        return head
     early = mean_enhancement(exam.array, early_phases(len(exam.array)))
-    truth = None if exam.truth is None or not (exam.truth == 2).any() else exam.truth == 2
+    truth = exam.truth == KINDS[kind] if known else None
     lines = {}
     for name, result in located.items():
         candidate = result.candidate
@@ -160,13 +173,12 @@ def judge(predictor: Predictor, exam: CachedExam) -> dict:
         line["seconds"] = result.seconds
         if truth is not None:
             around = outline(early, exam.inside, exam.affine, candidate.ras_mm)
-            line["dice_map"] = metrics.dice(result.saliency >= MAP_THRESHOLD, truth)
+            line["dice_map"] = kinds[kind][name.removesuffix(SNAP)]["dice"]
             line["dice_outline"] = 0.0 if around is None else metrics.dice(around.region.array, truth)
         line["hit"] = what_is_there(exam, candidate.ras_mm, candidate.region)
         lines[name] = line
     in_mask = None if truth is None else float((truth & exam.inside).sum() / truth.sum())
-    head = {"exam": exam.meta["exam"], "patient": exam.meta["patient"], "logit": logit, "in_mask": in_mask}
-    return {**head, "methods": lines}
+    return {**head, "in_mask": in_mask, "methods": lines}
 
 
 def what_is_there(exam: CachedExam, ras_mm: Sequence[float], region: Region | None) -> str:

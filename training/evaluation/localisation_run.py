@@ -22,7 +22,8 @@ from training.data.files import write_atomically, write_json
 from training.runs.draft import draft_predictor
 from training.runs.folder import Run, load_run
 
-from . import localisation, metrics, records
+from . import lesion_kinds, localisation, metrics, records
+from .coam_parts import by_stage, parts_table
 from .lesions import malignant_lesions
 from .localisation import by_score, called_malignant, choose, summarise
 from .pages import Table, markdown_table
@@ -31,6 +32,9 @@ from .scored_exams import score_exams
 from .splits import check_split, open_cache_of, read_split, split_paths
 from .texts import interval, number
 from .worst_exams import draw_worst
+
+STAGED = 30  # exams that COAM is looked at by stage
+CODE = ("correlax", "lesion_kinds", "lesions", "localisation", "metrics", "slow_maps", "stage_maps")
 
 
 def compare_methods(
@@ -43,6 +47,7 @@ def compare_methods(
     choice: Path | None = None,
     weights: str = "best.safetensors",
     precision: str = "auto",
+    slow: bool = False,
 ) -> dict:
     """Compare every method on the malignant exams of one split, and write the files.
 
@@ -65,6 +70,8 @@ def compare_methods(
         Name of the weights' file in the run's folder.
     precision : str
         As of :class:`Predictor`.
+    slow : bool
+        Whether the maps that cost more than the reading take part (``slow_maps``).
 
     Returns
     -------
@@ -79,8 +86,8 @@ def compare_methods(
     chosen = _read_choice(choice) if split == "test" else None
     run = load_run(folder, weights)
     store = open_cache_of(run, cache_folder)
-    validation = _malignant_paths(folder, store, "validate", limit)
-    paths = validation if split == "validate" else _malignant_paths(folder, store, split, limit)
+    validation = _paths(folder, store, "validate", limit)
+    paths = validation if split == "validate" else _paths(folder, store, split, limit)
     paths = [path for path in paths if malignant_lesions(cache.read_meta(path))]
     if not paths:
         raise InputError(
@@ -88,11 +95,17 @@ def compare_methods(
         )
     predictor = draft_predictor(run, "draft", "cpu", precision)
     sha256 = predictor.bundle.sha256
-    limited = "" if limit is None else f" --limit {limit}"
+    limited = ("" if limit is None else f" --limit {limit}") + (" --slow" if slow else "")
     command = f"python training/localize.py RUN --split {split}{limited} --output DIR"
     if split == "test":
         records.begin(folder, {"weights": weights, "sha256": sha256, "command": command})
-    rows = _rows(predictor, paths, output, split)
+    rows = _rows(predictor, paths, output, split, slow)
+    others = [
+        path
+        for path in _paths(folder, store, split, limit, malignant=False)
+        if cache.read_meta(path).get("lesions") and not malignant_lesions(cache.read_meta(path))
+    ]
+    others = _rows(predictor, others, output, split, slow)
     logits = np.array([row["logit"] for row in rows])
     reference = logits
     if split == "test":
@@ -103,6 +116,8 @@ def compare_methods(
     result |= {"choice": chosen or choose(table), "methods": table}
     shown = dict.fromkeys(("COAM", *result["choice"].values()))
     result["by_score"] = {name: by_score(rows, name) for name in shown}
+    result["kinds"] = lesion_kinds.summarise_kinds([*rows, *others])
+    result["coam_by_stage"] = by_stage(run, paths[:STAGED])
     result = tidy(result)
     write_json(output / "localisation.json", result)
     write_atomically(output / "localisation.md", markdown(result))
@@ -125,20 +140,28 @@ def _read_choice(folder: Path | None) -> dict[str, str]:
         ) from error
 
 
-def _malignant_paths(folder: Path, store: cache.Cache, split: str, limit: int | None) -> list[Path]:
+def _paths(
+    folder: Path, store: cache.Cache, split: str, limit: int | None, malignant: bool = True
+) -> list[Path]:
     rows = read_split(folder)
     check_split(rows)
-    return split_paths(store, [row for row in rows if row["label"]], split)[:limit]
+    return split_paths(store, [row for row in rows if bool(row["label"]) == malignant], split)[:limit]
 
 
-def _rows(predictor: Predictor, paths: Sequence[Path], folder: Path, split: str) -> list[dict]:
+def _rows(
+    predictor: Predictor,
+    paths: Sequence[Path],
+    folder: Path,
+    split: str,
+    slow: bool,
+) -> list[dict]:
     """Rows of the exams in the order given.
 
     Those that DIR/rows.jsonl holds of the same model, code and cached exam are not computed again.
     """
     bundle = predictor.bundle
     mix = bundle.candidates.settings.mix if bundle.has_candidates else ""
-    key = f"{bundle.sha256[:16]} {mix} {split} {predictor.precision} {_code()}"
+    key = f"{bundle.sha256[:16]} {mix} {split} {predictor.precision} {'slow ' * slow}{_code()}"
     path = folder / "rows.jsonl"
     known = _known_rows(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -148,7 +171,7 @@ def _rows(predictor: Predictor, paths: Sequence[Path], folder: Path, split: str)
             own = f"{key} {cache.read_meta(exam).get('fingerprint', '')}"
             row = known.get((exam.stem, own))
             if row is None:
-                row = {"key": own, **localisation.judge(predictor, cache.load(exam))}
+                row = {"key": own, **localisation.judge(predictor, cache.load(exam), slow)}
                 row = json.loads(json.dumps(row, default=float))
                 stream.write(json.dumps(row) + "\n")
                 stream.flush()
@@ -170,7 +193,7 @@ def _known_rows(path: Path) -> dict[tuple[str, str], dict]:
 def _code() -> str:
     """Digest of the code that decides what a row holds."""
     here = Path(__file__).parent
-    own = sha256_of(*(here / f"{name}.py" for name in ("lesions", "localisation", "metrics", "scored_exams")))
+    own = sha256_of(*(here / f"{name}.py" for name in CODE))
     library = ("candidates", "findings", "models", "network", "scoring.py")
     return cache.code_version(*(f"BreastCMSLLib/{name}" for name in library)) + own[:8]
 
@@ -234,6 +257,12 @@ def markdown(result: dict) -> str:
     for name in dict.fromkeys(("COAM", "CAM", choice["default"], choice["best"])):
         hits = ", ".join(f"{what} {count}" for what, count in result["methods"][name]["hit_instead"].items())
         lines.append(f"- {name}: {hits or 'nothing'}")
+    if result["kinds"]:
+        lines += ["", "By the kind of lesion (the peak in its box, grown by a window's stride):", ""]
+        lines.append(markdown_table(lesion_kinds.kinds_table(result["kinds"])))
+    if result["coam_by_stage"]:
+        lines += ["", "COAM by its parts, mean of the exams, and median distance of its peak:", ""]
+        lines.append(markdown_table(parts_table(result["coam_by_stage"])))
     return "\n".join(lines) + "\n"
 
 

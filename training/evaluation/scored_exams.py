@@ -10,10 +10,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from BreastCMSLLib.candidates.peaks import find_peaks, normalise
+from BreastCMSLLib.candidates.peaks import find_peaks
 from BreastCMSLLib.models.inference import Prediction, Predictor
 from BreastCMSLLib.models.maps import LESION_MAP, NETWORK_MAPS
-from BreastCMSLLib.network import attention
 from BreastCMSLLib.network.losses import cosine
 from BreastCMSLLib.network.resnet import NetworkSettings
 from BreastCMSLLib.preprocessing.enhancement import early_phases, mean_enhancement
@@ -70,8 +69,8 @@ def score_exams(predictor: Predictor, paths: Iterable[Path]) -> Iterator[ScoredE
 
 
 def evaluated_maps(has_candidates: bool = True) -> tuple[str, ...]:
-    """Every map of the library, and the null; the lesion map for models that judge candidates."""
-    return (*((LESION_MAP,) if has_candidates else ()), *NETWORK_MAPS, NULL_MAP)
+    """Every map of the library, the null among them; the lesion map for models that judge candidates."""
+    return (*((LESION_MAP,) if has_candidates else ()), *NETWORK_MAPS)
 
 
 def map_of(name: str, scored: ScoredExam, settings: NetworkSettings) -> np.ndarray:
@@ -92,11 +91,6 @@ def map_of(name: str, scored: ScoredExam, settings: NetworkSettings) -> np.ndarr
         (LR, AP, SI) float32, 0–1 inside the breast mask.
     """
     exam = scored.exam
-    if name == NULL_MAP:
-        cells = attention.feature_norm(scored.prediction.features)
-        return normalise(
-            attention.upsample(cells, exam.affine, settings.total_stride, exam.inside.shape), exam.inside
-        )
     early = mean_enhancement(exam.array, early_phases(len(exam.array)))
     return saliency_map(name, scored.score, settings, early, exam.inside, exam.affine)
 

@@ -11,12 +11,10 @@ from dataclasses import replace
 import torch
 
 from BreastCMSLLib.models.pooling import pooled_cells
-from BreastCMSLLib.network.attention import MAPS, attention_map, feature_norm
+from BreastCMSLLib.network.attention import MAPS, attention_map
 from BreastCMSLLib.network.resnet import BreastNet, NetworkSettings
 
 from .method import Method, Reading
-
-NORM = "NORM"  # length of the features: what any map of them has to beat
 
 
 class ResNet3d(Method):
@@ -42,5 +40,5 @@ def feature_maps(
 ) -> dict[str, tuple[torch.Tensor, int]]:
     """Every map of a pooled feature map (C, LR, AP, SI), for :class:`Reading`; cells: those pooled over."""
     features, weight, stride = features.float().cpu(), weight.detach().float().cpu(), settings.total_stride
-    maps = {name: (attention_map(name, features, weight, settings.pooling, cells), stride) for name in MAPS}
-    return maps | {NORM: (feature_norm(features), stride)}
+    own = (settings.pooling, cells, settings.head, settings.order)
+    return {name: (attention_map(name, features, weight, *own), stride) for name in MAPS}
