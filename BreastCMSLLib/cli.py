@@ -482,7 +482,8 @@ def analysis_options(options: argparse.Namespace) -> tuple[str | Path | None, di
     settings = {"device": request.get("device") or "auto", "map_name": request.get("map")}
     settings |= {name: request.get(name) for name in ("operating_point", "prevalence")}
     settings["register"] = request.get("register") or "auto"
-    settings |= {name: request.get(name) is True for name in ("all_maps", "kinetics")}
+    settings["kinetics"] = request.get("kinetics") is True
+    settings["further_maps"] = request.get("maps") if isinstance(request.get("maps"), list) else ()
     return request.get("model"), settings
 
 

@@ -4,6 +4,7 @@ an exam comes here.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -54,7 +55,7 @@ def analyze(
     *,
     device: str = "auto",
     map_name: str | None = None,
-    all_maps: bool = False,
+    further_maps: Collection[str] = (),
     operating_point: str | None = None,
     prevalence: float | None = None,
     register: str = "auto",
@@ -74,8 +75,8 @@ def analyze(
         "auto", "cpu", "cuda", "cuda:N" or "mps"; of a Predictor its own.
     map_name : str, optional
         A name in ``models.maps.map_names``; the model's default map by default.
-    all_maps : bool
-        Make the other maps too, to choose from in the viewer.
+    further_maps : collection of str
+        Names of other maps to make too, to choose from in the viewer; what the model cannot make is left out.
     operating_point : str, optional
         The wanted sensitivity in percent, a name in the bundle's ``operating_points`` (None: its default).
     prevalence : float, optional
@@ -154,10 +155,10 @@ def analyze(
     report("map", 0.4)
     with watch.stage("heatmaps"):
         heatmap = _on_exam(saliency, model_input, exam)
-        further_names = [name for name in map_names(bundle) if name != map_name] if all_maps else []
-        further_maps = {
+        others = {
             name: _on_exam(saliency_map(name, score, settings, early, inside, affine), model_input, exam)
-            for name in further_names
+            for name in map_names(bundle)
+            if name in further_maps and name != map_name
         }
 
     # what there is to see at the candidates
@@ -205,7 +206,7 @@ def analyze(
         "input": input_record(exam),
     }
     report("map", 1.0)
-    return Analysis(result, heatmap, model_input, further_maps, outlines, exam, mips, maps)
+    return Analysis(result, heatmap, model_input, others, outlines, exam, mips, maps)
 
 
 def _on_exam(saliency: np.ndarray, model_input: ModelInput, exam: Exam) -> Volume:

@@ -56,7 +56,7 @@ class AnalysisRun(VTKObservationMixin):
         VTKObservationMixin.__init__(self)
         self._items = list(items)
         self._examOptions = {"t1": t1, "kind": kind, "times_s": times, "keep_order": keepOrder}
-        self._options = {**options, "all_maps": True}  # the panel lets the user choose among them
+        self._options = options
         self._command = command or [pythonExecutable(), "-m", "BreastCMSLLib"]
         self._progress, self._finished = progress, finished
         self.stage, self.outcome, self.failure = "prepare", None, Failure()

@@ -5,6 +5,7 @@ from slicer.i18n import tr as _
 from slicer.ScriptedLoadableModule import ScriptedLoadableModuleLogic
 
 from BreastCMSLLib.core.errors import BreastCMSLError, Cancelled, InputError
+from BreastCMSLLib.models.maps import LESION_MAP, NETWORK_MAPS, USUAL_MAPS
 
 from . import dependencies, diagnostics, inputs, views
 from .analysis import AnalysisRun, removeLeftovers
@@ -52,6 +53,7 @@ class BreastCMSLLogic(ScriptedLoadableModuleLogic):
         device="auto",
         register="auto",
         kinetics=True,
+        comparedMaps=False,
         mapName=None,
         operatingPoint=None,
         wait=True,
@@ -79,6 +81,8 @@ class BreastCMSLLogic(ScriptedLoadableModuleLogic):
             Registration of the phases to the one before contrast.
         kinetics : bool
             Make the kinetic maps too.
+        comparedMaps : bool
+            Make Layer-CAM, Grad-CAM and the feature norm too.
         mapName : str, optional
             The map to show, such as "COAMxCAM"; the model's own by default.
         operatingPoint : str, optional
@@ -108,6 +112,8 @@ class BreastCMSLLogic(ScriptedLoadableModuleLogic):
         removeLeftovers()
         options = {"device": device, "model": None if model is None else str(model), "register": register}
         options["kinetics"] = bool(kinetics)
+        # the panel lets the user choose among them
+        options["maps"] = [LESION_MAP, *(NETWORK_MAPS if comparedMaps else USUAL_MAPS)]
         if mapName:
             options["map"] = mapName
         if operatingPoint:

@@ -170,6 +170,7 @@ class Widget(VTKObservationMixin):
                 operatingPoint=self._operatingPoint(),
                 register=p.registration.value,
                 kinetics=p.kineticMaps,
+                comparedMaps=p.comparedMaps,
                 wait=False,
                 progress=self.run.progress,
                 finished=self.onFinished,

@@ -734,6 +734,15 @@ def test_another_map_can_be_chosen(panel, exam):
     assert composite.GetForegroundOpacity() == pytest.approx(0.2)
 
 
+def test_maps_to_compare_with_are_made_when_they_are_asked_for(panel, exam):
+    panel.analyze()
+    usual = ["LESION", "COAMxCAM", "COAM", "CAM"]
+    assert panel.child()["request"]["options"]["maps"] == usual
+    panel.click(panel.ui.comparedMapsCheckBox)
+    panel.analyze()
+    assert panel.child()["request"]["options"]["maps"] == [*usual, "LayerCAM", "GradCAM", "NORM"]
+
+
 def test_kinetic_maps_are_chosen_beside_the_saliency_maps(panel, exam):
     panel.analyze("kinetic")
     assert panel.child()["request"]["options"]["kinetics"] is True

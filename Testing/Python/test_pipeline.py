@@ -68,6 +68,7 @@ def analysed(predictor):
             exam,
             predictor,
             kinetics=True,
+            further_maps=("LESION", "CAM", "NORM"),
             progress=lambda stage, fraction: stages.append((stage, fraction)),
         ),
         stages,
@@ -87,6 +88,12 @@ def test_an_exam_of_one_breast_has_no_side(predictor, analysed):
         reason["code"] for reason in result["out_of_range"]
     }
     assert " in the breast at RAS" in summary_lines({**result, "out_of_range": []})[0]
+
+
+def test_further_maps_are_those_that_were_asked_for_and_can_be_made(analysed):
+    _, analysis, _ = analysed
+    assert list(analysis.further_maps) == ["CAM", "NORM"], "without a candidate classifier there is no LESION"
+    assert all(0.9 < map.array.max() <= 1.0 for map in analysis.further_maps.values())
 
 
 def test_result_is_complete_and_json(analysed):
@@ -146,8 +153,8 @@ def test_stopping_in_any_stage_ends_the_analysis(analysed, predictor):
 
 
 def test_unknown_map_and_device_are_named(analysed, predictor):
-    with pytest.raises(InputError, match="no map called 'GradCAM'"):
-        analyze(analysed[0], predictor, map_name="GradCAM")
+    with pytest.raises(InputError, match="no map called 'HiResCAM'"):
+        analyze(analysed[0], predictor, map_name="HiResCAM")
     with pytest.raises(InputError, match="device"):
         Predictor(predictor.bundle, "cuda:99")
     with pytest.raises(InputError, match="device cuda:x cannot be used"):
