@@ -36,6 +36,14 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument(
         "--slow", action="store_true", help="also CorRELAX and Layer-CAM of all stages, minutes an exam"
     )
+    parser.add_argument(
+        "--beside",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="RUN",
+        help="a run of another method on the same split, whose maps take part (GLAM, Sparse MIL); repeatable",
+    )
     parser.add_argument("--output", type=Path, required=True)
     o = parser.parse_args(arguments)
     compare_methods(
@@ -48,6 +56,7 @@ def main(arguments: list[str] | None = None) -> None:
         weights=o.weights,
         precision=o.precision,
         slow=o.slow,
+        beside=o.beside,
     )
     print((o.output / "localisation.md").read_text())
 

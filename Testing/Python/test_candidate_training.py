@@ -29,7 +29,7 @@ from training.data.manifest import read_cohort, read_manifest, write_manifest
 from training.data.preparation import prepare_exam
 from training.evaluation import calibration, ordinary
 from training.evaluation.evaluation import evaluate
-from training.evaluation.localisation import locate
+from training.evaluation.localisation import Ways, locate
 from training.methods.loop import train as train_network
 from training.recipes import CandidateConfig, Config
 from training.runs import folder as runs
@@ -155,7 +155,7 @@ def test_labels_of_exams_teach_which_candidate_is_the_cancer(run, tmp_path, caps
         lesion = exam.meta["lesions"][0]["ras_mm"]
         hits += np.linalg.norm(np.subtract(score.candidates[0].ras_mm, lesion)) < 9
     assert hits >= 10  # of 12, beside a brighter distractor
-    logit, located = locate(predictor, exam)
+    logit, located = locate(Ways(predictor), exam)
     assert logit == pytest.approx(score.logit)
     assert located["LESION"].candidate.ras_mm == score.candidates[0].ras_mm
 

@@ -126,6 +126,9 @@ def test_the_pointing_game_grows_the_box_and_counts_lesions():
     inside, lesion, saliency = np.ones((9, 9, 9), bool), np.zeros((9, 9, 9), bool), np.zeros((9, 9, 9))
     lesion[3:5, 3:5, 3:5], saliency[6, 4, 3] = True, 1.0
     assert points_at(saliency, inside, lesion, 2) and not points_at(saliency, inside, lesion, 1)
+    lesion[8, 8, 8], saliency[7, 6, 5] = True, 1.5
+    assert not points_at(saliency, inside, lesion, 1), "between two lesions is in neither's box"
+    saliency[7, 6, 5], lesion[8, 8, 8] = 0.0, False
     saliency[0, 0, 0], inside[0, 0, 0] = 2.0, False
     assert points_at(saliency, inside, lesion, 2), "a maximum outside the breasts does not count"
     # 3 of 4 lesions, not the mean of 1 and 2/3

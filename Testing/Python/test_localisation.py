@@ -11,9 +11,12 @@ from test_evaluation import make_cache, make_run
 from BreastCMSLLib.candidates.regions import region_at
 from training import localize
 from training.data import cache
-from training.evaluation import localisation, localisation_run, metrics
+from training.data.files import read_rows, write_rows
+from training.evaluation import localisation, localisation_figures, localisation_run, metrics
 from training.evaluation.localisation_run import compare_methods
 from training.evaluation.slow_maps import SLOW_MAPS
+from training.methods.registry import network_of
+from training.runs.folder import save_weights
 
 
 @pytest.fixture(scope="module")
@@ -77,6 +80,39 @@ def test_slow_maps_take_part_where_they_are_asked_for(compared, tmp_path, monkey
     assert result["kinds"]["CAM"]["micro"] is None, "CAM has no map of benign lesions"
 
 
+def sparse_run(folder, run, **columns):
+    """A run of Sparse MIL on another run's exams; columns: changes of all lines of its split.csv."""
+    config = json.loads((run / "config.json").read_text())
+    config |= {"method": "sparse_mil", "spacing_mm": config["input"]["spacing_mm"], "precision": "fp32"}
+    folder.mkdir()
+    (folder / "config.json").write_text(json.dumps(config))
+    save_weights(network_of(config), folder / "best.safetensors")
+    write_rows(folder / "split.csv", [row | columns for row in read_rows(run / "split.csv")])
+    return folder
+
+
+def test_maps_of_other_methods_stand_beside_those_of_the_run(compared, tmp_path, monkeypatch, capsys):
+    _, run = compared
+    monkeypatch.setattr(metrics, "ROUNDS", 50)
+    monkeypatch.setattr(localisation_run, "draw_worst", lambda *a, **k: None)
+    sparse = sparse_run(tmp_path / "sparse", run)
+    own = "3D Sparse MIL: r"
+    command = [str(run), "--limit", "2", "--precision", "float32", "--output", str(tmp_path / "out")]
+    assert localize.main([*command, "--beside", str(sparse)]) == 0
+    result = json.loads((tmp_path / "out" / "localisation.json").read_text())
+    assert (
+        list(result["methods"]) == [*localisation.methods(), own] and "--beside sparse" in result["command"]
+    )
+    assert result["kinds"][own]["n"] == {"benign": 2, "malignant": 2}
+    assert result["methods"][own]["all"]["n"] == 2 and own not in result["choice"].values()
+    # refused: the same method twice, and a run that was trained on these exams
+    assert localize.main([*command, "--beside", str(sparse), "--beside", str(sparse)]) == 2
+    assert "one of each method" in capsys.readouterr().err
+    seen = sparse_run(tmp_path / "seen", run, split="train")
+    assert localize.main([*command, "--beside", str(seen)]) == 2
+    assert "has seen patient" in capsys.readouterr().err
+
+
 def test_a_broken_off_comparison_goes_on(compared, monkeypatch):
     top, run = compared
     before = (top / "out" / "localisation.md").read_text()
@@ -84,9 +120,9 @@ def test_a_broken_off_comparison_goes_on(compared, monkeypatch):
     (top / "out" / "rows.jsonl").write_text("\n".join([*rows[:6], rows[6][:40]]) + "\n")
     judged, judge = [], localisation.judge
 
-    def counted(predictor, exam, slow):
+    def counted(ways, exam):
         judged.append(exam.meta["exam"])
-        return judge(predictor, exam, slow)
+        return judge(ways, exam)
 
     monkeypatch.setattr(localisation, "judge", counted)
     monkeypatch.setattr(localisation_run, "draw_worst", lambda *a, **k: None)
@@ -129,13 +165,13 @@ def test_choice_keeps_to_twice_the_time_of_coam():
 
     table = {"COAM": line(0.6, 9, 1.0), "CAM": line(0.5, 2, 1.0), "slow": line(0.9, 4, 2.1)}
     table |= {"quick": line(0.8, 3, 1.9), "wide": line(0.8, 5, 1.0)}
-    assert localisation.choose(table) == {"best": "slow", "default": "quick"}
+    assert localisation_figures.choose(table) == {"best": "slow", "default": "quick"}
 
 
 def test_by_score_takes_the_most_suspicious_first():
     lines = [{"COAM": {"mm": 100.0 - 10 * n, "inside": n > 7}} for n in range(10)]
     rows = [{"patient": n, "logit": n, "methods": line} for n, line in enumerate(lines)]
-    top, whole = localisation.by_score(rows, "COAM", (0.2, 1.0))
+    top, whole = localisation_figures.by_score(rows, "COAM", (0.2, 1.0))
     assert (top["n"], top["mean_mm"], top["pointing"], top["lowest_logit"]) == (2, 15.0, 1.0, 8)
     assert (whole["n"], whole["mean_mm"]) == (10, 55.0)
 

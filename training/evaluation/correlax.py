@@ -183,14 +183,14 @@ def spread(cells: np.ndarray, known: np.ndarray, edge: int, step: int) -> np.nda
 
 
 def points_at(saliency: np.ndarray, inside: np.ndarray, lesion: np.ndarray, grown: int) -> bool:
-    """Whether a class map's maximum lies in a lesion's box, grown on all sides.
+    """Whether a class map's maximum lies in the box of one of the lesions, grown on all sides.
 
     Parameters
     ----------
     saliency : ndarray, 3-D
         Of the lesion's class.
     inside, lesion : ndarray of bool, of that shape
-        Breast mask, where the maximum is looked for; the lesion.
+        Breast mask, where the maximum is looked for; the lesions, whose boxes are those of connected voxels.
     grown : int
         Voxels: the stride of the windows.
 
@@ -199,9 +199,10 @@ def points_at(saliency: np.ndarray, inside: np.ndarray, lesion: np.ndarray, grow
     bool
     """
     highest = np.unravel_index(int(np.where(inside, saliency, -np.inf).argmax()), saliency.shape)
-    box = np.argwhere(lesion)
-    low, high = box.min(0) - grown, box.max(0) + grown
-    return bool((low <= highest).all() and (highest <= high).all())
+    boxes = ndimage.find_objects(ndimage.label(lesion, np.ones((3, 3, 3)))[0])
+    return any(
+        all(side.start - grown <= n < side.stop + grown for n, side in zip(highest, box)) for box in boxes
+    )
 
 
 def micro_average(hits: Mapping[str, Sequence[bool]]) -> float:

@@ -23,14 +23,15 @@ from BreastCMSLLib.preprocessing.landmarks import Landmarks
 from BreastCMSLLib.scoring import ExamScore, lesion_map, saliency_map, score_exam
 from training.data.cache import CachedExam
 
-from . import calibration, metrics
+from . import metrics
 from .lesion_kinds import KINDS, judge_kind
 from .lesions import malignant_lesions, miss
+from .method_run import MethodReader, map_on_grid
 from .slow_maps import SLOW_MAPS, window_step
 
 SIGNAL = "SIGNAL"  # no network at all: the early enhancement
 SNAP = "+snap"  # what Analyze makes of a map of the network: its candidates
-FAR_MM = 10.0
+REACH_MM = 10.0  # of a lesion whose radius is not known
 
 
 def methods(has_candidates: bool = False, slow: bool = False) -> list[str]:
@@ -57,6 +58,25 @@ class Clock:
 
 
 @dataclass(frozen=True)
+class Ways:
+    """What lesions are looked for with.
+
+    Parameters
+    ----------
+    predictor : Predictor
+        Of the model: its maps, without a network the signal, and its candidates.
+    slow : bool
+        Whether by :data:`SLOW_MAPS` too.
+    others : sequence of MethodReader
+        Networks of other methods, whose maps take part.
+    """
+
+    predictor: Predictor
+    slow: bool = False
+    others: Sequence[MethodReader] = ()
+
+
+@dataclass(frozen=True)
 class Located:
     """Where a method says the lesion is.
 
@@ -75,20 +95,15 @@ class Located:
     seconds: float
 
 
-# --- one exam ---
-
-
-def locate(predictor: Predictor, exam: CachedExam, slow: bool = False) -> tuple[float, dict[str, Located]]:
+def locate(ways: Ways, exam: CachedExam) -> tuple[float, dict[str, Located]]:
     """Locate the lesion of one exam by every method.
 
     Parameters
     ----------
-    predictor : Predictor
-        Of the model.
+    ways : Ways
+        The model, and what takes part besides.
     exam : CachedExam
         The exam.
-    slow : bool
-        Whether by :data:`SLOW_MAPS` too.
 
     Returns
     -------
@@ -97,7 +112,7 @@ def locate(predictor: Predictor, exam: CachedExam, slow: bool = False) -> tuple[
     located : dict
         By method.
     """
-    clock = Clock()
+    clock, predictor = Clock(), ways.predictor
     array, inside, affine = exam.array.float().numpy(), exam.inside, exam.affine
     with clock.measure("network"):
         prediction = predictor.predict(array)
@@ -123,11 +138,21 @@ def locate(predictor: Predictor, exam: CachedExam, slow: bool = False) -> tuple[
         saliency = normalise(early, inside)
         peak = highest(saliency)
     located[SIGNAL] = Located(peak, saliency, clock.sum(SIGNAL))
-    for name, make in SLOW_MAPS.items() if slow else ():
+    for name, make in SLOW_MAPS.items() if ways.slow else ():
         with clock.measure(name):
             saliency = make(predictor, exam, prediction)
             peak = highest(saliency)
         located[name] = Located(peak, saliency, clock.sum(name))
+    for reader in ways.others:
+        title = reader.method.title
+        with clock.measure(title):
+            reading, _ = reader.read(exam)
+        for own in reading.maps:
+            name = f"{title}: {own}"
+            with clock.measure(name):
+                saliency = map_on_grid(reading, own, exam)
+                peak = highest(saliency)
+            located[name] = Located(peak, saliency, clock.sum(title, name))
     if not predictor.bundle.has_candidates:
         return prediction.logit, located
     with clock.measure(LESION_MAP):
@@ -137,17 +162,15 @@ def locate(predictor: Predictor, exam: CachedExam, slow: bool = False) -> tuple[
     return score.logit, {**located, LESION_MAP: Located(candidate, saliency, clock.sum(LESION_MAP))}
 
 
-def judge(predictor: Predictor, exam: CachedExam, slow: bool = False) -> dict:
+def judge(ways: Ways, exam: CachedExam) -> dict:
     """One line of rows.jsonl: what every method comes to on an exam.
 
     Parameters
     ----------
-    predictor : Predictor
-        Of the model.
+    ways : Ways
+        As of :func:`locate`.
     exam : CachedExam
         With a malignant lesion of known place, or not malignant.
-    slow : bool
-        As of :func:`locate`.
 
     Returns
     -------
@@ -155,7 +178,7 @@ def judge(predictor: Predictor, exam: CachedExam, slow: bool = False) -> dict:
         ``kinds``, of :func:`judge_kind`; of a malignant exam also ``methods``: by method the miss in mm,
         whether the point is inside, Dice of map and outline, and what was hit.
     """
-    logit, located = locate(predictor, exam, slow)
+    logit, located = locate(ways, exam)
     kind = "malignant" if malignant_lesions(exam.meta) else "benign"
     known = exam.truth is not None and (exam.truth == KINDS[kind]).any()
     maps = {name: own.saliency for name, own in located.items() if not name.endswith(SNAP)}
@@ -201,7 +224,7 @@ def what_is_there(exam: CachedExam, ras_mm: Sequence[float], region: Region | No
     for lesion in sorted(exam.meta.get("lesions") or (), key=lambda lesion: not lesion["malignant"]):
         if lesion.get("ras_mm") is None:
             continue
-        reach = float(lesion.get("radius_mm") or FAR_MM) + 3.0
+        reach = float(lesion.get("radius_mm") or REACH_MM) + 3.0
         if np.linalg.norm(np.subtract(ras_mm, lesion["ras_mm"])) <= reach:
             return "malignant lesion" if lesion["malignant"] else "benign lesion"
     if is_nipple(ras_mm, (exam.landmarks or Landmarks.of_mask(exam.inside, exam.affine)).nipples):
@@ -213,89 +236,3 @@ def what_is_there(exam: CachedExam, ras_mm: Sequence[float], region: Region | No
     spacing = np.linalg.norm(exam.affine[:3, :3], axis=0)
     depth = ndimage.distance_transform_edt(np.pad(exam.inside, 1), sampling=spacing)
     return "border of the mask" if depth[tuple(index + 1)] <= 5.0 else "other tissue"
-
-
-# --- all exams ---
-
-
-def called_malignant(logits: np.ndarray, validation_logits: np.ndarray) -> np.ndarray:
-    """Which exams are called malignant at the threshold of the paper's sensitivity on validation."""
-    scores = calibration.probability(validation_logits)
-    labels = np.ones(scores.size, int)
-    threshold = calibration.threshold_at_sensitivity(labels, scores, calibration.PAPER_SENSITIVITY)
-    return calibration.probability(logits) >= threshold
-
-
-def summarise(rows: Sequence[dict], called: np.ndarray) -> dict[str, dict]:
-    """Figures of every method.
-
-    Parameters
-    ----------
-    rows : sequence of dict
-        Of :func:`judge`.
-    called : numpy.ndarray
-        (exams,) :func:`called_malignant`.
-
-    Returns
-    -------
-    dict
-        By method: figures of merit by the paper's protocol (``called``) and over all malignant exams
-        (``all``), the cost in seconds, and what was hit instead.
-    """
-    table = {}
-    for name in rows[0]["methods"]:
-        lines = [row["methods"][name] for row in rows]
-        figures = {"seconds": float(np.median([line["seconds"] for line in lines]))}
-        for protocol, chosen in (("called", np.flatnonzero(called)), ("all", np.arange(len(rows)))):
-            figures[protocol] = _figures([rows[n] for n in chosen], name)
-        far = [line["hit"] for line in lines if line["mm"] > FAR_MM]
-        figures["hit_instead"] = {what: far.count(what) for what in sorted(set(far))}
-        table[name] = figures
-    return table
-
-
-def _figures(rows: Sequence[dict], name: str) -> dict:
-    lines, patients = [row["methods"][name] for row in rows], [row["patient"] for row in rows]
-    figures = metrics.localisation(
-        [line["mm"] for line in lines], [line["inside"] for line in lines], patients
-    )
-    for key in ("dice_map", "dice_outline"):
-        values = np.array([line[key] for line in lines if key in line])
-        figures[key] = float(values.mean()) if values.size else float("nan")
-    return figures
-
-
-def by_score(rows: Sequence[dict], name: str, shares: Sequence[float] = (0.1, 0.25, 0.5, 1.0)) -> list[dict]:
-    """Figures of a method over shares of the malignant exams that score highest."""
-    order = sorted(rows, key=lambda row: -row["logit"])
-    groups = []
-    for share in shares:
-        part = order[: max(1, round(share * len(order)))]
-        groups.append({"share": share, "lowest_logit": part[-1]["logit"], **_figures(part, name)})
-    return groups
-
-
-def choose(table: dict[str, dict], factor: float = 2.0) -> dict[str, str]:
-    """The method for the test exams.
-
-    Parameters
-    ----------
-    table : dict
-        Of :func:`summarise`.
-    factor : float
-        How many times the seconds of plain COAM are affordable.
-
-    Returns
-    -------
-    dict
-        best: by the paper's protocol the most within 10 mm, of as many the least median. default: the same
-        among those that are affordable.
-    """
-
-    def rank(name: str) -> tuple[float, float, float]:
-        called = table[name]["called"]
-        return -called["hit10"], called["median_mm"], table[name]["seconds"]
-
-    order = sorted(table, key=rank)
-    affordable = [name for name in order if table[name]["seconds"] <= factor * table["COAM"]["seconds"]]
-    return {"best": order[0], "default": affordable[0]}

@@ -7,14 +7,11 @@ on.
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from rich.progress import track
 
-from BreastCMSLLib.core.checksum import sha256_of
 from BreastCMSLLib.core.errors import InputError
 from BreastCMSLLib.models.inference import Predictor
 from training.data import cache
@@ -22,19 +19,21 @@ from training.data.files import write_atomically, write_json
 from training.runs.draft import draft_predictor
 from training.runs.folder import Run, load_run
 
-from . import lesion_kinds, localisation, metrics, records
-from .coam_parts import by_stage, parts_table
+from . import lesion_kinds, records
+from .coam_parts import by_stage
 from .lesions import malignant_lesions
-from .localisation import by_score, called_malignant, choose, summarise
-from .pages import Table, markdown_table
+from .localisation import Ways, methods
+from .localisation_figures import by_score, called_malignant, choose, summarise
+from .localisation_page import markdown
+from .localisation_rows import judged_rows
+from .method_run import WEIGHTS
+from .other_runs import read_others, weights_of
 from .records import tidy
 from .scored_exams import score_exams
 from .splits import check_split, open_cache_of, read_split, split_paths
-from .texts import interval, number
 from .worst_exams import draw_worst
 
 STAGED = 30  # exams that COAM is looked at by stage
-CODE = ("correlax", "lesion_kinds", "lesions", "localisation", "metrics", "slow_maps", "stage_maps")
 
 
 def compare_methods(
@@ -48,6 +47,7 @@ def compare_methods(
     weights: str = "best.safetensors",
     precision: str = "auto",
     slow: bool = False,
+    beside: Sequence[Path] = (),
 ) -> dict:
     """Compare every method on the malignant exams of one split, and write the files.
 
@@ -72,6 +72,8 @@ def compare_methods(
         As of :class:`Predictor`.
     slow : bool
         Whether the maps that cost more than the reading take part (``slow_maps``).
+    beside : sequence of Path
+        Folders of other methods' runs, whose maps take part.
 
     Returns
     -------
@@ -93,19 +95,21 @@ def compare_methods(
         raise InputError(
             f"No malignant {split} exam of the run has a lesion with a known place; use a cohort with truth."
         )
+    benign = _paths(folder, store, split, limit, malignant=False)
+    benign = [path for path in benign if cache.read_meta(path).get("lesions")]
     predictor = draft_predictor(run, "draft", "cpu", precision)
     sha256 = predictor.bundle.sha256
-    limited = ("" if limit is None else f" --limit {limit}") + (" --slow" if slow else "")
-    command = f"python training/localize.py RUN --split {split}{limited} --output DIR"
-    if split == "test":
-        records.begin(folder, {"weights": weights, "sha256": sha256, "command": command})
-    rows = _rows(predictor, paths, output, split, slow)
-    others = [
-        path
-        for path in _paths(folder, store, split, limit, malignant=False)
-        if cache.read_meta(path).get("lesions") and not malignant_lesions(cache.read_meta(path))
-    ]
-    others = _rows(predictor, others, output, split, slow)
+    others = read_others(beside, store, [*paths, *benign], split)
+    further = "".join(f" --beside {path.name}" for path in beside) + (" --slow" if slow else "")
+    limited = "" if limit is None else f" --limit {limit}"
+    command = f"python training/localize.py RUN --split {split}{limited}{further} --output DIR"
+    read = {run.folder: (weights, sha256)}
+    read |= {other: (WEIGHTS, digest) for other, digest in weights_of(others).items()}
+    for own, (name, digest) in read.items() if split == "test" else ():
+        records.begin(own, {"weights": name, "sha256": digest, "command": command})
+    ways = Ways(predictor, slow, others)
+    rows = judged_rows(ways, paths, output, split)
+    of_benign = judged_rows(ways, benign, output, split)
     logits = np.array([row["logit"] for row in rows])
     reference = logits
     if split == "test":
@@ -113,17 +117,18 @@ def compare_methods(
     called = called_malignant(logits, reference)
     table = summarise(rows, called)
     result = {**_provenance(run, predictor, split, command), **_counts(rows, called)}
-    result |= {"choice": chosen or choose(table), "methods": table}
+    own = methods(predictor.bundle.has_candidates)  # what every comparison of the run has
+    result |= {"choice": chosen or choose({name: table[name] for name in own}), "methods": table}
     shown = dict.fromkeys(("COAM", *result["choice"].values()))
     result["by_score"] = {name: by_score(rows, name) for name in shown}
-    result["kinds"] = lesion_kinds.summarise_kinds([*rows, *others])
+    result["kinds"] = lesion_kinds.summarise_kinds([*rows, *of_benign])
     result["coam_by_stage"] = by_stage(run, paths[:STAGED])
     result = tidy(result)
     write_json(output / "localisation.json", result)
     write_atomically(output / "localisation.md", markdown(result))
     draw_worst(rows, store, result["choice"]["best"], output / "worst20.png", result["simulated"])
-    if split == "test":
-        records.end(folder)
+    for own in read if split == "test" else ():
+        records.end(own)
     return result
 
 
@@ -146,56 +151,6 @@ def _paths(
     rows = read_split(folder)
     check_split(rows)
     return split_paths(store, [row for row in rows if bool(row["label"]) == malignant], split)[:limit]
-
-
-def _rows(
-    predictor: Predictor,
-    paths: Sequence[Path],
-    folder: Path,
-    split: str,
-    slow: bool,
-) -> list[dict]:
-    """Rows of the exams in the order given.
-
-    Those that DIR/rows.jsonl holds of the same model, code and cached exam are not computed again.
-    """
-    bundle = predictor.bundle
-    mix = bundle.candidates.settings.mix if bundle.has_candidates else ""
-    key = f"{bundle.sha256[:16]} {mix} {split} {predictor.precision} {'slow ' * slow}{_code()}"
-    path = folder / "rows.jsonl"
-    known = _known_rows(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    rows = []
-    with open(path, "a") as stream:
-        for exam in track(paths, "exams", disable=not sys.stderr.isatty()):
-            own = f"{key} {cache.read_meta(exam).get('fingerprint', '')}"
-            row = known.get((exam.stem, own))
-            if row is None:
-                row = {"key": own, **localisation.judge(predictor, cache.load(exam), slow)}
-                row = json.loads(json.dumps(row, default=float))
-                stream.write(json.dumps(row) + "\n")
-                stream.flush()
-            rows.append(row)
-    return rows
-
-
-def _known_rows(path: Path) -> dict[tuple[str, str], dict]:
-    known = {}
-    for line in path.read_text().splitlines() if path.exists() else ():
-        try:
-            row = json.loads(line)
-        except ValueError:
-            continue  # the line at which an earlier run was broken off
-        known[row.get("exam"), row.get("key")] = row
-    return known
-
-
-def _code() -> str:
-    """Digest of the code that decides what a row holds."""
-    here = Path(__file__).parent
-    own = sha256_of(*(here / f"{name}.py" for name in CODE))
-    library = ("candidates", "findings", "models", "network", "scoring.py")
-    return cache.code_version(*(f"BreastCMSLLib/{name}" for name in library)) + own[:8]
 
 
 def _provenance(run: Run, predictor: Predictor, split: str, command: str) -> dict:
@@ -223,87 +178,3 @@ def _counts(rows: Sequence[dict], called: np.ndarray) -> dict:
         "outside_mask": sum(outside),
         "outside_mask_called": sum(flag for flag, is_called in zip(outside, called) if is_called),
     }
-
-
-# --- the table ---
-
-
-def markdown(result: dict) -> str:
-    """localisation.md."""
-    kind, choice = "simulated exams" if result["simulated"] else "exams", result["choice"]
-    lines = [
-        f"{result['n']} malignant {result['split']} {kind}, {result['called']} of them called malignant; "
-        f"grid {result['spacing_mm']:g} mm, cells {result['cell_mm']:.1f} mm; {result['supervision']}; "
-        f"seed {result['seed']}; {result['precision']}. Research use only.",
-        "",
-        f"`{result['command']}`",
-        "",
-        f"In {result['outside_mask']} exams ({result['outside_mask_called']} "
-        "of those called malignant) no voxel of "
-        "the lesion lies inside the breast mask: no method can point at it, and the network cannot see it.",
-        "",
-        "Distance in mm from the peak to the centre of the malignant lesion; "
-        f"in brackets {metrics.CONFIDENCE:.0%} of a bootstrap over patients.",
-        f"Best: {choice['best']}. Best within twice the time of COAM: {choice['default']}.",
-    ]
-    for protocol, title in (("called", "Malignant exams called malignant"), ("all", "All malignant exams")):
-        lines += ["", f"**{title}**", "", markdown_table(_protocol_table(result["methods"], protocol))]
-    lines += ["", "By the score, over the malignant exams that score highest:", ""]
-    lines += [markdown_table(_score_table(result["by_score"])), ""]
-    lines += [
-        f"What was hit where the peak misses by more than {localisation.FAR_MM:g} mm (all malignant exams):",
-        "",
-    ]
-    for name in dict.fromkeys(("COAM", "CAM", choice["default"], choice["best"])):
-        hits = ", ".join(f"{what} {count}" for what, count in result["methods"][name]["hit_instead"].items())
-        lines.append(f"- {name}: {hits or 'nothing'}")
-    if result["kinds"]:
-        lines += ["", "By the kind of lesion (the peak in its box, grown by a window's stride):", ""]
-        lines.append(markdown_table(lesion_kinds.kinds_table(result["kinds"])))
-    if result["coam_by_stage"]:
-        lines += ["", "COAM by its parts, mean of the exams, and median distance of its peak:", ""]
-        lines.append(markdown_table(parts_table(result["coam_by_stage"])))
-    return "\n".join(lines) + "\n"
-
-
-def _protocol_table(methods: dict[str, dict], protocol: str) -> Table:
-    head = (
-        "Method",
-        "median",
-        "≤ 10 mm",
-        "≤ 20 mm",
-        "pointing",
-        "mean ± sd",
-        "Dice map",
-        "Dice outline",
-        "s",
-    )
-    rows = []
-    for name, figures in methods.items():
-        of = figures[protocol]
-        shares = (number(of[key]) for key in ("hit10", "hit20", "pointing"))
-        dice = (number(of[key], 2) for key in ("dice_map", "dice_outline"))
-        mean = f"{_mean(of)}{_brackets(of, 'mean_mm')}"
-        median = f"{number(of['median_mm'], 1)}{_brackets(of, 'median_mm')}"
-        rows.append((name, median, *shares, mean, *dice, number(figures["seconds"])))
-    return Table(head, rows)
-
-
-def _score_table(by_score: dict[str, list[dict]]) -> Table:
-    rows = []
-    for name, groups in by_score.items():
-        for of in groups:
-            shares = (number(of[key]) for key in ("hit10", "pointing"))
-            rows.append(
-                (name, f"{of['share']:.0%}", str(of["n"]), number(of["median_mm"], 1), *shares, _mean(of))
-            )
-    return Table(("Method", "share", "n", "median", "≤ 10 mm", "pointing", "mean ± sd"), rows)
-
-
-def _mean(figures: dict) -> str:
-    return f"{number(figures['mean_mm'], 1)} ± {number(figures['sd_mm'], 1)}"
-
-
-def _brackets(figures: dict, key: str) -> str:
-    between = interval(figures.get(f"{key}_95"), 1)
-    return "" if between == "–" else f" ({between})"
