@@ -67,11 +67,15 @@ def test_both_kinds_of_lesions_are_judged():
     truth[truth == 1] = 2
     malignant = judge_kind(exam, maps, "malignant", 0)
     assert malignant["CAM"] == {"dice": 1.0, "box": 1} and malignant["CorRELAX-predictions"]["box"] == 0
-    rows = [{"kinds": {"benign": benign}}, {"kinds": {"malignant": malignant}}, {"kinds": {}}]
+    rows = [{"patient": str(n), "kinds": {"benign": benign}} for n in range(3)]
+    rows += [{"patient": "3", "kinds": {"malignant": malignant}}, {"patient": "4", "kinds": {}}]
     of = summarise_kinds(rows)
-    assert of["CAM"]["box"]["malignant"] == 1 and np.isnan(of["CAM"]["micro"])
-    assert of["CorRELAX-predictions"]["micro"] == 0.5 and of["CorRELAX-predictions"]["n"]["benign"] == 1
-    assert ["CAM", "1.00", "1.00", "1.000", "–", "–"] in [list(row) for row in kinds_table(of).rows]
+    assert of["CAM"]["malignant"]["box"] == 1 and np.isnan(of["CAM"]["micro"])
+    both = of["CorRELAX-predictions"]
+    assert both["micro"] == 0.75, "3 of 4 exams, not the mean of 1 and 0"
+    assert both["benign"]["n"] == 3 and 0.2 < both["micro_95"][0] < 0.5
+    assert [row[0] for row in kinds_table(of).rows] == ["CAM", "CorRELAX-predictions"]
+    assert kinds_table(of).rows[0][-2:] == ("–", "–")
 
 
 def test_the_norm_alone_makes_coam_where_all_cells_point_alike():

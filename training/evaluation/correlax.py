@@ -10,7 +10,7 @@ masks (the standard error of a correlation is about 1/√128); the network train
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -203,9 +203,3 @@ def points_at(saliency: np.ndarray, inside: np.ndarray, lesion: np.ndarray, grow
     return any(
         all(side.start - grown <= n < side.stop + grown for n, side in zip(highest, box)) for box in boxes
     )
-
-
-def micro_average(hits: Mapping[str, Sequence[bool]]) -> float:
-    """Hits over lesions, all classes together; NaN where there is no lesion."""
-    every = [hit for own in hits.values() for hit in own]
-    return float(np.mean(every)) if every else float("nan")

@@ -15,10 +15,10 @@ from BreastCMSLLib.results.record import MAP_THRESHOLD
 from training.data.cache import CachedExam
 
 from . import metrics
-from .correlax import micro_average, points_at
+from .correlax import points_at
 from .pages import Table
 from .slow_maps import BOTH_CLASSES
-from .texts import number
+from .texts import with_interval
 
 KINDS = {"benign": 1, "malignant": 2}  # → value in the truth mask
 
@@ -58,26 +58,46 @@ def summarise_kinds(rows: Sequence[dict]) -> dict[str, dict]:
     Returns
     -------
     dict
-        By method: ``dice`` and ``box`` by kind, means and NaN without any; ``micro``, the share of lesions of
-        both kinds that are pointed at, NaN for a method without a benign map; ``n`` by kind.
+        By method and kind: n, the mean ``dice``, and ``box``, the share of exams whose lesions are pointed
+        at; NaN without any. ``micro``: that share of both kinds together, NaN for a method without a benign
+        map. Each with ``*_95``, of a bootstrap over patients or Wilson's.
     """
     lines: dict[str, dict[str, list[dict]]] = {}
     for row in rows:
         for kind, methods in row.get("kinds", {}).items():
             for name, line in methods.items():
-                lines.setdefault(name, {own: [] for own in KINDS})[kind].append(line)
+                of = lines.setdefault(name, {own: [] for own in KINDS})
+                of[kind].append({"patient": row["patient"], **line})
     return {name: _figures(by_kind) for name, by_kind in lines.items()}
 
 
 def _figures(by_kind: dict[str, list[dict]]) -> dict:
-    hits = {kind: [line["box"] for line in lines if "box" in line] for kind, lines in by_kind.items()}
-    dice = {kind: [line["dice"] for line in lines] for kind, lines in by_kind.items()}
-    return {
-        "n": {kind: len(lines) for kind, lines in by_kind.items()},
-        "dice": {kind: float(np.mean(own)) if own else float("nan") for kind, own in dice.items()},
-        "box": {kind: float(np.mean(own)) if own else float("nan") for kind, own in hits.items()},
-        "micro": micro_average(hits) if all(hits.values()) else float("nan"),
+    pointed = {kind: [line for line in lines if "box" in line] for kind, lines in by_kind.items()}
+    figures = {
+        kind: {"n": len(lines), **_dice(lines), **_share("box", pointed[kind])}
+        for kind, lines in by_kind.items()
     }
+    both = [line for lines in pointed.values() for line in lines] if all(pointed.values()) else []
+    return {**figures, **_share("micro", both)}
+
+
+def _dice(lines: Sequence[dict]) -> dict:
+    if not lines:
+        return {"dice": float("nan"), "dice_95": metrics.NOWHERE}
+    values = np.array([line["dice"] for line in lines])
+    draws = metrics.bootstrap(lambda index: values[index].mean(), values.size, _patients(lines))
+    return {"dice": float(values.mean()), "dice_95": metrics.percentile_interval(draws)}
+
+
+def _share(name: str, lines: Sequence[dict]) -> dict:
+    """Exams that are pointed at over all of them: a micro-average, whatever their kinds."""
+    hits = np.array([line["box"] for line in lines], dtype=bool)
+    share = float(hits.mean()) if lines else float("nan")
+    return {name: share, f"{name}_95": metrics.wilson(hits, _patients(lines)) if lines else metrics.NOWHERE}
+
+
+def _patients(lines: Sequence[dict]) -> list[str]:
+    return [line["patient"] for line in lines]
 
 
 def kinds_table(kinds: dict[str, dict]) -> Table:
@@ -85,7 +105,7 @@ def kinds_table(kinds: dict[str, dict]) -> Table:
     head = ("Method", "Dice malignant", "Dice benign", "in box, malignant", "in box, benign", "both")
     rows = []
     for name, of in kinds.items():
-        dice = (number(of["dice"][kind], 2) for kind in ("malignant", "benign"))
-        box = (number(of["box"][kind]) for kind in ("malignant", "benign"))
-        rows.append((name, *dice, *box, number(of["micro"])))
+        dice = (with_interval(of[kind], "dice", 2) for kind in ("malignant", "benign"))
+        box = (with_interval(of[kind], "box") for kind in ("malignant", "benign"))
+        rows.append((name, *dice, *box, with_interval(of, "micro")))
     return Table(head, rows)
