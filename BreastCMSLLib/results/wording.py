@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
+from ..models.maps import COMPARED_MAPS
+
 MAP_NOTE = "The map shows where to look; it does not outline a lesion."
 OUTLINE_NOTE = (
     "Outline: the region that enhances early, above half of its maximum over the surroundings. "
@@ -372,8 +374,8 @@ def evidence_lines(evidence: object) -> list[str]:
         lines += _classification_lines(classification)
     localisation = evidence.get("localisation")
     for name, errors in localisation.items() if isinstance(localisation, Mapping) else ():
-        # the null is for researchers, nothing a user can choose
-        if name != "NORM" and not str(name).endswith(".all_malignant") and isinstance(errors, Mapping):
+        # what is there to compare with is for researchers
+        if name not in COMPARED_MAPS and not str(name).endswith(".all_malignant") and isinstance(errors, Mapping):
             lines += _localisation_lines(map_title(str(name).removesuffix(".called_malignant")), errors)
     cohort = evidence.get("cohort") or (
         classification.get("cohort") if isinstance(classification, Mapping) else None
