@@ -375,7 +375,11 @@ def evidence_lines(evidence: object) -> list[str]:
     localisation = evidence.get("localisation")
     for name, errors in localisation.items() if isinstance(localisation, Mapping) else ():
         # what is there to compare with is for researchers
-        if name not in COMPARED_MAPS and not str(name).endswith(".all_malignant") and isinstance(errors, Mapping):
+        if (
+            name not in COMPARED_MAPS
+            and not str(name).endswith(".all_malignant")
+            and isinstance(errors, Mapping)
+        ):
             lines += _localisation_lines(map_title(str(name).removesuffix(".called_malignant")), errors)
     cohort = evidence.get("cohort") or (
         classification.get("cohort") if isinstance(classification, Mapping) else None
