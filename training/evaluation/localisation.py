@@ -16,7 +16,7 @@ from BreastCMSLLib.candidates.peaks import find_peaks, normalise
 from BreastCMSLLib.candidates.regions import is_vessel
 from BreastCMSLLib.core.geometry import apply_affine
 from BreastCMSLLib.findings.outline import outline
-from BreastCMSLLib.models.inference import Predictor
+from BreastCMSLLib.models.inference import Prediction, Predictor
 from BreastCMSLLib.models.maps import LESION_MAP, NETWORK_MAPS
 from BreastCMSLLib.preprocessing.enhancement import early_phases, mean_enhancement
 from BreastCMSLLib.preprocessing.landmarks import Landmarks
@@ -121,14 +121,11 @@ def locate(ways: Ways, exam: CachedExam) -> tuple[float, dict[str, Located]]:
     score = ExamScore(prediction, prediction.logit, prediction.probability, None)
     settings = predictor.bundle.network.settings
 
-    def highest(saliency: np.ndarray) -> Candidate:
-        return find_peaks(saliency, inside, affine, count=1)[0]
-
     located = {}
     for name in NETWORK_MAPS:
         with clock.measure(name):
             saliency = saliency_map(name, score, settings, early, inside, affine)
-            peak = highest(saliency)
+            peak = _highest(saliency, exam)
         with clock.measure(name + SNAP):
             candidate = candidates_from_map(name, saliency, early, inside, affine)[0]
         located[name] = Located(peak, saliency, clock.sum("network", name))
@@ -136,23 +133,12 @@ def locate(ways: Ways, exam: CachedExam) -> tuple[float, dict[str, Located]]:
         located[name + SNAP] = Located(candidate, saliency, seconds)
     with clock.measure(SIGNAL):
         saliency = normalise(early, inside)
-        peak = highest(saliency)
+        peak = _highest(saliency, exam)
     located[SIGNAL] = Located(peak, saliency, clock.sum(SIGNAL))
-    for name, make in SLOW_MAPS.items() if ways.slow else ():
-        with clock.measure(name):
-            saliency = make(predictor, exam, prediction)
-            peak = highest(saliency)
-        located[name] = Located(peak, saliency, clock.sum(name))
+    if ways.slow:
+        located |= {name: _by_slow_map(name, predictor, exam, prediction) for name in SLOW_MAPS}
     for reader in ways.others:
-        title = reader.method.title
-        with clock.measure(title):
-            reading, _ = reader.read(exam)
-        for own in reading.maps:
-            name = f"{title}: {own}"
-            with clock.measure(name):
-                saliency = map_on_grid(reading, own, exam)
-                peak = highest(saliency)
-            located[name] = Located(peak, saliency, clock.sum(title, name))
+        located |= _by_other(reader, exam)
     if not predictor.bundle.has_candidates:
         return prediction.logit, located
     with clock.measure(LESION_MAP):
@@ -160,6 +146,31 @@ def locate(ways: Ways, exam: CachedExam) -> tuple[float, dict[str, Located]]:
         saliency = lesion_map(score.candidates, early, inside)
     candidate = score.candidates[0] if score.candidates else located[SIGNAL].candidate
     return score.logit, {**located, LESION_MAP: Located(candidate, saliency, clock.sum(LESION_MAP))}
+
+
+def _highest(saliency: np.ndarray, exam: CachedExam) -> Candidate:
+    return find_peaks(saliency, exam.inside, exam.affine, count=1)[0]
+
+
+def _by_slow_map(name: str, predictor: Predictor, exam: CachedExam, prediction: Prediction) -> Located:
+    clock = Clock()
+    with clock.measure(name):
+        saliency = SLOW_MAPS[name](predictor, exam, prediction)
+        peak = _highest(saliency, exam)
+    return Located(peak, saliency, clock.sum(name))
+
+
+def _by_other(reader: MethodReader, exam: CachedExam) -> dict[str, Located]:
+    """By the maps of another method's network."""
+    clock, located = Clock(), {}
+    with clock.measure("network"):
+        reading, _ = reader.read(exam)
+    for name in reading.maps:
+        with clock.measure(name):
+            saliency = map_on_grid(reading, name, exam)
+            peak = _highest(saliency, exam)
+        located[f"{reader.method.title}: {name}"] = Located(peak, saliency, clock.sum("network", name))
+    return located
 
 
 def judge(ways: Ways, exam: CachedExam) -> dict:
