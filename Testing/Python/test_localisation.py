@@ -12,7 +12,8 @@ from BreastCMSLLib.candidates.regions import region_at
 from training import localize
 from training.data import cache
 from training.data.files import read_rows, write_rows
-from training.evaluation import localisation, localisation_figures, localisation_run, metrics
+from training.evaluation import localisation, localisation_figures, localisation_run, metrics, slow_maps
+from training.evaluation.correlax import CorrelaxSettings
 from training.evaluation.localisation_run import compare_methods
 from training.evaluation.slow_maps import SLOW_MAPS
 from training.methods.registry import network_of
@@ -72,6 +73,7 @@ def test_slow_maps_take_part_where_they_are_asked_for(compared, tmp_path, monkey
     _, run = compared
     monkeypatch.setattr(metrics, "ROUNDS", 50)
     monkeypatch.setattr(localisation_run, "draw_worst", lambda *a, **k: None)
+    monkeypatch.setattr(slow_maps, "CorrelaxSettings", lambda masks=4: CorrelaxSettings(masks=masks))
     result = compare_methods(run, tmp_path, precision="float32", limit=1, slow=True)
     assert list(result["methods"]) == localisation.methods(slow=True)
     assert set(SLOW_MAPS) < set(result["methods"]) and "--slow" in result["command"]
