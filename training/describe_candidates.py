@@ -1,6 +1,7 @@
 """Keep the candidates of a cohort as features, for train_candidates.py, without keeping the exams' voxels.
 
     python training/describe_candidates.py simulated:large --output CANDIDATES --spacing 2.2
+    python training/describe_candidates.py CACHE --output CANDIDATES      # of prepared exams
     python training/train_candidates.py RUN --more CANDIDATES
 
 11 kB an exam, where its voxels take 5 MB. The same command goes on where it stopped; several computers can
@@ -24,7 +25,7 @@ from training.command import ends_in_a_sentence, parser_of
 @ends_in_a_sentence
 def main(arguments: list[str] | None = None) -> None:
     parser = parser_of(__doc__)
-    parser.add_argument("source", help="a manifest (CSV), or simulated:NAME")
+    parser.add_argument("source", help="a manifest (CSV), simulated:NAME, or a cache of prepared exams")
     parser.add_argument("--output", required=True, type=Path)
     parser.add_argument(
         "--spacing", type=float, default=2.2, help="voxel size in mm of the exams that are read (2.2 or 1.1)"

@@ -26,6 +26,7 @@ from ..core.windows import bounding_box, box_about, squared_distance
 from ..preprocessing.enhancement import early_phases, mean_enhancement
 from ..preprocessing.landmarks import Landmarks, Skin
 from .candidate import Candidate, Region
+from .outline import Outline
 
 SHELLS_MM = (0.0, 4.5, 9.0, 13.5, 18.0, 24.0)  # borders of the shells about a candidate
 HIGH_MM, OUTER_MM = 9.0, 13.5  # from where on shells give high values, and all the rest its curve
@@ -199,6 +200,14 @@ class Neighbourhood:
             return [(n, 0.0, 0.0) for n in BRIGHTEST]
         return [(n, float(early[:n].mean()), float(fall[:n].mean())) for n in BRIGHTEST]
 
+    @cached_property
+    def outline(self) -> Outline:
+        """Its body seen along rays."""
+        region = self.candidate.region
+        background = self.context.levels[0] if region is None else region.background
+        late = self.array[len(self.array) // 2 :].mean(axis=0)
+        return Outline(self.early, late, self.body, self.allowed, self.spacing, background)
+
     def wash_out(self, where: np.ndarray) -> float:
         """Fall of some voxels as a share of their early enhancement, at most 2 either way."""
         return _share(float(self.fall[where].sum()), float(self.early[where].sum()))
@@ -271,6 +280,7 @@ def inside_and_rim(place: Neighbourhood) -> dict[str, float]:
         "texture of the last phase": _texture(last, place.body) / mean,
         "rim": float(rim),
         **layers,
+        **place.outline.inside,
     }
 
 
@@ -300,6 +310,7 @@ def size_and_shape(place: Neighbourhood) -> dict[str, float]:
         "roundness": thick / radius,
         "radius, spread": float(radii.std()),
         **_percentiles("radius", radii, (10, 90, 100)),
+        **place.outline.shape,
     }
 
 

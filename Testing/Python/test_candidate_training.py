@@ -26,7 +26,7 @@ from training.candidates.described import describe_cohort, describe_exam, load_d
 from training.data import cache
 from training.data.files import read_rows
 from training.data.manifest import read_cohort, read_manifest, write_manifest
-from training.data.preparation import prepare_exam
+from training.data.preparation import prepare, prepare_exam
 from training.evaluation import calibration, ordinary
 from training.evaluation.evaluation import evaluate
 from training.evaluation.localisation import Ways, locate
@@ -313,6 +313,18 @@ def test_parts_are_made_once_and_read_back_in_order(folder):
     assert describe_cohort(source, folder, 4.4, SETTINGS, workers=1, parts=[0]) == 0
     assert len(load_described(folder)[1]) == 4
     assert describe_cohort(source, folder, 4.4, SETTINGS, workers=1) == 2
+
+
+def test_a_cache_is_described_as_it_is_kept(folder, tmp_path):
+    kept = prepare(str(folder.parent / "some.csv"), tmp_path / "cache", 4.4, workers=1)
+    assert describe_cohort(str(kept.folder), tmp_path / "again", 2.2, SETTINGS, workers=1) == 6
+    (card, exams), (again_card, again) = load_described(folder), load_described(tmp_path / "again")
+    assert card == again_card
+    for one, other in zip(exams, again, strict=True):
+        assert np.array_equal(one.features, other.features) and one.exam == other.exam
+        assert np.array_equal(one.ras_mm, other.ras_mm) and np.allclose(one.lesions_mm, other.lesions_mm)
+    with pytest.raises(InputError, match="is a cache"):
+        describe_cohort(str(kept.folder), tmp_path / "copies", 2.2, SETTINGS, workers=1, copies=1)
 
 
 def test_folders_that_do_not_fit_are_named(folder, monkeypatch):

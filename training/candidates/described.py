@@ -3,7 +3,7 @@
 Exams are made or read, preprocessed as everywhere, described and forgotten: 11 kB an exam, where its voxels
 take 5 MB. A folder holds ``candidates.json`` (input contract, settings, source, code) and parts of ``PART``
 exams, ``part-0000.npz`` and so on, each written whole. The same command goes on where it stopped; several
-computers can each make some of the parts.
+computers can each make some of the parts. Exams of a cache are described as they are kept there.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import numpy as np
 from rich.progress import track
 
 from BreastCMSLLib.alignment import register
+from BreastCMSLLib.candidates.proposals import ExamCandidates
 from BreastCMSLLib.candidates.settings import CandidateSettings
 from BreastCMSLLib.core.errors import InputError
 from BreastCMSLLib.preprocessing.model_input import InputContract, preprocess
@@ -96,7 +97,26 @@ def describe_exam(
         settings,
         model_input.landmarks,
     )
-    centres = [lesion["ras_mm"] for lesion in truth(row, exam)[0] if lesion["malignant"]]
+    return _described(row, described, truth(row, exam)[0])
+
+
+def describe_kept(row: Row, folder: Path, settings: CandidateSettings, copy: int = 0) -> DescribedExam:
+    """Describe one exam of a cache. Raises InputError where it is damaged."""
+    exam = cache.load(cache.exam_path(folder, row.exam))
+    described = described_candidates(
+        row.exam,
+        exam.array.numpy(),
+        exam.inside,
+        exam.affine,
+        exam.duration_min,
+        settings,
+        exam.landmarks,
+    )
+    return _described(row, described, exam.meta["lesions"])
+
+
+def _described(row: Row, described: ExamCandidates, lesions: Sequence[dict]) -> DescribedExam:
+    centres = [lesion["ras_mm"] for lesion in lesions if lesion["malignant"]]
     return DescribedExam(
         row.exam,
         row.patient,
@@ -104,7 +124,7 @@ def describe_exam(
         row.split,
         described.features,
         np.array([candidate.ras_mm for candidate in described.candidates], np.float32).reshape(-1, 3),
-        model_input.duration_min,
+        described.duration_min,
         np.array(centres, np.float32).reshape(-1, 3),
     )
 
@@ -124,11 +144,11 @@ def describe_cohort(
     Parameters
     ----------
     source : str
-        A manifest (CSV), or simulated:NAME.
+        A manifest (CSV), simulated:NAME, or the folder of a cache.
     output : Path
         Folder of the parts.
     spacing_mm : float
-        Voxel size of the exams that are described.
+        Voxel size of the exams that are described; a cache has its own.
     settings : CandidateSettings, optional
         How candidates are found and described.
     workers : int, optional
@@ -150,8 +170,19 @@ def describe_cohort(
     InputError
         With the first exam that cannot be used, or when the folder holds other candidates.
     """
-    contract, rows = cache.contract_at(spacing_mm), read_cohort(source)
     settings = settings or CandidateSettings()
+    if (Path(source) / "cache.json").exists():
+        if copies or coarse is not None:
+            raise InputError(
+                f"{source} is a cache, which keeps each exam once; name the exams' source instead."
+            )
+        store = cache.open_cache(source)
+        source, contract = store.source, store.contract
+        rows = [Row(**{name: row[name] for name in cache.INDEX}) for row in store.rows]
+        describe = partial(describe_kept, folder=store.folder, settings=settings)
+    else:
+        contract, rows = cache.contract_at(spacing_mm), read_cohort(source)
+        describe = partial(describe_exam, contract=contract, settings=settings, coarse=coarse)
     card, path = card_of(source, contract, settings) | {"copies": copies}, output / CARD
     if path.exists() and json.loads(path.read_text()) != card:
         raise InputError(
@@ -165,7 +196,6 @@ def describe_cohort(
         for number in missing:
             of_part = rows[number * PART : (number + 1) * PART]
             chosen = [(row, n) for row in of_part for n in range(1 + (copies if row.split == "train" else 0))]
-            describe = partial(describe_exam, contract=contract, settings=settings, coarse=coarse)
             work = pool.map(partial(_describe_pair, describe=describe), chosen, chunksize=2 * (1 + copies))
             title = f"candidates of {source}, part {number}"
             _write(_part(output, number), list(track(work, title, total=len(chosen))))
