@@ -6,7 +6,6 @@ import re
 import subprocess
 import sys
 import zlib
-from base64 import a85decode
 
 import numpy as np
 import pytest
@@ -18,9 +17,13 @@ from BreastCMSLLib.results.pdf import pdf_report
 
 
 def drawings(document: bytes) -> bytes:
-    """What the pages draw: fonts and metadata are packed otherwise."""
-    packed = re.findall(rb"ASCII85Decode[^>]*>>\s*stream\r?\n(.*?)endstream", document, re.DOTALL)
-    return b"\n".join(zlib.decompress(a85decode(part.strip().removesuffix(b"~>"))) for part in packed)
+    """What the pages draw; streams of fonts and pictures say more of themselves than their filter."""
+    packed = re.findall(
+        rb"<<\s*/Filter \[ /FlateDecode \] /Length (\d+)\s*>>\s*stream\r?\n(.*?)endstream",
+        document,
+        re.DOTALL,
+    )
+    return b"\n".join(zlib.decompress(part[: int(length)]) for length, part in packed)
 
 
 @pytest.fixture
