@@ -1,0 +1,495 @@
+// The page: planes drawn by NiiVue, the projection and the curve drawn here, and what moves them.
+const element = (id) => document.getElementById(id);
+const all = (selector) => [...document.querySelectorAll(selector)];
+const TYPES = { axial: 0, coronal: 1, sagittal: 2 };
+const PLANES = { axial: [0, 0, 0.5, 0.5], sagittal: [0.5, 0, 0.5, 0.5], coronal: [0, 0.5, 0.5, 0.5] };
+const AXES = ["RL", "AP", "SI"];
+const narrow = window.matchMedia("(max-width: 820px)");
+const planes = element("planes");
+const labels = all("[data-phase]").map((item) => item.textContent);
+let nv = null;
+let image = null; // what is shown in grey
+let overlay = null; // the map over it
+let mip = null;
+let place = placeOf(page.shape.map((n) => (n - 1) / 2)); // of the crosshair, RAS mm
+let candidate = -1;
+const maps = {};
+
+function message(text) {
+  element("message").textContent = text;
+}
+
+// ---------------------------------------------------------------- what is shown
+
+const time = () => Number(element("time").value);
+const changing = () => page.relative && element("change").checked && time() > 0;
+const early = () => (page.relative && time() === 0 ? page.first : time());
+
+function showImage() {
+  fill(image.img, time(), changing());
+  const kind = page.relative && !changing() ? "phase" : "change";
+  const [low, high] = page.windows[kind];
+  image.cal_min = low;
+  image.cal_max = low + (high - low) * 2 ** (-Number(element("bright").value) / 40);
+  nv.updateGLVolume();
+  element("time-text").textContent = `${time() + 1} of ${page.phases}`;
+  const what = `${labels[time()] || `phase ${time() + 1}`}${changing() ? ", minus before contrast" : ""}`;
+  element("time").setAttribute("aria-valuetext", what);
+  element("shown").textContent = page.relative ? what : `Subtraction, ${what}`;
+  element("bright-text").textContent = element("bright").value;
+}
+
+function showMap() {
+  const opacity = Number(element("opacity").value);
+  const threshold = Number(element("threshold").value);
+  element("opacity-text").textContent = `${opacity} %`;
+  element("threshold-text").textContent = (threshold / 100).toFixed(2);
+  if (!overlay) return;
+  overlay.img.set(maps[element("map").value]);
+  overlay.cal_min = (255 * threshold) / 100;
+  overlay.cal_max = 255;
+  overlay.opacity = opacity / 100;
+  nv.updateGLVolume();
+}
+
+function showOutline() {
+  const shown = element("outline").checked && page.outlined;
+  nv.opts.drawRimOpacity = shown ? 1 : -1;
+  nv.drawOpacity = shown ? 0.01 : 0; // the rim alone: NiiVue draws none where nothing is drawn at all
+  nv.drawScene();
+}
+
+function showView(view) {
+  document.querySelector(".panes").dataset.view = view;
+  all("button[data-view]").forEach((tab) => tab.setAttribute("aria-pressed", tab.dataset.view === view));
+  const shown = view === "all" ? Object.keys(PLANES) : [view in TYPES ? view : "axial"];
+  nv.setCustomLayout(
+    shown.map((name) => ({ sliceType: TYPES[name], position: view === "all" ? PLANES[name] : [0, 0, 1, 1] })),
+  );
+  drawMip();
+}
+
+// ---------------------------------------------------------------- the crosshair
+
+// Letters and mm as in the report: "L 37, A 7, S 53 mm".
+function placeText(ras) {
+  const parts = ras.map((mm, axis) => `${AXES[axis][mm < 0 ? 1 : 0]} ${Math.abs(mm).toFixed(0)}`);
+  return `${parts.join(", ")} mm`;
+}
+
+function goTo(ras) {
+  place = placeOf(voxelOf(ras)).map((mm, axis) => {
+    const own = Math.abs(mm - ras[axis]) <= page.spacing[axis] / 2;
+    return own ? ras[axis] : mm; // a place outside the images goes to their border
+  });
+  nv.scene.crosshairPos = nv.mm2frac(place);
+  center();
+  nv.drawScene();
+  element("position").textContent = placeText(place);
+  drawMip();
+  drawCurve();
+}
+
+// Once zoomed, the planes stay about the crosshair.
+function center() {
+  const zoom = nv.scene.pan2Dxyzmm[3];
+  const middle = placeOf(page.shape.map((n) => (n - 1) / 2));
+  const pan = zoom > 1 ? place.map((mm, axis) => middle[axis] - mm) : [0, 0, 0];
+  nv.scene.pan2Dxyzmm = [...pan, zoom];
+}
+
+function zoomBy(factor) {
+  const zoom = factor ? Math.min(Math.max(nv.scene.pan2Dxyzmm[3] * factor, 1), 12) : 1;
+  nv.scene.pan2Dxyzmm = [0, 0, 0, zoom];
+  goTo(place);
+}
+
+function step(axis, voxels) {
+  const moved = [...place];
+  moved[axis] += voxels * page.spacing[axis];
+  goTo(moved);
+}
+
+function choose(number) {
+  candidate = number;
+  all("[data-candidate]").forEach((button) => {
+    button.setAttribute("aria-current", Number(button.dataset.candidate) === number + 1);
+  });
+  goTo(page.candidates[number].ras);
+}
+
+function chooseNext(by) {
+  const listed = all("[data-candidate]").map((button) => Number(button.dataset.candidate) - 1);
+  if (!listed.length) return;
+  const at = listed.indexOf(candidate);
+  choose(listed[(at < 0 ? (by > 0 ? 0 : listed.length - 1) : at + by + listed.length) % listed.length]);
+}
+
+// ---------------------------------------------------------------- the projection
+
+function makeMip() {
+  if (!breasts || phases.some((codes) => !codes)) return;
+  mip = projection(Number(element("direction").value), early());
+  const bright = Float32Array.from(mip.values.filter((value) => value > 0)).sort();
+  const top = bright[Math.floor(0.999 * (bright.length - 1))] || 1;
+  const scale = (255 / top) * 2 ** (Number(element("bright").value) / 40);
+  const picture = new ImageData(mip.width, mip.height);
+  for (let v = 0; v < mip.height; v++) {
+    for (let u = 0; u < mip.width; u++) {
+      const { column, row } = mipPixel(u, v);
+      const grey = Math.min(mip.values[u + mip.width * v] * scale, 255);
+      picture.data.set([grey, grey, grey, 255], 4 * (column + mip.width * row));
+    }
+  }
+  mip.picture = new OffscreenCanvas(mip.width, mip.height);
+  mip.picture.getContext("2d").putImageData(picture, 0, 0);
+  drawMip();
+}
+
+// Front and head up; the patient's right, and in the sagittal view the front, to the left.
+function mipPixel(u, v) {
+  return { column: mip.width - 1 - u, row: mip.height - 1 - v };
+}
+
+// Where the projection lies on its canvas: left, top, and pixels a voxel.
+function mipFrame(canvas) {
+  const [wide, tall] = [mip.width * page.spacing[mip.across], mip.height * page.spacing[mip.up]];
+  const scale = Math.min(canvas.width / wide, canvas.height / tall);
+  const [x, y] = [scale * page.spacing[mip.across], scale * page.spacing[mip.up]];
+  return { left: (canvas.width - wide * scale) / 2, top: (canvas.height - tall * scale) / 2, x, y };
+}
+
+function drawMip() {
+  const canvas = element("mip");
+  const ratio = window.devicePixelRatio || 1;
+  if (!mip || !canvas.clientWidth) return;
+  canvas.width = canvas.clientWidth * ratio;
+  canvas.height = canvas.clientHeight * ratio;
+  const context = canvas.getContext("2d");
+  const frame = mipFrame(canvas);
+  context.drawImage(mip.picture, frame.left, frame.top, mip.width * frame.x, mip.height * frame.y);
+  const point = (ras) => {
+    const [u, v] = [mip.across, mip.up].map((axis) => (ras[axis] - page.origin[axis]) / page.spacing[axis]);
+    const { column, row } = mipPixel(u, v);
+    return [frame.left + (column + 0.5) * frame.x, frame.top + (row + 0.5) * frame.y];
+  };
+  context.lineWidth = ratio;
+  context.strokeStyle = "#35f0f0";
+  context.fillStyle = "#ffffff";
+  context.font = `bold ${13 * ratio}px system-ui, sans-serif`;
+  page.candidates.forEach(({ ras, size, shown }, number) => {
+    if (!shown) return;
+    const [x, y] = point(ras);
+    const radius = 7 * ratio + (size / 2 / page.spacing[mip.across]) * frame.x;
+    context.beginPath();
+    context.arc(x, y, radius, 0, 7);
+    context.stroke();
+    context.fillText(`${number + 1}`, x + 0.75 * radius + 2, y - 0.75 * radius);
+  });
+  const [x, y] = point(place);
+  const gap = 14 * ratio;
+  context.strokeStyle = "#ffe14d";
+  context.beginPath();
+  for (const [from, to] of [[0, y - gap], [y + gap, canvas.height]]) {
+    context.moveTo(x, from);
+    context.lineTo(x, to);
+  }
+  for (const [from, to] of [[0, x - gap], [x + gap, canvas.width]]) {
+    context.moveTo(from, y);
+    context.lineTo(to, y);
+  }
+  context.stroke();
+  const letters = [AXES[mip.across], AXES[mip.up]];
+  context.fillStyle = "#a9b4bf";
+  context.fillText(letters[0][0], 4 * ratio, canvas.height / 2);
+  context.fillText(letters[0][1], canvas.width - 14 * ratio, canvas.height / 2);
+}
+
+function clickMip(event) {
+  if (!mip) return;
+  const canvas = element("mip");
+  const ratio = canvas.width / canvas.clientWidth;
+  const frame = mipFrame(canvas);
+  const column = Math.floor((event.offsetX * ratio - frame.left) / frame.x);
+  const row = Math.floor((event.offsetY * ratio - frame.top) / frame.y);
+  if (column < 0 || row < 0 || column >= mip.width || row >= mip.height) return;
+  const [u, v] = [mip.width - 1 - column, mip.height - 1 - row];
+  const voxel = voxelOf(place);
+  voxel[mip.across] = u;
+  voxel[mip.up] = v;
+  const depth = mip.where[u + mip.width * v];
+  if (depth >= 0) voxel[mip.axis] = depth;
+  goTo(placeOf(voxel));
+}
+
+// ---------------------------------------------------------------- the curve
+
+function drawCurve() {
+  if (phases.some((codes) => !codes)) return;
+  const { unit, values } = curveAt(voxelOf(place));
+  const xs = page.minutes || values.map((_, n) => n);
+  const [left, right, top, bottom] = [46, 330, 12, 134];
+  const [low, high] = [Math.min(0, ...values), Math.max(unit === "%" ? 50 : 1e-9, ...values)];
+  const x = (value) => left + ((value - xs[0]) / (xs[xs.length - 1] - xs[0] || 1)) * (right - left);
+  const y = (value) => bottom - ((value - low) / (high - low)) * (bottom - top);
+  const parts = [];
+  const add = (name, attributes, text) => {
+    const node = document.createElementNS("http://www.w3.org/2000/svg", name);
+    Object.entries(attributes).forEach(([key, value]) => node.setAttribute(key, value));
+    if (text !== undefined) node.textContent = text;
+    parts.push(node);
+  };
+  const power = 10 ** Math.floor(Math.log10((high - low) / 3));
+  const tick = [1, 2, 5, 10].map((factor) => factor * power).find((size) => size >= (high - low) / 3);
+  for (let value = Math.ceil(low / tick) * tick; value <= high; value += tick) {
+    add("line", { x1: left, x2: right, y1: y(value), y2: y(value), stroke: "#2a323a" });
+    const text = Number(value.toPrecision(6)).toString().replace("-", "−");
+    add("text", { x: left - 6, y: y(value) + 4, "text-anchor": "end" }, text);
+  }
+  xs.forEach((value, n) => {
+    const label = page.minutes ? (Math.round(value * 10) / 10 + 0).toString().replace("-", "−") : n + 1;
+    add("text", { x: x(value), y: bottom + 16, "text-anchor": "middle" }, label);
+  });
+  add("line", { x1: x(xs[time()]), x2: x(xs[time()]), y1: top, y2: bottom, stroke: "#5b6570" });
+  add("polyline", {
+    points: values.map((value, n) => `${x(xs[n]).toFixed(1)},${y(value).toFixed(1)}`).join(" "),
+    fill: "none",
+    stroke: "#ff8f80",
+    "stroke-width": 2,
+  });
+  values.forEach((value, n) => add("circle", { cx: x(xs[n]), cy: y(value), r: 3, fill: "#ff8f80" }));
+  const axis = page.minutes ? "min from the first phase after contrast" : "phase";
+  add("text", { x: (left + right) / 2, y: 164, "text-anchor": "middle" }, `${unit} over ${axis}`);
+  element("curve").replaceChildren(...parts);
+  const said = values.map((value) => value.toFixed(unit === "%" ? 0 : 2)).join(", ");
+  element("curve").setAttribute("aria-label", `Enhancement at the crosshair, ${unit}, by phase: ${said}`);
+}
+
+// ---------------------------------------------------------------- what moves it
+
+const pointers = new Map();
+
+function pointerPlace(event) {
+  const box = planes.getBoundingClientRect();
+  const ratio = planes.width / box.width;
+  const position = [(event.clientX - box.left) * ratio, (event.clientY - box.top) * ratio];
+  const fraction = nv.canvasPos2frac(position);
+  return fraction[0] < 0 ? null : { fraction, tile: nv.tileIndex(...position) };
+}
+
+function moveCrosshair(event) {
+  const found = pointerPlace(event);
+  if (!found) return;
+  const zoom = nv.scene.pan2Dxyzmm; // stays while dragging: the images would run away
+  goTo([...nv.frac2mm(found.fraction)].slice(0, 3));
+  nv.scene.pan2Dxyzmm = zoom;
+  nv.drawScene();
+}
+
+function onPointerDown(event) {
+  planes.focus();
+  planes.setPointerCapture(event.pointerId);
+  pointers.set(event.pointerId, [event.clientX, event.clientY]);
+  if (pointers.size === 1 && event.button === 0) moveCrosshair(event);
+}
+
+function onPointerMove(event) {
+  const last = pointers.get(event.pointerId);
+  if (!last) return;
+  const other = [...pointers.entries()].find(([id]) => id !== event.pointerId);
+  if (other) {
+    const apart = ([x, y]) => Math.hypot(x - other[1][0], y - other[1][1]) || 1;
+    zoomBy(apart([event.clientX, event.clientY]) / apart(last));
+  } else if (event.buttons === 2) {
+    element("bright").value = Number(element("bright").value) + (last[1] - event.clientY) / 2;
+    showImage();
+  } else {
+    moveCrosshair(event);
+  }
+  if (event.buttons !== 2 || Math.abs(last[1] - event.clientY) >= 10) {
+    pointers.set(event.pointerId, [event.clientX, event.clientY]);
+  }
+}
+
+function onWheel(event) {
+  event.preventDefault();
+  const way = event.deltaY < 0 ? 1 : -1;
+  if (event.ctrlKey) {
+    zoomBy(way > 0 ? 1.2 : 1 / 1.2);
+    return;
+  }
+  const found = pointerPlace(event);
+  if (found) step({ 0: 2, 1: 1, 2: 0 }[nv.screenSlices[found.tile].axCorSag], way);
+}
+
+function toggle(id) {
+  element(id).checked = !element(id).checked;
+  element(id).dispatchEvent(new Event("change"));
+}
+
+function stepTime(by) {
+  element("time").value = time() + by;
+  element("time").dispatchEvent(new Event("input"));
+}
+
+let opacityBefore = 50;
+
+function toggleMap() {
+  const now = Number(element("opacity").value);
+  element("opacity").value = now ? 0 : opacityBefore;
+  opacityBefore = now || opacityBefore;
+  showMap();
+}
+
+// Keys while the images have the focus. Right is where the screen shows it: the patient's left.
+const KEYS = {
+  ArrowLeft: (by) => step(0, by),
+  ArrowRight: (by) => step(0, -by),
+  ArrowUp: (by) => step(1, by),
+  ArrowDown: (by) => step(1, -by),
+  PageUp: (by) => step(2, by),
+  PageDown: (by) => step(2, -by),
+  n: () => chooseNext(1),
+  p: () => chooseNext(-1),
+  ",": () => stepTime(-1),
+  ".": () => stepTime(1),
+  s: () => page.relative && toggle("change"),
+  m: toggleMap,
+  o: () => toggle("outline"),
+  "+": () => zoomBy(1.25),
+  "=": () => zoomBy(1.25),
+  "-": () => zoomBy(1 / 1.25),
+  0: () => zoomBy(0),
+};
+
+function onKey(event) {
+  const act = KEYS[event.key.length === 1 ? event.key.toLowerCase() : event.key];
+  if (!act || event.ctrlKey || event.metaKey || event.altKey) return;
+  event.preventDefault();
+  act(event.shiftKey ? 5 : 1);
+}
+
+function listen() {
+  planes.addEventListener("pointerdown", onPointerDown);
+  planes.addEventListener("pointermove", onPointerMove);
+  for (const name of ["pointerup", "pointercancel"]) {
+    planes.addEventListener(name, (event) => pointers.delete(event.pointerId));
+  }
+  planes.addEventListener("wheel", onWheel, { passive: false });
+  planes.addEventListener("contextmenu", (event) => event.preventDefault());
+  planes.addEventListener("keydown", onKey);
+  element("mip").addEventListener("click", clickMip);
+  all("button[data-view]").forEach((tab) => tab.addEventListener("click", () => showView(tab.dataset.view)));
+  all("[data-zoom]").forEach((button) => {
+    const factor = { "-1": 1 / 1.5, 0: 0, 1: 1.5 }[button.dataset.zoom];
+    button.addEventListener("click", () => zoomBy(factor));
+  });
+  all("[data-candidate]").forEach((button) => {
+    button.addEventListener("click", () => choose(Number(button.dataset.candidate) - 1));
+  });
+  for (const id of ["time", "change", "bright"]) {
+    element(id).addEventListener(id === "change" ? "change" : "input", () => {
+      showImage();
+      makeMip();
+      drawCurve();
+    });
+  }
+  for (const id of ["map", "opacity", "threshold"]) element(id).addEventListener("input", showMap);
+  element("outline").addEventListener("change", showOutline);
+  element("direction").addEventListener("change", makeMip);
+  narrow.addEventListener("change", () => showView(narrow.matches ? "axial" : "all"));
+  new ResizeObserver(drawMip).observe(element("mip"));
+}
+
+// ---------------------------------------------------------------- the beginning
+
+function prepare() {
+  element("time").value = page.first;
+  element("change").checked = page.relative;
+  element("change-row").hidden = !page.relative;
+  element("outline").checked = page.outlined;
+  element("outline-row").hidden = !page.outlined;
+  element("opacity").value = 0; // the map waits until it is asked for: it would hide the lesion
+  element("threshold").value = Math.round(100 * page.threshold);
+  const stops = page.colours.map((colour) => `rgb(${colour.join()})`);
+  document.querySelector(".ramp i").style.background = `linear-gradient(90deg, ${stops.join()})`;
+}
+
+function colours() {
+  const channel = (n) => page.colours.map((colour) => colour[n]);
+  const I = page.colours.map((_, n) => Math.round((255 * n) / (page.colours.length - 1)));
+  nv.addColormap("saliency", { R: channel(0), G: channel(1), B: channel(2), A: I.map(() => 255), I });
+}
+
+// First what is seen first; the rest while somebody looks at that.
+async function start() {
+  prepare();
+  nv = new niivue.Niivue({
+    backColor: [0, 0, 0, 1],
+    crosshairColor: [1, 0.88, 0.3, 0.9],
+    crosshairGap: 12,
+    dragAndDropEnabled: false,
+    interactive: false,
+    isRadiologicalConvention: true,
+    sagittalNoseLeft: true,
+    showAllOrientationMarkers: true,
+    fontColor: [0.75, 0.8, 0.85, 1],
+    loadingText: "",
+    logLevel: "silent",
+    multiplanarShowRender: 0,
+  });
+  await nv.attachToCanvas(planes, true);
+  colours();
+  for (const number of new Set(page.relative ? [0, page.first] : [page.first])) {
+    phases[number] = await unpack(`phase-${number}`);
+  }
+  image = await niivue.NVImage.new(nifti(16), "image.nii", "gray", 1, null, 0, 1);
+  nv.volumes = [image];
+  nv.setVolume(image, 0);
+  listen();
+  showView(narrow.matches ? "axial" : "all");
+  showImage();
+  showMap();
+  if (page.candidates.length && page.meaningful) choose(0);
+  else goTo(place);
+  message("");
+  document.documentElement.dataset.state = "first";
+  document.documentElement.dataset.firstMs = Math.round(performance.now());
+  await new Promise((done) => setTimeout(done));
+  await unpackRest();
+  document.documentElement.dataset.state = "ready";
+}
+
+async function unpackRest() {
+  breasts = await unpack("breasts");
+  for (let number = 0; number < page.phases; number++) {
+    if (!phases[number]) phases[number] = await unpack(`phase-${number}`);
+  }
+  makeMip();
+  drawCurve();
+  for (const name of page.maps) maps[name] = await unpack(`map-${name}`);
+  overlay = await niivue.NVImage.new(nifti(8), "map.nii", "saliency", 0, null, 102, 255);
+  overlay.colormapType = 1; // colours from 0 on, whatever is left transparent
+  nv.volumes = [image, overlay];
+  nv.setVolume(image, 0);
+  showMap();
+  if (page.outlined) {
+    nv.createEmptyDrawing();
+    nv.drawBitmap.set(await unpack("outlines"));
+    const mark = (value) => Array(256).fill(value).fill(0, 0, 1);
+    nv.setDrawColormap({ R: mark(53), G: mark(240), B: mark(240), A: mark(255), labels: Array(256).fill("") });
+    nv.refreshDrawing(false);
+  }
+  showOutline();
+}
+
+if (!document.createElement("canvas").getContext("webgl2")) {
+  message("This browser cannot draw volumes (it has no WebGL 2); try another one, or read the report.");
+  document.documentElement.dataset.state = "failed";
+} else {
+  start().catch((error) => {
+    message(`The images cannot be shown (${error.message}); try another browser, or read the report.`);
+    document.documentElement.dataset.state = "failed";
+    console.error(error);
+  });
+}
