@@ -46,6 +46,7 @@ def analyze_exam(
     *,
     scene: bool = True,
     dicom: Path | None = None,
+    viewer: bool = False,
     overwrite: bool = False,
     progress: Progress,
     before_writing: Callable[[Analysis], None] | None = None,
@@ -66,6 +67,8 @@ def analyze_exam(
         Scene, pictures and report too.
     dicom : Path, optional
         The results as DICOM objects too, in a folder of their own in this one.
+    viewer : bool
+        The images as a page for the browser too, with all maps.
     overwrite : bool
         Replace the results of another exam.
     progress : callable
@@ -102,6 +105,8 @@ def analyze_exam(
     from .results.files import write_results
     from .scene.package import write_scene
 
+    if viewer:
+        settings = {**settings, "all_maps": True}
     analysis = analyze(exam, model, **settings, progress=progress, stopwatch=watch)
     add_curves(analysis.exam, analysis.result)
     if before_writing is not None:
@@ -112,6 +117,7 @@ def analyze_exam(
         output,
         write_scene=write_scene if scene else None,
         write_dicom=write_dicom,
+        viewer=viewer,
         overwrite=overwrite,
         progress=progress,
         stopwatch=watch,
@@ -206,7 +212,7 @@ def load_model(model: str | Path | None):
 # ---------------------------------------------------------------- places
 
 
-def check_output(folder: Path, *, scene: bool) -> None:
+def check_output(folder: Path, *, scene: bool, viewer: bool = False) -> None:
     """Find out before the work whether results can be written and shown. Creates nothing.
 
     What a killed run left half exchanged there is put back first.
@@ -216,9 +222,9 @@ def check_output(folder: Path, *, scene: bool) -> None:
     OutputError
         The folder cannot be written, or holds files of the user that results would take the place of.
     DependencyError
-        The scene needs what is not installed.
+        Scene or viewer need what is not installed.
     """
-    from .results.earlier import FILES, SCENE_FILES, check_other_files
+    from .results.earlier import FILES, SCENE_FILES, VIEWER_FILE, check_other_files
     from .results.replacement import recover
 
     check_place(folder)
@@ -228,7 +234,12 @@ def check_output(folder: Path, *, scene: bool) -> None:
         raise OutputError(
             f"The earlier results in {folder} could not be put back ({error.strerror}); close what uses them."
         ) from error
-    check_other_files(folder, [name for name in FILES if scene or name not in SCENE_FILES])
+    unused = (*(() if scene else SCENE_FILES), *(() if viewer else (VIEWER_FILE,)))
+    check_other_files(folder, [name for name in FILES if name not in unused])
+    if viewer:
+        from .results.niivue import niivue_code
+
+        niivue_code()
     if scene:
         from importlib.util import find_spec
 

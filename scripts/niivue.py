@@ -1,8 +1,8 @@
 """Take NiiVue, which draws the pages of ``analyze --viewer``, into Resources/NiiVue.
 
-Its code is no part of this repository. It comes by npm where that is installed, else with pip from the package
-ipyniivue, which holds it too; Resources/NiiVue/niivue.json has versions and SHA-256. Without either all but
-``--viewer`` works, so this ends with 0 all the same and says why.
+Its code is no part of this repository. It comes by npm where that is installed, else with pip from the
+package ipyniivue, which holds it too; Resources/NiiVue/niivue.json has versions and SHA-256. Without either
+all but ``--viewer`` works, so this ends with 0 all the same and says why.
 """
 
 from __future__ import annotations

@@ -27,7 +27,7 @@ _OPTIONS = (
 
 
 class Browser:
-    """One page. ``requests`` holds the address of everything that it asked for, ``errors`` what went wrong."""
+    """One page. ``requests``: the address of everything that it asked for. ``errors``: what went wrong."""
 
     def __init__(self, width=1280, height=800, touch=False):
         self._folder = tempfile.mkdtemp(prefix="chromium-")
@@ -92,7 +92,9 @@ class Browser:
         if message.get("method") == "Network.requestWillBeSent":
             self.requests.append(parameters["request"]["url"])
         elif message.get("method") == "Runtime.exceptionThrown":
-            self.errors.append(parameters["exceptionDetails"].get("exception", {}).get("description", "error"))
+            self.errors.append(
+                parameters["exceptionDetails"].get("exception", {}).get("description", "error")
+            )
         elif message.get("method") == "Runtime.consoleAPICalled" and parameters["type"] == "error":
             self.errors.append(str(parameters["args"][0].get("description")))
         elif message.get("method") == "Log.entryAdded" and parameters["entry"]["level"] == "error":
@@ -103,7 +105,10 @@ class Browser:
         """Of the window; touch: as a phone has it."""
         self.send(
             "Emulation.setDeviceMetricsOverride",
-            **{"width": width, "height": height, "deviceScaleFactor": 2 if touch else 1, "mobile": touch},
+            width=width,
+            height=height,
+            deviceScaleFactor=2 if touch else 1,
+            mobile=touch,
         )
         self.send("Emulation.setTouchEmulationEnabled", enabled=touch)
 

@@ -2,7 +2,12 @@
 const element = (id) => document.getElementById(id);
 const all = (selector) => [...document.querySelectorAll(selector)];
 const TYPES = { axial: 0, coronal: 1, sagittal: 2 };
-const PLANES = { axial: [0, 0, 0.5, 0.5], sagittal: [0.5, 0, 0.5, 0.5], coronal: [0, 0.5, 0.5, 0.5] };
+const HALF = 0.497;
+const PLANES = {
+  axial: [0, 0, HALF, HALF],
+  sagittal: [1 - HALF, 0, HALF, HALF],
+  coronal: [0, 1 - HALF, HALF, HALF],
+};
 const AXES = ["RL", "AP", "SI"];
 const narrow = window.matchMedia("(max-width: 820px)");
 const planes = element("planes");
@@ -11,7 +16,8 @@ let nv = null;
 let image = null; // what is shown in grey
 let overlay = null; // the map over it
 let mip = null;
-let place = placeOf(page.shape.map((n) => (n - 1) / 2)); // of the crosshair, RAS mm
+const middle = placeOf(page.shape.map((n) => (n - 1) / 2));
+let place = middle; // of the crosshair, RAS mm
 let candidate = -1;
 const maps = {};
 
@@ -25,13 +31,12 @@ const time = () => Number(element("time").value);
 const changing = () => page.relative && element("change").checked && time() > 0;
 const early = () => (page.relative && time() === 0 ? page.first : time());
 
-function showImage() {
+function fillImage() {
   fill(image.img, time(), changing());
   const kind = page.relative && !changing() ? "phase" : "change";
   const [low, high] = page.windows[kind];
   image.cal_min = low;
   image.cal_max = low + (high - low) * 2 ** (-Number(element("bright").value) / 40);
-  nv.updateGLVolume();
   element("time-text").textContent = `${time() + 1} of ${page.phases}`;
   const what = `${labels[time()] || `phase ${time() + 1}`}${changing() ? ", minus before contrast" : ""}`;
   element("time").setAttribute("aria-valuetext", what);
@@ -39,7 +44,12 @@ function showImage() {
   element("bright-text").textContent = element("bright").value;
 }
 
-function showMap() {
+function showImage() {
+  fillImage();
+  nv.updateGLVolume();
+}
+
+function fillMap() {
   const opacity = Number(element("opacity").value);
   const threshold = Number(element("threshold").value);
   element("opacity-text").textContent = `${opacity} %`;
@@ -49,12 +59,16 @@ function showMap() {
   overlay.cal_min = (255 * threshold) / 100;
   overlay.cal_max = 255;
   overlay.opacity = opacity / 100;
+}
+
+function showMap() {
+  fillMap();
   nv.updateGLVolume();
 }
 
 function showOutline() {
   const shown = element("outline").checked && page.outlined;
-  nv.opts.drawRimOpacity = shown ? 1 : -1;
+  nv.drawRimOpacity = shown ? 1 : -1;
   nv.drawOpacity = shown ? 0.01 : 0; // the rim alone: NiiVue draws none where nothing is drawn at all
   nv.drawScene();
 }
@@ -77,30 +91,31 @@ function placeText(ras) {
   return `${parts.join(", ")} mm`;
 }
 
-function goTo(ras) {
+function goTo(ras, follow = true) {
   place = placeOf(voxelOf(ras)).map((mm, axis) => {
     const own = Math.abs(mm - ras[axis]) <= page.spacing[axis] / 2;
     return own ? ras[axis] : mm; // a place outside the images goes to their border
   });
   nv.scene.crosshairPos = nv.mm2frac(place);
-  center();
+  if (follow) center();
   nv.drawScene();
   element("position").textContent = placeText(place);
   drawMip();
   drawCurve();
 }
 
-// Once zoomed, the planes stay about the crosshair.
+// Once zoomed, the planes stay about the crosshair. NiiVue shows (bounds − pan) / zoom, in mm.
 function center() {
   const zoom = nv.scene.pan2Dxyzmm[3];
-  const middle = placeOf(page.shape.map((n) => (n - 1) / 2));
-  const pan = zoom > 1 ? place.map((mm, axis) => middle[axis] - mm) : [0, 0, 0];
+  const pan = place.map((mm, axis) => (zoom > 1 ? middle[axis] - zoom * mm : 0));
   nv.scene.pan2Dxyzmm = [...pan, zoom];
 }
 
 function zoomBy(factor) {
   const zoom = factor ? Math.min(Math.max(nv.scene.pan2Dxyzmm[3] * factor, 1), 12) : 1;
   nv.scene.pan2Dxyzmm = [0, 0, 0, zoom];
+  nv.opts.crosshairWidth = 0.8 / zoom; // mm: a thin line at any zoom
+  if (nv.crosshairs3D) nv.crosshairs3D.mm = [NaN, NaN, NaN]; // made anew
   goTo(place);
 }
 
@@ -280,10 +295,7 @@ function pointerPlace(event) {
 function moveCrosshair(event) {
   const found = pointerPlace(event);
   if (!found) return;
-  const zoom = nv.scene.pan2Dxyzmm; // stays while dragging: the images would run away
-  goTo([...nv.frac2mm(found.fraction)].slice(0, 3));
-  nv.scene.pan2Dxyzmm = zoom;
-  nv.drawScene();
+  goTo([...nv.frac2mm(found.fraction)].slice(0, 3), false); // the images must not run away
 }
 
 function onPointerDown(event) {
@@ -418,7 +430,12 @@ function prepare() {
 function colours() {
   const channel = (n) => page.colours.map((colour) => colour[n]);
   const I = page.colours.map((_, n) => Math.round((255 * n) / (page.colours.length - 1)));
-  nv.addColormap("saliency", { R: channel(0), G: channel(1), B: channel(2), A: I.map(() => 255), I });
+  I.splice(1, 0, 1);
+  const twice = (values) => [values[0], ...values]; // at 0, where nothing is drawn, and at 1
+  const A = I.map((value) => (value ? 255 : 0));
+  nv.addColormap("saliency", { R: twice(channel(0)), G: twice(channel(1)), B: twice(channel(2)), A, I });
+  const mark = (value) => Array(256).fill(value).fill(0, 0, 1);
+  nv.setDrawColormap({ R: mark(53), G: mark(240), B: mark(240), A: mark(255), labels: Array(256).fill("") });
 }
 
 // First what is seen first; the rest while somebody looks at that.
@@ -427,7 +444,9 @@ async function start() {
   nv = new niivue.Niivue({
     backColor: [0, 0, 0, 1],
     crosshairColor: [1, 0.88, 0.3, 0.9],
-    crosshairGap: 12,
+    crosshairGap: 30, // times its width: the lesion stays free
+    crosshairWidth: 0.8,
+    crosshairWidthUnit: "mm",
     dragAndDropEnabled: false,
     interactive: false,
     isRadiologicalConvention: true,
@@ -444,12 +463,12 @@ async function start() {
     phases[number] = await unpack(`phase-${number}`);
   }
   image = await niivue.NVImage.new(nifti(16), "image.nii", "gray", 1, null, 0, 1);
+  fillImage();
+  fillMap();
   nv.volumes = [image];
   nv.setVolume(image, 0);
   listen();
   showView(narrow.matches ? "axial" : "all");
-  showImage();
-  showMap();
   if (page.candidates.length && page.meaningful) choose(0);
   else goTo(place);
   message("");
@@ -469,15 +488,13 @@ async function unpackRest() {
   drawCurve();
   for (const name of page.maps) maps[name] = await unpack(`map-${name}`);
   overlay = await niivue.NVImage.new(nifti(8), "map.nii", "saliency", 0, null, 102, 255);
-  overlay.colormapType = 1; // colours from 0 on, whatever is left transparent
+  overlay.colormapType = 2; // colours from 0 on, transparent below the threshold
+  fillMap();
   nv.volumes = [image, overlay];
   nv.setVolume(image, 0);
-  showMap();
   if (page.outlined) {
     nv.createEmptyDrawing();
     nv.drawBitmap.set(await unpack("outlines"));
-    const mark = (value) => Array(256).fill(value).fill(0, 0, 1);
-    nv.setDrawColormap({ R: mark(53), G: mark(240), B: mark(240), A: mark(255), labels: Array(256).fill("") });
     nv.refreshDrawing(false);
   }
   showOutline();

@@ -10,9 +10,9 @@ let breasts = null;
 // The bytes of a volume, i fastest.
 async function unpack(name) {
   const element = document.getElementById(`volume-${name}`);
-  const packed = Uint8Array.from(atob(element.textContent), (letter) => letter.charCodeAt(0));
-  element.remove(); // base64 is not needed any more
-  const bytes = new Blob([packed]).stream().pipeThrough(new DecompressionStream("gzip"));
+  const packed = await fetch(`data:application/octet-stream;base64,${element.textContent}`);
+  element.remove(); // not needed any more
+  const bytes = packed.body.pipeThrough(new DecompressionStream("gzip"));
   return new Uint8Array(await new Response(bytes).arrayBuffer());
 }
 
