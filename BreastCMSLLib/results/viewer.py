@@ -25,7 +25,7 @@ from .analysis import Analysis
 from .colors import heat_ramp
 from .niivue import niivue_code, niivue_licences
 from .pages import TEMPLATES, render
-from .report_parts import FOLDED, FOLDED_UNSCORED, verdict_place
+from .report_parts import FOLDED, FOLDED_UNSCORED
 from .viewer_volumes import PackedVolumes, pack_volumes
 from .wording_verdict import (
     cautions,
@@ -91,6 +91,8 @@ def viewer_html(analysis: Analysis) -> str:
     script = "\n".join((TEMPLATES / name).read_text("utf-8") for name in ("viewer_volumes.js", "viewer.js"))
     volumes = pack_volumes(analysis, LARGEST_BYTES - _TEXT_BYTES - len(library.encode()))
     result = analysis.result
+    packed = {name: base64.b64encode(data).decode("ascii") for name, data in volumes.named.items()}
+    first = {f"phase-{number}" for number in _shown_first(analysis)}
     return render(
         "viewer.html.jinja",
         style=Markup((TEMPLATES / "viewer.css").read_text("utf-8")),
@@ -98,7 +100,8 @@ def viewer_html(analysis: Analysis) -> str:
         script=Markup(script),
         script_hashes=Markup(" ".join(f"'sha256-{_sha256(code)}'" for code in (library, script))),
         page=Markup(json.dumps(_page(analysis, volumes)).replace("<", "\\u003c")),
-        volumes={name: base64.b64encode(data).decode("ascii") for name, data in volumes.named.items()},
+        first={name: data for name, data in packed.items() if name in first},
+        rest={name: data for name, data in packed.items() if name not in first},
         licences=niivue_licences(),
         exam_id=result.get("exam_id"),
         training_data=(result.get("model") or {}).get("training_data") or "simulated exams",
@@ -113,6 +116,15 @@ def viewer_html(analysis: Analysis) -> str:
 
 def _sha256(code: str) -> str:
     return base64.b64encode(hashlib.sha256(code.encode()).digest()).decode()
+
+
+def _shown_first(analysis: Analysis) -> list[int]:
+    """The phases of the first image: the second after contrast, when cancers enhance most, and what is
+    subtracted from it.
+    """
+    exam = analysis.exam
+    early = min(1, len(exam.post) - 1)
+    return [early] if exam.pre is None else [0, early + 1]
 
 
 def _page(analysis: Analysis, volumes: PackedVolumes) -> dict[str, Any]:
@@ -133,7 +145,7 @@ def _page(analysis: Analysis, volumes: PackedVolumes) -> dict[str, Any]:
         "windows": volumes.windows,
         "phases": len(volumes.phases),
         "relative": relative,
-        "first": min(1 + relative, len(volumes.phases) - 1),
+        "first": _shown_first(analysis),
         "minutes": minutes,
         "maps": list(volumes.maps),
         "outlined": volumes.outlines is not None,
@@ -195,7 +207,6 @@ def _verdict(result: Mapping) -> dict[str, Any]:
     return {
         "state": ("suspicious" if suspicious else "calm") if scored else "unscored",
         "verdict": verdict_line(result),
-        "place": verdict_place(result) if suspicious and scored else "",
         "verdict_note": verdict_note(result),
         "score": (
             f"probability of malignancy {wording.percent(result['probability'])} "

@@ -17,7 +17,7 @@ from scipy import ndimage
 
 from ..core.geometry import Volume, apply_affine, closest_canonical_axes
 from ..core.resampling import resample
-from ..core.windows import bounding_box
+from ..core.windows import Box, bounding_box, box_about
 from ..exam import Exam
 from ..kinetics.regions import body_of, breasts_of
 from .analysis import Analysis
@@ -25,6 +25,7 @@ from .colors import grey_window
 
 STEPS = 30_000  # of the highest signal: the page's images have 16 bits
 _MARGIN_MM = 10.0  # about the breasts
+_LESION_MM = 8.0  # about the first candidate, for the window
 _AIR_MM = 3.0  # of it that is kept about the body
 _SAMPLED = 8  # one plane in so many tells how well a phase compresses
 _LARGEST = 512  # voxels along an axis: every WebGL takes such a texture
@@ -96,11 +97,12 @@ def pack_volumes(analysis: Analysis, limit: int) -> PackedVolumes:
     own = source.exam.grid.spacing[axes]
     least = max(float(own.min()), float(((high - low) / _LARGEST).max()))
     # a guess from some planes of one phase, which all of them then confirm
-    sampled = _upright(low, high, np.maximum(own, least) * (1, 1, _SAMPLED))
+    anchor = source.exam.grid.affine[:3, 3]
+    sampled = _upright(low, high, np.maximum(own, least) * (1, 1, _SAMPLED), anchor)
     guess = len(_gzip(source.phase(source.early, sampled))) * _SAMPLED * len(source.exam.phases)
     least *= max(1.0, _in_base64(guess) / limit) ** (1 / 3)
     while True:
-        packed = _packed(analysis, source, _upright(low, high, np.maximum(own, least)))
+        packed = _packed(analysis, source, _upright(low, high, np.maximum(own, least), anchor))
         size = sum(_in_base64(len(data)) for data in packed.named.values())
         if size <= limit:
             return packed
@@ -172,33 +174,34 @@ def _bounds(affine: np.ndarray, ends: Sequence[tuple[float, float]]) -> tuple[np
     return points.min(axis=0), points.max(axis=0)
 
 
-def _upright(low: np.ndarray, high: np.ndarray, spacing: np.ndarray) -> Volume:
-    """The grid of a world box, without values."""
-    shape = np.maximum(np.ceil((high - low) / spacing - 1e-6), 2).astype(int)
+def _upright(low: np.ndarray, high: np.ndarray, spacing: np.ndarray, anchor: np.ndarray) -> Volume:
+    """The grid of a world box, without values. anchor: a voxel of the exam, whose own voxels are then kept
+    where its axes are upright.
+    """
     affine = np.diag([*spacing, 1.0])
-    affine[:3, 3] = (low + high) / 2 - spacing * (shape - 1) / 2
+    affine[:3, 3] = anchor + spacing * np.ceil((low - anchor) / spacing + 0.5 - 1e-6)
+    shape = np.maximum(np.floor((high - affine[:3, 3]) / spacing + 0.5 + 1e-6), 2).astype(int)
     return Volume(np.broadcast_to(np.uint8(0), shape), affine)
 
 
 def _packed(analysis: Analysis, source: _Source, grid: Volume) -> PackedVolumes:
-    phases, tissue, outlines = [], source.tissue(grid), analysis.outlines
+    outlines, phases, kept = analysis.outlines, [], {}
     for number in range(len(source.exam.phases)):
         codes = source.phase(number, grid)
         phases.append(_gzip(codes))
-        if number == 0:
-            first = source.steps[codes[tissue]]
-        if number == source.early:
-            early = source.steps[codes[tissue]]
+        if number in (0, source.early):
+            kept[number] = source.steps[codes]
+    early = kept[source.early]
+    change = early if source.exam.pre is None else early - kept[0]
+    peaks = analysis.result.get("peaks") or ()
+    shown = source.tissue(grid), _about(grid, peaks[0]["ras_mm"]) if peaks else None
     maps = {analysis.result["map"]: analysis.heatmap, **analysis.further_maps}
     return PackedVolumes(
         shape=grid.shape,
         affine=grid.affine,
         levels=tuple(source.steps.tolist()),
         unit=float(source.levels[-1]) / STEPS,
-        windows={
-            "phase": _window(early),
-            "change": _window(early if source.exam.pre is None else early - first),
-        },
+        windows={"phase": _window(early, *shown), "change": _window(change, *shown)},
         phases=phases,
         maps={
             name: _gzip(np.clip(np.round(_on(volume, grid) * 255), 0, 255).astype(np.uint8))
@@ -213,9 +216,18 @@ def _on(volume: Volume, grid: Volume, *, nearest: bool = False) -> np.ndarray:
     return resample(volume, grid.shape, grid.affine, nearest=nearest).array
 
 
-def _window(values: np.ndarray) -> tuple[int, int]:
-    """Black and white of what is in the body."""
-    low, high = grey_window(values)
+def _about(grid: Volume, ras_mm: Sequence[float]) -> Box:
+    """The voxels about a place."""
+    spacing = np.diag(grid.affine)[:3]
+    centre = (np.asarray(ras_mm) - grid.affine[:3, 3]) / spacing
+    return box_about(centre, _LESION_MM / spacing, grid.shape, clamp=True)
+
+
+def _window(values: np.ndarray, tissue: np.ndarray, lesion: Box | None) -> tuple[int, int]:
+    """Black and white of what is in the body, wide enough that a bright lesion is no white patch."""
+    low, high = grey_window(values[tissue])
+    if lesion is not None:
+        high = max(high, float(np.percentile(values[lesion], 99.0)))
     return round(low), max(round(high), round(low) + 1)
 
 

@@ -29,7 +29,7 @@ function message(text) {
 
 const time = () => Number(element("time").value);
 const changing = () => page.relative && element("change").checked && time() > 0;
-const early = () => (page.relative && time() === 0 ? page.first : time());
+const early = () => (page.relative && time() === 0 ? page.first.at(-1) : time());
 
 function fillImage() {
   fill(image.img, time(), changing());
@@ -416,7 +416,7 @@ function listen() {
 // ---------------------------------------------------------------- the beginning
 
 function prepare() {
-  element("time").value = page.first;
+  element("time").value = page.first.at(-1);
   element("change").checked = page.relative;
   element("change-row").hidden = !page.relative;
   element("outline").checked = page.outlined;
@@ -459,9 +459,7 @@ async function start() {
   });
   await nv.attachToCanvas(planes, true);
   colours();
-  for (const number of new Set(page.relative ? [0, page.first] : [page.first])) {
-    phases[number] = await unpack(`phase-${number}`);
-  }
+  for (const number of page.first) phases[number] = await unpack(`phase-${number}`);
   image = await niivue.NVImage.new(nifti(16), "image.nii", "gray", 1, null, 0, 1);
   fillImage();
   fillMap();
@@ -480,6 +478,9 @@ async function start() {
 }
 
 async function unpackRest() {
+  if (document.readyState === "loading") {
+    await new Promise((done) => document.addEventListener("DOMContentLoaded", done));
+  }
   breasts = await unpack("breasts");
   for (let number = 0; number < page.phases; number++) {
     if (!phases[number]) phases[number] = await unpack(`phase-${number}`);
