@@ -52,6 +52,7 @@ class BreastCMSLLogic(ScriptedLoadableModuleLogic):
         device="auto",
         register="auto",
         kinetics=True,
+        viewer=False,
         mapName=None,
         operatingPoint=None,
         wait=True,
@@ -79,6 +80,8 @@ class BreastCMSLLogic(ScriptedLoadableModuleLogic):
             Registration of the phases to the one before contrast.
         kinetics : bool
             Make the kinetic maps too.
+        viewer : bool
+            Make the page of the images for the browser too; ``Outcome.viewer`` is its path.
         mapName : str, optional
             The map to show, such as "COAMxCAM"; the model's own by default.
         operatingPoint : str, optional
@@ -108,6 +111,7 @@ class BreastCMSLLogic(ScriptedLoadableModuleLogic):
         removeLeftovers()
         options = {"device": device, "model": None if model is None else str(model), "register": register}
         options["kinetics"] = bool(kinetics)
+        options["viewer"] = bool(viewer)
         if mapName:
             options["map"] = mapName
         if operatingPoint:

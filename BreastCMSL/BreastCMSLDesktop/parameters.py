@@ -76,6 +76,7 @@ class BreastCMSLParameterNode:
     modelPath : a model's .json file, "" for the one that ships.
     resultExam : ID of the exam whose results are shown.
     kineticMaps : make the kinetic maps too.
+    browserViewer : make the page of the images for the browser too.
     heatmapVolume : the map over the images.
     overlayThreshold : fraction of the map's maximum below which it is transparent.
     """
@@ -89,6 +90,7 @@ class BreastCMSLParameterNode:
     operatingPoint: OperatingPoint = OperatingPoint.DEFAULT
     registration: Registration = Registration.AUTO
     kineticMaps: bool = True
+    browserViewer: bool = False
     resultExam: str = ""
     heatmapVolume: slicer.vtkMRMLScalarVolumeNode
     overlayVisible: bool = False

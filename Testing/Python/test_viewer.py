@@ -273,8 +273,8 @@ def test_the_users_own_viewer_stays(no_niivue, tmp_path, capsys):
 # ---------------------------------------------------------------- the page in a browser
 
 
-@pytest.fixture(scope="module", params=["axial", "oblique"])
-def opened(request, tmp_path_factory):
+@pytest.fixture(scope="module")
+def opened(tmp_path_factory):
     """The page in Chromium, with all there is unpacked; and the lesion's place."""
     if CHROMIUM is None:
         pytest.skip("Chromium is not installed")
@@ -282,7 +282,7 @@ def opened(request, tmp_path_factory):
         niivue.niivue_code()
     except DependencyError as error:
         pytest.skip(str(error))
-    analysis, lesion = analysis_of(request.param)
+    analysis, lesion = analysis_of("oblique")
     path = tmp_path_factory.mktemp("viewer") / "viewer.html"
     write_viewer(path, analysis)
     with Browser() as browser:
