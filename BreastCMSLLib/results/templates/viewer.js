@@ -147,31 +147,52 @@ function makeMip() {
   mip = projection(Number(element("direction").value), early());
   const bright = Float32Array.from(mip.values.filter((value) => value > 0)).sort();
   const top = bright[Math.floor(0.999 * (bright.length - 1))] || 1;
-  const scale = (255 / top) * 2 ** (Number(element("bright").value) / 40);
-  const picture = new ImageData(mip.width, mip.height);
-  for (let v = 0; v < mip.height; v++) {
-    for (let u = 0; u < mip.width; u++) {
-      const { column, row } = mipPixel(u, v);
-      const grey = Math.min(mip.values[u + mip.width * v] * scale, 255);
-      picture.data.set([grey, grey, grey, 255], 4 * (column + mip.width * row));
-    }
-  }
-  mip.picture = new OffscreenCanvas(mip.width, mip.height);
-  mip.picture.getContext("2d").putImageData(picture, 0, 0);
+  mip.picture = pictureOf(mip, 0, top * 2 ** (-Number(element("bright").value) / 40));
   drawMip();
 }
 
-// Front and head up; the patient's right, and in the sagittal view the front, to the left.
-function mipPixel(u, v) {
-  return { column: mip.width - 1 - u, row: mip.height - 1 - v };
+// Flat values in grey. Front and head are up; the patient's right, or else the front, is to the left.
+function pictureOf({ width, height, values }, low, high) {
+  const picture = new ImageData(width, height);
+  for (let n = 0; n < values.length; n++) {
+    const grey = (255 * (values[n] - low)) / (high - low); // what does not fit into a byte is cut there
+    picture.data.set([grey, grey, grey, 255], 4 * (values.length - 1 - n));
+  }
+  const canvas = new OffscreenCanvas(width, height);
+  canvas.getContext("2d").putImageData(picture, 0, 0);
+  return canvas;
 }
 
-// Where the projection lies on its canvas: left, top, and pixels a voxel.
+// Where a flat image lies in a rectangle: left, top, and pixels a voxel.
+function frameOf({ across, up, width, height }, [left, top, right, bottom]) {
+  const [wide, tall] = [width * page.spacing[across], height * page.spacing[up]];
+  const scale = Math.min((right - left) / wide, (bottom - top) / tall);
+  const [x, y] = [scale * page.spacing[across], scale * page.spacing[up]];
+  return { left: (left + right - wide * scale) / 2, top: (top + bottom - tall * scale) / 2, x, y };
+}
+
 function mipFrame(canvas) {
-  const [wide, tall] = [mip.width * page.spacing[mip.across], mip.height * page.spacing[mip.up]];
-  const scale = Math.min(canvas.width / wide, canvas.height / tall);
-  const [x, y] = [scale * page.spacing[mip.across], scale * page.spacing[mip.up]];
-  return { left: (canvas.width - wide * scale) / 2, top: (canvas.height - tall * scale) / 2, x, y };
+  return frameOf(mip, [0, 0, canvas.width, canvas.height]);
+}
+
+const mipPixel = (u, v) => ({ column: mip.width - 1 - u, row: mip.height - 1 - v });
+
+// The planes as plain pictures, while NiiVue prepares itself: without a graphics card that takes seconds.
+function drawPreview() {
+  const canvas = element("preview");
+  canvas.width = canvas.clientWidth;
+  canvas.height = canvas.clientHeight;
+  const context = canvas.getContext("2d");
+  const [low, high] = page.windows[page.relative && !changing() ? "phase" : "change"];
+  const shown = narrow.matches ? { axial: [0, 0, 1, 1] } : PLANES;
+  for (const [name, [left, top, wide, tall]] of Object.entries(shown)) {
+    const flat = plane(2 - TYPES[name], voxelOf(place), time(), changing());
+    const box = [left * canvas.width, top * canvas.height];
+    box.push(box[0] + wide * canvas.width, box[1] + tall * canvas.height);
+    const frame = frameOf(flat, box);
+    const size = [flat.width * frame.x, flat.height * frame.y];
+    context.drawImage(pictureOf(flat, low, high), frame.left, frame.top, ...size);
+  }
 }
 
 function drawMip() {
@@ -441,6 +462,12 @@ function colours() {
 // First what is seen first; the rest while somebody looks at that.
 async function start() {
   prepare();
+  for (const number of page.first) phases[number] = await unpack(`phase-${number}`);
+  if (page.candidates.length && page.meaningful) place = page.candidates[0].ras;
+  drawPreview();
+  message("");
+  await new Promise((done) => requestAnimationFrame(() => setTimeout(done)));
+  document.documentElement.dataset.firstMs = Math.round(performance.now());
   nv = new niivue.Niivue({
     backColor: [0, 0, 0, 1],
     crosshairColor: [1, 0.88, 0.3, 0.9],
@@ -459,7 +486,6 @@ async function start() {
   });
   await nv.attachToCanvas(planes, true);
   colours();
-  for (const number of page.first) phases[number] = await unpack(`phase-${number}`);
   image = await niivue.NVImage.new(nifti(16), "image.nii", "gray", 1, null, 0, 1);
   fillImage();
   fillMap();
@@ -469,9 +495,8 @@ async function start() {
   showView(narrow.matches ? "axial" : "all");
   if (page.candidates.length && page.meaningful) choose(0);
   else goTo(place);
-  message("");
+  element("preview").remove();
   document.documentElement.dataset.state = "first";
-  document.documentElement.dataset.firstMs = Math.round(performance.now());
   await new Promise((done) => setTimeout(done));
   await unpackRest();
   document.documentElement.dataset.state = "ready";

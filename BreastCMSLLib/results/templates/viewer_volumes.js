@@ -77,6 +77,22 @@ function curveAt([i, j, k]) {
   return { unit: "%", values: means.map((mean) => (100 * (mean - means[0])) / means[0]) };
 }
 
+// A plane across an axis through a voxel: signal, or change from before contrast.
+function plane(axis, voxel, time, change) {
+  const [across, up] = [0, 1, 2].filter((other) => other !== axis);
+  const [width, height] = [page.shape[across], page.shape[up]];
+  const values = new Float32Array(width * height);
+  const at = [...voxel];
+  for (at[up] = 0; at[up] < height; at[up]++) {
+    for (at[across] = 0; at[across] < width; at[across]++) {
+      const n = indexOf(at);
+      const before = change ? levels[phases[0][n]] : 0;
+      values[at[across] + width * at[up]] = levels[phases[time][n]] - before;
+    }
+  }
+  return { across, up, width, height, values };
+}
+
 // The brightest change of the breasts along an axis: values, and at which index they lie.
 function projection(axis, time) {
   const [across, up] = [0, 1, 2].filter((other) => other !== axis);
