@@ -466,6 +466,7 @@ async function start() {
   if (page.candidates.length && page.meaningful) place = page.candidates[0].ras;
   drawPreview();
   message("");
+  element("shown").textContent = "Preparing the images";
   await new Promise((done) => requestAnimationFrame(() => setTimeout(done)));
   document.documentElement.dataset.firstMs = Math.round(performance.now());
   nv = new niivue.Niivue({
