@@ -28,6 +28,7 @@ _MARGIN_MM = 10.0  # about the breasts
 _LESION_MM = 8.0  # about the first candidate, for the window
 _AIR_MM = 3.0  # of it that is kept about the body
 _SAMPLED = 8  # one plane in so many tells how well a phase compresses
+_FILLED = 0.95  # of the limit that phases may fill by that, beside maps and outlines
 _LARGEST = 512  # voxels along an axis: every WebGL takes such a texture
 
 
@@ -96,27 +97,37 @@ def pack_volumes(analysis: Analysis, limit: int) -> PackedVolumes:
     axes, _ = closest_canonical_axes(source.exam.grid.affine)
     own = source.exam.grid.spacing[axes]
     least = max(float(own.min()), float(((high - low) / _LARGEST).max()))
-    # a guess from some planes of one phase, which all of them then confirm
     anchor = source.exam.grid.affine[:3, 3]
-    sampled = _upright(low, high, np.maximum(own, least) * (1, 1, _SAMPLED), anchor)
-    guess = len(_gzip(source.phase(source.early, sampled))) * _SAMPLED * len(source.exam.phases)
-    least *= max(1.0, _in_base64(guess) / limit) ** (1 / 3)
+
+    def grid(factors: Sequence[int] = (1, 1, 1)) -> Volume:
+        return _upright(low, high, np.maximum(own, least) * factors, anchor)
+
+    # some planes of one phase tell how large all will be
+    while (share := _guess(source, grid((1, 1, _SAMPLED))) / (_FILLED * limit)) > 1:
+        least *= max(1.02, share ** (1 / 3))
     while True:
-        packed = _packed(analysis, source, _upright(low, high, np.maximum(own, least), anchor))
+        packed = _packed(analysis, source, grid())
         size = sum(_in_base64(len(data)) for data in packed.named.values())
         if size <= limit:
             return packed
         least *= max(1.02, (size / limit) ** (1 / 3))
 
 
+def _guess(source: _Source, sampled: Volume) -> int:
+    """The size of all phases in base 64, from the planes of one."""
+    codes = source.phase(source.early, sampled, source.tissue(sampled))
+    return _in_base64(len(_gzip(codes))) * _SAMPLED * len(source.exam.phases)
+
+
 @dataclass(frozen=True)
 class _Source:
-    """What is packed: the exam, breasts and body, and the signal (float32) of each byte of a phase."""
+    """What is packed: the exam, breasts and body; the highest signal, and which byte means none."""
 
     exam: Exam
     breasts: Volume
     body: Volume
-    levels: np.ndarray
+    top: float
+    zero: int
 
     @classmethod
     def of(cls, analysis: Analysis) -> _Source:
@@ -130,10 +141,7 @@ class _Source:
             float(np.abs(phase.volume.array[breasts.inside] - np.float32(offset)).max())
             for phase, offset in zip(exam.phases, offsets)
         )
-        # subtractions may be below 0: then 127 is no signal
-        share = np.arange(256) / 255 if exam.pre is not None else (np.arange(256) - 127) / 128
-        levels = max(top, 1e-6) * np.sign(share) * share**2
-        return cls(exam, mask, body, levels.astype(np.float32))
+        return cls(exam, mask, body, max(top, 1e-6), 127 if exam.pre is None else 0)  # they may be below 0
 
     @property
     def early(self) -> int:
@@ -142,21 +150,23 @@ class _Source:
 
     @property
     def steps(self) -> np.ndarray:
-        """The levels as whole numbers."""
-        return np.round(self.levels * (STEPS / self.levels[-1])).astype(int)
+        """The signal of each byte, as the square of its distance from the byte of none."""
+        share = (np.arange(256) - self.zero) / (255 - self.zero)
+        return np.round(np.sign(share) * share**2 * STEPS).astype(np.int16)
 
     def tissue(self, grid: Volume) -> np.ndarray:
         """Where a grid shows the body, and a little of the air about it."""
         reach = 2 * np.ceil(_AIR_MM / np.diag(grid.affine)[:3]).astype(int) + 1
         return ndimage.maximum_filter(_on(self.body, grid) > 0, size=tuple(reach))
 
-    def phase(self, number: int, grid: Volume) -> np.ndarray:
-        """The bytes of a phase on a grid: the nearest level of each voxel, none in air."""
+    def phase(self, number: int, grid: Volume, tissue: np.ndarray) -> np.ndarray:
+        """The bytes of a phase on a grid, none in air."""
         values = _on(self.exam.phases[number].volume, grid)
         if self.exam.pre is None:
             values -= np.float32(self.exam.offsets[number])
-        values[~self.tissue(grid)] = 0
-        return np.searchsorted((self.levels[1:] + self.levels[:-1]) / 2, values).astype(np.uint8)
+        values *= tissue
+        roots = np.copysign(np.sqrt(np.abs(values) / np.float32(self.top)), values)
+        return np.clip(np.rint(self.zero + (255 - self.zero) * roots), 0, 255).astype(np.uint8)
 
 
 def _box(breasts: Volume, exam: Exam) -> tuple[np.ndarray, np.ndarray]:
@@ -185,22 +195,22 @@ def _upright(low: np.ndarray, high: np.ndarray, spacing: np.ndarray, anchor: np.
 
 
 def _packed(analysis: Analysis, source: _Source, grid: Volume) -> PackedVolumes:
-    outlines, phases, kept = analysis.outlines, [], {}
+    outlines, phases, kept, tissue = analysis.outlines, [], {}, source.tissue(grid)
     for number in range(len(source.exam.phases)):
-        codes = source.phase(number, grid)
+        codes = source.phase(number, grid, tissue)
         phases.append(_gzip(codes))
         if number in (0, source.early):
             kept[number] = source.steps[codes]
     early = kept[source.early]
     change = early if source.exam.pre is None else early - kept[0]
     peaks = analysis.result.get("peaks") or ()
-    shown = source.tissue(grid), _about(grid, peaks[0]["ras_mm"]) if peaks else None
+    shown = tissue, _about(grid, peaks[0]["ras_mm"]) if peaks else None
     maps = {analysis.result["map"]: analysis.heatmap, **analysis.further_maps}
     return PackedVolumes(
         shape=grid.shape,
         affine=grid.affine,
         levels=tuple(source.steps.tolist()),
-        unit=float(source.levels[-1]) / STEPS,
+        unit=source.top / STEPS,
         windows={"phase": _window(early, *shown), "change": _window(change, *shown)},
         phases=phases,
         maps={
