@@ -166,13 +166,14 @@ def _page(analysis: Analysis, volumes: PackedVolumes) -> dict[str, Any]:
 
 def _phase_labels(result: Mapping) -> list[str]:
     """What each phase is called, and its time where it is known."""
-    labels, number = [], 0
-    for phase in result.get("phases") or ():
-        before = phase.get("role") == "pre"
-        number += not before
-        name = "before contrast" if before else f"{number} after contrast"
-        time = phase.get("time_s")
-        labels.append(name if before or time is None else f"{name}, {float(time):.0f} s")
+    phases = result.get("phases") or ()
+    after = [phase for phase in phases if phase.get("role") != "pre"]
+    labels = ["before contrast"] * (len(phases) - len(after))
+    for number, phase in enumerate(after, 1):
+        times = after[0].get("time_s"), phase.get("time_s")
+        known = number > 1 and None not in times
+        later = f", {(times[1] - times[0]) / 60:.1f} min after the first" if known else ""
+        labels.append(f"{number} after contrast{later}")
     return labels
 
 

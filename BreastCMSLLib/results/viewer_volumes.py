@@ -26,7 +26,8 @@ from .colors import grey_window
 STEPS = 30_000  # of the highest signal: the page's images have 16 bits
 _MARGIN_MM = 10.0  # about the breasts
 _LESION_MM = 8.0  # about the first candidate, for the window
-_AIR_MM = 3.0  # of it that is kept about the body
+_AIR_MM = 1.0  # of it that is kept about the body: skin is thin, and noise packs badly
+_LOWEST = 12  # of 255, below which nobody looks at a map: the page shows none from less than 0.05
 _SAMPLED = 8  # one plane in so many tells how well a phase compresses
 _FILLED = 0.95  # of the limit that phases may fill by that, beside maps and outlines
 _LARGEST = 512  # voxels along an axis: every WebGL takes such a texture
@@ -213,13 +214,17 @@ def _packed(analysis: Analysis, source: _Source, grid: Volume) -> PackedVolumes:
         unit=source.top / STEPS,
         windows={"phase": _window(early, *shown), "change": _window(change, *shown)},
         phases=phases,
-        maps={
-            name: _gzip(np.clip(np.round(_on(volume, grid) * 255), 0, 255).astype(np.uint8))
-            for name, volume in maps.items()
-        },
+        maps={name: _gzip(_map(volume, grid)) for name, volume in maps.items()},
         outlines=None if outlines is None else _gzip(_on(outlines, grid, nearest=True)),
         breasts=_gzip(_on(source.breasts, grid, nearest=True)),
     )
+
+
+def _map(volume: Volume, grid: Volume) -> np.ndarray:
+    """The bytes of a map on a grid."""
+    codes = np.clip(np.round(_on(volume, grid) * 255), 0, 255).astype(np.uint8)
+    codes[codes < _LOWEST] = 0
+    return codes
 
 
 def _on(volume: Volume, grid: Volume, *, nearest: bool = False) -> np.ndarray:
