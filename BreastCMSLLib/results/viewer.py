@@ -38,6 +38,7 @@ from .wording_verdict import (
 
 LARGEST_BYTES = 25_000_000  # of the page
 _TEXT_BYTES = 300_000  # of it for all that is neither code nor volume
+_SCRIPTS = ("viewer_volumes.js", "viewer_pictures.js", "viewer.js")  # one after another
 _COLOURS = 33  # of the map's ramp; NiiVue makes the others
 _CURVE_MM = 2.0  # radius of the ball whose curve is shown, as of kinetics.looking
 
@@ -88,7 +89,7 @@ def viewer_html(analysis: Analysis) -> str:
     """
     # the parser of HTML ends lines in one way, and the hash is of what it has read
     library = niivue_code().replace("\r\n", "\n")
-    script = "\n".join((TEMPLATES / name).read_text("utf-8") for name in ("viewer_volumes.js", "viewer.js"))
+    script = "\n".join((TEMPLATES / name).read_text("utf-8") for name in _SCRIPTS)
     volumes = pack_volumes(analysis, LARGEST_BYTES - _TEXT_BYTES - len(library.encode()))
     result = analysis.result
     packed = {name: base64.b64encode(data).decode("ascii") for name, data in volumes.named.items()}
