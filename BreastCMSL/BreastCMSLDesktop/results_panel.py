@@ -273,7 +273,8 @@ class ResultsPanel:
 
     def _onRemove(self, checked=False):
         if self.result is not None:
-            self._logic.removeResults(self.result["exam_id"])
-            self.keepViewer(self.result["exam_id"], None)
+            exam = self.result["exam_id"]
+            self._logic.removeResults(exam)
+            self.keepViewer(exam, None)
             self.refresh(adopt=True)
             self._onStatus(_("The results were removed; the exam itself is untouched."))
