@@ -82,8 +82,9 @@ define install
 	@printf '%s\n' "$(CURDIR)" > $@
 endef
 
-$(STAMP): pyproject.toml constraints.txt $(wildcard hashes/*.txt) | system
+$(STAMP): pyproject.toml constraints.txt Resources/NiiVue/niivue.json $(wildcard hashes/*.txt) | system
 	$(call install,$(VENV),constraints.txt)
+	@$(BIN)/python scripts/niivue.py
 
 # an environment of its own for each version of slicer-core, which names the version of VTK that it wants
 build/slicer-%/.installed: pyproject.toml constraints.txt | system

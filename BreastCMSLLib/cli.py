@@ -157,6 +157,11 @@ def _add_analyze(commands) -> None:
         help="replace the results of another exam (the same exam's always are)",
     )
     _add_settings(command)
+    command.add_argument(
+        "--viewer",
+        action="store_true",
+        help="viewer.html too: phases, maps and findings to scroll through in a browser, without a network",
+    )
     command.add_argument("--request", type=Path, help=argparse.SUPPRESS)  # from the desktop
     command.add_argument(
         "--parent", type=int, metavar="PID", help=argparse.SUPPRESS
@@ -440,7 +445,7 @@ def analyze_command(options: argparse.Namespace, reporter: Reporter) -> None:
         from .core.parent_watch import end_with_parent
 
         end_with_parent(options.parent)
-    check_output(options.output, scene=not options.no_scene)
+    check_output(options.output, scene=not options.no_scene, viewer=options.viewer)
     if options.dicom is not None:
         check_dicom(options.dicom)
     reporter.progress("read", 0.0)  # before anything heavy is imported
@@ -453,6 +458,7 @@ def analyze_command(options: argparse.Namespace, reporter: Reporter) -> None:
         settings,
         scene=not options.no_scene,
         dicom=options.dicom,
+        viewer=options.viewer,
         overwrite=options.overwrite,
         progress=reporter.progress,
     )

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from .core.errors import DependencyError, InputError, OutputError
 from .core.stages import Progress, Stopwatch
+from .models.maps import LESION_MAP, USUAL_MAPS
 
 if TYPE_CHECKING:
     from .exam import Exam
@@ -46,6 +47,7 @@ def analyze_exam(
     *,
     scene: bool = True,
     dicom: Path | None = None,
+    viewer: bool = False,
     overwrite: bool = False,
     progress: Progress,
     before_writing: Callable[[Analysis], None] | None = None,
@@ -66,6 +68,8 @@ def analyze_exam(
         Scene, pictures and report too.
     dicom : Path, optional
         The results as DICOM objects too, in a folder of their own in this one.
+    viewer : bool
+        The images as a page for the browser too, with all maps.
     overwrite : bool
         Replace the results of another exam.
     progress : callable
@@ -102,6 +106,9 @@ def analyze_exam(
     from .results.files import write_results
     from .scene.package import write_scene
 
+    if viewer:
+        chosen = (*settings.get("further_maps", ()), LESION_MAP, *USUAL_MAPS)
+        settings = {**settings, "further_maps": chosen}
     analysis = analyze(exam, model, **settings, progress=progress, stopwatch=watch)
     add_curves(analysis.exam, analysis.result)
     if before_writing is not None:
@@ -112,6 +119,7 @@ def analyze_exam(
         output,
         write_scene=write_scene if scene else None,
         write_dicom=write_dicom,
+        viewer=viewer,
         overwrite=overwrite,
         progress=progress,
         stopwatch=watch,
@@ -206,7 +214,7 @@ def load_model(model: str | Path | None):
 # ---------------------------------------------------------------- places
 
 
-def check_output(folder: Path, *, scene: bool) -> None:
+def check_output(folder: Path, *, scene: bool, viewer: bool = False) -> None:
     """Find out before the work whether results can be written and shown. Creates nothing.
 
     What a killed run left half exchanged there is put back first.
@@ -216,9 +224,9 @@ def check_output(folder: Path, *, scene: bool) -> None:
     OutputError
         The folder cannot be written, or holds files of the user that results would take the place of.
     DependencyError
-        The scene needs what is not installed.
+        Scene or viewer need what is not installed.
     """
-    from .results.earlier import FILES, SCENE_FILES, check_other_files
+    from .results.earlier import FILES, SCENE_FILES, VIEWER_FILE, check_other_files
     from .results.replacement import recover
 
     check_place(folder)
@@ -228,7 +236,12 @@ def check_output(folder: Path, *, scene: bool) -> None:
         raise OutputError(
             f"The earlier results in {folder} could not be put back ({error.strerror}); close what uses them."
         ) from error
-    check_other_files(folder, [name for name in FILES if scene or name not in SCENE_FILES])
+    unused = (*(() if scene else SCENE_FILES), *(() if viewer else (VIEWER_FILE,)))
+    check_other_files(folder, [name for name in FILES if name not in unused])
+    if viewer:
+        from .results.niivue import niivue_code
+
+        niivue_code()
     if scene:
         from importlib.util import find_spec
 

@@ -28,13 +28,17 @@ _GPU_TROUBLE = re.compile(r"cuda|cudnn|cublas|hip error|mps backend|out of memor
 
 @dataclass
 class Outcome:
-    """How an analysis ended: with a result and its nodes, or with one sentence of error."""
+    """How an analysis ended: with a result and its nodes, or with one sentence of error.
+
+    viewer: the page for the browser, in a folder of its own, where one was asked for.
+    """
 
     result: dict | None = None
     nodes: object = None
     background: object = None
     error: str = ""
     cancelled: bool = False
+    viewer: Path | None = None
 
 
 class AnalysisRun(VTKObservationMixin):
@@ -166,7 +170,17 @@ class AnalysisRun(VTKObservationMixin):
                 outlines=output.outlines,
                 kinetics=output.kinetics,
             )
-        return Outcome(result=output.result, nodes=nodes, background=nodes.subtraction or reference)
+        background = nodes.subtraction or reference
+        return Outcome(output.result, nodes, background, viewer=self._keptViewer(output.result))
+
+    def _keptViewer(self, result):
+        """The child's page for the browser, where it outlives this analysis; None where there is none."""
+        page = self._output / "viewer.html"
+        if not page.is_file():
+            return None
+        prefix = f"{FOLDER_PREFIX}{os.getpid()}-viewer-"
+        folder = Path(tempfile.mkdtemp(prefix=prefix, dir=str(slicer.app.temporaryPath)))
+        return Path(shutil.move(str(page), str(folder / f"BreastCMSL viewer {result['exam_id']}.html")))
 
     # The child process
 
@@ -183,6 +197,7 @@ class AnalysisRun(VTKObservationMixin):
                 "--no-scene",
                 *("--progress", "json"),
                 *("--parent", str(os.getpid())),
+                *(("--viewer",) if self._options.get("viewer") else ()),
             ]
         )
 

@@ -14,7 +14,7 @@ def requestPath(folder):
 def writeExam(exam, folder, options):
     """Write an exam's volumes and the request into a folder: a generator of what is being done.
 
-    options: of the request ("model", "map", "device", "maps", "kinetics").
+    options: of the request ("model", "map", "device", "maps", "kinetics"; "viewer" goes another way).
     """
     dynamics = []
     for number, phase in enumerate(exam.phases):

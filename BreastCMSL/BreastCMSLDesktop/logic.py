@@ -54,6 +54,7 @@ class BreastCMSLLogic(ScriptedLoadableModuleLogic):
         register="auto",
         kinetics=True,
         comparedMaps=False,
+        viewer=False,
         mapName=None,
         operatingPoint=None,
         wait=True,
@@ -83,6 +84,8 @@ class BreastCMSLLogic(ScriptedLoadableModuleLogic):
             Make the kinetic maps too.
         comparedMaps : bool
             Make Layer-CAM, Grad-CAM and the feature norm too.
+        viewer : bool
+            Make the page of the images for the browser too; ``Outcome.viewer`` is its path.
         mapName : str, optional
             The map to show, such as "COAMxCAM"; the model's own by default.
         operatingPoint : str, optional
@@ -114,6 +117,7 @@ class BreastCMSLLogic(ScriptedLoadableModuleLogic):
         options["kinetics"] = bool(kinetics)
         # the panel lets the user choose among them
         options["maps"] = [LESION_MAP, *(NETWORK_MAPS if comparedMaps else USUAL_MAPS)]
+        options["viewer"] = bool(viewer)
         if mapName:
             options["map"] = mapName
         if operatingPoint:

@@ -77,6 +77,7 @@ class BreastCMSLParameterNode:
     resultExam : ID of the exam whose results are shown.
     kineticMaps : make the kinetic maps too.
     comparedMaps : make Layer-CAM, Grad-CAM and the feature norm too.
+    browserViewer : make the page of the images for the browser too.
     heatmapVolume : the map over the images.
     overlayThreshold : fraction of the map's maximum below which it is transparent.
     """
@@ -91,6 +92,7 @@ class BreastCMSLParameterNode:
     registration: Registration = Registration.AUTO
     kineticMaps: bool = True
     comparedMaps: bool = False
+    browserViewer: bool = False
     resultExam: str = ""
     heatmapVolume: slicer.vtkMRMLScalarVolumeNode
     overlayVisible: bool = False

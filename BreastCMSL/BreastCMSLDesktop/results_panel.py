@@ -24,13 +24,14 @@ class ResultsPanel:
     def __init__(self, ui, logic, onStatus):
         self.ui, self._logic, self._onStatus = ui, logic, onStatus
         self._parameters, self.result, self.nodes = None, None, None
-        self._exams, self._reports = [], None
+        self._exams, self._reports, self._viewers = [], None, {}
         self.table = PeaksTable(ui.peaksTable, self._onPeak)
         self.overlay = OverlayPanel(ui)
         ui.resultComboBox.connect("activated(int)", self._onResult)
         ui.plotButton.connect("clicked(bool)", self._onPlot)
         ui.outlineButton.connect("clicked(bool)", self._onOutline)
         ui.reportButton.connect("clicked(bool)", self._onReport)
+        ui.viewerButton.connect("clicked(bool)", self._onViewer)
         ui.dicomButton.connect("clicked(bool)", self._onDicom)
         ui.removeButton.connect("clicked(bool)", self._onRemove)
 
@@ -43,6 +44,16 @@ class ResultsPanel:
         if self._reports is not None:
             shutil.rmtree(self._reports, ignore_errors=True)
             self._reports = None
+        for exam in list(self._viewers):
+            self.keepViewer(exam, None)
+
+    def keepViewer(self, examID, path):
+        """Keep the page for the browser of an exam's results, and no earlier one. path: None for none."""
+        earlier = self._viewers.pop(examID, None)
+        if earlier is not None:
+            shutil.rmtree(earlier.parent, ignore_errors=True)
+        if path is not None:
+            self._viewers[examID] = path
 
     # Showing
 
@@ -110,6 +121,13 @@ class ResultsPanel:
         nodes, result, button = self.nodes, self.result, self.ui.outlineButton
         self.ui.reportButton.enabled = nodes is not None
         self.ui.dicomButton.enabled = nodes is not None
+        viewer = nodes is not None and result["exam_id"] in self._viewers
+        self.ui.viewerButton.enabled = viewer
+        self.ui.viewerButton.toolTip = (
+            _("Open the images in the browser, to scroll through without Slicer, or to save")
+            if viewer
+            else _("None was made: choose it under Advanced, Browser, and press Analyze")
+        )
         self.ui.plotButton.enabled = self._has("chart")
         button.enabled = self._has("outline")
         button.checked = button.enabled and outline_shown(nodes, result)
@@ -214,10 +232,19 @@ class ResultsPanel:
         except Exception as error:
             self._onStatus(describe(error), error=True)
             return
+        self._open(path, _("The report is open in your browser: print it or save it there."))
+
+    def _onViewer(self, checked=False):
+        path = self._viewers.get(self.result["exam_id"]) if self.result is not None else None
+        if path is not None:
+            self._open(path, _("The images are open in your browser: save the page there to hand it on."))
+
+    def _open(self, path, text):
+        """Open a page in the browser and say so, or where it is."""
         if qt.QDesktopServices.openUrl(qt.QUrl.fromLocalFile(str(path))):
-            self._onStatus(_("The report is open in your browser: print it or save it there."))
+            self._onStatus(text)
         else:
-            text = _("No browser could be started; the report is {path}.")
+            text = _("No browser could be started; the page is {path}.")
             self._onStatus(text.format(path=path), error=True)
 
     def writeReport(self):
@@ -246,6 +273,8 @@ class ResultsPanel:
 
     def _onRemove(self, checked=False):
         if self.result is not None:
-            self._logic.removeResults(self.result["exam_id"])
+            exam = self.result["exam_id"]
+            self._logic.removeResults(exam)
+            self.keepViewer(exam, None)
             self.refresh(adopt=True)
             self._onStatus(_("The results were removed; the exam itself is untouched."))

@@ -39,6 +39,8 @@ def main(mode, arguments):
     misbehave(mode, request, facts)
     in_two_pieces({"event": "progress", "stage": "network", "fraction": 0.7, "text": "Läuft durch das Netz"})
     write_result(mode, request, output)
+    if "--viewer" in arguments:
+        (output / "viewer.html").write_text("<!DOCTYPE html>", encoding="utf-8")
     say(event="done", result=str(output / "result.json"), heatmap=str(output / "heatmap.nrrd"))
 
 

@@ -171,6 +171,7 @@ class Widget(VTKObservationMixin):
                 register=p.registration.value,
                 kinetics=p.kineticMaps,
                 comparedMaps=p.comparedMaps,
+                viewer=p.browserViewer,
                 wait=False,
                 progress=self.run.progress,
                 finished=self.onFinished,
@@ -212,6 +213,7 @@ class Widget(VTKObservationMixin):
         p.overlayThreshold = min(max(float(result.get("map_threshold", p.overlayThreshold)), 0.0), 1.0)
         self.ui.inputsCollapsibleButton.collapsed = True  # so that the finding fits on one screen
         p.resultExam, p.heatmapVolume = str(result["exam_id"]), heatmap
+        self.results.keepViewer(p.resultExam, outcome.viewer)
         views.showInViews(heatmap, outcome.background)
         views.showOverlay(p)
         if self._parameterNode is not None:

@@ -21,8 +21,10 @@ OUTLINE_FILE = "outline.seg.nrrd"  # only of a suspicious exam; Slicer opens it 
 MAP_FILES = {name: f"map_{name}.nrrd" for name in (LESION_MAP, *NETWORK_MAPS)}
 KINETIC_FILES = {name: f"kinetic_{name}.nrrd" for name in NAMES}  # likewise
 PDF_FILE = "report.pdf"
+VIEWER_FILE = "viewer.html"  # where it is asked for
 SCENE_FILES = ("scene.mrb", "overlay.png", "report.html", PDF_FILE)
-FILES = (RESULT, "heatmap.nrrd", OUTLINE_FILE, *SCENE_FILES, *MAP_FILES.values(), *KINETIC_FILES.values())
+_MAPS = (*MAP_FILES.values(), *KINETIC_FILES.values())
+FILES = (RESULT, "heatmap.nrrd", OUTLINE_FILE, *SCENE_FILES, VIEWER_FILE, *_MAPS)
 
 
 def earlier_files(folder: Path) -> tuple[str, ...]:

@@ -22,6 +22,7 @@ from .earlier import (
     OUTLINE_FILE,
     PDF_FILE,
     RESULT,
+    VIEWER_FILE,
     check_earlier_results,
     check_other_files,
     earlier_files,
@@ -30,6 +31,7 @@ from .new_folder import check_whole, new_folder
 from .pdf import pdf_report
 from .replacement import exclusive, put_in_place
 from .report import write_report
+from .viewer import write_viewer
 from .wording import outline_names
 
 # writes the files of the scene and returns the pictures of the report: scene.package.write_scene
@@ -46,6 +48,7 @@ def write_results(
     *,
     write_scene: SceneWriter | None = None,
     write_dicom: DicomWriter | None = None,
+    viewer: bool = False,
     overwrite: bool = True,
     progress: Progress | None = None,
     stopwatch: Stopwatch | None = None,
@@ -69,6 +72,8 @@ def write_results(
         ``scene.package.write_scene``. Without it there is neither scene nor report.
     write_dicom : callable, optional
         Writes the DICOM results, before the others are put in place.
+    viewer : bool
+        Write viewer.html too, the images to scroll through in a browser.
     overwrite : bool
         Replace results of another exam too, such as another run may have written there meanwhile.
     progress : callable, optional
@@ -85,11 +90,14 @@ def write_results(
     ------
     OutputError
         The files cannot be written, or would take the place of others; then nothing has changed.
+    DependencyError
+        The viewer was asked for and NiiVue is not there.
     """
     progress = progress or (lambda stage, fraction: None)
     folder = Path(folder)
     with new_folder(folder, FILES) as new:
-        _make_files(new, exam, analysis, write_scene, write_dicom, progress, stopwatch or Stopwatch())
+        watch = stopwatch or Stopwatch()
+        _make_files(new, exam, analysis, write_scene, write_dicom, viewer, progress, watch)
         names = sorted(path.name for path in new.iterdir())
         for name in names:
             check_whole(new / name)
@@ -118,6 +126,7 @@ def _make_files(
     analysis: Analysis,
     write_scene: SceneWriter | None,
     write_dicom: DicomWriter | None,
+    viewer: bool,
     progress: Progress,
     stopwatch: Stopwatch,
 ) -> None:
@@ -134,6 +143,9 @@ def _make_files(
     if write_dicom is not None:
         with stopwatch.stage("dicom"):
             write_dicom(analysis, images or {}, pdf)
+    if viewer:
+        with stopwatch.stage("viewer"):
+            write_viewer(folder / VIEWER_FILE, analysis)
     result["timings_s"] = {**stopwatch.seconds, "total": round(sum(stopwatch.seconds.values()), 3)}
     if images is not None:
         write_report(folder / "report.html", result, images)

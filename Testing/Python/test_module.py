@@ -876,6 +876,23 @@ def test_report_opens_in_the_browser(panel, exam, monkeypatch):
     assert "No browser" in panel.ui.statusLabel.text
 
 
+def test_the_images_open_in_the_browser_where_that_was_asked_for(panel, exam, monkeypatch):
+    import qt
+
+    opened = []
+    monkeypatch.setattr(qt.QDesktopServices, "openUrl", lambda url: opened.append(url.toLocalFile()) or True)
+    panel.analyze()
+    assert not panel.ui.viewerButton.enabled and "under Advanced" in panel.ui.viewerButton.toolTip
+    panel.click(panel.ui.browserViewerCheckBox)
+    panel.analyze()
+    panel.click(panel.ui.viewerButton)
+    assert "browser" in panel.ui.statusLabel.text
+    assert Path(opened[0]).read_text(encoding="utf-8") == "<!DOCTYPE html>"
+    panel.click(panel.ui.browserViewerCheckBox)
+    panel.analyze()
+    assert not panel.ui.viewerButton.enabled and not Path(opened[0]).parent.exists(), "of the earlier results"
+
+
 # The real thing
 
 

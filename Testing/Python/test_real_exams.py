@@ -48,7 +48,7 @@ def test_duke_is_understood(duke):
     assert result["t1"] is None and any("ax t1 tse +c was left out" in w for w in result["warnings"])
     assert result["mask"]["source"] == "pre" and 3500 < result["mask"]["volume_ml"] < 6000
     assert {p.name for p in out.iterdir()} == {
-        name for name in FILES if not name.startswith(("map_", "kinetic_"))
+        name for name in FILES if not name.startswith(("map_", "kinetic_", "viewer"))
     }
     text = (out / "result.json").read_text() + (out / "report.html").read_text(encoding="utf-8")
     assert "Breast_MRI_153" not in text  # the patient's identifier in this collection

@@ -8,6 +8,7 @@ endforeach()
 file(REMOVE_RECURSE ${BINARY_DIR})
 execute_process(
   COMMAND ${CMAKE_COMMAND} -S ${SOURCE_DIR} -B ${BINARY_DIR} -DSlicer_DIR=${CMAKE_CURRENT_LIST_DIR}
+          -DBreastCMSL_TAKE_NIIVUE=OFF
   RESULT_VARIABLE _status
   )
 if(NOT _status EQUAL 0)
