@@ -1,5 +1,5 @@
 """The command line: ``breastcmsl analyze INPUT… --output OUT``, ``breastcmsl batch WORKLIST --output OUT``,
-``breastcmsl check INPUT…`` and ``breastcmsl model``.
+``breastcmsl compare EXAM PRIOR --output OUT``, ``breastcmsl check INPUT…`` and ``breastcmsl model``.
 
 The desktop module runs ``analyze`` with ``--request`` in a child process and reads its progress as JSON
 lines.
@@ -18,6 +18,7 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -59,6 +60,7 @@ examples:
   breastcmsl analyze DICOM_FOLDER --leave-out 12 "ax dyn MIP" --output OUT
   breastcmsl analyze PATIENT_FOLDER --study 2 --output OUT
   breastcmsl batch FOLDER_OF_EXAMS --output OUT
+  breastcmsl compare DICOM_FOLDER PRIOR_DICOM_FOLDER --output OUT
   breastcmsl model show
 
 exit status:
@@ -86,6 +88,7 @@ def parser() -> argparse.ArgumentParser:
     commands = top.add_subparsers(title="commands")
     _add_analyze(commands)
     _add_batch(commands)
+    _add_compare(commands)
     _add_check(commands)
     _add_model(commands)
     return top
@@ -245,6 +248,23 @@ def _add_batch(commands) -> None:
     _add_settings(command)
 
 
+def _add_compare(commands) -> None:
+    command = _add_command(commands, compare_command, "compare", "compare an exam with a prior one")
+    command.add_argument("exam", type=Path, help="a folder with the current exam's DICOM files or volumes")
+    command.add_argument("prior", type=Path, help="likewise of the prior exam of the same woman")
+    command.add_argument(
+        "--study",
+        metavar="N",
+        help="which of several studies the exam is: its number in the list, or its UID",
+    )
+    command.add_argument("--prior-study", metavar="N", help="likewise the prior exam")
+    command.add_argument(
+        "--output", type=Path, required=True, help="folder for the comparison and the results of both exams"
+    )
+    command.add_argument("--overwrite", action="store_true", help="replace the results of other exams")
+    _add_settings(command)
+
+
 def _add_check(commands) -> None:
     command = _add_command(commands, check_command, "check", "look at an exam without analysing it")
     _add_exam(command, "+")
@@ -374,10 +394,14 @@ class Reporter:
         self.stage = ""
         self.written = False
 
-    def progress(self, stage: str, fraction: float) -> None:
-        """Say how far the analysis is: a stage of ``core.stages.STAGES``, and the fraction done of it."""
-        self.written = self.written or (stage == "save" and fraction >= 1.0)
-        share = overall_progress(stage, fraction)
+    def progress(self, stage: str, fraction: float, part: tuple[int, int] = (0, 1)) -> None:
+        """Say how far the work is: a stage of ``core.stages.STAGES``, and the fraction done of it.
+
+        part: the number of an analysis from 0, and how many there are.
+        """
+        number, count = part
+        self.written = self.written or (number + 1 == count and stage == "save" and fraction >= 1.0)
+        share = (number + overall_progress(stage, fraction)) / count
         with suppress(*([BrokenPipeError] if self.written else []), OutputError):
             if self.style == "json":
                 say_json(
@@ -544,6 +568,45 @@ def batch_command(options: argparse.Namespace, reporter: Reporter) -> int:
     table, page = (str(options.output / name) for name in (TABLE, PAGE))
     reporter.done({"table": table, "page": page, **progress.counts}, f"{progress.text()}\n{table}\n{page}")
     return 1 if progress.counts[FAILED] else 0
+
+
+# ---------------------------------------------------------------- compare
+
+
+def compare_command(options: argparse.Namespace, reporter: Reporter) -> int | None:
+    """Analyse two exams and say what changed; 130 where stopped before the comparison was written."""
+    from .comparison.wording import summary_lines
+    from .two_exams import check_comparison_output, compare_exams
+
+    if options.dicom is not None:
+        raise InputError(
+            "A comparison is not written as DICOM; leave --dicom out, or analyse each exam with it."
+        )
+    check_comparison_output(options.output, scene=not options.no_scene)
+    settings = analysis_settings(**settings_of(options))
+    check_model(options.model, settings)
+
+    def reading(folder: Path, study: str | None):
+        from .readers import read
+
+        return lambda: read([folder], reading_options(study=study))
+
+    try:
+        done = compare_exams(
+            reading(options.exam, options.study),
+            reading(options.prior, options.prior_study),
+            lambda: load_model(options.model),
+            options.output,
+            settings,
+            scene=not options.no_scene,
+            overwrite=options.overwrite,
+            progress=lambda part: partial(reporter.progress, part=(part, 3)),
+        )
+    except KeyboardInterrupt:
+        reporter.error("Stopped before the comparison was written; results of an exam that were stay.")
+        return 130
+    lines = [*summary_lines(done.record), *map(str, done.paths)]
+    reporter.done({path.name: str(path) for path in done.paths}, "\n".join(lines))
 
 
 # ---------------------------------------------------------------- check, model

@@ -1,0 +1,131 @@
+"""A comparison in words, for the page and the command line."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ..results.wording import amount_text, percent, size_text
+from ..results.wording_finding import TYPES, place_text
+from .names import NEW, RIGID, VANISHED
+
+_TITLES = {"size_mm": "Longest diameter", "volume_ml": "Volume", "ftv_ml": "Functional tumour volume"}
+_UNITS = {"size_mm": ("mm", 0), "volume_ml": ("ml", 2), "ftv_ml": ("ml", 2)}
+_CURVE_TITLES = {"wash_in": "Early enhancement", "wash_out": "Delayed change"}
+_BREASTS = {"breast": "Breast", "right": "Right breast", "left": "Left breast"}
+NOTHING = "No finding in either exam; this does not exclude cancer."
+NOTE = (
+    "Grown: the longest diameter is at least 20 % and 5 mm larger; shrunk: at least 30 % smaller "
+    "(RECIST 1.1). New and vanished: no candidate of the other exam within 15 mm, or half the diameter of "
+    "a larger one."
+)
+
+
+def title_of(finding: Mapping[str, Any]) -> str:
+    """What became of a finding, and where it lies: "Grown: left breast, upper inner, about 10 o'clock"."""
+    return f"{finding['change'].capitalize()}: {place_text(_shown(finding))}"
+
+
+def measure_rows(finding: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
+    """Measure, prior and current value, and change of each measure that a finding has."""
+    changes = finding["changes"]
+    if changes is None:
+        return _single_rows(finding)
+    rows = [(_TITLES[name], *_values(changes[name], *unit)) for name, unit in _UNITS.items()]
+    rows += [(title, *_values(changes[name], "%", 0, points=True)) for name, title in _CURVE_TITLES.items()]
+    rows.append(("Curve", *(_type_text(changes["curve_type"][name]) for name in ("prior", "current")), ""))
+    return [row for row in rows if any(row[1:])]
+
+
+def breast_rows(record: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
+    """Likewise of each breast's functional tumour volume."""
+    return [
+        (_BREASTS.get(name, name), *_values(change, "ml", 1))
+        for name, change in record["breasts_ftv_ml"].items()
+    ]
+
+
+def registration_text(record: Mapping[str, Any]) -> str:
+    """How the exams were laid on each other."""
+    registration = record["registration"]
+    if registration["mode"] != RIGID:
+        return f"By the {registration['start']} alone."
+    before, after = registration["similarity_before"], registration["similarity_after"]
+    return (
+        f"Each breast as a rigid body, starting at the {registration['start']}; "
+        f"correlation of edges {before:.2f} before, {after:.2f} after."
+    )
+
+
+def summary_lines(record: Mapping[str, Any]) -> list[str]:
+    """What the command line prints of a comparison."""
+    exams = "; ".join(f"{name} exam {_verdict(record[name])}" for name in ("prior", "current"))
+    lines = [f"{exams[0].upper()}{exams[1:]}."]
+    for finding in record["findings"]:
+        size = (finding["changes"] or {}).get("size_mm")
+        values = _values(size, "mm", 0) if size else ()
+        sizes = f", {values[0]} before, {values[1]} now ({values[2]})" if values and values[2] else ""
+        own = f", {size_text(_shown(finding))}" if not sizes else ""
+        lines.append(f"{title_of(finding)}{sizes or own}.")
+    if not record["findings"]:
+        lines.append(NOTHING)
+    return lines + [f"Note: {remark}" for remark in record["remarks"]]
+
+
+def report_section(record: Mapping[str, Any]) -> dict[str, Any]:
+    """What the current exam's result and report hold of a comparison."""
+    return {"prior_exam_id": record["prior"]["exam_id"], "lines": summary_lines(record)}
+
+
+def _verdict(exam: Mapping[str, Any]) -> str:
+    if exam["out_of_range"]:
+        return "out of the model's range"
+    verdict = "suspicious" if exam["malignant"] else "below the threshold"
+    return f"{percent(exam['probability'])}, {verdict}"
+
+
+def _shown(finding: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The record that tells where a finding lies: the current one, or of a vanished one the prior."""
+    return finding["prior" if finding["change"] == VANISHED else "current"]
+
+
+def _single_rows(finding: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
+    """Rows of what one exam alone shows: its size, and how the same place enhances in both."""
+    of = {name: finding[name] for name in ("prior", "current")}
+    sizes = [size_text(exam) or "no candidate" for exam in of.values()]
+    curves = []
+    for exam in of.values():
+        curve = exam["kinetics"]
+        early = "outside the field of view" if curve is None else amount_text(curve["wash_in"], curve["unit"])
+        curves.append(early)
+    # where there is no lesion, a curve's type is noise
+    kinds = ["" if exam["peak"] is None else _type_text(exam["kinetics"]["type"]) for exam in of.values()]
+    return [("Size", *sizes, ""), ("Early enhancement there", *curves, ""), ("Curve", *kinds, "")]
+
+
+def _values(
+    change: Mapping[str, float | None], unit: str, digits: int, points: bool = False
+) -> tuple[str, str, str]:
+    """Prior and current value and change as text, "" where not known. points: of a measure in %."""
+    prior, current = (
+        "" if change[name] is None else f"{change[name]:.{digits}f} {unit}".replace("-", "−")
+        for name in ("prior", "current")
+    )
+    if change["change"] is None:
+        return prior, current, ""
+    text = f"{change['change']:+.{digits}f} {'points' if points else unit}"
+    if change["percent"] is not None and not points:
+        text += f", {change['percent']:+.0f} %"
+    return prior, current, text.replace("-", "−")
+
+
+def _type_text(kind: str | None) -> str:
+    return "" if kind is None else f"{kind}, type {TYPES.get(kind, '?')}"
+
+
+def places_text(finding: Mapping[str, Any]) -> str:
+    """How far apart a pair lies after registration, or that the other exam's place was looked at."""
+    if finding["distance_mm"] is not None:
+        return f"Matched: {finding['distance_mm']:.0f} mm apart after registration."
+    other = "prior" if finding["change"] == NEW else "current"
+    return f"The {other} exam has no candidate there; its enhancement at that place stands beside it."
