@@ -40,6 +40,7 @@ from .one_exam import (
     check_dicom,
     check_model,
     check_output,
+    kinetic_settings,
     load_model,
     reading_options,
 )
@@ -161,9 +162,12 @@ def _add_analyze(commands) -> None:
     )
     _add_settings(command)
     command.add_argument("--request", type=Path, help=argparse.SUPPRESS)  # from the desktop
-    command.add_argument(
-        "--parent", type=int, metavar="PID", help=argparse.SUPPRESS
-    )  # end when this process is gone
+    _add_parent(command)
+
+
+def _add_parent(command: argparse.ArgumentParser) -> None:
+    """Of the desktop: end when this process is gone."""
+    command.add_argument("--parent", type=int, metavar="PID", help=argparse.SUPPRESS)
 
 
 def _add_settings(command: argparse.ArgumentParser) -> None:
@@ -263,6 +267,9 @@ def _add_compare(commands) -> None:
     )
     command.add_argument("--overwrite", action="store_true", help="replace the results of other exams")
     _add_settings(command)
+    # from the desktop: both exams are requests
+    command.add_argument("--requests", action="store_true", help=argparse.SUPPRESS)
+    _add_parent(command)
 
 
 def _add_check(commands) -> None:
@@ -394,22 +401,23 @@ class Reporter:
         self.stage = ""
         self.written = False
 
-    def progress(self, stage: str, fraction: float, part: tuple[int, int] = (0, 1)) -> None:
+    def progress(
+        self, stage: str, fraction: float, part: tuple[float, float] = (0.0, 1.0), what: str = ""
+    ) -> None:
         """Say how far the work is: a stage of ``core.stages.STAGES``, and the fraction done of it.
 
-        part: the number of an analysis from 0, and how many there are.
+        part: of the work, where a stage is only of this part of it. what: that part's name.
         """
-        number, count = part
-        self.written = self.written or (number + 1 == count and stage == "save" and fraction >= 1.0)
-        share = (number + overall_progress(stage, fraction)) / count
+        begin, end = part
+        self.written = self.written or (end == 1.0 and stage == "save" and fraction >= 1.0)
+        share = begin + (end - begin) * overall_progress(stage, fraction)
+        text = f"{what}: {STAGES[stage]}" if what else STAGES[stage]
         with suppress(*([BrokenPipeError] if self.written else []), OutputError):
             if self.style == "json":
-                say_json(
-                    {"event": "progress", "stage": stage, "fraction": round(share, 4), "text": STAGES[stage]}
-                )
-            elif self.style == "text" and stage != self.stage:
-                say(f"{100 * share:3.0f} %  {STAGES[stage]}", sys.stderr)
-        self.stage = stage
+                say_json({"event": "progress", "stage": stage, "fraction": round(share, 4), "text": text})
+            elif self.style == "text" and text != self.stage:
+                say(f"{100 * share:3.0f} %  {text}", sys.stderr)
+        self.stage = text
 
     def done(self, event: Mapping[str, Any], text: str) -> None:
         """Say what was written; where it cannot be said, it is there all the same."""
@@ -458,10 +466,7 @@ def _sentence(text: str) -> str:
 
 def analyze_command(options: argparse.Namespace, reporter: Reporter) -> None:
     """Read, analyse and write one exam; the output folder changes only once everything is there."""
-    if options.parent is not None:
-        from .core.parent_watch import end_with_parent
-
-        end_with_parent(options.parent)
+    watch_parent(options.parent)
     check_output(options.output, scene=not options.no_scene)
     if options.dicom is not None:
         check_dicom(options.dicom)
@@ -490,6 +495,14 @@ def analyze_command(options: argparse.Namespace, reporter: Reporter) -> None:
     reporter.done({path.name.partition(".")[0]: str(path) for path in done.paths}, "\n".join(lines))
 
 
+def watch_parent(parent: int | None) -> None:
+    """End with the desktop that started this; None: nothing is watched."""
+    if parent is not None:
+        from .core.parent_watch import end_with_parent
+
+        end_with_parent(parent)
+
+
 def analysis_options(options: argparse.Namespace) -> tuple[str | Path | None, dict[str, Any]]:
     """The model's file (None: the shipped one), and the options of ``pipeline.analyze``, from the arguments
     or the request.
@@ -498,13 +511,19 @@ def analysis_options(options: argparse.Namespace) -> tuple[str | Path | None, di
         if not options.input:
             raise InputError("No exam was given; name a DICOM folder or the exam's volumes.")
         return options.model, analysis_settings(**settings_of(options))
+    return request_options(options.request)
+
+
+def request_options(path: Path) -> tuple[str | Path | None, dict[str, Any]]:
+    """Likewise of a request."""
     from .readers.request import read_options
 
-    request = read_options(options.request)
+    request = read_options(path)
     settings = {"device": request.get("device") or "auto", "map_name": request.get("map")}
     settings |= {name: request.get(name) for name in ("operating_point", "prevalence")}
     settings["register"] = request.get("register") or "auto"
     settings |= {name: request.get(name) is True for name in ("all_maps", "kinetics")}
+    settings["kinetic_settings"] = kinetic_settings(None)
     return request.get("model"), settings
 
 
@@ -517,12 +536,17 @@ def settings_of(options: argparse.Namespace) -> dict[str, Any]:
 def read_exam(options: argparse.Namespace):
     """The exam that a request file or the command line names."""
     if getattr(options, "request", None) is not None:
-        from .readers.request import read_request
-
-        return read_request(options.request)[0]
+        return read_requested(options.request)
     from .readers import read
 
     return read(options.input, options_of_reading(options))
+
+
+def read_requested(path: Path):
+    """The exam of a request file."""
+    from .readers.request import read_request
+
+    return read_request(path)[0]
 
 
 def options_of_reading(options: argparse.Namespace):
@@ -582,25 +606,37 @@ def compare_command(options: argparse.Namespace, reporter: Reporter) -> int | No
         raise InputError(
             "A comparison is not written as DICOM; leave --dicom out, or analyse each exam with it."
         )
+    watch_parent(options.parent)
     check_comparison_output(options.output, scene=not options.no_scene)
-    settings = analysis_settings(**settings_of(options))
-    check_model(options.model, settings)
+    model, settings, further = options.model, None, {}
+    if options.requests:
+        model, settings = request_options(options.exam)
+        further["prior_settings"] = {**settings, "all_maps": False, "kinetics": False}  # nobody looks at them
+    settings = settings or analysis_settings(**settings_of(options))
+    check_model(model, settings)
 
-    def reading(folder: Path, study: str | None):
-        from .readers import read
+    def reading(path: Path, study: str | None):
+        if options.requests:
+            return partial(read_requested, path)
 
-        return lambda: read([folder], reading_options(study=study))
+        def read_folder():
+            from .readers import read
+
+            return read([path], reading_options(study=study))
+
+        return read_folder
 
     try:
         done = compare_exams(
             reading(options.exam, options.study),
             reading(options.prior, options.prior_study),
-            lambda: load_model(options.model),
+            lambda: load_model(model),
             options.output,
             settings,
             scene=not options.no_scene,
             overwrite=options.overwrite,
-            progress=lambda part: partial(reporter.progress, part=(part, 3)),
+            progress=lambda what, *part: partial(reporter.progress, part=part, what=what),
+            **further,
         )
     except KeyboardInterrupt:
         reporter.error("Stopped before the comparison was written; results of an exam that were stay.")

@@ -8,6 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .core.errors import InputError
 from .core.stages import Progress
 from .one_exam import analyze_exam, check_output
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from .results.analysis import Analysis
 
 CURRENT, PRIOR = "current", "prior"  # folders of the output, one for the results of each exam
+_PRIOR_PART, _CURRENT_PART, _LAST_PART = (0.0, 0.48), (0.48, 0.96), (0.96, 1.0)  # of the time
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,8 @@ def compare_exams(
     *,
     scene: bool = True,
     overwrite: bool = False,
-    progress: Callable[[int], Progress],
+    progress: Callable[[str, float, float], Progress],
+    prior_settings: Mapping[str, Any] | None = None,
 ) -> WrittenComparison:
     """Analyse two exams of one woman as ``analyze`` does, and write what changed between them.
 
@@ -63,8 +66,8 @@ def compare_exams(
     load : callable
         Loads the model, once for both.
     output : Path
-        Gets comparison.json, comparison.html and, with scene, prior_registered.nrrd, the prior exam's first
-        subtraction on the current grid; and a folder for the results of each exam.
+        Gets comparison.json, comparison.html and prior_registered.nrrd, the prior exam's subtraction of its
+        second phase after contrast on the current grid; and a folder for the results of each exam.
     settings : mapping
         Of ``one_exam.analysis_settings``.
     scene : bool
@@ -72,8 +75,10 @@ def compare_exams(
     overwrite : bool
         Replace the results of other exams.
     progress : callable
-        Given 0 for the prior exam, 1 for the current one or 2 for the comparison, it returns what is called
-        with a stage and the fraction done of it.
+        Given the name of a part of the work and the shares of all at which it begins and ends, it returns
+        what is called with a stage of this part and the fraction done of it.
+    prior_settings : mapping, optional
+        Of the prior exam, where its files need not hold the same maps.
 
     Returns
     -------
@@ -84,36 +89,63 @@ def compare_exams(
     BreastCMSLError
         In one sentence, why there is no comparison. Results of an exam that were written stay.
     """
-    from .comparison.compare import check_two, compare
+    from .comparison.compare import compare
+    from .comparison.earlier import check_two
     from .comparison.files import write_comparison
+    from .comparison.linked import on_current_grid
     from .comparison.wording import report_section
+    from .results.reader_record import add_comparison
 
     load = cache(load)
     options = {"scene": scene, "overwrite": overwrite}
-    prior = analyze_exam(read_prior, load, output / PRIOR, settings, progress=progress(0), **options).analysis
+    report = progress("Prior exam", *_PRIOR_PART)
+    prior = analyze_exam(
+        _naming(read_prior, "prior"),
+        load,
+        output / PRIOR,
+        settings if prior_settings is None else prior_settings,
+        progress=report,
+        **options,
+    ).analysis
     compared = []
 
     def read_other() -> Exam:
-        exam = read_current()
+        exam = _naming(read_current, "current")()
         check_two(exam.exam_id, prior.exam.exam_id)
         return exam
 
     def compare_before_writing(analysis: Analysis) -> None:
         compared[:] = compare(analysis, prior, settings["kinetic_settings"])
-        analysis.result["comparison"] = report_section(compared[0])
+        add_comparison(analysis.result, report_section(compared[0]))
 
-    options |= {"progress": progress(1), "before_writing": compare_before_writing}
+    options |= {
+        "progress": progress("Current exam", *_CURRENT_PART),
+        "before_writing": compare_before_writing,
+    }
     current = analyze_exam(read_other, load, output / CURRENT, settings, **options).analysis
     record, registration = compared
-    report = progress(2)
+    report = progress("Comparison", *_LAST_PART)
     report("save", 0.0)
-    shown = {}
+    # the second phase after contrast, as the views show it of the current exam
+    second = prior.exam.subtraction(min(1, len(prior.exam.post) - 1))
+    linked = on_current_grid(second, current.exam.grid, registration)
+    pictures = ()
     if scene:
-        from .comparison.linked import on_current_grid
         from .scene.comparison_pictures import comparison_pictures
 
-        shown["pictures"] = comparison_pictures(record, current, prior)
-        shown["linked"] = on_current_grid(prior.exam.subtraction(0), current.exam.grid, registration)
-    paths = write_comparison(record, output, **shown, overwrite=overwrite)
+        pictures = comparison_pictures(record, current, prior)
+    paths = write_comparison(record, output, pictures=pictures, linked=linked, overwrite=overwrite)
     report("save", 1.0)
     return WrittenComparison(record, paths)
+
+
+def _naming(read: Callable[[], Exam], name: str) -> Callable[[], Exam]:
+    """A reader that says which of the two exams cannot be used."""
+
+    def reading() -> Exam:
+        try:
+            return read()
+        except InputError as error:
+            raise InputError(f"The {name} exam: {error}") from error
+
+    return reading

@@ -7,14 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from ..core.errors import InputError
 from ..exam import Exam
 from ..findings.kinetics import curve_at
 from ..kinetics.settings import DEFAULTS, KineticSettings
 from ..results.analysis import Analysis
 from ..results.record import versions
 from .changes import change_of, changes_of, kind_of
-from .lesions import Lesion, lesions_of, pairs_of
+from .lesions import Lesion, is_certain, lesions_of, pairs_of
 from .names import ANCHORS, KINDS, NEW, VANISHED
 from .registration import ExamRegistration, inside_of, register_exams
 
@@ -26,6 +25,7 @@ _LESION_KEYS = (
 )
 _TIMES_APART_S = 30.0  # of the first or the last phases, from which on curves are hardly comparable
 _VOXELS_APART = 1.5  # ratio of voxel volumes, likewise of outlines
+_RESIDUAL_MM = 5.0  # from which on it is said that the exams lie badly on each other
 
 
 def compare(
@@ -49,9 +49,8 @@ def compare(
     Raises
     ------
     InputError
-        They are one and the same exam, or one shows one breast and the other both.
+        One shows one breast and the other both.
     """
-    check_two(current.result["exam_id"], prior.result["exam_id"])
     registration = register_exams(current, prior)
     findings = _findings(current, prior, registration, settings)
     record = {
@@ -70,12 +69,6 @@ def compare(
     return record, registration
 
 
-def check_two(current_id: str, prior_id: str) -> None:
-    """Refuse to compare an exam, known by its ``exam_id``, with itself. Raises InputError."""
-    if current_id == prior_id:
-        raise InputError("The two exams are one and the same; name another one as the prior exam.")
-
-
 def _exam(analysis: Analysis) -> dict[str, Any]:
     return {key: analysis.result.get(key) for key in _EXAM_KEYS}
 
@@ -86,7 +79,12 @@ def _findings(
     """Reported lesions of either exam: pairs, then what only one of them shows."""
     now, then = (lesions_of(analysis, settings) for analysis in (current, prior))
     pairs = pairs_of(now, then, registration)
-    findings = [_pair(*pair) for pair in pairs if pair[0].reported or pair[1].reported]
+    voxel_mm = float(max(exam.grid.spacing.max() for exam in (current.exam, prior.exam)))
+    findings = [
+        _pair(*pair, is_certain(*pair, registration.residual_mm, voxel_mm))
+        for pair in pairs
+        if pair[0].reported or pair[1].reported
+    ]
     both = {id(lesion) for pair in pairs for lesion in pair[:2]}
     for lesion in now:
         if lesion.reported and id(lesion) not in both:
@@ -99,12 +97,13 @@ def _findings(
     return sorted(findings, key=lambda finding: KINDS.index(finding["change"]))
 
 
-def _pair(current: Lesion, prior: Lesion, distance_mm: float) -> dict[str, Any]:
+def _pair(current: Lesion, prior: Lesion, distance_mm: float, certain: bool) -> dict[str, Any]:
     changes = changes_of(current.peak, prior.peak, (current.curve, prior.curve))
     return {
         "change": kind_of(changes["size_mm"]),
         "side": current.peak["side"],
         "distance_mm": round(distance_mm, 1),
+        "certain": certain,
         "current": _lesion(current),
         "prior": _lesion(prior),
         "changes": changes,
@@ -117,6 +116,7 @@ def _single(kind: str, *, current: dict[str, Any], prior: dict[str, Any]) -> dic
         "change": kind,
         "side": side,
         "distance_mm": None,
+        "certain": None,
         "current": current,
         "prior": prior,
         "changes": None,
@@ -159,9 +159,14 @@ def _remarks(
     ]
     remarks += _acquisition_remarks(current.exam, prior.exam)
     if registration.mode == ANCHORS:
-        start = "nipples" if registration.start.by_nipples else "middles of the breasts"
+        start = "nipples" if registration.by_nipples else "middles of the breasts"
         remarks.append(
             f"The exams were laid on each other by their {start} alone; places may differ by centimetres."
+        )
+    if (registration.residual_mm or 0.0) > _RESIDUAL_MM:
+        remarks.append(
+            f"The breasts could be laid on each other to within {registration.residual_mm:.0f} mm only: "
+            "they were compressed otherwise, or have changed; look whether matches are right."
         )
     if not all(finding[name]["in_field"] for finding in findings for name in ("current", "prior")):
         remarks.append("A place lies outside the other exam's field of view: it may have been there before.")

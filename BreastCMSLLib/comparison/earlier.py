@@ -1,4 +1,4 @@
-"""What an output folder holds of an earlier comparison. Imports nothing heavy."""
+"""What cannot be compared: an exam with itself, and into a folder of another comparison. Light."""
 
 from __future__ import annotations
 
@@ -7,10 +7,16 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..core.errors import OutputError
+from ..core.errors import InputError, OutputError
 
 RECORD, PAGE, LINKED = "comparison.json", "comparison.html", "prior_registered.nrrd"
 FILES = (RECORD, PAGE, LINKED)
+
+
+def check_two(current_id: str, prior_id: str) -> None:
+    """Refuse to compare an exam, known by its ``exam_id``, with itself. Raises InputError."""
+    if current_id == prior_id:
+        raise InputError("The two exams are one and the same; name another one as the prior exam.")
 
 
 def check_earlier(folder: Path, exams: Sequence[str] | None, *, overwrite: bool) -> None:

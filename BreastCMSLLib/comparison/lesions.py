@@ -106,3 +106,27 @@ def pairs_of(
         if now not in pairs and then not in {known for known, _ in pairs.values()}:
             pairs[now] = (then, distance)
     return [(current[now], prior[then], distance) for now, (then, distance) in sorted(pairs.items())]
+
+
+def is_certain(
+    current: Lesion, prior: Lesion, distance_mm: float, residual_mm: float | None, voxel_mm: float
+) -> bool:
+    """Whether two lesions lie no farther apart than a single one may.
+
+    The middle of one lesion lies off by the registration's residual, by half the change of its diameter where
+    it grew on one side, and by a voxel, of which outlines are made.
+
+    Parameters
+    ----------
+    current, prior : Lesion
+    distance_mm : float
+        Between their middles after registration.
+    residual_mm : float or None
+        Of the registration; None where it is not known, and then nothing is certain.
+    voxel_mm : float
+        Longest edge of a voxel of the two exams.
+    """
+    if residual_mm is None:
+        return False
+    change_mm = abs(current.peak["size_mm"] - prior.peak["size_mm"])
+    return distance_mm <= residual_mm + change_mm / 2 + voxel_mm

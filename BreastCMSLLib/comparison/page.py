@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from ..results.pages import render
+from ..results.report_parts import NOTHING
 from .wording import (
     NOTE,
-    NOTHING,
     breast_rows,
     measure_rows,
     places_text,

@@ -11,8 +11,6 @@ from ..core.geometry import apply_affine, spacing_of
 from ..exam import wide_enough_for_both
 from ..results.analysis import Analysis
 
-_MIDLINE_MM = 8.0  # over which one breast's shift passes into the other's, as in preprocessing.registration
-
 
 @dataclass(frozen=True)
 class Start:
@@ -20,18 +18,14 @@ class Start:
 
     Parameters
     ----------
-    axes, prior_axes : ndarray, shape (3, 3)
-        Rows are unit vectors towards the patient's right, front and head, in each exam's RAS.
-    anchors, prior_anchors : ndarray, shape (2, 3)
-        The same place of each breast, left first, RAS mm; twice the same one in exams of one breast.
+    transforms : ndarray, shape (2, 4, 4)
+        RAS mm of the current exam → RAS mm of the prior one, for the left and the right breast; they turn
+        alike, and are the same in exams of one breast.
     by_nipples : bool
-        Whether the anchors are nipples; else the middles of the breast masks.
+        Whether they lay nipple on nipple; else the middles of the breast masks.
     """
 
-    axes: np.ndarray
-    prior_axes: np.ndarray
-    anchors: np.ndarray
-    prior_anchors: np.ndarray
+    transforms: np.ndarray
     by_nipples: bool
 
     @classmethod
@@ -50,21 +44,11 @@ class Start:
         marks = [analysis.model_input.landmarks for analysis in (current, prior)]
         by_nipples = shows_both(current) and all(mark is not None and mark.sure for mark in marks)
         anchors = [mark.nipples for mark in marks] if by_nipples else [_middles(a) for a in (current, prior)]
-        return cls(_axes(current), _axes(prior), *anchors, by_nipples)
-
-    @property
-    def rotation(self) -> np.ndarray:
-        """From directions of the current exam to those of the prior one, shape (3, 3)."""
-        return self.prior_axes.T @ self.axes
-
-    def __call__(self, ras_mm: np.ndarray) -> np.ndarray:
-        """Points of the current exam, shape (…, 3), RAS mm, as points of the prior one."""
-        # share of the right breast
-        beyond_mm = (ras_mm - self.anchors.mean(axis=0)) @ self.axes[0]
-        share = (1 / (1 + np.exp(-np.clip(beyond_mm / _MIDLINE_MM, -30, 30))))[..., None]
-        # both turn alike, each has its own shift
-        left, right = self.prior_anchors - self.anchors @ self.rotation.T
-        return ras_mm @ self.rotation.T + left * (1 - share) + right * share
+        rotation = axes_of(prior).T @ axes_of(current)
+        transforms = np.tile(np.eye(4), (2, 1, 1))
+        transforms[:, :3, :3] = rotation
+        transforms[:, :3, 3] = anchors[1] - anchors[0] @ rotation.T
+        return cls(transforms, by_nipples)
 
 
 def shows_both(analysis: Analysis) -> bool:
@@ -72,7 +56,8 @@ def shows_both(analysis: Analysis) -> bool:
     return wide_enough_for_both(analysis.exam.grid.shape, analysis.exam.grid.affine)
 
 
-def _axes(analysis: Analysis) -> np.ndarray:
+def axes_of(analysis: Analysis) -> np.ndarray:
+    """Unit vectors towards the patient's right, front and head in RAS, shape (3, 3), one a row."""
     affine = analysis.model_input.affine
     return (affine[:3, :3] / spacing_of(affine)).T
 

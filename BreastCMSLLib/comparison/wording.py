@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from ..results.report_parts import comparison_lines
 from ..results.wording import amount_text, percent, size_text
 from ..results.wording_finding import TYPES, place_text
 from .names import NEW, RIGID, VANISHED
@@ -13,7 +14,7 @@ _TITLES = {"size_mm": "Longest diameter", "volume_ml": "Volume", "ftv_ml": "Func
 _UNITS = {"size_mm": ("mm", 0), "volume_ml": ("ml", 2), "ftv_ml": ("ml", 2)}
 _CURVE_TITLES = {"wash_in": "Early enhancement", "wash_out": "Delayed change"}
 _BREASTS = {"breast": "Breast", "right": "Right breast", "left": "Left breast"}
-NOTHING = "No finding in either exam; this does not exclude cancer."
+_DOUBT = "Uncertain: farther apart than the registration and a change of size explain."
 NOTE = (
     "Grown: the longest diameter is at least 20 % and 5 mm larger; shrunk: at least 30 % smaller "
     "(RECIST 1.1). New and vanished: no candidate of the other exam within 15 mm, or half the diameter of "
@@ -23,7 +24,8 @@ NOTE = (
 
 def title_of(finding: Mapping[str, Any]) -> str:
     """What became of a finding, and where it lies: "Grown: left breast, upper inner, about 10 o'clock"."""
-    return f"{finding['change'].capitalize()}: {place_text(_shown(finding))}"
+    doubt = " (uncertain match)" if finding["certain"] is False else ""
+    return f"{finding['change'].capitalize()}{doubt}: {place_text(_shown(finding))}"
 
 
 def measure_rows(finding: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
@@ -49,32 +51,52 @@ def registration_text(record: Mapping[str, Any]) -> str:
     """How the exams were laid on each other."""
     registration = record["registration"]
     if registration["mode"] != RIGID:
-        return f"By the {registration['start']} alone."
+        return f"By the {registration['start']} alone{_residual_text(registration)}."
     before, after = registration["similarity_before"], registration["similarity_after"]
     return (
         f"Each breast as a rigid body, starting at the {registration['start']}; "
-        f"correlation of edges {before:.2f} before, {after:.2f} after."
+        f"correlation of edges {before:.2f} before, {after:.2f} after{_residual_text(registration)}."
     )
+
+
+def _residual_text(registration: Mapping[str, Any]) -> str:
+    residual = registration["residual_mm"]
+    if residual is None:
+        return ""
+    return f"; nine of ten places of the breasts then lay within {residual:.1f} mm"
 
 
 def summary_lines(record: Mapping[str, Any]) -> list[str]:
     """What the command line prints of a comparison."""
-    exams = "; ".join(f"{name} exam {_verdict(record[name])}" for name in ("prior", "current"))
-    lines = [f"{exams[0].upper()}{exams[1:]}."]
-    for finding in record["findings"]:
-        size = (finding["changes"] or {}).get("size_mm")
-        values = _values(size, "mm", 0) if size else ()
-        sizes = f", {values[0]} before, {values[1]} now ({values[2]})" if values and values[2] else ""
-        own = f", {size_text(_shown(finding))}" if not sizes else ""
-        lines.append(f"{title_of(finding)}{sizes or own}.")
-    if not record["findings"]:
-        lines.append(NOTHING)
-    return lines + [f"Note: {remark}" for remark in record["remarks"]]
+    return comparison_lines({"comparison": report_section(record)})
 
 
 def report_section(record: Mapping[str, Any]) -> dict[str, Any]:
-    """What the current exam's result and report hold of a comparison."""
-    return {"prior_exam_id": record["prior"]["exam_id"], "lines": summary_lines(record)}
+    """What the current exam's result holds of a comparison; docs/priors.md has the keys."""
+    exams = "; ".join(f"{name} exam {_verdict(record[name])}" for name in ("prior", "current"))
+    return {
+        "prior_exam_id": record["prior"]["exam_id"],
+        "exams": f"{exams[0].upper()}{exams[1:]}.",
+        "findings": [
+            {
+                "change": finding["change"],
+                "certain": finding["certain"],
+                "peak": finding["current"]["peak"],
+                "ras_mm": finding["current"]["ras_mm"],
+                "text": _finding_line(finding),
+            }
+            for finding in record["findings"]
+        ],
+        "remarks": list(record["remarks"]),
+    }
+
+
+def _finding_line(finding: Mapping[str, Any]) -> str:
+    size = (finding["changes"] or {}).get("size_mm")
+    before, now, change = _values(size, "mm", 0) if size else ("", "", "")
+    own = size_text(_shown(finding))
+    sizes = f", {before} before, {now} now ({change})" if change else f", {own}" if own else ""
+    return f"{title_of(finding)}{sizes}."
 
 
 def _verdict(exam: Mapping[str, Any]) -> str:
@@ -126,6 +148,7 @@ def _type_text(kind: str | None) -> str:
 def places_text(finding: Mapping[str, Any]) -> str:
     """How far apart a pair lies after registration, or that the other exam's place was looked at."""
     if finding["distance_mm"] is not None:
-        return f"Matched: {finding['distance_mm']:.0f} mm apart after registration."
+        doubt = "" if finding["certain"] else f" {_DOUBT}"
+        return f"Matched: {finding['distance_mm']:.0f} mm apart after registration.{doubt}"
     other = "prior" if finding["change"] == NEW else "current"
     return f"The {other} exam has no candidate there; its enhancement at that place stands beside it."

@@ -14,6 +14,7 @@ from .curve_plot import BRIGHTEST, MEAN
 Rows = list[tuple[str, str]]
 Figures = list[tuple[str, bytes]]
 COMPARED = "Compared with a prior exam"
+NOTHING = "No finding in either exam; this does not exclude cancer."
 FOLDED = "Candidates and curve, none of which reached the threshold"
 FOLDED_UNSCORED = "Candidates and curve, not to be relied on"
 
@@ -75,7 +76,11 @@ def curve_rows(result: Mapping[str, Any]) -> Rows:
 
 def comparison_lines(result: Mapping[str, Any]) -> list[str]:
     """What changed since a prior exam; empty where the exam was not compared with one."""
-    return list((result.get("comparison") or {}).get("lines") or ())
+    compared = result.get("comparison")
+    if not compared:
+        return []
+    findings = [finding["text"] for finding in compared["findings"]] or [NOTHING]
+    return [compared["exams"], *findings, *(f"Note: {remark}" for remark in compared["remarks"])]
 
 
 def candidate_table(result: Mapping[str, Any]) -> dict[str, Any]:
