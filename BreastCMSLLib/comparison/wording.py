@@ -63,7 +63,7 @@ def _residual_text(registration: Mapping[str, Any]) -> str:
     residual = registration["residual_mm"]
     if residual is None:
         return ""
-    return f"; nine of ten places of the breasts then lay within {residual:.1f} mm"
+    return f"; three of four places of the breasts then lay within {residual:.1f} mm"
 
 
 def summary_lines(record: Mapping[str, Any]) -> list[str]:

@@ -14,7 +14,7 @@ from phantom import body_exam, smoothing_network
 from BreastCMSLLib import cli
 from BreastCMSLLib.comparison.changes import change_of, changes_of, kind_of
 from BreastCMSLLib.comparison.compare import compare
-from BreastCMSLLib.comparison.earlier import FILES
+from BreastCMSLLib.comparison.earlier import FILES, check_two
 from BreastCMSLLib.comparison.files import write_comparison
 from BreastCMSLLib.comparison.linked import on_current_grid
 from BreastCMSLLib.comparison.names import ANCHORS, GROWN, NEW, RIGID, SHRUNK, STABLE, VANISHED
@@ -29,6 +29,7 @@ from BreastCMSLLib.models.inference import Predictor
 from BreastCMSLLib.pipeline import analyze
 from BreastCMSLLib.preprocessing.model_input import InputContract
 from BreastCMSLLib.results import pdf
+from BreastCMSLLib.results.reader_record import EARLIER_EXAMS, OTHER_EXAMS
 from BreastCMSLLib.results.report import report_html
 
 CONTRACT = InputContract(size=(84, 56, 44), spacing_mm=4.4)
@@ -241,9 +242,10 @@ def test_a_place_outside_the_other_exams_field_is_said(analysed):
     assert any("outside the other exam's field" in text for text in record["remarks"])
 
 
-def test_an_exam_is_not_compared_with_itself(analysed):
+def test_an_exam_is_not_compared_with_itself():
+    check_two("now", "before")
     with pytest.raises(InputError, match="one and the same"):
-        compare(analysed("now"), analysed("now"))
+        check_two("now", "now")
 
 
 def test_other_times_of_the_phases_are_said(analysed):
@@ -295,6 +297,8 @@ def test_the_current_exams_report_has_a_section_on_it(compared, analysed):
     section = report_section(compared("small before"))
     page = report_html({**analysed("now").result, "comparison": section}, {})
     assert section["prior_exam_id"] == "small before"
+    (finding,) = section["findings"]
+    assert (finding["change"], finding["peak"]) == (GROWN, 1) and finding["text"].startswith("Grown")
     assert "Compared with a prior exam" in page and "Grown: left breast" in page
     assert "Compared with a prior exam" not in report_html(analysed("now").result, {})
 
@@ -335,10 +339,14 @@ def test_the_command_writes_a_comparison_beside_the_results_of_both_exams(folder
     printed = capsys.readouterr()
     assert "Grown: left breast" in printed.out and str(out / "comparison.html") in printed.out
     record = json.loads((out / "comparison.json").read_text(encoding="utf-8"))
+    assert (out / "prior_registered.nrrd").exists()
     for name in ("current", "prior"):
         result = json.loads((out / name / "result.json").read_text(encoding="utf-8"))
         assert result["exam_id"] == record[name]["exam_id"]
         assert ("comparison" in result) == (name == "current")
+        not_analysed = [phrase for phrase in result["not_analysed"] if "earlier exams" in phrase]
+        assert not_analysed == [OTHER_EXAMS if name == "current" else EARLIER_EXAMS]
+    assert "Prior exam: " in printed.err and "Current exam: " in printed.err
     shares = [int(line.split("%")[0]) for line in printed.err.splitlines() if "%" in line]
     assert shares == sorted(shares)
 
@@ -354,3 +362,26 @@ def test_a_folder_with_somebody_elses_comparison_is_refused_before_the_work(fold
     exams = [str(folders / name) for name in ("now", "before")]
     assert cli.main(["compare", *exams, "--model", str(model), "--output", str(tmp_path), "--no-scene"]) == 2
     assert "which is no comparison" in capsys.readouterr().err and not (tmp_path / "current").exists()
+
+
+def test_the_requests_of_the_desktop_are_compared(folders, model, tmp_path, capsys):
+    requests = []
+    for name in ("now", "before"):
+        volumes = sorted((folders / name).glob("*.nrrd"))
+        request = {
+            "schema_version": 1,
+            "kind": "phases",
+            "identifiers": {"exam_id": f"of-{name}"},
+            "dynamics": [{"file": str(path), "time_s": 90.0 * n} for n, path in enumerate(volumes)],
+            "options": {"model": str(model), "kinetics": True, "all_maps": True},
+        }
+        requests.append(tmp_path / f"{name}.json")
+        requests[-1].write_text(json.dumps(request))
+    out = tmp_path / "out"
+    command = ["compare", *map(str, requests), "--requests", "--output", str(out), "--no-scene"]
+    assert cli.main([*command, "--progress", "json"]) == 0
+    events = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert events[-1]["event"] == "done" and events[0]["text"].startswith("Prior exam: ")
+    result = json.loads((out / "current" / "result.json").read_text(encoding="utf-8"))
+    assert result["exam_id"] == "of-now" and result["comparison"]["prior_exam_id"] == "of-before"
+    assert result["kinetic_maps"] and not list((out / "prior").glob("kinetic_*"))
