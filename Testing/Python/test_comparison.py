@@ -10,12 +10,15 @@ import numpy as np
 import pytest
 from builders import save_model, write_volumes
 from phantom import body_exam, smoothing_network
+from scipy import ndimage
 
 from BreastCMSLLib import cli
 from BreastCMSLLib.comparison.changes import change_of, changes_of, kind_of
 from BreastCMSLLib.comparison.compare import compare
 from BreastCMSLLib.comparison.earlier import FILES, check_two
 from BreastCMSLLib.comparison.files import write_comparison
+from BreastCMSLLib.comparison.lesions import Lesion, is_certain
+from BreastCMSLLib.comparison.likeness import residual_mm
 from BreastCMSLLib.comparison.linked import on_current_grid
 from BreastCMSLLib.comparison.names import ANCHORS, GROWN, NEW, RIGID, SHRUNK, STABLE, VANISHED
 from BreastCMSLLib.comparison.page import comparison_page
@@ -27,7 +30,7 @@ from BreastCMSLLib.exam import Exam, make_exam
 from BreastCMSLLib.models.bundle import load_bundle
 from BreastCMSLLib.models.inference import Predictor
 from BreastCMSLLib.pipeline import analyze
-from BreastCMSLLib.preprocessing.model_input import InputContract
+from BreastCMSLLib.preprocessing.model_input import InputContract, preprocess
 from BreastCMSLLib.results import pdf
 from BreastCMSLLib.results.reader_record import EARLIER_EXAMS, OTHER_EXAMS
 from BreastCMSLLib.results.report import report_html
@@ -35,29 +38,31 @@ from BreastCMSLLib.results.report import report_html
 CONTRACT = InputContract(size=(84, 56, 44), spacing_mm=4.4)
 LESION = np.array([-80.0, 20.0, 5.0])  # from the middle of the body
 OTHER_PLACES = [[-80, 20, 5], [-60, 10, -20], [75, 25, 15], [90, 0, -10]]
-ANGLE = np.deg2rad(4.0)
-# how the woman lies at the later date: turned about her length, and 16 mm away
-LATER = np.array(
-    [
-        [np.cos(ANGLE), -np.sin(ANGLE), 0, 9.0],
-        [np.sin(ANGLE), np.cos(ANGLE), 0, -7.0],
-        [0, 0, 1, 11.0],
-        [0, 0, 0, 1],
-    ]
-)
 
 
-def woman(name, *, later=False, lesion=LESION, radius_mm=8.0, seed=0) -> Exam:
+def lying(degrees, move_mm) -> np.ndarray:
+    """How the woman lies at a later date: turned about her length, and elsewhere."""
+    angle = np.deg2rad(degrees)
+    place = np.eye(4)
+    place[:2, :2] = [[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]
+    place[:3, 3] = move_mm
+    return place
+
+
+LATER = lying(4.0, [9.0, -7.0, 11.0])
+
+
+def woman(name, *, later=None, lesion=LESION, radius_mm=8.0, seed=0) -> Exam:
     """An exam of one body; at the later date it lies elsewhere, on a grid with other voxels."""
-    spacing, shape = (3.7, (92, 70, 48)) if later else (4.0, (84, 64, 44))
+    spacing, shape = (4.0, (84, 64, 44)) if later is None else (3.7, (92, 70, 48))
     affine = np.diag([-spacing, -spacing, spacing, 1.0])
     affine[:3, 3] = -affine[:3, :3] @ ((np.array(shape) - 1) / 2)
     # the body turns in the grid, whose header only tells where the grid lies
     turned, placed = affine.copy(), affine.copy()
-    if later:
-        turned = np.linalg.inv(LATER) @ affine
-        turned[:3, 3] = LATER[:3, :3].T @ affine[:3, 3]
-        placed[:3, 3] += LATER[:3, 3]
+    if later is not None:
+        turned = np.linalg.inv(later) @ affine
+        turned[:3, 3] = later[:3, :3].T @ affine[:3, 3]
+        placed[:3, 3] += later[:3, 3]
     exam = body_exam(turned, shape, lesion, phases=3, seed=seed, radius_mm=radius_mm)
     phases = [replace(p, volume=Volume(p.volume.array, placed)) for p in exam.phases]
     return make_exam(phases, kind="phases", identifiers={"exam_id": name})
@@ -65,7 +70,7 @@ def woman(name, *, later=False, lesion=LESION, radius_mm=8.0, seed=0) -> Exam:
 
 # radius_mm: the lesion's sigma
 WOMEN = {
-    "now": {"later": True, "seed": 1},
+    "now": {"later": LATER, "seed": 1},
     "before": {},
     "small before": {"radius_mm": 4.0},
     "large before": {"radius_mm": 18.0},
@@ -115,6 +120,19 @@ def test_places_of_both_breasts_are_found_to_within_two_millimetres_and_taken_ba
         assert np.linalg.norm(registration.to_current(registration.to_prior(now)) - now) < 0.1
 
 
+def test_a_body_that_lies_turned_by_ten_degrees_is_still_registered(analysed):
+    """The start does not turn, and lays places centimetres off."""
+    place = lying(10.0, [5.0, 5.0, 0.0])
+    exam = woman("turned", later=place, seed=2)
+    before = analysed("before")
+    turned = replace(before, exam=exam, model_input=preprocess(exam, CONTRACT))
+    registration = register_exams(turned, before)
+    for other in OTHER_PLACES:
+        now = apply_affine(place, np.array(other, dtype=float))
+        assert np.linalg.norm(registration.to_prior(now) - other) < 2.5
+    assert registration.residual_mm < 3.7
+
+
 def test_many_points_are_registered_as_each_alone(analysed):
     registration = register_exams(analysed("now"), analysed("before"))
     points = np.array(OTHER_PLACES, dtype=float).reshape(2, 2, 3)
@@ -155,6 +173,36 @@ def test_subtractions_alone_are_laid_on_each_other_by_anchors_and_it_is_said(ana
     assert any("subtractions alone" in text for text in record["remarks"])
     assert any("nipples alone" in text for text in record["remarks"])
     assert kinds(record) == [STABLE] and record["findings"][0]["changes"]["wash_in"]["change"] is None
+    assert record["findings"][0]["certain"] is False and "uncertain match" in summary_lines(record)[1]
+
+
+@pytest.mark.parametrize("voxels, expected", [(0, 0.0), (3, 6.6)])
+def test_the_residual_is_what_most_tissue_lies_off(voxels, expected):
+    noise = np.random.default_rng(0).random((60, 40, 40))
+    fixed = 100 * ndimage.gaussian_filter(noise, 2.0)
+    residual = residual_mm(fixed, np.roll(fixed, voxels, axis=2), np.ones(fixed.shape, bool), (2.2,) * 3)
+    assert residual == pytest.approx(expected, abs=0.3)
+
+
+def test_breasts_smaller_than_a_block_have_no_residual():
+    fixed = np.random.default_rng(0).random((8, 8, 8))
+    assert residual_mm(fixed, fixed, np.ones(fixed.shape, bool), (2.2,) * 3) is None
+
+
+@pytest.mark.parametrize(
+    "distance_mm, residual, sizes, certain",
+    [
+        (3.0, 1.5, (10, 10), True),  # within residual and a voxel of 2 mm
+        (4.0, 1.5, (10, 10), False),
+        (4.0, 1.5, (10, 14), True),  # it may have grown on one side
+        (0.0, None, (10, 10), False),
+    ],
+)
+def test_a_match_is_certain_as_far_as_registration_and_change_of_size_explain(
+    distance_mm, residual, sizes, certain
+):
+    lesions = [Lesion(1, {"size_mm": size}, {}, True) for size in sizes]
+    assert is_certain(*lesions, distance_mm, residual, voxel_mm=2.0) == certain
 
 
 # ---------------------------------------------------------------- findings
@@ -164,7 +212,7 @@ def test_the_same_lesion_is_matched_and_stable(compared):
     record = compared("before")
     assert kinds(record) == [STABLE]
     finding = record["findings"][0]
-    assert finding["side"] == "left" and finding["distance_mm"] < 4
+    assert finding["side"] == "left" and finding["distance_mm"] < 4 and finding["certain"]
     assert abs(finding["changes"]["size_mm"]["percent"]) < 15
     assert finding["changes"]["curve_type"] == {"current": "plateau", "prior": "plateau"}
 

@@ -29,6 +29,8 @@ def test_exams_of_the_scene_that_share_nothing_with_the_chosen_one_are_offered(p
     assert titles(panel) == ["None"]
     makeExam(BEFORE)  # on the same grid
     makeSequence()
+    panel.settle()
+    panel.ui.sourceComboBox.activated.emit(panel.ui.sourceComboBox.count - 1)  # single volumes
     panel.tick(*exam)
     assert sorted(titles(panel)) == [
         "3 volumes: before pre … before 2nd pass",
