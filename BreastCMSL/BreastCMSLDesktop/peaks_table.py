@@ -7,6 +7,7 @@ from .common import fitColumns, fitRows, plainTip, signalsBlocked
 
 _COLUMNS, _POSITION, _CHANGE = 7, 2, 6
 _LENGTHS = {4: "depth_mm", 5: "size_mm"}  # columns that are hidden when no peak has the length
+_LENGTHS_COMPARED = (5,)  # those that leave room for the change
 
 
 class PeaksTable:
@@ -40,7 +41,7 @@ class PeaksTable:
             for row, peak in enumerate(peaks):
                 self._fillRow(row, peak, scored, judged, (changes or {}).get(row + 1, ""))
         self._table.setColumnHidden(_CHANGE, changes is None)
-        self._layOut(peaks)
+        self._layOut(peaks, _LENGTHS if changes is None else _LENGTHS_COMPARED)
 
     def _fillRow(self, row, peak, scored, judged, change):
         from BreastCMSLLib.results.wording import moved_text, percent, position_text, size_text
@@ -63,9 +64,10 @@ class PeaksTable:
             item.setToolTip(plainTip("\n".join(filter(None, tip))))
             self._table.setItem(row, column, item)
 
-    def _layOut(self, peaks):
+    def _layOut(self, peaks, lengths):
         for column, key in _LENGTHS.items():
-            self._table.setColumnHidden(column, all(peak.get(key) is None for peak in peaks))
+            absent = all(peak.get(key) is None for peak in peaks)
+            self._table.setColumnHidden(column, absent or column not in lengths)
         needed = fitColumns(self._table, stretched=_POSITION)
         self._table.setMinimumWidth(needed)  # positions are short, and read as a whole
         fitRows(self._table, fewest=1, most=len(peaks))

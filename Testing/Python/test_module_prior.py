@@ -120,7 +120,7 @@ def test_the_scene_stays_as_it_was_where_a_comparison_ends_early(panel, earlier,
 def test_an_earlier_exam_that_cannot_be_compared_is_said_before_analyze(panel, exam, earlier):
     panel.choosePrior(1)
     assert panel.ui.analyzeButton.enabled
-    panel.tick(*exam[:2], earlier[0])
+    panel.tick(*earlier)
     assert "shares volumes with the exam itself" in panel.ui.hintLabel.text
     assert not panel.ui.analyzeButton.enabled and titles(panel)[-1] == "3 volumes chosen earlier"
     panel.tick(*exam)
