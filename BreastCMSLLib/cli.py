@@ -608,41 +608,38 @@ def compare_command(options: argparse.Namespace, reporter: Reporter) -> int | No
         )
     watch_parent(options.parent)
     check_comparison_output(options.output, scene=not options.no_scene)
-    model, settings, further = options.model, None, {}
+    exams = (options.exam, options.study), (options.prior, options.prior_study)
     if options.requests:
         model, settings = request_options(options.exam)
-        further["prior_settings"] = {**settings, "all_maps": False, "kinetics": False}  # nobody looks at them
-    settings = settings or analysis_settings(**settings_of(options))
+        prior_settings = {**settings, "all_maps": False, "kinetics": False}  # nobody looks at those
+        readers = [partial(read_requested, path) for path, _ in exams]
+    else:
+        model, settings, prior_settings = options.model, analysis_settings(**settings_of(options)), None
+        readers = [partial(_read_study, path, study) for path, study in exams]
     check_model(model, settings)
-
-    def reading(path: Path, study: str | None):
-        if options.requests:
-            return partial(read_requested, path)
-
-        def read_folder():
-            from .readers import read
-
-            return read([path], reading_options(study=study))
-
-        return read_folder
-
     try:
         done = compare_exams(
-            reading(options.exam, options.study),
-            reading(options.prior, options.prior_study),
+            *readers,
             lambda: load_model(model),
             options.output,
             settings,
             scene=not options.no_scene,
             overwrite=options.overwrite,
             progress=lambda what, *part: partial(reporter.progress, part=part, what=what),
-            **further,
+            prior_settings=prior_settings,
         )
     except KeyboardInterrupt:
         reporter.error("Stopped before the comparison was written; results of an exam that were stay.")
         return 130
     lines = [*summary_lines(done.record), *map(str, done.paths)]
     reporter.done({path.name: str(path) for path in done.paths}, "\n".join(lines))
+
+
+def _read_study(folder: Path, study: str | None):
+    """The exam of a folder."""
+    from .readers import read
+
+    return read([folder], reading_options(study=study))
 
 
 # ---------------------------------------------------------------- check, model

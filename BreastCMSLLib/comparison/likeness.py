@@ -66,27 +66,26 @@ def residual_mm(
     block, step, reach = (
         [max(1, round(mm / size)) for size in size_mm] for mm in (_BLOCK_MM, _STEP_MM, _REACH_MM)
     )
+    padded = np.pad(other, [(r, r) for r in reach], "edge")
     starts = [range(0, n - b + 1, s) for n, b, s in zip(inside.shape, block, step)]
     off_mm = []
     for corner in product(*starts):
         part = tuple(slice(c, c + b) for c, b in zip(corner, block))
         if inside[part].mean() >= _LEAST_INSIDE:
-            offset, correlation = _offset(one, other, part, reach)
+            offset, correlation = _offset(one[part], padded, corner, reach)
             if correlation >= _LEAST_CORRELATION:
                 off_mm.append(float(np.linalg.norm(offset * size_mm)))
     return float(np.percentile(off_mm, _SHARE)) if len(off_mm) >= _FEWEST else None
 
 
 def _offset(
-    one: np.ndarray, other: np.ndarray, part: tuple[slice, ...], reach: Sequence[int]
+    block: np.ndarray, padded: np.ndarray, corner: Sequence[int], reach: Sequence[int]
 ) -> tuple[np.ndarray, float]:
-    """Where a block of one lies in the other, in voxels from its own place, and how alike it is there."""
-    # the other about the block, and the block with its border faded out and no mean
-    around = np.pad(other, [(r, r) for r in reach], "edge")[
-        tuple(slice(s.start, s.stop + 2 * r) for s, r in zip(part, reach))
-    ]
-    weight = np.einsum("i,j,k->ijk", *(np.hanning(s.stop - s.start + 2)[1:-1] for s in part))
-    block = one[part] - np.average(one[part], weights=weight)
+    """Where a block lies in a padded array, in voxels from its own place, and how alike it is there."""
+    # what lies about its place, and the block with its border faded out and no mean
+    around = padded[tuple(slice(c, c + n + 2 * r) for c, n, r in zip(corner, block.shape, reach))]
+    weight = np.einsum("i,j,k->ijk", *(np.hanning(n + 2)[1:-1] for n in block.shape))
+    block = block - np.average(block, weights=weight)
     # correlation for shifts within reach, the highest
     spectrum = np.fft.rfftn(around) * np.conj(np.fft.rfftn(block * weight, s=around.shape, axes=(0, 1, 2)))
     near = np.fft.irfftn(spectrum, s=around.shape, axes=(0, 1, 2))[tuple(slice(0, 2 * r + 1) for r in reach)]
