@@ -14,7 +14,7 @@ _TITLES = {"size_mm": "Longest diameter", "volume_ml": "Volume", "ftv_ml": "Func
 _UNITS = {"size_mm": ("mm", 0), "volume_ml": ("ml", 2), "ftv_ml": ("ml", 2)}
 _CURVE_TITLES = {"wash_in": "Early enhancement", "wash_out": "Delayed change"}
 _BREASTS = {"breast": "Breast", "right": "Right breast", "left": "Left breast"}
-_DOUBT = "Uncertain: farther apart than the registration and a change of size explain."
+_DOUBT = "Uncertain: registration and change of size do not bear it out."
 NOTE = (
     "Grown: the longest diameter is at least 20 % and 5 mm larger; shrunk: at least 30 % smaller "
     "(RECIST 1.1). New and vanished: no candidate of the other exam within 15 mm, or half the diameter of "
