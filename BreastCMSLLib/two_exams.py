@@ -98,13 +98,12 @@ def compare_exams(
 
     load = cache(load)
     options = {"scene": scene, "overwrite": overwrite}
-    report = progress("Prior exam", *_PRIOR_PART)
     prior = analyze_exam(
         _naming(read_prior, "prior"),
         load,
         output / PRIOR,
         settings if prior_settings is None else prior_settings,
-        progress=report,
+        progress=progress("Prior exam", *_PRIOR_PART),
         **options,
     ).analysis
     compared = []

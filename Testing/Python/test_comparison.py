@@ -405,6 +405,14 @@ def test_the_command_refuses_the_same_exam_twice_in_one_sentence(folders, model,
     assert "one and the same" in capsys.readouterr().err and not (tmp_path / "comparison.json").exists()
 
 
+def test_which_of_the_two_exams_cannot_be_read_is_said(folders, model, tmp_path, capsys):
+    exams = [str(folders / "now"), str(tmp_path / "missing")]
+    command = ["compare", *exams, "--model", str(model), "--output", str(tmp_path / "out"), "--no-scene"]
+    assert cli.main(command) == 2
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last.startswith("breastcmsl: The prior exam: ") and not (tmp_path / "out").exists()
+
+
 def test_a_folder_with_somebody_elses_comparison_is_refused_before_the_work(folders, model, tmp_path, capsys):
     (tmp_path / "comparison.html").write_text("mine")
     exams = [str(folders / name) for name in ("now", "before")]
