@@ -1,5 +1,5 @@
 """The command line: ``breastcmsl analyze INPUT… --output OUT``, ``breastcmsl batch WORKLIST --output OUT``,
-``breastcmsl check INPUT…`` and ``breastcmsl model``.
+``breastcmsl compare EXAM PRIOR --output OUT``, ``breastcmsl check INPUT…`` and ``breastcmsl model``.
 
 The desktop module runs ``analyze`` with ``--request`` in a child process and reads its progress as JSON
 lines.
@@ -18,6 +18,7 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -39,6 +40,7 @@ from .one_exam import (
     check_dicom,
     check_model,
     check_output,
+    kinetic_settings,
     load_model,
     reading_options,
 )
@@ -59,6 +61,7 @@ examples:
   breastcmsl analyze DICOM_FOLDER --leave-out 12 "ax dyn MIP" --output OUT
   breastcmsl analyze PATIENT_FOLDER --study 2 --output OUT
   breastcmsl batch FOLDER_OF_EXAMS --output OUT
+  breastcmsl compare DICOM_FOLDER PRIOR_DICOM_FOLDER --output OUT
   breastcmsl model show
 
 exit status:
@@ -86,6 +89,7 @@ def parser() -> argparse.ArgumentParser:
     commands = top.add_subparsers(title="commands")
     _add_analyze(commands)
     _add_batch(commands)
+    _add_compare(commands)
     _add_check(commands)
     _add_model(commands)
     return top
@@ -157,15 +161,22 @@ def _add_analyze(commands) -> None:
         help="replace the results of another exam (the same exam's always are)",
     )
     _add_settings(command)
+    _add_viewer(command)
+    command.add_argument("--request", type=Path, help=argparse.SUPPRESS)  # from the desktop
+    _add_parent(command)
+
+
+def _add_viewer(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--viewer",
         action="store_true",
         help="viewer.html too: phases, maps and findings to scroll through in a browser, without a network",
     )
-    command.add_argument("--request", type=Path, help=argparse.SUPPRESS)  # from the desktop
-    command.add_argument(
-        "--parent", type=int, metavar="PID", help=argparse.SUPPRESS
-    )  # end when this process is gone
+
+
+def _add_parent(command: argparse.ArgumentParser) -> None:
+    """Of the desktop: end when this process is gone."""
+    command.add_argument("--parent", type=int, metavar="PID", help=argparse.SUPPRESS)
 
 
 def _add_settings(command: argparse.ArgumentParser) -> None:
@@ -250,6 +261,27 @@ def _add_batch(commands) -> None:
         "--scheduler", metavar="ADDRESS", help="of Dask: tcp://HOST:PORT, or a scheduler file (.json)"
     )
     _add_settings(command)
+
+
+def _add_compare(commands) -> None:
+    command = _add_command(commands, compare_command, "compare", "compare an exam with a prior one")
+    command.add_argument("exam", type=Path, help="a folder with the current exam's DICOM files or volumes")
+    command.add_argument("prior", type=Path, help="likewise of the prior exam of the same woman")
+    command.add_argument(
+        "--study",
+        metavar="N",
+        help="which of several studies the exam is: its number in the list, or its UID",
+    )
+    command.add_argument("--prior-study", metavar="N", help="likewise the prior exam")
+    command.add_argument(
+        "--output", type=Path, required=True, help="folder for the comparison and the results of both exams"
+    )
+    command.add_argument("--overwrite", action="store_true", help="replace the results of other exams")
+    _add_settings(command)
+    _add_viewer(command)
+    # from the desktop: both exams are requests
+    command.add_argument("--requests", action="store_true", help=argparse.SUPPRESS)
+    _add_parent(command)
 
 
 def _add_check(commands) -> None:
@@ -381,18 +413,23 @@ class Reporter:
         self.stage = ""
         self.written = False
 
-    def progress(self, stage: str, fraction: float) -> None:
-        """Say how far the analysis is: a stage of ``core.stages.STAGES``, and the fraction done of it."""
-        self.written = self.written or (stage == "save" and fraction >= 1.0)
-        share = overall_progress(stage, fraction)
+    def progress(
+        self, stage: str, fraction: float, part: tuple[float, float] = (0.0, 1.0), what: str = ""
+    ) -> None:
+        """Say how far the work is: a stage of ``core.stages.STAGES``, and the fraction done of it.
+
+        part: of the work, where a stage is only of this part of it. what: that part's name.
+        """
+        begin, end = part
+        self.written = self.written or (end == 1.0 and stage == "save" and fraction >= 1.0)
+        share = begin + (end - begin) * overall_progress(stage, fraction)
+        text = f"{what}: {STAGES[stage]}" if what else STAGES[stage]
         with suppress(*([BrokenPipeError] if self.written else []), OutputError):
             if self.style == "json":
-                say_json(
-                    {"event": "progress", "stage": stage, "fraction": round(share, 4), "text": STAGES[stage]}
-                )
-            elif self.style == "text" and stage != self.stage:
-                say(f"{100 * share:3.0f} %  {STAGES[stage]}", sys.stderr)
-        self.stage = stage
+                say_json({"event": "progress", "stage": stage, "fraction": round(share, 4), "text": text})
+            elif self.style == "text" and text != self.stage:
+                say(f"{100 * share:3.0f} %  {text}", sys.stderr)
+        self.stage = text
 
     def done(self, event: Mapping[str, Any], text: str) -> None:
         """Say what was written; where it cannot be said, it is there all the same."""
@@ -441,10 +478,7 @@ def _sentence(text: str) -> str:
 
 def analyze_command(options: argparse.Namespace, reporter: Reporter) -> None:
     """Read, analyse and write one exam; the output folder changes only once everything is there."""
-    if options.parent is not None:
-        from .core.parent_watch import end_with_parent
-
-        end_with_parent(options.parent)
+    watch_parent(options.parent)
     check_output(options.output, scene=not options.no_scene, viewer=options.viewer)
     if options.dicom is not None:
         check_dicom(options.dicom)
@@ -474,6 +508,14 @@ def analyze_command(options: argparse.Namespace, reporter: Reporter) -> None:
     reporter.done({path.name.partition(".")[0]: str(path) for path in done.paths}, "\n".join(lines))
 
 
+def watch_parent(parent: int | None) -> None:
+    """End with the desktop that started this; None: nothing is watched."""
+    if parent is not None:
+        from .core.parent_watch import end_with_parent
+
+        end_with_parent(parent)
+
+
 def analysis_options(options: argparse.Namespace) -> tuple[str | Path | None, dict[str, Any]]:
     """The model's file (None: the shipped one), and the options of ``pipeline.analyze``, from the arguments
     or the request.
@@ -482,14 +524,20 @@ def analysis_options(options: argparse.Namespace) -> tuple[str | Path | None, di
         if not options.input:
             raise InputError("No exam was given; name a DICOM folder or the exam's volumes.")
         return options.model, analysis_settings(**settings_of(options))
+    return request_options(options.request)
+
+
+def request_options(path: Path) -> tuple[str | Path | None, dict[str, Any]]:
+    """Likewise of a request."""
     from .readers.request import read_options
 
-    request = read_options(options.request)
+    request = read_options(path)
     settings = {"device": request.get("device") or "auto", "map_name": request.get("map")}
     settings |= {name: request.get(name) for name in ("operating_point", "prevalence")}
     settings["register"] = request.get("register") or "auto"
     settings["kinetics"] = request.get("kinetics") is True
     settings["further_maps"] = request.get("maps") if isinstance(request.get("maps"), list) else ()
+    settings["kinetic_settings"] = kinetic_settings(None)
     return request.get("model"), settings
 
 
@@ -502,12 +550,17 @@ def settings_of(options: argparse.Namespace) -> dict[str, Any]:
 def read_exam(options: argparse.Namespace):
     """The exam that a request file or the command line names."""
     if getattr(options, "request", None) is not None:
-        from .readers.request import read_request
-
-        return read_request(options.request)[0]
+        return read_requested(options.request)
     from .readers import read
 
     return read(options.input, options_of_reading(options))
+
+
+def read_requested(path: Path):
+    """The exam of a request file."""
+    from .readers.request import read_request
+
+    return read_request(path)[0]
 
 
 def options_of_reading(options: argparse.Namespace):
@@ -553,6 +606,55 @@ def batch_command(options: argparse.Namespace, reporter: Reporter) -> int:
     table, page = (str(options.output / name) for name in (TABLE, PAGE))
     reporter.done({"table": table, "page": page, **progress.counts}, f"{progress.text()}\n{table}\n{page}")
     return 1 if progress.counts[FAILED] else 0
+
+
+# ---------------------------------------------------------------- compare
+
+
+def compare_command(options: argparse.Namespace, reporter: Reporter) -> int | None:
+    """Analyse two exams and say what changed; 130 where stopped before the comparison was written."""
+    from .comparison.wording import summary_lines
+    from .two_exams import check_comparison_output, compare_exams
+
+    if options.dicom is not None:
+        raise InputError(
+            "A comparison is not written as DICOM; leave --dicom out, or analyse each exam with it."
+        )
+    watch_parent(options.parent)
+    check_comparison_output(options.output, scene=not options.no_scene, viewer=options.viewer)
+    exams = (options.exam, options.study), (options.prior, options.prior_study)
+    if options.requests:
+        model, settings = request_options(options.exam)
+        prior_settings = {**settings, "further_maps": (), "kinetics": False}  # nobody looks at those
+        readers = [partial(read_requested, path) for path, _ in exams]
+    else:
+        model, settings, prior_settings = options.model, analysis_settings(**settings_of(options)), None
+        readers = [partial(_read_study, path, study) for path, study in exams]
+    check_model(model, settings)
+    try:
+        done = compare_exams(
+            *readers,
+            lambda: load_model(model),
+            options.output,
+            settings,
+            scene=not options.no_scene,
+            viewer=options.viewer,
+            overwrite=options.overwrite,
+            progress=lambda what, *part: partial(reporter.progress, part=part, what=what),
+            prior_settings=prior_settings,
+        )
+    except KeyboardInterrupt:
+        reporter.error("Stopped before the comparison was written; results of an exam that were stay.")
+        return 130
+    lines = [*summary_lines(done.record), *map(str, done.paths)]
+    reporter.done({path.name: str(path) for path in done.paths}, "\n".join(lines))
+
+
+def _read_study(folder: Path, study: str | None):
+    """The exam of a folder."""
+    from .readers import read
+
+    return read([folder], reading_options(study=study))
 
 
 # ---------------------------------------------------------------- check, model

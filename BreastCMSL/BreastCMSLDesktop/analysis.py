@@ -52,13 +52,15 @@ class AnalysisRun(VTKObservationMixin):
         Of the request: "model", "map", "device".
     command : list of str or None
         Replaces ``PythonSlicer -m BreastCMSLLib``.
+    prior : list of (node, int or None)
+        Likewise of the prior exam to compare with; empty for none.
     t1, kind, times, keepOrder, progress, finished
         See ``BreastCMSLLogic.analyze``.
     """
 
-    def __init__(self, items, t1, kind, times, keepOrder, options, command, progress, finished):
+    def __init__(self, items, t1, kind, times, keepOrder, prior, options, command, progress, finished):
         VTKObservationMixin.__init__(self)
-        self._items = list(items)
+        self._items, self._prior = list(items), list(prior)
         self._examOptions = {"t1": t1, "kind": kind, "times_s": times, "keep_order": keepOrder}
         self._options = options
         self._command = command or [pythonExecutable(), "-m", "BreastCMSLLib"]
@@ -135,14 +137,18 @@ class AnalysisRun(VTKObservationMixin):
         exam = exam_from_items(self._items, **self._examOptions)
         self._background = Background(self._items, exam)
         yield from handover.writeExam(exam, self._folder, self._options)
+        if self._prior:
+            t1 = self._examOptions["t1"]
+            yield from handover.writePrior(self._prior, exam, t1, self._folder, self._options)
         self._startChild()
 
     def _collection(self):
         yield _("Taking over the results")
-        output = child_output.readResult(self._output)
+        folder = child_output.resultFolder(self._output)
+        output = child_output.readResult(folder)
         if self._retried:
             output.result["warnings"] = [*output.result.get("warnings", []), self._retried]
-        for _pause in child_output.readVolumes(output, self._output):
+        for _pause in child_output.readVolumes(output, folder):
             yield _("Taking over the results")
         yield _("Showing the results")
         self._end(self._showResults(output))
@@ -169,13 +175,14 @@ class AnalysisRun(VTKObservationMixin):
                 subtraction=subtraction,
                 outlines=output.outlines,
                 kinetics=output.kinetics,
+                prior=output.prior,
             )
         background = nodes.subtraction or reference
         return Outcome(output.result, nodes, background, viewer=self._keptViewer(output.result))
 
     def _keptViewer(self, result):
         """The child's page for the browser, where it outlives this analysis; None where there is none."""
-        page = self._output / "viewer.html"
+        page = child_output.resultFolder(self._output) / "viewer.html"
         if not page.is_file():
             return None
         prefix = f"{FOLDER_PREFIX}{os.getpid()}-viewer-"
@@ -188,18 +195,8 @@ class AnalysisRun(VTKObservationMixin):
         self.stage, self._error, self._done = "start", "", False
         self._process = ChildProcess(onLine=self._onLine, onFinished=self._onChildFinished)
         self._report(0.01, _("Starting the analysis"))
-        self._process.start(
-            [
-                *self._command,
-                "analyze",
-                *("--request", str(handover.requestPath(self._folder))),
-                *("--output", str(self._output)),
-                "--no-scene",
-                *("--progress", "json"),
-                *("--parent", str(os.getpid())),
-                *(("--viewer",) if self._options.get("viewer") else ()),
-            ]
-        )
+        what = handover.arguments(self._folder, self._output, viewer=bool(self._options.get("viewer")))
+        self._process.start([*self._command, *what])
 
     def _onLine(self, line):
         """One line of the child's standard output: a JSON event, or something a library printed."""

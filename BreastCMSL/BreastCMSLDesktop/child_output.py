@@ -18,6 +18,12 @@ class ChildOutput:
     maps: dict = field(default_factory=dict)
     outlines: object = None
     kinetics: dict = field(default_factory=dict)
+    prior: object = None
+
+
+def resultFolder(output):
+    """Where in the child's output the result of the exam is: in a folder of its own beside a prior one's."""
+    return output / "current" if (output / "comparison.json").exists() else output
 
 
 def readResult(folder):
@@ -40,6 +46,9 @@ def readVolumes(output, folder):
                 volumes[name] = _readVolume(folder, entry["file"])
     if output.result.get("outline"):
         output.outlines = _readVolume(folder, output.result["outline"]["file"])
+    if output.result.get("comparison"):
+        yield
+        output.prior = _readVolume(folder.parent, "prior_registered.nrrd")
 
 
 def _readVolume(folder, name):

@@ -1,14 +1,51 @@
 """The exam as the child process gets it: one file a volume, and a request that names them."""
 
 import json
+import os
 
+import slicer
 from slicer.i18n import tr as _
 
+from BreastCMSLLib.core.errors import InputError
+
 _REQUEST = "REQUEST.json"
+_PRIOR = "prior"  # folder of the prior exam, in that of the exam
 
 
 def requestPath(folder):
     return folder / _REQUEST
+
+
+def arguments(folder, output, viewer=False):
+    """What the child process is to do with the exam in a folder, and the prior exam where there is one.
+
+    viewer: make the page of the images for the browser too.
+    """
+    prior = requestPath(folder / _PRIOR)
+    if prior.exists():
+        what = ["compare", str(requestPath(folder)), str(prior), "--requests"]
+    else:
+        what = ["analyze", "--request", str(requestPath(folder))]
+    if viewer:
+        what.append("--viewer")
+    return [*what, "--output", str(output), "--no-scene", "--progress", "json", "--parent", str(os.getpid())]
+
+
+def writePrior(items, exam, t1, folder, options):
+    """Likewise of a prior exam's nodes. exam, t1: what is compared with it, and the node of its T1."""
+    from BreastCMSLLib.comparison.earlier import check_two
+    from BreastCMSLLib.scene.reading import exam_from_items
+    from BreastCMSLLib.scene.sources import suggest_t1
+
+    yield _("Reading the earlier exam")
+    own = suggest_t1(slicer.mrmlScene, items)
+    try:
+        prior = exam_from_items(items, t1=own if own is not t1 else None)
+    except InputError as error:
+        raise InputError(_("The earlier exam: {error}").format(error=error)) from error
+    check_two(exam.exam_id, prior.exam_id)
+    (folder / _PRIOR).mkdir()
+    yield from writeExam(prior, folder / _PRIOR, options)
 
 
 def writeExam(exam, folder, options):

@@ -1,11 +1,13 @@
-"""Layouts of the views: Slicer's four-up, and the phases of an exam side by side."""
+"""Layouts of the views: Slicer's four-up, phases side by side, and a prior exam beside the current one."""
 
 import slicer
+from slicer.i18n import tr as _
 
-_PHASES = 5319  # number of the layout; Slicer's own are below 1000
+_PHASES, _PRIOR = 5319, 5320  # numbers of the layouts; Slicer's own are below 1000
+_PLANES = ("Axial", "Sagittal")
 _VIEW = (
     '<item><view class="vtkMRMLSliceNode" singletontag="{tag}">'
-    '<property name="orientation" action="default">Axial</property>'
+    '<property name="orientation" action="default">{plane}</property>'
     '<property name="viewlabel" action="default">{label}</property>'
     '<property name="viewcolor" action="default">#5b6570</property>'
     "</view></item>"
@@ -22,16 +24,47 @@ def showPhases(nodes, ras=None):
 
     nodes: volume nodes in the order of time. ras: where to look, mm.
     """
+    tags = [f"BreastCMSLPhase{number}" for number in range(len(nodes))]
+    _show(_PHASES, phasesLayout(tags), dict(zip(tags, nodes)), ras)
+    _shareWindow(nodes)
+
+
+def showPrior(prior, current, ras=None):
+    """A prior exam beside the current one, axial above sagittal; views of one plane move together.
+
+    prior, current: volume nodes that lie on each other. ras: where to look, mm.
+    """
+    shown = {
+        f"BreastCMSL{name}{plane}": node
+        for name, node in (("Prior", prior), ("Current", current))
+        for plane in _PLANES
+    }
+    _show(_PRIOR, priorLayout(), shown, ras)
+
+
+def priorLayout():
+    """The description of that layout as XML: the prior exam on the left."""
+    sides = (("Prior", _("Prior")), ("Current", _("Current")))
+    rows = [
+        "".join(
+            _VIEW.format(tag=f"BreastCMSL{name}{plane}", label=label, plane=plane) for name, label in sides
+        )
+        for plane in _PLANES
+    ]
+    inner = "".join(f'<item><layout type="horizontal">{row}</layout></item>' for row in rows)
+    return f'<layout type="vertical">{inner}</layout>'
+
+
+def _show(number, layout, volumes, ras):
+    """Show a layout. volumes: tag of a view → its volume node."""
     manager = slicer.app.layoutManager()
-    tags = [f"BreastCMSLPhase{number}" for number, _ in enumerate(nodes)]
-    layout = phasesLayout(tags)
     node = manager.layoutLogic().GetLayoutNode()
-    if node.IsLayoutDescription(_PHASES):
-        node.SetLayoutDescription(_PHASES, layout)
+    if node.IsLayoutDescription(number):
+        node.SetLayoutDescription(number, layout)
     else:
-        node.AddLayoutDescription(_PHASES, layout)
-    manager.setLayout(_PHASES)
-    for tag, volume in zip(tags, nodes):
+        node.AddLayoutDescription(number, layout)
+    manager.setLayout(number)
+    for tag, volume in volumes.items():
         composite = slicer.mrmlScene.GetSingletonNode(tag, "vtkMRMLSliceCompositeNode")
         if composite is not None:
             composite.SetBackgroundVolumeID(volume.GetID())
@@ -40,12 +73,11 @@ def showPhases(nodes, ras=None):
         view = slicer.mrmlScene.GetSingletonNode(tag, "vtkMRMLSliceNode")
         if view is not None and ras is not None:
             view.JumpSliceByCentering(*(float(value) for value in ras))
-    _shareWindow(nodes)
 
 
 def phasesLayout(tags):
     """The description of a row of axial views as XML."""
-    views = [_VIEW.format(tag=tag, label=number) for number, tag in enumerate(tags)]
+    views = [_VIEW.format(tag=tag, label=number, plane="Axial") for number, tag in enumerate(tags)]
     return f'<layout type="horizontal">{"".join(views)}</layout>'
 
 

@@ -10,6 +10,7 @@ from BreastCMSLLib.models.maps import LESION_MAP, NETWORK_MAPS, USUAL_MAPS
 from . import dependencies, diagnostics, inputs, views
 from .analysis import AnalysisRun, removeLeftovers
 from .parameters import BreastCMSLParameterNode
+from .prior import problem as priorProblem
 
 
 class BreastCMSLLogic(ScriptedLoadableModuleLogic):
@@ -57,6 +58,7 @@ class BreastCMSLLogic(ScriptedLoadableModuleLogic):
         viewer=False,
         mapName=None,
         operatingPoint=None,
+        prior=None,
         wait=True,
         progress=None,
         finished=None,
@@ -90,6 +92,8 @@ class BreastCMSLLogic(ScriptedLoadableModuleLogic):
             The map to show, such as "COAMxCAM"; the model's own by default.
         operatingPoint : str, optional
             "95", "90" or "85" (% sensitivity); the model's own by default.
+        prior : list or node, optional
+            A prior exam of the same woman, likewise as ``source``: it is analysed too and compared.
         wait : bool
             Return only when the analysis has ended.
         progress : callable, optional
@@ -110,6 +114,7 @@ class BreastCMSLLogic(ScriptedLoadableModuleLogic):
         self._refuseSecondRun()
         items = self.itemsOf(source)
         self._checkItems(items, t1)
+        priorItems = self._priorItems(prior, items)
         self.ensureDependencies()
         self._refuseSecondRun()  # installing lets events through
         removeLeftovers()
@@ -123,7 +128,7 @@ class BreastCMSLLogic(ScriptedLoadableModuleLogic):
         if operatingPoint:
             options["operating_point"] = operatingPoint
         self._run = AnalysisRun(
-            items, t1, kind, times, keepOrder, options, self.childCommand, progress, finished
+            items, t1, kind, times, keepOrder, priorItems, options, self.childCommand, progress, finished
         )
         self._run.start()
         return self._resultOf(self._run) if wait else None
@@ -166,6 +171,16 @@ class BreastCMSLLogic(ScriptedLoadableModuleLogic):
         problem = inputs.problem(rows, t1)
         if problem:
             raise InputError(problem)
+
+    def _priorItems(self, source, items):
+        """(node, frame index or None) of the prior exam; [] for none. Raises InputError."""
+        if source is None:
+            return []
+        priorItems = self.itemsOf(source)
+        problem = priorProblem(priorItems, items)
+        if problem:
+            raise InputError(problem)
+        return priorItems
 
     @staticmethod
     def _resultOf(run):

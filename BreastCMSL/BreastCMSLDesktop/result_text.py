@@ -6,6 +6,7 @@ from slicer.i18n import tr as _
 
 from BreastCMSLLib.results import wording_finding as words
 from BreastCMSLLib.results import wording_verdict as said
+from BreastCMSLLib.results.report_parts import NOTHING
 from BreastCMSLLib.results.wording import (
     NO_FINDING,
     breasts_text,
@@ -19,7 +20,15 @@ from BreastCMSLLib.results.wording import (
 
 _RED, _GREY = "#c62828", "#5b6570"
 
-__all__ = ["NO_FINDING", "curveText", "resultHtml", "resultTip", "warningsText"]
+__all__ = [
+    "NO_FINDING",
+    "changesOfPeaks",
+    "comparisonHtml",
+    "curveText",
+    "resultHtml",
+    "resultTip",
+    "warningsText",
+]
 
 
 def resultHtml(result):
@@ -88,6 +97,36 @@ def resultTip(result):
 def warningsText(result):
     """The warnings that are not said beside the verdict."""
     return "\n".join(f"⚠ {text}" for text in said.cautions(result))
+
+
+def comparisonHtml(result):
+    """What changed since a prior exam, each a link with its number; "" without a comparison."""
+    compared = result.get("comparison")
+    if not compared:
+        return ""
+    lines = [f"<b>{escape(_('Since the earlier exam'))}</b>", escape(compared["exams"])]
+    lines += [
+        f"<a href='{number}'>{escape(finding['text'])}</a>"
+        for number, finding in enumerate(compared["findings"])
+    ]
+    if not compared["findings"]:
+        lines.append(escape(NOTHING))
+    lines += [f"<span style='color:{_GREY}'>{escape(text)}</span>" for text in compared["remarks"]]
+    return "<br>".join(lines)
+
+
+def changesOfPeaks(result):
+    """Number of a candidate, from 1 → what became of it since a prior exam; None without a comparison."""
+    compared = (result or {}).get("comparison")
+    if not compared:
+        return None
+    known = {"new": _("new"), "grown": _("grown"), "shrunk": _("shrunk"), "stable": _("stable")}
+    return {
+        finding["peak"]: known.get(finding["change"], finding["change"])
+        + ("?" if finding["certain"] is False else "")
+        for finding in compared["findings"]
+        if finding["peak"] is not None
+    }
 
 
 def curveText(curve, peak):

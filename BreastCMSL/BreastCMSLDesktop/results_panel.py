@@ -15,7 +15,15 @@ from .common import describe, present, signalsBlocked, waitCursor
 from .curve_picture import curvePixmap
 from .overlay_panel import OverlayPanel
 from .peaks_table import PeaksTable
-from .result_text import NO_FINDING, curveText, resultHtml, resultTip, warningsText
+from .result_text import (
+    NO_FINDING,
+    changesOfPeaks,
+    comparisonHtml,
+    curveText,
+    resultHtml,
+    resultTip,
+    warningsText,
+)
 
 
 class ResultsPanel:
@@ -28,6 +36,7 @@ class ResultsPanel:
         self.table = PeaksTable(ui.peaksTable, self._onPeak)
         self.overlay = OverlayPanel(ui)
         ui.resultComboBox.connect("activated(int)", self._onResult)
+        ui.comparisonLabel.connect("linkActivated(QString)", self._onChange)
         ui.plotButton.connect("clicked(bool)", self._onPlot)
         ui.outlineButton.connect("clicked(bool)", self._onOutline)
         ui.reportButton.connect("clicked(bool)", self._onReport)
@@ -112,7 +121,7 @@ class ResultsPanel:
         self._showButtons()
         if not same:
             self._showScore()
-            self.table.show(result["peaks"] if result is not None else [])
+            self.table.show(result["peaks"] if result is not None else [], changesOfPeaks(result))
             self._showCurve(0)
 
     def _showButtons(self):
@@ -140,6 +149,9 @@ class ResultsPanel:
         self.ui.resultLabel.toolTip = resultTip(self.result) if shown else ""
         self.ui.warningsLabel.text = warningsText(self.result) if shown else ""
         self.ui.warningsLabel.visible = bool(self.ui.warningsLabel.text)
+        self.ui.comparisonLabel.text = comparisonHtml(self.result) if shown else ""
+        self.ui.comparisonLabel.visible = bool(self.ui.comparisonLabel.text)
+        self.ui.priorButton.visible = bool(self.ui.comparisonLabel.text)
 
     def _showCurve(self, peak):
         from BreastCMSLLib.findings.kinetics import peak_curve
@@ -188,6 +200,14 @@ class ResultsPanel:
             show_curve(self.nodes, self.result, self.peak)
         if self.ui.outlineButton.checked and self._has("outline"):
             show_outline(self.nodes, self.result, self.peak)
+
+    def _onChange(self, number):
+        """A change since the prior exam: move all views there, and choose its candidate where it has one."""
+        findings = (self.result.get("comparison") or {}).get("findings") or []
+        finding = findings[int(number)]
+        if finding["peak"] is not None:
+            self.table.choose(finding["peak"] - 1)
+        views.jumpTo(finding["ras_mm"])
 
     def _onResult(self, index):
         if self._parameters is None or not 0 <= index < len(self._exams):

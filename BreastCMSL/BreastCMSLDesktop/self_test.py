@@ -69,6 +69,20 @@ def case_cancel_stops_within_a_second(panel):
     )  # under one on a machine that is not busy; the test of the child process measures it
 
 
+def case_changes_since_an_earlier_exam_are_listed(panel):
+    exam = makeExam()
+    makeExam(("before pre", "before 1st pass", "before 2nd pass"), shape=(12, 22, 16))
+    panel.settle()
+    panel.tick(*exam)
+    assert panel.ui.priorComboBox.currentText and panel.ui.priorComboBox.count == 2
+    panel.choosePrior(1)
+    panel.analyze()
+    assert "Grown (uncertain match)" in panel.ui.comparisonLabel.text, panel.ui.statusLabel.text
+    assert panel.ui.peaksTable.item(0, 6).text() == "grown?"
+    assert panel.child()["prior"]["dynamics"][0]["name"] == "before pre"
+    assert panel.widget.results.nodes.prior is not None
+
+
 def case_failure_is_one_sentence(panel):
     makeExam()
     panel.settle()

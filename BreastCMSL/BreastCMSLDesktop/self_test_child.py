@@ -24,23 +24,36 @@ def main(mode, arguments):
     def option(name):
         return arguments[arguments.index(name) + 1]
 
-    assert arguments[0] == "analyze" and "--no-scene" in arguments and option("--progress") == "json", (
-        arguments
-    )
-    assert int(option("--parent")) > 0
-    request = json.loads(pathlib.Path(option("--request")).read_text(encoding="utf-8"))
+    assert arguments[0] in ("analyze", "compare") and "--no-scene" in arguments, arguments
+    assert option("--progress") == "json" and int(option("--parent")) > 0
+    prior = None
+    if arguments[0] == "compare":
+        assert arguments[3] == "--requests", arguments
+        request, prior = (json.loads(pathlib.Path(p).read_text(encoding="utf-8")) for p in arguments[1:3])
+    else:
+        request = json.loads(pathlib.Path(option("--request")).read_text(encoding="utf-8"))
     output = pathlib.Path(option("--output"))
     folder = output.parent
-    facts = {"request": request, "folder": str(folder), "pid": os.getpid(), "mode": os.stat(folder).st_mode}
+    facts = {
+        "request": request,
+        "prior": prior,
+        "folder": str(folder),
+        "pid": os.getpid(),
+        "mode": os.stat(folder).st_mode,
+    }
     write_log(facts)
     if mode == "silent":
         time.sleep(60)
     say(event="progress", stage="read", fraction=0.1, text="Reading the exam")
     misbehave(mode, request, facts)
     in_two_pieces({"event": "progress", "stage": "network", "fraction": 0.7, "text": "Läuft durch das Netz"})
-    write_result(mode, request, output)
+    if prior is not None:
+        output.mkdir()
+        write_comparison(request, output)
+    current = output / "current" if prior else output
+    write_result(mode, request, current, prior)
     if "--viewer" in arguments:
-        (output / "viewer.html").write_text("<!DOCTYPE html>", encoding="utf-8")
+        (current / "viewer.html").write_text("<!DOCTYPE html>", encoding="utf-8")
     say(event="done", result=str(output / "result.json"), heatmap=str(output / "heatmap.nrrd"))
 
 
@@ -93,7 +106,14 @@ def in_two_pieces(event):
     sys.stdout.buffer.flush()
 
 
-def write_result(mode, request, output):
+def write_comparison(request, output):
+    """The prior exam as it lies on the exam: what is bright tells it from the subtraction."""
+    header = read_header(request["dynamics"][0]["file"])
+    write_nrrd(output / "prior_registered.nrrd", header, 500 * saliency(grid(header)[0], 1))
+    (output / "comparison.json").write_text("{}", encoding="utf-8")
+
+
+def write_result(mode, request, output, prior=None):
     header = read_header(request["dynamics"][0]["file"])
     size, affine = grid(header)
     output.mkdir()
@@ -104,8 +124,35 @@ def write_result(mode, request, output):
         write_nrrd(output / f"kinetic_{name}.nrrd", header, array)
     if mode != "benign":
         write_nrrd(output / "outline.seg.nrrd", header, outlines(size))
-    content = json.dumps(result(mode, request, size, affine))
+    content = result(mode, request, size, affine)
+    if prior is not None:
+        content["comparison"] = comparison(prior, content["peaks"], affine)
+    content = json.dumps(content)
     (output / "result.json").write_text(content, encoding="utf-8")
+
+
+def comparison(prior, peaks, affine):
+    """Of the candidates the first has grown, the second is new; a third one has vanished."""
+    gone = (affine @ [3, 4, 2, 1])[:3].tolist()
+    findings = [
+        ("new", None, 2, peaks[1]["ras_mm"], "New: left breast, 6 mm."),
+        (
+            "grown",
+            False,
+            1,
+            peaks[0]["ras_mm"],
+            "Grown (uncertain match): right breast, 8 mm before, 12 now.",
+        ),
+        ("vanished", None, None, gone, "Vanished: right breast, 9 mm."),
+    ]
+    return {
+        "prior_exam_id": prior["identifiers"]["exam_id"],
+        "exams": "Prior exam 71 %, suspicious; current exam 93 %, suspicious.",
+        "findings": [
+            dict(zip(("change", "certain", "peak", "ras_mm", "text"), finding)) for finding in findings
+        ],
+        "remarks": ["The exams' voxels differ in size; sizes and volumes may differ because of it."],
+    }
 
 
 def read_header(path):

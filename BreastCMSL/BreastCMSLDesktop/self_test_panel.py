@@ -119,6 +119,12 @@ class Panel:
         boxes = [self.ui.phaseTable.cellWidget(n, 3) for n in range(self.ui.phaseTable.rowCount)]
         return [box.itemData(box.currentIndex) for box in boxes]
 
+    def choosePrior(self, index):
+        """Choose an earlier exam by its number in the list; 0 for none."""
+        self.ui.priorComboBox.setCurrentIndex(index)
+        self.widget.prior._onChosen(index)
+        self.settle()
+
     def analyze(self, mode="ok"):
         self.behave(mode)
         self.click(self.ui.analyzeButton)

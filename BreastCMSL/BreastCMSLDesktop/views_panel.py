@@ -4,8 +4,8 @@ import qt
 import slicer
 from slicer.i18n import tr as _
 
-from . import inputs, layouts
-from .common import describe
+from . import inputs, layouts, views
+from .common import describe, present
 
 KEYS = {"next": "N", "previous": "P", "map": "M", "outline": "O"}
 
@@ -27,7 +27,8 @@ class ViewsPanel:
         self._shortcuts = [self._shortcut(root, KEYS[name], action) for name, action in actions.items()]
         ui.fourUpButton.connect("clicked(bool)", lambda checked=False: layouts.showFourUp())
         ui.phasesButton.connect("clicked(bool)", self._onPhases)
-        for button in (ui.fourUpButton, ui.phasesButton):
+        ui.priorButton.connect("clicked(bool)", self._onPrior)
+        for button in (ui.fourUpButton, ui.phasesButton, ui.priorButton):
             button.enabled = slicer.app.layoutManager() is not None
 
     def _shortcut(self, root, key, action):
@@ -44,5 +45,23 @@ class ViewsPanel:
             return
         try:
             layouts.showPhases(nodes, self._results.position)
+        except Exception as error:
+            self._onStatus(describe(error), error=True)
+
+    def _onPrior(self, checked=False):
+        nodes = self._results.nodes
+        if nodes is None or present(nodes.prior) is None:
+            self._onStatus(
+                _("The scene does not hold the earlier exam any more; press Analyze again."), error=True
+            )
+            return
+        current = present(nodes.subtraction) or views.shownUnder(nodes.heatmap)
+        if current is None:
+            self._onStatus(
+                _("Show the exam under the map first; its volume is not in the views."), error=True
+            )
+            return
+        try:
+            layouts.showPrior(nodes.prior, current, self._results.position)
         except Exception as error:
             self._onStatus(describe(error), error=True)

@@ -11,6 +11,7 @@ from .common import RESOURCES, GuiConnection, describe, present, setSetting, set
 from .inputs_panel import InputsPanel
 from .look_panel import LookPanel
 from .models_panel import ModelsPanel
+from .prior_panel import PriorPanel
 from .results_panel import ResultsPanel
 from .run_panel import RunPanel
 from .views_panel import ViewsPanel
@@ -37,11 +38,13 @@ class Widget(VTKObservationMixin):
         VTKObservationMixin.__init__(self)
         self.logic, self._isOpen = logic, isOpen
         self._parameterNode, self._connection = None, None
+        self._exams = 1  # that the analysis under way reads
         self.root = slicer.util.loadUI(str(RESOURCES / "UI" / "BreastCMSL.ui"))
         self.ui = slicer.util.childWidgetVariables(self.root)
         self.root.setMRMLScene(slicer.mrmlScene)
         self.run = RunPanel(self.ui)
         self.inputs = InputsPanel(self.ui, self._updateControls)
+        self.prior = PriorPanel(self.ui, self.inputs, logic, self._updateControls)
         self.models = ModelsPanel(self.ui, self._onModelChosen, self._showError)
         self.results = ResultsPanel(self.ui, logic, self.run.show)
         self.look = LookPanel(self.ui, self.inputs, self.results)
@@ -87,6 +90,7 @@ class Widget(VTKObservationMixin):
             self.addObserver(parameterNode.parameterNode, modified, self.onParameterNodeModified)
             self._showModel()
         self.inputs.setParameterNode(parameterNode)
+        self.prior.setParameterNode(parameterNode)
         self.results.setParameterNode(parameterNode)
         self.look.setParameterNode(parameterNode)
         self._updateControls()
@@ -158,7 +162,8 @@ class Widget(VTKObservationMixin):
         try:
             self.run.progress(0.0, _("Checking what is installed…"))
             self.logic.ensureDependencies()
-            self.run.startClock(float(setting("SecondsOfLastAnalysis", 0) or 0))
+            self._exams = 2 if self.prior.items else 1
+            self.run.startClock(self._exams * float(setting("SecondsOfLastAnalysis", 0) or 0))
             self.logic.analyze(
                 inputs.items(rows),
                 t1=self.inputs.t1,
@@ -172,6 +177,7 @@ class Widget(VTKObservationMixin):
                 kinetics=p.kineticMaps,
                 comparedMaps=p.comparedMaps,
                 viewer=p.browserViewer,
+                prior=self.prior.items or None,
                 wait=False,
                 progress=self.run.progress,
                 finished=self.onFinished,
@@ -204,7 +210,7 @@ class Widget(VTKObservationMixin):
 
     def _showResult(self, outcome, elapsed):
         result, heatmap = outcome.result, outcome.nodes.heatmap
-        setSetting("SecondsOfLastAnalysis", round(elapsed, 1))
+        setSetting("SecondsOfLastAnalysis", round(elapsed / self._exams, 1))
         device = result.get("device_reason") or result.get("device") or ""
         self.run.show(_("Done in {seconds:.0f} s on: {device}.").format(seconds=elapsed, device=device))
         # the user may have gone to another module meanwhile
@@ -224,7 +230,8 @@ class Widget(VTKObservationMixin):
     def _updateControls(self):
         if not self.logic.running:
             ready = self._parameterNode is not None
-            self.run.setProblem(self.inputs.problem() if ready else "", ready)
+            self.prior.refresh()
+            self.run.setProblem(self.inputs.problem() or self.prior.problem() if ready else "", ready)
 
     # Buttons under Advanced
 

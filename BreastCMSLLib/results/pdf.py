@@ -20,11 +20,13 @@ from . import wording_finding as words
 from .curve_plot import BRIGHTEST, MEAN, CurvePlot, curve_plot
 from .plan_table import HEAD, joined_left_out, plan_rows
 from .report_parts import (
+    COMPARED,
     FOLDED,
     FOLDED_UNSCORED,
     Figures,
     SortedFigures,
     candidate_table,
+    comparison_lines,
     curve_rows,
     finding_rows,
     sorted_figures,
@@ -102,7 +104,7 @@ def _story(result: Mapping[str, Any], figures: SortedFigures) -> list:
     """All parts in the order of the HTML report; without a verdict or a finding the candidates come last."""
     from reportlab.platypus import PageBreak
 
-    head = [*_verdict(result), *_cautions(result), *_pictures(figures.first, 84.0)]
+    head = [*_verdict(result), *_cautions(result), *_pictures(figures.first, 84.0), *_comparison(result)]
     if not (result["malignant"] and is_in_range(result)):
         title = FOLDED if is_in_range(result) else FOLDED_UNSCORED
         folded = [_text(title, "title"), *_candidates(result), *_volumes(result, figures.projections)]
@@ -153,6 +155,11 @@ def _verdict(result: Mapping[str, Any]) -> list:
 
 def _cautions(result: Mapping[str, Any]) -> list:
     return [_text(f"• {text}") for text in cautions(result)]
+
+
+def _comparison(result: Mapping[str, Any]) -> list:
+    lines = comparison_lines(result)
+    return [_text(COMPARED, "heading"), *(_text(f"• {line}") for line in lines)] if lines else []
 
 
 def _finding(result: Mapping[str, Any]) -> list:

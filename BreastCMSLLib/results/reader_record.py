@@ -25,6 +25,10 @@ from .image_numbers import image_numbers
 _ROUTINE = ("were interpolated in time", "was given: the breast mask was made from")
 
 
+EARLIER_EXAMS = "earlier exams"  # of what was not analysed
+OTHER_EXAMS = "earlier exams but the one that this one was compared with"
+
+
 def add_places(
     peaks: list[dict[str, Any]], exam: Exam, landmarks: Landmarks | None, registered: bool
 ) -> None:
@@ -133,7 +137,7 @@ def not_analysed(exam: Exam, share_read: float, both_breasts: bool) -> list[str]
     """
     left_out = [] if exam.plan is None else [s.name for s in exam.plan.stacks if s.role == LEFT_OUT]
     names = list(dict.fromkeys(left_out))
-    phrases = ["axilla, chest wall and skin", "T2, diffusion, earlier exams and other imaging"]
+    phrases = ["axilla, chest wall and skin", "T2, diffusion and other imaging", EARLIER_EXAMS]
     if names:
         more = f" and {len(names) - 3} more" if len(names) > 3 else ""
         phrases.append(f"series of this exam: {', '.join(names[:3])}{more}")
@@ -142,6 +146,13 @@ def not_analysed(exam: Exam, share_read: float, both_breasts: bool) -> list[str]
     if share_read < 1:
         phrases.append(f"{max(100 * (1 - share_read), 0.1):.1f} % of the breast region")
     return phrases
+
+
+def add_comparison(result: dict[str, Any], section: dict[str, Any]) -> None:
+    """Let a result say what a comparison with a prior exam gave, and that this exam was looked at."""
+    result["comparison"] = section
+    phrases = result.get("not_analysed") or ()
+    result["not_analysed"] = [OTHER_EXAMS if phrase == EARLIER_EXAMS else phrase for phrase in phrases]
 
 
 def routine(warnings: list[str]) -> list[str]:

@@ -22,10 +22,12 @@ from .curve_plot import curve_plot
 from .pages import render
 from .plan_table import HEAD, NUMBERS, joined_left_out, plan_rows
 from .report_parts import (
+    COMPARED,
     FOLDED,
     FOLDED_UNSCORED,
     Rows,
     candidate_table,
+    comparison_lines,
     curve_rows,
     finding_rows,
     sorted_figures,
@@ -113,6 +115,8 @@ def report_html(result: Mapping, images: Mapping[str, bytes], *, written: dateti
         map_label=wording.map_label(result),
         legend=wording.LEGEND.format(least=float(result.get("map_threshold", 0.4))),
         tumour_volume=wording.tumour_volume_rows(result),
+        compared_title=COMPARED,
+        comparison=comparison_lines(result),
         notes=_notes(result),
         facts=_facts(result),
         plan=_plan(result),

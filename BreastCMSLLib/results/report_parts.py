@@ -13,6 +13,8 @@ from .curve_plot import BRIGHTEST, MEAN
 
 Rows = list[tuple[str, str]]
 Figures = list[tuple[str, bytes]]
+COMPARED = "Compared with a prior exam"
+NOTHING = "No finding in either exam; this does not exclude cancer."
 FOLDED = "Candidates and curve, none of which reached the threshold"
 FOLDED_UNSCORED = "Candidates and curve, not to be relied on"
 
@@ -70,6 +72,15 @@ def curve_rows(result: Mapping[str, Any]) -> Rows:
     """Title and words of each curve that was measured at the first candidate."""
     curves = {BRIGHTEST: peak_curve(result), MEAN: (result.get("finding") or {}).get("kinetics")}
     return [(title, words.curve_words(curve)) for title, curve in curves.items() if curve]
+
+
+def comparison_lines(result: Mapping[str, Any]) -> list[str]:
+    """What changed since a prior exam; empty where the exam was not compared with one."""
+    compared = result.get("comparison")
+    if not compared:
+        return []
+    findings = [finding["text"] for finding in compared["findings"]] or [NOTHING]
+    return [compared["exams"], *findings, *(f"Note: {remark}" for remark in compared["remarks"])]
 
 
 def candidate_table(result: Mapping[str, Any]) -> dict[str, Any]:

@@ -12,7 +12,7 @@ ROLE = "BreastCMSL.Role"
 MAP = "BreastCMSL.Map"
 HEADLINE = "BreastCMSL.Headline"
 ROLES = (
-    *("heatmap", "map", "kinetic", "kinetic_colors", "subtraction", "colors", "legend"),
+    *("heatmap", "map", "kinetic", "kinetic_colors", "subtraction", "prior", "colors", "legend"),
     *("peaks", "outline", "table", "curves", "curve", "mean", "chart", "record"),
 )
 
@@ -40,6 +40,8 @@ class ResultNodes:
         A segment ``Peak_n`` for each outline.
     subtraction : vtkMRMLScalarVolumeNode
         Grey, under the maps.
+    prior : vtkMRMLScalarVolumeNode
+        Likewise of the prior exam, as it lies on this one.
     """
 
     heatmap: object
@@ -54,6 +56,7 @@ class ResultNodes:
     record: object = None
     outline: object = None
     subtraction: object = None
+    prior: object = None
 
 
 def all_nodes(scene) -> list:

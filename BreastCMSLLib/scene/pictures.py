@@ -6,7 +6,7 @@ same.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -112,12 +112,16 @@ def _where(peak: Mapping) -> str:
     return position_text(peak["ras_mm"]) + (f" ({peak['side']})" if peak.get("side") else "")
 
 
-def _close_up(layers: Layers, peak: Mapping) -> np.ndarray:
-    around = sample(layers.background, np.asarray(peak["ras_mm"], dtype=float) + NEAR_MM / 2 * _CUBE)
+def close_up_layers(layers: Layers, ras_mm: Sequence[float]) -> Layers:
+    """Layers of a close-up at a point, RAS mm, windowed so that a bright lesion is no white patch."""
+    around = sample(layers.background, np.asarray(ras_mm, dtype=float) + NEAR_MM / 2 * _CUBE)
     low, high = layers.window
-    # a bright lesion must not be a white patch
-    window = (low, max(high, float(np.percentile(around, 99.8))))
-    return _slices(replace(layers, window=window, heatmap=None, marked=False), peak, near=True)
+    return replace(layers, window=(low, max(high, float(np.percentile(around, 99.8)))))
+
+
+def _close_up(layers: Layers, peak: Mapping) -> np.ndarray:
+    own = close_up_layers(layers, peak["ras_mm"])
+    return _slices(replace(own, heatmap=None, marked=False), peak, near=True)
 
 
 def _slices(layers: Layers, peak: Mapping, near: bool = False) -> np.ndarray:

@@ -20,7 +20,7 @@ from .nodes import EXAM_ID, MAP, ROLE, ResultNodes, add_node, all_nodes, compani
 from .outlines import add_outlines
 from .tables import add_table
 from .transforms import Frame
-from .volumes import add_colors, add_map, add_subtraction, checked_map
+from .volumes import add_colors, add_grey, add_map, checked_map
 
 
 def write_results(
@@ -33,6 +33,7 @@ def write_results(
     subtraction: Volume | None = None,
     outlines: Volume | None = None,
     kinetics: Mapping[str, Volume] | None = None,
+    prior: Volume | None = None,
 ) -> ResultNodes:
     """Put an analysis into the scene, in place of earlier results of the same exam.
 
@@ -54,6 +55,8 @@ def write_results(
         Labels of the candidates' outlines; of a suspicious exam only.
     kinetics : mapping of str to Volume, optional
         Kinetic maps and projections, by the names in ``kinetics.names``.
+    prior : Volume, optional
+        Subtraction of a prior exam, registered to this one.
 
     Returns
     -------
@@ -81,7 +84,14 @@ def write_results(
             for name, volume in (kinetics or {}).items()
         }
         volumes |= {name: node for name, (node, *_) in kinetic.items()}
-        grey = None if subtraction is None else add_subtraction(scene, frame.volume(subtraction), result)
+        greys = {
+            role: add_grey(scene, frame.volume(volume), name, result, role)
+            for role, name, volume in (
+                ("subtraction", "Subtraction", subtraction),
+                ("prior", "Prior exam, registered", prior),
+            )
+            if volume is not None
+        }
         peaks = add_markers(scene, result, frame)
         outline = None
         if outlines is not None and outline_names(result):
@@ -90,7 +100,7 @@ def write_results(
         curves = add_curves(scene, result)
         record = _add_record(scene, result)
 
-        placed = [node for node in (grey, *volumes.values(), peaks, outline) if node is not None]
+        placed = [node for node in (*greys.values(), *volumes.values(), peaks, outline) if node is not None]
         for node in placed:
             frame.hold(node)
         listed = [*placed, table, *curves.values()]
@@ -98,7 +108,7 @@ def write_results(
         tree.group(scene, listed, reference_node, exam_id)
         _redirect_views(scene, earlier, volumes, main)
         remove_nodes(scene, earlier, exam_id)
-    further = {**curves, "record": record, "outline": outline, "subtraction": grey}
+    further = {**curves, "record": record, "outline": outline, **greys}
     return ResultNodes(volumes[main], colors, peaks, table, volumes, **further)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -53,12 +54,14 @@ class Source:
         return tuple(dict.fromkeys(node for node, _ in self.items))
 
 
-def volume_candidates(scene) -> list:
+def volume_candidates(scene, besides: Collection = ()) -> list:
     """Single grey volumes that could be part of an exam.
 
     Parameters
     ----------
     scene : vtkMRMLScene
+    besides : collection of vtkMRMLNode
+        These are none.
 
     Returns
     -------
@@ -74,22 +77,26 @@ def volume_candidates(scene) -> list:
         and not node.GetHideFromEditors()
         and node.GetAttribute(EXAM_ID) is None
         and node.GetID() not in shown
+        and node not in besides
     ]
 
 
-def find_sources(scene) -> list[Source]:
+def find_sources(scene, besides: Collection = ()) -> list[Source]:
     """Everything that looks like a dynamic exam.
 
     Parameters
     ----------
     scene : vtkMRMLScene
+    besides : collection of vtkMRMLNode
+        What belongs to another exam.
 
     Returns
     -------
     list of Source
         Likeliest first: sequences, multivolumes, then sets of volumes.
     """
-    return [*_sequences(scene), *_multivolumes(scene), *_sets(scene)]
+    frames = [*_sequences(scene), *_multivolumes(scene)]
+    return [*(source for source in frames if source.nodes[0] not in besides), *_sets(scene, besides)]
 
 
 def why_left_out(used, others) -> list[str]:
@@ -228,9 +235,9 @@ def _frames_source(kind: str, node, name: str, count: int) -> Source:
     return Source(kind, f"{name} ({kind} of {count})", tuple((node, index) for index in range(count)))
 
 
-def _sets(scene) -> list[Source]:
+def _sets(scene, besides: Collection) -> list[Source]:
     sources = []
-    for nodes in (part for group in _on_one_grid(scene) for part in _phases_and_subtractions(group)):
+    for nodes in (part for group in _on_one_grid(scene, besides) for part in _phases_and_subtractions(group)):
         if len(nodes) < 2:
             continue
         items = in_time_order([(node, None) for node in nodes])
@@ -247,10 +254,10 @@ def _named_dynamic(name: str) -> bool:
     return not (other or segmentation or plain_t1)
 
 
-def _on_one_grid(scene) -> list[list]:
+def _on_one_grid(scene, besides: Collection) -> list[list]:
     """Volumes that may be dynamic, in groups of one grid."""
     groups: list[tuple[tuple, list]] = []
-    for node in volume_candidates(scene):
+    for node in volume_candidates(scene, besides):
         if (grid := _grid(node)) is None or not _named_dynamic(node.GetName() or ""):
             continue
         home = next((nodes for other, nodes in groups if _same_grid(grid, other)), None)

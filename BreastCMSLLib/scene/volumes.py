@@ -66,10 +66,10 @@ def checked_map(volume: Volume) -> Volume:
     return Volume(array, affine)
 
 
-def add_subtraction(scene, volume: Volume, result: Mapping):
-    """Add the subtraction that the maps lie over; affine to the frame of the node."""
-    node = add_node(scene, "vtkMRMLScalarVolumeNode", "Subtraction", result, "subtraction")
-    check_affine(volume.affine, "subtraction")
+def add_grey(scene, volume: Volume, name: str, result: Mapping, role: str):
+    """Add a grey volume of the results, such as what the maps lie over; affine to the frame of the node."""
+    node = add_node(scene, "vtkMRMLScalarVolumeNode", name, result, role)
+    check_affine(volume.affine, role)
     fill_grey(node, volume)
     return node
 

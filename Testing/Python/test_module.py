@@ -632,7 +632,7 @@ def test_the_tables_show_all_at_any_font_size(font_size, panel):
     panel.settle()
     for table in (panel.ui.phaseTable, panel.ui.peaksTable):
         header = table.horizontalHeader()
-        for column in range(table.columnCount):
+        for column in (n for n in range(table.columnCount) if not table.isColumnHidden(n)):
             needed = max(header.sectionSizeHint(column), table.sizeHintForColumn(column))
             assert header.sectionSize(column) >= needed, (font_size, header.objectName, column)
         heights = [table.rowHeight(row) for row in range(table.rowCount)]

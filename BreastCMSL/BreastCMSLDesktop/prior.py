@@ -1,0 +1,44 @@
+"""The prior exam that the exam is compared with: kept in the scene, as the exam's own volumes are.
+
+Its nodes are references of role ``PRIOR_ROLE`` on the parameter node: volumes in the order of time, or one
+sequence or multivolume.
+"""
+
+import slicer
+from slicer.i18n import tr as _
+
+from . import inputs
+
+PRIOR_ROLE = "PriorExam"
+
+
+def priorNodes(parameterNode):
+    """The chosen nodes that still exist."""
+    node = parameterNode.parameterNode
+    count = node.GetNumberOfNodeReferences(PRIOR_ROLE)
+    nodes = [node.GetNthNodeReference(PRIOR_ROLE, number) for number in range(count)]
+    return [node for node in nodes if node is not None]
+
+
+def setPriorNodes(parameterNode, nodes):
+    """Choose a prior exam; an empty list for none."""
+    node = parameterNode.parameterNode
+    with slicer.util.NodeModify(node):
+        node.RemoveNodeReferenceIDs(PRIOR_ROLE)
+        for each in nodes:
+            node.AddNodeReferenceID(PRIOR_ROLE, each.GetID())
+
+
+def problem(priorItems, items):
+    """Why an exam cannot be compared with a prior one, as one sentence; empty when it can.
+
+    priorItems, items: (node, frame index or None) of each.
+    """
+    if any(node is None for node, _index in priorItems):
+        return _("A volume of the earlier exam is missing; choose the exam again.")
+    used = {node.GetID() for node, _index in items}
+    if any(node.GetID() in used for node, _index in priorItems):
+        return _("The earlier exam shares volumes with the exam itself; choose another one.")
+    rows = [inputs.PhaseRow(node, index, node.GetName(), None, True) for node, index in priorItems]
+    text = inputs.problem(rows)
+    return _("The earlier exam: {problem}").format(problem=text) if text else ""

@@ -1,0 +1,67 @@
+"""The list "Earlier exam": which exam of the scene the chosen one is compared with."""
+
+import slicer
+from slicer.i18n import tr as _
+
+from . import inputs, prior
+from .common import signalsBlocked
+
+
+class PriorPanel:
+    """Shows and changes the prior exam of a parameter node.
+
+    inputsPanel: knows the exam. logic: a ``BreastCMSLLogic``. onChanged(): another one was chosen.
+    """
+
+    def __init__(self, ui, inputsPanel, logic, onChanged):
+        self._box, self._inputs, self._logic, self._onChanged = (
+            ui.priorComboBox,
+            inputsPanel,
+            logic,
+            onChanged,
+        )
+        self._parameters, self._choices = None, [()]
+        ui.priorComboBox.connect("activated(int)", self._onChosen)
+
+    def setParameterNode(self, parameters):
+        self._parameters = parameters
+        self.refresh()
+
+    @property
+    def items(self):
+        """(node, frame index or None) of the prior exam; empty for none."""
+        nodes = prior.priorNodes(self._parameters) if self._parameters is not None else []
+        if len(nodes) == 1 and not nodes[0].IsA("vtkMRMLScalarVolumeNode"):
+            return self._logic.itemsOf(nodes[0])
+        return [(node, None) for node in nodes]
+
+    def problem(self):
+        """Why it cannot be compared, as one sentence; "" when it can, or when none is chosen."""
+        items = self.items
+        return prior.problem(items, inputs.items(self._inputs.rows)) if items else ""
+
+    def refresh(self):
+        """List the exams of the scene that share nothing with the one to analyse."""
+        from BreastCMSLLib.scene import sources
+
+        titles, self._choices = [_("None")], [()]
+        if self._parameters is not None:
+            own = {node for node, _index in inputs.items(self._inputs.rows)}
+            for source in sources.find_sources(slicer.mrmlScene, own):
+                titles.append(source.title)
+                self._choices.append(source.nodes)
+            chosen = tuple(prior.priorNodes(self._parameters))
+            if chosen not in self._choices:
+                titles.append(_("{count} volumes chosen earlier").format(count=len(chosen)))
+                self._choices.append(chosen)
+        with signalsBlocked(self._box):
+            self._box.clear()
+            for title in titles:
+                self._box.addItem(title)
+            shown = self._choices.index(chosen) if self._parameters is not None else 0
+            self._box.setCurrentIndex(shown)
+
+    def _onChosen(self, index):
+        if self._parameters is not None and index < len(self._choices):
+            prior.setPriorNodes(self._parameters, self._choices[index])
+            self._onChanged()

@@ -1,0 +1,198 @@
+"""Two analysed exams of one woman compared: a comparison's record, plain values for JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from ..exam import Exam
+from ..findings.kinetics import curve_at
+from ..kinetics.settings import DEFAULTS, KineticSettings
+from ..results.analysis import Analysis
+from ..results.record import versions
+from .changes import change_of, changes_of, kind_of
+from .lesions import Lesion, is_certain, lesions_of, pairs_of
+from .names import ANCHORS, KINDS, NEW, VANISHED
+from .registration import ExamRegistration, inside_of, register_exams
+
+SCHEMA_VERSION = 1
+_EXAM_KEYS = ("exam_id", "probability", "malignant", "threshold", "out_of_range")
+_LESION_KEYS = (
+    *("ras_mm", "side", "place", "image", "suspicion", "probability"),
+    *("size_mm", "diameters_mm", "volume_ml", "ftv_ml", "depth_mm"),
+)
+_TIMES_APART_S = 30.0  # of the first or the last phases, from which on curves are hardly comparable
+_VOXELS_APART = 1.5  # ratio of voxel volumes, likewise of outlines
+_RESIDUAL_MM = 5.0  # from which on it is said that the exams lie badly on each other
+
+
+def compare(
+    current: Analysis, prior: Analysis, settings: KineticSettings = DEFAULTS
+) -> tuple[dict[str, Any], ExamRegistration]:
+    """Compare an exam with a prior one.
+
+    Parameters
+    ----------
+    current, prior : Analysis
+        Both analysed with one model and the same settings.
+    settings : KineticSettings
+        Thresholds of functional tumour volume, as the analyses had them.
+
+    Returns
+    -------
+    record : dict
+        What comparison.json holds; the keys are listed in docs/priors.md.
+    registration : ExamRegistration
+
+    Raises
+    ------
+    InputError
+        One shows one breast and the other both.
+    """
+    registration = register_exams(current, prior)
+    findings = _findings(current, prior, registration, settings)
+    record = {
+        "schema_version": SCHEMA_VERSION,
+        "kind": "breastcmsl.comparison",
+        "research_use_only": True,
+        "current": _exam(current),
+        "prior": _exam(prior),
+        "registration": registration.as_json(),
+        "findings": findings,
+        "breasts_ftv_ml": _breasts(current, prior),
+        "model": current.result["model"],
+        "remarks": _remarks(current, prior, registration, findings),
+        "versions": versions(),
+    }
+    return record, registration
+
+
+def _exam(analysis: Analysis) -> dict[str, Any]:
+    return {key: analysis.result.get(key) for key in _EXAM_KEYS}
+
+
+def _findings(
+    current: Analysis, prior: Analysis, registration: ExamRegistration, settings: KineticSettings
+) -> list[dict[str, Any]]:
+    """Reported lesions of either exam: pairs, then what only one of them shows."""
+    now, then = (lesions_of(analysis, settings) for analysis in (current, prior))
+    pairs = pairs_of(now, then, registration)
+    voxel_mm = float(max(exam.grid.spacing.max() for exam in (current.exam, prior.exam)))
+    findings = [
+        _pair(*pair, is_certain(*pair, registration.residual_mm, voxel_mm))
+        for pair in pairs
+        if pair[0].reported or pair[1].reported
+    ]
+    both = {id(lesion) for pair in pairs for lesion in pair[:2]}
+    for lesion in now:
+        if lesion.reported and id(lesion) not in both:
+            place = registration.to_prior(lesion.centre)
+            findings.append(_single(NEW, current=_lesion(lesion), prior=_place(prior.exam, place)))
+    for lesion in then:
+        if lesion.reported and id(lesion) not in both:
+            place = registration.to_current(lesion.centre)
+            findings.append(_single(VANISHED, current=_place(current.exam, place), prior=_lesion(lesion)))
+    return sorted(findings, key=lambda finding: KINDS.index(finding["change"]))
+
+
+def _pair(current: Lesion, prior: Lesion, distance_mm: float, certain: bool) -> dict[str, Any]:
+    changes = changes_of(current.peak, prior.peak, (current.curve, prior.curve))
+    return {
+        "change": kind_of(changes["size_mm"]),
+        "side": current.peak["side"],
+        "distance_mm": round(distance_mm, 1),
+        "certain": certain,
+        "current": _lesion(current),
+        "prior": _lesion(prior),
+        "changes": changes,
+    }
+
+
+def _single(kind: str, *, current: dict[str, Any], prior: dict[str, Any]) -> dict[str, Any]:
+    side = (current if kind == NEW else prior)["side"]
+    return {
+        "change": kind,
+        "side": side,
+        "distance_mm": None,
+        "certain": None,
+        "current": current,
+        "prior": prior,
+        "changes": None,
+    }
+
+
+def _lesion(lesion: Lesion) -> dict[str, Any]:
+    own = {key: lesion.peak[key] for key in _LESION_KEYS if key in lesion.peak}
+    return {"peak": lesion.number, **own, "kinetics": dict(lesion.curve), "in_field": True}
+
+
+def _place(exam: Exam, ras_mm: np.ndarray) -> dict[str, Any]:
+    """The same place of an exam without the lesion, and how it enhances there."""
+    seen = inside_of(exam.grid, ras_mm)
+    return {
+        "peak": None,
+        "ras_mm": [round(float(c), 3) for c in ras_mm],
+        "kinetics": curve_at(exam, ras_mm) if seen else None,
+        "in_field": seen,
+    }
+
+
+def _breasts(current: Analysis, prior: Analysis) -> dict[str, Any]:
+    """Change of each breast's functional tumour volume; {} where either was not measured."""
+    now, then = (a.result["tumour_volume"].get("breasts_ml") or {} for a in (current, prior))
+    return {name: change_of(now[name], then[name]) for name in now if name in then}
+
+
+# ---------------------------------------------------------------- what makes them hard to compare
+
+
+def _remarks(
+    current: Analysis, prior: Analysis, registration: ExamRegistration, findings: Sequence[Mapping[str, Any]]
+) -> list[str]:
+    """Sentences for the user."""
+    remarks = [
+        f"The {name} exam is outside what the model was made for; its candidates are not to be relied on."
+        for name, analysis in (("current", current), ("prior", prior))
+        if analysis.result["out_of_range"]
+    ]
+    remarks += _acquisition_remarks(current.exam, prior.exam)
+    if registration.mode == ANCHORS:
+        start = "nipples" if registration.by_nipples else "middles of the breasts"
+        remarks.append(
+            f"The exams were laid on each other by their {start} alone; places may differ by centimetres."
+        )
+    if (registration.residual_mm or 0.0) > _RESIDUAL_MM:
+        remarks.append(
+            f"The breasts could be laid on each other to within {registration.residual_mm:.0f} mm only: "
+            "they were compressed otherwise, or have changed; look whether matches are right."
+        )
+    if not all(finding[name]["in_field"] for finding in findings for name in ("current", "prior")):
+        remarks.append("A place lies outside the other exam's field of view: it may have been there before.")
+    return remarks
+
+
+def _acquisition_remarks(current: Exam, prior: Exam) -> list[str]:
+    """Differences between the acquisitions that change measures."""
+    remarks = []
+    if (current.pre is None) != (prior.pre is None):
+        remarks.append(
+            "One exam holds subtractions alone, so that enhancement cannot be compared in percent."
+        )
+    times = [exam.times_s for exam in (current, prior)]
+    if any(of_exam is None for of_exam in times):
+        remarks.append("The times of an exam's phases are unknown; curves may differ because of them.")
+    else:
+        first = [float(of_exam[0]) for of_exam in times]
+        rest = [float(of_exam[-1] - of_exam[0]) for of_exam in times]
+        if max(abs(now - then) for now, then in (first, rest)) > _TIMES_APART_S:
+            remarks.append(
+                f"The phases were taken at other times: the first after contrast at {first[0]:.0f} s (prior "
+                f"exam: {first[1]:.0f} s), the last {rest[0]:.0f} s later (prior exam: {rest[1]:.0f} s); "
+                "curves and tumour volumes may differ because of it."
+            )
+    sizes = [float(np.prod(exam.grid.spacing)) for exam in (current, prior)]
+    if max(sizes) > _VOXELS_APART * min(sizes):
+        remarks.append("The exams' voxels differ in size; sizes and volumes may differ because of it.")
+    return remarks

@@ -1,0 +1,73 @@
+"""Where the registration of two exams starts: nipple on nipple, or breast on breast where unsure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..core.errors import InputError
+from ..core.geometry import apply_affine, spacing_of
+from ..exam import wide_enough_for_both
+from ..results.analysis import Analysis
+
+
+@dataclass(frozen=True)
+class Start:
+    """A first guess at where tissue of the current exam lies in the prior one.
+
+    Parameters
+    ----------
+    transforms : ndarray, shape (2, 4, 4)
+        RAS mm of the current exam → RAS mm of the prior one, for the left and the right breast; they turn
+        alike, and are the same in exams of one breast.
+    by_nipples : bool
+        Whether they lay nipple on nipple; else the middles of the breast masks.
+    """
+
+    transforms: np.ndarray
+    by_nipples: bool
+
+    @classmethod
+    def of(cls, current: Analysis, prior: Analysis) -> Start:
+        """The start of two analysed exams.
+
+        Raises
+        ------
+        InputError
+            One of them shows one breast, the other both.
+        """
+        if shows_both(current) != shows_both(prior):
+            raise InputError(
+                "One of the two exams shows one breast, the other both; compare exams that show the same."
+            )
+        marks = [analysis.model_input.landmarks for analysis in (current, prior)]
+        by_nipples = shows_both(current) and all(mark is not None and mark.sure for mark in marks)
+        anchors = [mark.nipples for mark in marks] if by_nipples else [_middles(a) for a in (current, prior)]
+        rotation = axes_of(prior).T @ axes_of(current)
+        transforms = np.tile(np.eye(4), (2, 1, 1))
+        transforms[:, :3, :3] = rotation
+        transforms[:, :3, 3] = anchors[1] - anchors[0] @ rotation.T
+        return cls(transforms, by_nipples)
+
+
+def shows_both(analysis: Analysis) -> bool:
+    """Whether the exam is wide enough for both breasts."""
+    return wide_enough_for_both(analysis.exam.grid.shape, analysis.exam.grid.affine)
+
+
+def axes_of(analysis: Analysis) -> np.ndarray:
+    """Unit vectors towards the patient's right, front and head in RAS, shape (3, 3), one a row."""
+    affine = analysis.model_input.affine
+    return (affine[:3, :3] / spacing_of(affine)).T
+
+
+def _middles(analysis: Analysis) -> np.ndarray:
+    """Mean position of the breast mask on either side, left first."""
+    model_input = analysis.model_input
+    index = np.argwhere(model_input.inside)
+    right = index[:, 0] > model_input.middle
+    sides = [~right, right]
+    if not shows_both(analysis) or not all(side.any() for side in sides):
+        sides = [np.ones(len(index), bool)] * 2
+    return np.stack([apply_affine(model_input.affine, index[side].mean(axis=0)) for side in sides])
