@@ -33,7 +33,7 @@ endif
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help setup system moved demo train-smoke compare-smoke faults soak worklists benchmark screenshots sbom test test-slicer lint clean distclean
+.PHONY: help setup system moved demo train-smoke compare-smoke faults soak worklists pacs benchmark screenshots sbom test test-slicer lint clean distclean
 
 help:
 	@echo "make demo       make a simulated breast MRI exam and analyse it; results in demo/result"
@@ -44,6 +44,7 @@ help:
 	@echo "make faults     10,000 bad inputs and 200 kills; counts in faults.json (about an hour); FAULTS=, KILLS= for options"
 	@echo "make soak       500 analyses in one process and 100 through the module: does anything grow? (half an hour)"
 	@echo "make worklists  tests of batches on a cluster, and a batch of 1,000 small exams killed ten times (fifteen minutes)"
+	@echo "make pacs       tests of the DICOM node (a minute)"
 	@echo "make benchmark  how fast each part is, beside the usual stack; table and benchmark.json (ten minutes)"
 	@echo "make screenshots  renew the pictures in Resources/Screenshots"
 	@echo "make sbom       list every package that is installed for the project, as CycloneDX, in build/sbom.json"
@@ -123,6 +124,10 @@ worklists: $(STAMP)
 	$(BIN)/python $(PIP_INSTALL) --build-constraint constraints.txt -c constraints.txt -e ".[cluster,parquet]"
 	QT_QPA_PLATFORM=offscreen $(BIN)/python -m pytest Testing/Python/test_batch.py
 	$(BIN)/python -m Testing.batch_kills --output batch_kills.json $(BATCH_KILLS)
+
+pacs: $(STAMP)
+	$(BIN)/python $(PIP_INSTALL) --build-constraint constraints.txt -c constraints.txt -e ".[pacs]"
+	QT_QPA_PLATFORM=offscreen $(BIN)/python -m pytest Testing/Python/test_pacs.py
 
 benchmark: $(STAMP)
 	$(BIN)/python $(PIP_INSTALL) --build-constraint constraints.txt -c constraints.txt \

@@ -1,5 +1,5 @@
 """The command line: ``breastcmsl analyze INPUT… --output OUT``, ``breastcmsl batch WORKLIST --output OUT``,
-``breastcmsl check INPUT…`` and ``breastcmsl model``.
+``breastcmsl listen CONFIG``, ``breastcmsl check INPUT…`` and ``breastcmsl model``.
 
 The desktop module runs ``analyze`` with ``--request`` in a child process and reads its progress as JSON
 lines.
@@ -25,6 +25,7 @@ from . import __version__
 from .core.errors import (
     NO_MEMORY,
     BreastCMSLError,
+    DependencyError,
     InputError,
     OutputError,
     lacks_memory,
@@ -59,6 +60,7 @@ examples:
   breastcmsl analyze DICOM_FOLDER --leave-out 12 "ax dyn MIP" --output OUT
   breastcmsl analyze PATIENT_FOLDER --study 2 --output OUT
   breastcmsl batch FOLDER_OF_EXAMS --output OUT
+  breastcmsl listen node.toml
   breastcmsl model show
 
 exit status:
@@ -86,6 +88,7 @@ def parser() -> argparse.ArgumentParser:
     commands = top.add_subparsers(title="commands")
     _add_analyze(commands)
     _add_batch(commands)
+    _add_listen(commands)
     _add_check(commands)
     _add_model(commands)
     return top
@@ -243,6 +246,11 @@ def _add_batch(commands) -> None:
         "--scheduler", metavar="ADDRESS", help="of Dask: tcp://HOST:PORT, or a scheduler file (.json)"
     )
     _add_settings(command)
+
+
+def _add_listen(commands) -> None:
+    command = _add_command(commands, listen_command, "listen", "receive studies as a DICOM node, and answer")
+    command.add_argument("config", type=Path, help="the node's TOML file (docs/pacs.md)")
 
 
 def _add_check(commands) -> None:
@@ -544,6 +552,30 @@ def batch_command(options: argparse.Namespace, reporter: Reporter) -> int:
     table, page = (str(options.output / name) for name in (TABLE, PAGE))
     reporter.done({"table": table, "page": page, **progress.counts}, f"{progress.text()}\n{table}\n{page}")
     return 1 if progress.counts[FAILED] else 0
+
+
+# ---------------------------------------------------------------- listen
+
+
+def listen_command(options: argparse.Namespace, reporter: Reporter) -> None:
+    """Receive studies and answer them until the process is asked to end."""
+    from importlib.util import find_spec
+
+    if find_spec("pynetdicom") is None:
+        raise DependencyError(
+            "breastcmsl listen needs pynetdicom, which is not installed; run pip install breastcmsl[pacs]."
+        )
+    from .pacs.config import read_config
+    from .pacs.listen import listen
+
+    def log(line: str) -> None:
+        with suppress(BrokenPipeError, OutputError):  # a log that nobody reads stops nothing
+            say(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {line}", sys.stderr)
+
+    try:
+        listen(read_config(options.config), log)
+    except KeyboardInterrupt:
+        log("stopped; what was received is kept, and the same command goes on")
 
 
 # ---------------------------------------------------------------- check, model

@@ -1,0 +1,288 @@
+"""What a site decides about its node: one TOML file, checked before anything starts."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import MISSING, dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any
+
+from ..core.errors import InputError
+from ..core.text import one_line
+
+try:
+    import tomllib
+except ModuleNotFoundError:  # Python 3.10
+    import tomli as tomllib
+
+_TITLE = re.compile(r"[\x21-\x5b\x5d-\x7e](?:[\x20-\x5b\x5d-\x7e]{0,14}[\x21-\x5b\x5d-\x7e])?")
+
+
+@dataclass(frozen=True)
+class Tls:
+    """Certificates of this node, for receiving and sending.
+
+    Parameters
+    ----------
+    certificate, key : str
+        Paths of PEM files.
+    authority : str
+        PEM file of those whose certificates are trusted. Who calls has to show one, too.
+    """
+
+    certificate: str
+    key: str
+    authority: str
+
+
+@dataclass(frozen=True)
+class Peer:
+    """Another node: the one that results go to, or that is asked how many images a study has.
+
+    Parameters
+    ----------
+    ae_title, host : str
+    port : int
+    tls : bool
+        With the certificates of ``[tls]``.
+    """
+
+    ae_title: str
+    host: str
+    port: int
+    tls: bool = False
+
+
+@dataclass(frozen=True)
+class Web:
+    """A DICOMweb service that results go to.
+
+    Parameters
+    ----------
+    url : str
+        What ``/studies`` is appended to.
+    token_file : str
+        Path of a file with a bearer token; "": none.
+    """
+
+    url: str
+    token_file: str = ""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What callers may use.
+
+    Parameters
+    ----------
+    associations : int
+        At once.
+    object_mb, inbox_gb, free_gb : float
+        Largest object; all of the inbox; what has to stay free on its disk.
+    mb_per_s : float
+        Of all callers together; who sends faster is slowed down.
+    idle_s : float
+        After which a silent caller is cut off.
+    """
+
+    associations: int = 8
+    object_mb: float = 512.0
+    inbox_gb: float = 50.0
+    free_gb: float = 5.0
+    mb_per_s: float = 200.0
+    idle_s: float = 60.0
+
+
+@dataclass(frozen=True)
+class Config:
+    """All of it.
+
+    Parameters
+    ----------
+    folder : str
+        Of inbox and results; private to this user.
+    ae_title : str
+        Of this node.
+    calling : tuple of str
+        AE titles that may call.
+    address : str
+        To listen at; loopback unless said otherwise.
+    port : int
+    without_tls : bool
+        Listen at another address than loopback without ``[tls]``.
+    quiet_s : float
+        After the last image a study is complete, if nobody who sent of it broke off.
+    patience_s : float
+        After which a study that does not become complete is given up.
+    keep_h : float
+        Hours after which a study that is finished is deleted, with its results.
+    workers : int
+        Exams analysed at once.
+    analysis : mapping
+        Keywords of ``one_exam.analysis_settings``, and ``model``, ``scene`` and ``threads``.
+    limits : Limits
+    tls : Tls, optional
+    send, query : Peer, optional
+    stow : Web, optional
+    """
+
+    folder: str
+    ae_title: str
+    calling: tuple[str, ...]
+    address: str = "127.0.0.1"
+    port: int = 11112
+    without_tls: bool = False
+    quiet_s: float = 60.0
+    patience_s: float = 3600.0
+    keep_h: float = 72.0
+    workers: int = 1
+    analysis: Mapping[str, Any] = field(default_factory=dict)
+    limits: Limits = Limits()
+    tls: Tls | None = None
+    send: Peer | None = None
+    query: Peer | None = None
+    stow: Web | None = None
+
+
+_SECTIONS = {"limits": Limits, "tls": Tls, "send": Peer, "query": Peer, "stow": Web}
+_ANALYSIS = {
+    "model": str,
+    "scene": bool,
+    "threads": int,
+    "device": str,
+    "map_name": str,
+    "operating_point": str,
+    "prevalence": float,
+    "register": str,
+    "kinetics": bool,
+}
+
+
+def read_config(path: Path) -> Config:
+    """Read and check a configuration.
+
+    Parameters
+    ----------
+    path : Path
+        A TOML file. Paths in it are relative to its folder.
+
+    Returns
+    -------
+    Config
+
+    Raises
+    ------
+    InputError
+        One sentence says which value is wrong.
+    """
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"{path} cannot be read ({error.strerror}).") from error
+    except ValueError as error:
+        raise InputError(f"{path} is not TOML ({one_line(error, 100)}).") from error
+    sections = {
+        name: _fill(cls, values.pop(name), f"{path}: [{name}] ")
+        for name, cls in _SECTIONS.items()
+        if name in values
+    }
+    analysis = _analysis(values.pop("analysis", {}), path)
+    config = _fill(Config, values, f"{path}: ", analysis=analysis, **sections)
+    _check(config, path)
+    return _with_absolute_paths(config, Path(os.path.abspath(path)).parent)
+
+
+def _fill(cls, table: object, where: str, **known):
+    """A dataclass from a table, whose values have the types of the fields."""
+    if not isinstance(table, dict):
+        raise InputError(f"{where}is not a section; write its values below its name in brackets.")
+    other = (*_SECTIONS, "analysis") if cls is Config else ()
+    kinds = {entry.name: entry for entry in fields(cls) if entry.name not in other}
+    for name in table:
+        if name not in kinds:
+            raise InputError(f"{where}{one_line(name, 40)} is unknown; there are {', '.join(kinds)}.")
+    for name, entry in kinds.items():
+        if name not in table and entry.default is MISSING:
+            raise InputError(f"{where}{name} is missing; give it.")
+    given = {name: _typed(value, str(kinds[name].type), where + name) for name, value in table.items()}
+    return cls(**given, **known)
+
+
+def _typed(value: object, kind: str, where: str):
+    if kind == "tuple[str, ...]" and isinstance(value, list) and all(isinstance(v, str) for v in value):
+        return tuple(value)
+    if kind == "float" and isinstance(value, (int, float)) and not isinstance(value, bool) and value > 0:
+        return float(value)
+    if kind == "int" and isinstance(value, int) and not isinstance(value, bool) and value > 0:
+        return value
+    if (kind == "str" and isinstance(value, str)) or (kind == "bool" and isinstance(value, bool)):
+        return value
+    words = {
+        "tuple[str, ...]": "a list of texts",
+        "float": "a number above 0",
+        "int": "a whole number above 0",
+    }
+    raise InputError(f"{where} has to be {words.get(kind, {'str': 'a text'}.get(kind, 'true or false'))}.")
+
+
+def _analysis(table: object, path: Path) -> dict[str, Any]:
+    if not isinstance(table, dict):
+        raise InputError(f"{path}: [analysis] is not a section.")
+    for name in table:
+        if name not in _ANALYSIS:
+            known = ", ".join(_ANALYSIS)
+            raise InputError(f"{path}: [analysis] {one_line(name, 40)} is unknown; there are {known}.")
+    return {
+        name: _typed(value, _ANALYSIS[name].__name__, f"{path}: [analysis] {name}")
+        for name, value in table.items()
+    }
+
+
+def _check(config: Config, path: Path) -> None:
+    peers = [peer for peer in (config.send, config.query) if peer is not None]
+    titles = {"ae_title": [config.ae_title, *(peer.ae_title for peer in peers)], "calling": config.calling}
+    for name, values in titles.items():
+        for title in values:
+            if not _TITLE.fullmatch(title):
+                raise InputError(
+                    f"{path}: {name} {one_line(title, 40)!r} is no AE title; it has 1 to 16 ASCII letters."
+                )
+    if not config.calling:
+        raise InputError(f"{path}: calling names nobody; list the AE titles that may send studies.")
+    try:
+        loopback = ipaddress.ip_address(config.address).is_loopback
+    except ValueError as error:
+        raise InputError(f"{path}: address {one_line(config.address, 60)} is no IP address.") from error
+    if not loopback and config.tls is None and not config.without_tls:
+        raise InputError(
+            f"{path}: {config.address} is open to a network; add [tls], or without_tls = true in a network "
+            "that nobody else reaches."
+        )
+    for port in (config.port, *(peer.port for peer in peers)):
+        if port > 65535:
+            raise InputError(f"{path}: port {port} is too large; ports end at 65535.")
+    if config.tls is None and any(peer.tls for peer in peers):
+        raise InputError(f"{path}: tls = true needs the certificates of [tls]; add that section.")
+    if config.stow is not None and not config.stow.url.startswith(
+        ("https://", "http://127.0.0.1", "http://[::1]")
+    ):
+        raise InputError(f"{path}: [stow] url has to begin with https://.")
+    if config.patience_s < config.quiet_s:
+        raise InputError(f"{path}: patience_s is less than quiet_s; give more.")
+
+
+def _with_absolute_paths(config: Config, folder: Path) -> Config:
+    def absolute(path: str) -> str:
+        return os.path.abspath(folder / path) if path else path
+
+    analysis = dict(config.analysis)
+    if "model" in analysis:
+        analysis["model"] = absolute(analysis["model"])
+    tls = config.tls and Tls(
+        *(absolute(path) for path in (config.tls.certificate, config.tls.key, config.tls.authority))
+    )
+    stow = config.stow and replace(config.stow, token_file=absolute(config.stow.token_file))
+    return replace(config, folder=absolute(config.folder), analysis=analysis, tls=tls, stow=stow)

@@ -1,0 +1,180 @@
+"""The node itself: takes images from the callers it knows, into the inbox, and answers C-ECHO."""
+
+from __future__ import annotations
+
+import io
+import logging
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+from pydicom import dcmread
+from pynetdicom import AE, _config, evt
+from pynetdicom.sop_class import (
+    EnhancedMRImageStorage,
+    LegacyConvertedEnhancedMRImageStorage,
+    MRImageStorage,
+    Verification,
+)
+
+from ..core.errors import DependencyError, OutputError
+from ..core.text import one_line
+from ..readers.dicom.objects import quiet_pydicom
+from .arrivals import Arrivals
+from .certificates import server_context
+from .config import Config
+from .guard import AGREED_PDU, Guard, Rate
+from .inbox import Inbox, key_of
+
+SUCCESS, NO_ROOM, WRONG_OBJECT, NOT_UNDERSTOOD = 0x0000, 0xA700, 0xA900, 0xC000  # PS3.4 table B.2-1
+IMAGES = (MRImageStorage, EnhancedMRImageStorage, LegacyConvertedEnhancedMRImageStorage)
+TRANSFER_SYNTAXES = ("1.2.840.10008.1.2.1", "1.2.840.10008.1.2")  # little endian, explicit and implicit VR
+_TAGS = ("StudyInstanceUID", "SOPInstanceUID", "SOPClassUID")
+_CONNECTIONS = 4  # for each association: connections that have not asked for one are let go
+
+
+class Node:
+    """Listens from :meth:`start` to :meth:`stop`.
+
+    Parameters
+    ----------
+    config : Config
+    inbox : Inbox
+    log : callable
+        Called with a line that names no patient.
+    """
+
+    def __init__(self, config: Config, inbox: Inbox, log: Callable[[str], None]):
+        self._config, self._inbox, self._log = config, inbox, log
+        self._arrivals = Arrivals(inbox.mark_sending, inbox.clear_sending)
+        self._rate = Rate(config.limits.mb_per_s * 1e6)
+        self._guards: dict[Any, Guard] = {}
+        self._lacking: set[Any] = set()  # associations of which an object was not taken
+        self._server = None
+
+    @property
+    def port(self) -> int:
+        return self._server.server_address[1]
+
+    def start(self) -> None:
+        """Listen. Raises DependencyError where the address cannot be used, InputError for certificates."""
+        config = self._config
+        silence_pynetdicom()
+        entity = AE(ae_title=config.ae_title)
+        entity.require_called_aet = True
+        entity.require_calling_aet = list(config.calling)
+        entity.maximum_associations = config.limits.associations
+        entity.maximum_pdu_size = AGREED_PDU
+        entity.network_timeout = entity.acse_timeout = entity.dimse_timeout = config.limits.idle_s
+        entity.add_supported_context(Verification)
+        for image in IMAGES:
+            entity.add_supported_context(image, list(TRANSFER_SYNTAXES))
+        context = None if config.tls is None else server_context(config.tls)
+        handlers = [
+            (evt.EVT_CONN_OPEN, self._connected),
+            (evt.EVT_CONN_CLOSE, self._closed),
+            (evt.EVT_REJECTED, self._rejected),
+            (evt.EVT_C_STORE, self._store),
+            (evt.EVT_RELEASED, self._released),
+            (evt.EVT_ABORTED, self._aborted),
+        ]
+        try:
+            self._server = entity.start_server(
+                (config.address, config.port), block=False, ssl_context=context, evt_handlers=handlers
+            )
+        except OSError as error:
+            raise DependencyError(
+                f"Port {config.port} of {config.address} cannot be used ({error.strerror}); end what listens "
+                "there, or name another one."
+            ) from error
+
+    def look(self) -> None:
+        """Find out which associations have ended without a word."""
+        self._arrivals.lost(set(self._server.active_associations))
+
+    def stop(self) -> None:
+        """Let go of all callers: what was acknowledged is kept."""
+        if self._server is not None:
+            for association in self._server.active_associations:
+                with suppress(Exception):  # it may have ended by itself
+                    association.abort(block=False)  # else a caller who says nothing is waited for
+            self._server.shutdown()
+
+    def _connected(self, event) -> None:
+        limits, connection = self._config.limits, event.assoc.dul.socket
+        crowded = len(self._server.active_associations) >= _CONNECTIONS * limits.associations
+        self._guards[event.assoc] = Guard(
+            connection, -1e12 if crowded else limits.object_mb * 1e6, self._rate
+        )
+        connection.socket.settimeout(limits.idle_s)  # else half a PDU is waited for without end
+
+    def _closed(self, event) -> None:
+        self._guards.pop(event.assoc, None)
+
+    def _rejected(self, event) -> None:
+        caller = one_line(event.assoc.requestor.ae_title, 16)
+        self._log(f"rejected a call of {caller} from {event.assoc.requestor.address}")
+
+    def _store(self, event) -> int:
+        """The status of C-STORE."""
+        status = NOT_UNDERSTOOD
+        try:
+            status = self._take(event)
+        except OutputError as error:
+            self._log(f"refused an image: {error}")
+            status = NO_ROOM
+        finally:
+            if status != SUCCESS:
+                self._lacking.add(event.assoc)
+            guard = self._guards.get(event.assoc)
+            if guard is not None:
+                guard.reset()
+        return status
+
+    def _take(self, event) -> int:
+        content = event.encoded_dataset()
+        uids = _uids(content)
+        if uids is None:
+            self._log("refused an object that is damaged")
+            return NOT_UNDERSTOOD
+        study, image, kind = uids
+        request = event.request
+        if (image, kind) != (
+            request.AffectedSOPInstanceUID,
+            request.AffectedSOPClassUID,
+        ) or kind not in IMAGES:
+            self._log("refused an object that is another one than was announced")
+            return WRONG_OBJECT
+        self._arrivals.image(event.assoc, key_of(study))
+        self._inbox.add(study, image, content)
+        return SUCCESS
+
+    def _released(self, event) -> None:
+        if event.assoc in self._lacking:
+            self._aborted(event)
+        else:
+            self._arrivals.released(event.assoc)
+
+    def _aborted(self, event) -> None:
+        self._lacking.discard(event.assoc)
+        self._arrivals.broken(event.assoc)
+
+
+def silence_pynetdicom() -> None:
+    """It would log headers, and whole queries, wherever a program logs to."""
+    _config.LOG_HANDLER_LEVEL = "none"
+    _config.LOG_REQUEST_IDENTIFIERS = _config.LOG_RESPONSE_IDENTIFIERS = False
+    logger = logging.getLogger("pynetdicom")
+    logger.propagate = False
+    logger.setLevel(logging.CRITICAL + 1)
+
+
+def _uids(content: bytes) -> tuple[str, str, str] | None:
+    """Study, object and its class; None where they cannot be read."""
+    try:
+        with quiet_pydicom():
+            data = dcmread(io.BytesIO(content), stop_before_pixels=True, specific_tags=list(_TAGS))
+            uids = tuple(str(data.get(tag) or "").strip("\0 ") for tag in _TAGS)
+    except Exception:  # pydicom's parsers raise whatever damaged bytes lead them to
+        return None
+    return uids if all(0 < len(uid) <= 64 and set(uid) <= set("0123456789.") for uid in uids) else None
