@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from ..core.errors import InputError
 from ..core.text import one_line
@@ -66,10 +67,13 @@ class Web:
         What ``/studies`` is appended to.
     token_file : str
         Path of a file with a bearer token; "": none.
+    authority : str
+        PEM file of those whose certificates are trusted; "": those that browsers trust.
     """
 
     url: str
     token_file: str = ""
+    authority: str = ""
 
 
 @dataclass(frozen=True)
@@ -266,12 +270,23 @@ def _check(config: Config, path: Path) -> None:
             raise InputError(f"{path}: port {port} is too large; ports end at 65535.")
     if config.tls is None and any(peer.tls for peer in peers):
         raise InputError(f"{path}: tls = true needs the certificates of [tls]; add that section.")
-    if config.stow is not None and not config.stow.url.startswith(
-        ("https://", "http://127.0.0.1", "http://[::1]")
-    ):
-        raise InputError(f"{path}: [stow] url has to begin with https://.")
+    if config.stow is not None and not _is_private(config.stow.url):
+        raise InputError(
+            f"{path}: [stow] url has to begin with https:// and a host; http:// is for loopback alone."
+        )
     if config.patience_s < config.quiet_s:
         raise InputError(f"{path}: patience_s is less than quiet_s; give more.")
+
+
+def _is_private(url: str) -> bool:
+    """With TLS, or on this computer."""
+    try:
+        parts = urlsplit(url)
+        if parts.scheme == "https":
+            return bool(parts.hostname) and parts.port != 0
+        return parts.scheme == "http" and ipaddress.ip_address(parts.hostname or "").is_loopback
+    except ValueError:  # no port, or no address
+        return False
 
 
 def _with_absolute_paths(config: Config, folder: Path) -> Config:
@@ -284,5 +299,9 @@ def _with_absolute_paths(config: Config, folder: Path) -> Config:
     tls = config.tls and Tls(
         *(absolute(path) for path in (config.tls.certificate, config.tls.key, config.tls.authority))
     )
-    stow = config.stow and replace(config.stow, token_file=absolute(config.stow.token_file))
+    stow = config.stow and replace(
+        config.stow,
+        token_file=absolute(config.stow.token_file),
+        authority=absolute(config.stow.authority),
+    )
     return replace(config, folder=absolute(config.folder), analysis=analysis, tls=tls, stow=stow)

@@ -1,4 +1,4 @@
-"""What a caller may send at once and how fast: decided before memory is claimed for it."""
+"""What the other side may send at once, how fast and how slowly: decided before memory is claimed for it."""
 
 from __future__ import annotations
 
@@ -34,28 +34,44 @@ class Rate:
 
 
 class Guard:
-    """Stands before one connection's ``recv``, which claims what a header says, however much that is.
+    """Reads for a connection of pynetdicom, whose own ``recv`` claims what a header says, and waits for it.
 
     Parameters
     ----------
     connection : pynetdicom.transport.AssociationSocket
+        Open.
     largest : float
-        Bytes of an object.
-    rate : Rate
+        Bytes until :meth:`reset`: those of an object.
+    seconds : float
+        For half a PDU to become whole, and for the other side to take one.
+    rate : Rate, optional
     """
 
-    def __init__(self, connection, largest: float, rate: Rate):
-        self._recv, self._largest, self._rate = connection.recv, largest + _MARGIN, rate
-        self._count = 0
+    def __init__(self, connection, largest: float, seconds: float, rate: Rate | None = None):
+        self._socket, self._seconds, self._rate = connection.socket, seconds, rate
+        self._largest, self._count = largest + _MARGIN, 0
+        self._socket.settimeout(seconds)
         connection.recv = self.recv
 
     def recv(self, count: int) -> bytearray:
-        """As of the connection. Raises OSError, which closes it, where too much is to come."""
+        """As of the connection. Raises OSError, which closes it, where too much is to come, or too slowly."""
         self._count += count
         if count > LARGEST_PDU or self._count > self._largest:
             raise OSError("More bytes than were agreed on.")
-        self._rate.take(count)
-        return self._recv(count)
+        if self._rate is not None:
+            self._rate.take(count)
+        content, length, end = bytearray(count), 0, time.monotonic() + self._seconds
+        try:
+            with memoryview(content) as view:
+                while length < count:
+                    self._socket.settimeout(max(end - time.monotonic(), 1e-3))
+                    part = self._socket.recv_into(view[length:])
+                    if part == 0:  # closed
+                        break
+                    length += part
+        finally:
+            self._socket.settimeout(self._seconds)
+        return content[:length]
 
     def reset(self) -> None:
         """The object has been taken."""

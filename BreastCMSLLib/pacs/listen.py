@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +18,10 @@ from .completeness import waits
 from .config import Config
 from .inbox import Inbox, Study
 from .jobs import Jobs
+from .lock import alone
 from .node import Node
 from .outcome import ANALYSED, ANSWERED, FAILED, INCOMPLETE, REFUSED, Outcome, read_outcome, write_outcome
-from .sending import SendError, count_images, results_of, store
+from .sending import SendError, Unreachable, count_images, results_of, store
 
 TRIES = 3  # of an analysis that fails
 _LOOK_S = 0.5
@@ -45,7 +46,7 @@ def listen(config: Config, log: Callable[[str], None], stop: threading.Event | N
     """
     stop = stop or threading.Event()
     limits, folder = config.limits, Path(config.folder)
-    with _alone(folder):
+    with alone(folder):
         jobs = Jobs(config)
         if config.stow is not None:
             from .stow import check_web
@@ -84,6 +85,7 @@ class Desk:
     ):
         self._config, self._inbox, self._jobs, self._log, self._engine = config, inbox, jobs, log, engine
         self._resting: dict[str, tuple[float, float]] = {}  # study → its last image, when to look again
+        self._down: dict[str, tuple[float, Unreachable]] = {}  # destination → when to call again, and why
 
     def round(self) -> None:
         """Look at every study once; what goes wrong with one stops no other."""
@@ -143,7 +145,7 @@ class Desk:
     def _expected(self, study: Study) -> int | None:
         if self._config.query is None or read_outcome(study) is not None:
             return None
-        return count_images(self._config, self._config.query, study.uid)
+        return self._reach("query", count_images, self._config, self._config.query, study.uid)
 
     def _prepare(
         self, study: Study, outcome: Outcome | None, ready: dict[str, tuple[Study, Job, int]]
@@ -167,7 +169,7 @@ class Desk:
         if record["status"] == DONE:
             reasons = record["row"].get("out_of_range")
             self._say(study, "has results" + (f"; it is OUT OF RANGE: {reasons}" if reasons else ""))
-            outcome = Outcome(digest, ANALYSED, time=time.time())
+            outcome = Outcome(digest, ANALYSED, time=time.time(), out_of_range=bool(reasons))
             write_outcome(study, outcome)
             self._send(study, outcome)
         elif record["status"] == EXAM_REFUSED:
@@ -183,22 +185,37 @@ class Desk:
             return
         config = self._config
         folder = Path(self._jobs.of(study, outcome.digest).dicom)
-        objects = results_of(folder, study.uid) if config.send or config.stow else []
         try:
+            wanted = config.send or config.stow
+            objects = results_of(folder, study.uid, outcome.out_of_range) if wanted else []
             if config.send is not None and "send" not in outcome.sent:
-                store(config, config.send, objects)
+                self._reach("send", store, config, config.send, objects)
                 outcome = outcome.changed(sent=(*outcome.sent, "send"))
             if config.stow is not None and "stow" not in outcome.sent:
                 from .stow import store_web
 
-                store_web(config.stow, objects)
+                self._reach("stow", store_web, config.stow, objects)
                 outcome = outcome.changed(sent=(*outcome.sent, "stow"))
         except SendError as error:
             outcome = outcome.changed(sentence=str(error), tries=outcome.tries + 1, time=time.time())
             write_outcome(study, outcome)
             self._say(study, f"could not be answered, which is tried again: {error}")
             return
+        except OutputError as error:  # these must not be sent, whoever asks
+            self._finish(study, outcome.changed(status=FAILED, sentence=str(error), tries=TRIES))
+            return
         self._finish(study, outcome.changed(status=ANSWERED, sentence=""))
+
+    def _reach(self, destination: str, call: Callable, *arguments: Any) -> Any:
+        """Call, but not again soon where nobody answered: each call of many studies would wait in vain."""
+        call_at, why = self._down.get(destination, (0.0, None))
+        if why is not None and time.monotonic() < call_at:
+            raise why
+        try:
+            return call(*arguments)
+        except Unreachable as error:
+            self._down[destination] = (time.monotonic() + _FIRST_WAIT_S, error)
+            raise
 
     def _finish(self, study: Study, outcome: Outcome) -> None:
         write_outcome(study, outcome.changed(time=time.time()))
@@ -224,27 +241,3 @@ def _why(study: Study) -> str:
 
 def _wait_s(tries: int) -> float:
     return min(_FIRST_WAIT_S * 2.0 ** min(tries - 1, 20), _LONGEST_WAIT_S)
-
-
-@contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Within, no other process works with this folder; the lock ends with its process, however that ends."""
-    try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        file = open(folder / ".lock", "a")
-    except OSError as error:
-        raise OutputError(
-            f"The folder {folder} cannot be used ({error.strerror}); name another one."
-        ) from error
-    with file:
-        try:
-            import fcntl
-
-            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except ImportError:  # Windows
-            pass
-        except (BlockingIOError, PermissionError) as error:
-            raise OutputError(f"Another breastcmsl listen works with {folder}; end it first.") from error
-        except OSError:  # a disk without locks
-            pass
-        yield

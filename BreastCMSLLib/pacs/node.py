@@ -103,10 +103,8 @@ class Node:
     def _connected(self, event) -> None:
         limits, connection = self._config.limits, event.assoc.dul.socket
         crowded = len(self._server.active_associations) >= _CONNECTIONS * limits.associations
-        self._guards[event.assoc] = Guard(
-            connection, -1e12 if crowded else limits.object_mb * 1e6, self._rate
-        )
-        connection.socket.settimeout(limits.idle_s)  # else half a PDU is waited for without end
+        largest = -1e12 if crowded else limits.object_mb * 1e6
+        self._guards[event.assoc] = Guard(connection, largest, limits.idle_s, self._rate)
 
     def _closed(self, event) -> None:
         self._guards.pop(event.assoc, None)

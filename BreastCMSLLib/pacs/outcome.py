@@ -33,6 +33,8 @@ class Outcome:
         Of the analysis, or of sending.
     time : float
         Of the last change, in seconds since 1970.
+    out_of_range : bool
+        The model was not made for this exam, which every object has to say.
     """
 
     digest: str
@@ -41,6 +43,7 @@ class Outcome:
     sent: tuple[str, ...] = ()
     tries: int = 0
     time: float = 0.0
+    out_of_range: bool = False
 
     def changed(self, **values: Any) -> Outcome:
         """The same with other values."""

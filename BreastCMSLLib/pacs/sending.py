@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import socket
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from pydicom import Dataset, dcmread
-from pynetdicom import AE
+from pynetdicom import AE, evt
 from pynetdicom.sop_class import StudyRootQueryRetrieveInformationModelFind as FIND
 
 from ..core.errors import DependencyError, OutputError
+from ..results.dicom.stamp import NO_RESULT
 from .certificates import client_context
 from .config import Config, Peer
+from .guard import Guard
 from .node import silence_pynetdicom
 
-_TIMEOUT_S = 30.0
+TIMEOUT_S = 30.0  # for one answer
+SLOWEST = 250e3  # bytes a second, of a network that is worth waiting for
+_LARGEST_ANSWERS = 16e6  # bytes, of all of an association
+_MOST_SERIES = 10_000
 _PENDING = (0xFF00, 0xFF01)
 
 
@@ -23,7 +30,11 @@ class SendError(DependencyError):
     """Results could not be delivered: another try may do it."""
 
 
-def results_of(folder: Path, study: str) -> list[Dataset]:
+class Unreachable(SendError):
+    """Nobody answers: it would be the same with other results."""
+
+
+def results_of(folder: Path, study: str, out_of_range: bool) -> list[Dataset]:
     """The DICOM results in a folder.
 
     Parameters
@@ -31,6 +42,8 @@ def results_of(folder: Path, study: str) -> list[Dataset]:
     folder : Path
     study : str
         StudyInstanceUID that each of them has to have.
+    out_of_range : bool
+        Each of them has to say so.
 
     Returns
     -------
@@ -39,14 +52,23 @@ def results_of(folder: Path, study: str) -> list[Dataset]:
     Raises
     ------
     OutputError
-        There are none, or one is of another study: nothing is sent then.
+        There are none, one is of another study, or one does not say that it is out of range: nothing is
+        sent then.
     """
     objects = [dcmread(path) for path in sorted(folder.rglob("*.dcm"))]
     if not objects:
         raise OutputError(f"{folder} holds no results.")
     if any(str(data.StudyInstanceUID) != study for data in objects):
         raise OutputError(f"{folder} holds results of another study; they are not sent.")
+    if out_of_range and not all(str(data.SeriesDescription).startswith(NO_RESULT) for data in objects):
+        raise OutputError(f"{folder} holds results that do not say they are out of range; they are not sent.")
     return objects
+
+
+def size_of(data: Dataset) -> int:
+    """About how many bytes an object has: 1 MB beside its pixels."""
+    names = ("PixelData", "FloatPixelData", "EncapsulatedDocument")
+    return 1_000_000 + sum(len(data.get(name) or b"") for name in names)
 
 
 def store(config: Config, peer: Peer, objects: Sequence[Dataset]) -> None:
@@ -69,7 +91,8 @@ def store(config: Config, peer: Peer, objects: Sequence[Dataset]) -> None:
         for kind, syntax in sorted(kinds):
             entity.add_requested_context(kind, syntax)
 
-    with _association(config, peer, prepare) as association:
+    count = sum(size_of(data) for data in objects)
+    with _association(config, peer, prepare, count) as association:
         for data in objects:
             try:
                 status = association.send_c_store(data)
@@ -107,8 +130,10 @@ def count_images(config: Config, peer: Peer, study: str) -> int | None:
     query.SeriesInstanceUID, query.NumberOfSeriesRelatedInstances = "", ""
     counts: list[int] = []
     with _association(config, peer, lambda entity: entity.add_requested_context(FIND)) as association:
-        for status, series in association.send_c_find(query, FIND):
+        for answers, (status, series) in enumerate(association.send_c_find(query, FIND)):
             code = status.get("Status")
+            if answers > _MOST_SERIES:
+                raise SendError(f"{peer.ae_title} answers a query without end.")
             if code in _PENDING and series is not None:
                 if series.get("Modality", "MR") != "MR":  # some nodes do not look at it
                     continue
@@ -122,21 +147,50 @@ def count_images(config: Config, peer: Peer, study: str) -> int | None:
 
 
 @contextmanager
-def _association(config: Config, peer: Peer, prepare: Callable[[AE], object]) -> Iterator:
+def _association(config: Config, peer: Peer, prepare: Callable[[AE], object], count: int = 0) -> Iterator:
+    """An association about to send so many bytes; cut where that takes far longer than it should."""
     silence_pynetdicom()
+    seconds = TIMEOUT_S + count / SLOWEST
     entity = AE(ae_title=config.ae_title)
-    entity.connection_timeout = entity.network_timeout = _TIMEOUT_S
-    entity.acse_timeout = entity.dimse_timeout = _TIMEOUT_S
+    entity.connection_timeout = entity.acse_timeout = TIMEOUT_S
+    entity.network_timeout = entity.dimse_timeout = seconds
     prepare(entity)
     tls = (client_context(config.tls), peer.host) if peer.tls else None
+    sockets: list[socket.socket] = []
+    cut = threading.Timer(2 * seconds, _cut, [sockets])
+    cut.daemon = True
     association = None
     try:
-        association = entity.associate(peer.host, peer.port, ae_title=peer.ae_title, tls_args=tls)
+        cut.start()
+        association = entity.associate(
+            peer.host,
+            peer.port,
+            ae_title=peer.ae_title,
+            tls_args=tls,
+            evt_handlers=[(evt.EVT_CONN_OPEN, _guarded, [sockets])],
+        )
         if not association.is_established:
-            raise SendError(f"{peer.ae_title} at {peer.host}:{peer.port} does not answer, or rejects calls.")
+            raise Unreachable(
+                f"{peer.ae_title} at {peer.host}:{peer.port} does not answer, or rejects calls."
+            )
         yield association
     except OSError as error:
-        raise SendError(f"{peer.ae_title} at {peer.host}:{peer.port} cannot be reached.") from error
+        raise Unreachable(f"{peer.ae_title} at {peer.host}:{peer.port} cannot be reached.") from error
     finally:
         if association is not None and association.is_established:
             association.release()
+        cut.cancel()
+
+
+def _guarded(event, sockets: list[socket.socket]) -> None:
+    """pynetdicom would wait without end for half an answer, or for a node that does not read."""
+    connection = event.assoc.dul.socket
+    connection.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # else objects wait for 40 ms
+    Guard(connection, _LARGEST_ANSWERS, TIMEOUT_S)
+    sockets.append(connection.socket)
+
+
+def _cut(sockets: Sequence[socket.socket]) -> None:
+    for connection in sockets:
+        with suppress(OSError):  # closed already
+            connection.shutdown(socket.SHUT_RDWR)
