@@ -84,6 +84,8 @@ class Limits:
     ----------
     associations : int
         At once.
+    studies : int
+        In the inbox.
     object_mb, inbox_gb, free_gb : float
         Largest object; all of the inbox; what has to stay free on its disk.
     mb_per_s : float
@@ -93,6 +95,7 @@ class Limits:
     """
 
     associations: int = 8
+    studies: int = 5000
     object_mb: float = 512.0
     inbox_gb: float = 50.0
     free_gb: float = 5.0

@@ -22,6 +22,7 @@ from pathlib import Path
 
 from ..batch.records import write_file
 from ..core.errors import OutputError
+from .config import Limits
 
 NEW, CHANGED, KNOWN = "new", "changed", "known"  # an object, to the inbox
 _STUDIES, _IMAGES, _ABOUT, _SENDING = "studies", "images", "study.json", "sending"
@@ -74,8 +75,7 @@ class Inbox:
     ----------
     folder : Path
         Made where it is missing, for this user alone.
-    most_bytes, free_bytes : float
-        Of all images together; what has to stay free on the disk.
+    limits : Limits
 
     Raises
     ------
@@ -83,8 +83,9 @@ class Inbox:
         The folder cannot be used.
     """
 
-    def __init__(self, folder: Path, most_bytes: float, free_bytes: float):
-        self.folder, self._most, self._free = folder, most_bytes, free_bytes
+    def __init__(self, folder: Path, limits: Limits):
+        self.folder, self._most_studies = folder, limits.studies
+        self._most, self._free = limits.inbox_gb * 1e9, limits.free_gb * 1e9
         self._lock = threading.Lock()
         self._studies: dict[str, Study] = {}
         self._size = 0
@@ -190,6 +191,8 @@ class Inbox:
         with self._lock:
             if key in self._studies:
                 return self._studies[key]
+            if len(self._studies) >= self._most_studies:
+                raise OutputError(f"The inbox {self.folder} has {self._most_studies} studies, its limit.")
             folder = self.folder / _STUDIES / key
             try:
                 folder.mkdir(mode=0o700, exist_ok=True)

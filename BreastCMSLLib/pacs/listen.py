@@ -45,14 +45,14 @@ def listen(config: Config, log: Callable[[str], None], stop: threading.Event | N
         It cannot begin.
     """
     stop = stop or threading.Event()
-    limits, folder = config.limits, Path(config.folder)
+    folder = Path(config.folder)
     with alone(folder):
         jobs = Jobs(config)
         if config.stow is not None:
             from .stow import check_web
 
             check_web(config.stow)
-        inbox = Inbox(folder, limits.inbox_gb * 1e9, limits.free_gb * 1e9)
+        inbox = Inbox(folder, config.limits)
         node = Node(config, inbox, log)
         try:
             node.start()

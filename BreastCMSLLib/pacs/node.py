@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import io
 import logging
+import threading
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
+from weakref import WeakKeyDictionary, WeakSet
 
 from pydicom import dcmread
 from pynetdicom import AE, _config, evt
@@ -23,12 +25,12 @@ from ..readers.dicom.objects import quiet_pydicom
 from .arrivals import Arrivals
 from .certificates import server_context
 from .config import Config
+from .encodings import TRANSFER_SYNTAXES, file_content
 from .guard import AGREED_PDU, Guard, Rate
 from .inbox import Inbox, key_of
 
 SUCCESS, NO_ROOM, WRONG_OBJECT, NOT_UNDERSTOOD = 0x0000, 0xA700, 0xA900, 0xC000  # PS3.4 table B.2-1
 IMAGES = (MRImageStorage, EnhancedMRImageStorage, LegacyConvertedEnhancedMRImageStorage)
-TRANSFER_SYNTAXES = ("1.2.840.10008.1.2.1", "1.2.840.10008.1.2")  # little endian, explicit and implicit VR
 _TAGS = ("StudyInstanceUID", "SOPInstanceUID", "SOPClassUID")
 _CONNECTIONS = 4  # for each association: connections that have not asked for one are let go
 
@@ -48,8 +50,8 @@ class Node:
         self._config, self._inbox, self._log = config, inbox, log
         self._arrivals = Arrivals(inbox.mark_sending, inbox.clear_sending)
         self._rate = Rate(config.limits.mb_per_s * 1e6)
-        self._guards: dict[Any, Guard] = {}
-        self._lacking: set[Any] = set()  # associations of which an object was not taken
+        self._guards: WeakKeyDictionary[Any, Guard] = WeakKeyDictionary()  # of associations
+        self._lacking: WeakSet[Any] = WeakSet()  # associations of which an object was not taken
         self._server = None
 
     @property
@@ -72,7 +74,6 @@ class Node:
         context = None if config.tls is None else server_context(config.tls)
         handlers = [
             (evt.EVT_CONN_OPEN, self._connected),
-            (evt.EVT_CONN_CLOSE, self._closed),
             (evt.EVT_REJECTED, self._rejected),
             (evt.EVT_C_STORE, self._store),
             (evt.EVT_RELEASED, self._released),
@@ -82,6 +83,8 @@ class Node:
             self._server = entity.start_server(
                 (config.address, config.port), block=False, ssl_context=context, evt_handlers=handlers
             )
+            self._server.handle_error = self._failed
+            self._hook, threading.excepthook = threading.excepthook, self._died
         except OSError as error:
             raise DependencyError(
                 f"Port {config.port} of {config.address} cannot be used ({error.strerror}); end what listens "
@@ -99,6 +102,7 @@ class Node:
                 with suppress(Exception):  # it may have ended by itself
                     association.abort(block=False)  # else a caller who says nothing is waited for
             self._server.shutdown()
+            threading.excepthook = self._hook
 
     def _connected(self, event) -> None:
         limits, connection = self._config.limits, event.assoc.dul.socket
@@ -106,12 +110,17 @@ class Node:
         largest = -1e12 if crowded else limits.object_mb * 1e6
         self._guards[event.assoc] = Guard(connection, largest, limits.idle_s, self._rate)
 
-    def _closed(self, event) -> None:
-        self._guards.pop(event.assoc, None)
-
     def _rejected(self, event) -> None:
         caller = one_line(event.assoc.requestor.ae_title, 16)
         self._log(f"rejected a call of {caller} from {event.assoc.requestor.address}")
+
+    def _failed(self, request, address) -> None:
+        """Instead of the traceback that a server prints."""
+        self._log(f"a connection from {one_line(address[0], 40)} has failed")
+
+    def _died(self, arguments) -> None:
+        """Instead of the traceback of a thread: pynetdicom's end so where a caller does what it must not."""
+        self._log(f"a connection has ended with {arguments.exc_type.__name__}")
 
     def _store(self, event) -> int:
         """The status of C-STORE."""
@@ -130,8 +139,8 @@ class Node:
         return status
 
     def _take(self, event) -> int:
-        content = event.encoded_dataset()
-        uids = _uids(content)
+        content = file_content(event, self._config.limits.object_mb * 1e6)
+        uids = None if content is None else _uids(content)
         if uids is None:
             self._log("refused an object that is damaged")
             return NOT_UNDERSTOOD

@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from pydicom import Dataset, dcmread
-from pynetdicom import AE, evt
+from pynetdicom import AE, Association, evt
 from pynetdicom.sop_class import StudyRootQueryRetrieveInformationModelFind as FIND
 
 from ..core.errors import DependencyError, OutputError
@@ -22,7 +22,7 @@ from .node import silence_pynetdicom
 TIMEOUT_S = 30.0  # for one answer
 SLOWEST = 250e3  # bytes a second, of a network that is worth waiting for
 _LARGEST_ANSWERS = 16e6  # bytes, of all of an association
-_MOST_SERIES = 10_000
+MOST_SERIES = 10_000
 _PENDING = (0xFF00, 0xFF01)
 
 
@@ -132,7 +132,7 @@ def count_images(config: Config, peer: Peer, study: str) -> int | None:
     with _association(config, peer, lambda entity: entity.add_requested_context(FIND)) as association:
         for answers, (status, series) in enumerate(association.send_c_find(query, FIND)):
             code = status.get("Status")
-            if answers > _MOST_SERIES:
+            if answers > MOST_SERIES:
                 raise SendError(f"{peer.ae_title} answers a query without end.")
             if code in _PENDING and series is not None:
                 if series.get("Modality", "MR") != "MR":  # some nodes do not look at it
@@ -156,8 +156,8 @@ def _association(config: Config, peer: Peer, prepare: Callable[[AE], object], co
     entity.network_timeout = entity.dimse_timeout = seconds
     prepare(entity)
     tls = (client_context(config.tls), peer.host) if peer.tls else None
-    sockets: list[socket.socket] = []
-    cut = threading.Timer(2 * seconds, _cut, [sockets])
+    opened: list[tuple[Association, socket.socket]] = []
+    cut = threading.Timer(2 * seconds, _cut, [opened])
     cut.daemon = True
     association = None
     try:
@@ -167,7 +167,7 @@ def _association(config: Config, peer: Peer, prepare: Callable[[AE], object], co
             peer.port,
             ae_title=peer.ae_title,
             tls_args=tls,
-            evt_handlers=[(evt.EVT_CONN_OPEN, _guarded, [sockets])],
+            evt_handlers=[(evt.EVT_CONN_OPEN, _guarded, [opened])],
         )
         if not association.is_established:
             raise Unreachable(
@@ -182,15 +182,17 @@ def _association(config: Config, peer: Peer, prepare: Callable[[AE], object], co
         cut.cancel()
 
 
-def _guarded(event, sockets: list[socket.socket]) -> None:
+def _guarded(event, opened: list[tuple[Association, socket.socket]]) -> None:
     """pynetdicom would wait without end for half an answer, or for a node that does not read."""
     connection = event.assoc.dul.socket
     connection.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # else objects wait for 40 ms
     Guard(connection, _LARGEST_ANSWERS, TIMEOUT_S)
-    sockets.append(connection.socket)
+    opened.append((event.assoc, connection.socket))
 
 
-def _cut(sockets: Sequence[socket.socket]) -> None:
-    for connection in sockets:
+def _cut(opened: Sequence[tuple[Association, socket.socket]]) -> None:
+    """End an association; its release, too, would wait without end where a thread of it has died."""
+    for association, connection in opened:
         with suppress(OSError):  # closed already
             connection.shutdown(socket.SHUT_RDWR)
+        association.kill()

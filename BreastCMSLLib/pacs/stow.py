@@ -54,9 +54,10 @@ def store_web(web: Web, objects: Sequence[Dataset]) -> None:
     if isinstance(answer, Exception):
         kind = Unreachable if isinstance(answer, (ConnectionError, Timeout)) else SendError
         raise kind(f"The DICOMweb service does not take the results ({type(answer).__name__}).")
-    failed = len(answer.get("FailedSOPSequence") or ())
-    if failed:
-        raise SendError(f"The DICOMweb service refuses {failed} of {len(objects)} objects.")
+    stored = {str(item.get("ReferencedSOPInstanceUID")) for item in answer.get("ReferencedSOPSequence") or ()}
+    lacking = len({str(data.SOPInstanceUID) for data in objects} - stored)
+    if lacking:  # a page of a proxy is no confirmation
+        raise SendError(f"The DICOMweb service does not confirm {lacking} of {len(objects)} objects.")
 
 
 def _client(web: Web):
