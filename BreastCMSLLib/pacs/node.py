@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import logging
 import threading
 from collections.abc import Callable
@@ -10,28 +9,20 @@ from contextlib import suppress
 from typing import Any
 from weakref import WeakKeyDictionary, WeakSet
 
-from pydicom import dcmread
 from pynetdicom import AE, _config, evt
-from pynetdicom.sop_class import (
-    EnhancedMRImageStorage,
-    LegacyConvertedEnhancedMRImageStorage,
-    MRImageStorage,
-    Verification,
-)
+from pynetdicom.sop_class import Verification
 
 from ..core.errors import DependencyError, OutputError
 from ..core.text import one_line
-from ..readers.dicom.objects import quiet_pydicom
 from .arrivals import Arrivals
 from .certificates import server_context
 from .config import Config
-from .encodings import TRANSFER_SYNTAXES, file_content
 from .guard import AGREED_PDU, Guard, Rate
 from .inbox import Inbox, key_of
+from .objects import IMAGES, add_contexts, file_content, identifiers
 
-SUCCESS, NO_ROOM, WRONG_OBJECT, NOT_UNDERSTOOD = 0x0000, 0xA700, 0xA900, 0xC000  # PS3.4 table B.2-1
-IMAGES = (MRImageStorage, EnhancedMRImageStorage, LegacyConvertedEnhancedMRImageStorage)
-_TAGS = ("StudyInstanceUID", "SOPInstanceUID", "SOPClassUID")
+# PS3.4 table B.2-1; of other objects than images the node keeps nothing, which is no failure of the sender
+SUCCESS, DISCARDED, NO_ROOM, WRONG_OBJECT, NOT_UNDERSTOOD = 0x0000, 0xB006, 0xA700, 0xA900, 0xC000
 _CONNECTIONS = 4  # for each association: connections that have not asked for one are let go
 
 
@@ -69,8 +60,7 @@ class Node:
         entity.maximum_pdu_size = AGREED_PDU
         entity.network_timeout = entity.acse_timeout = entity.dimse_timeout = config.limits.idle_s
         entity.add_supported_context(Verification)
-        for image in IMAGES:
-            entity.add_supported_context(image, list(TRANSFER_SYNTAXES))
+        add_contexts(entity)
         context = None if config.tls is None else server_context(config.tls)
         handlers = [
             (evt.EVT_CONN_OPEN, self._connected),
@@ -131,7 +121,7 @@ class Node:
             self._log(f"refused an image: {error}")
             status = NO_ROOM
         finally:
-            if status != SUCCESS:
+            if status not in (SUCCESS, DISCARDED):
                 self._lacking.add(event.assoc)
             guard = self._guards.get(event.assoc)
             if guard is not None:
@@ -139,21 +129,20 @@ class Node:
         return status
 
     def _take(self, event) -> int:
+        announced = event.request.AffectedSOPInstanceUID, event.request.AffectedSOPClassUID
+        if announced[1] not in IMAGES:
+            return DISCARDED
         content = file_content(event, self._config.limits.object_mb * 1e6)
-        uids = None if content is None else _uids(content)
+        uids = None if content is None else identifiers(content)
         if uids is None:
             self._log("refused an object that is damaged")
             return NOT_UNDERSTOOD
-        study, image, kind = uids
-        request = event.request
-        if (image, kind) != (
-            request.AffectedSOPInstanceUID,
-            request.AffectedSOPClassUID,
-        ) or kind not in IMAGES:
+        study, *own = uids
+        if tuple(own) != announced:
             self._log("refused an object that is another one than was announced")
             return WRONG_OBJECT
         self._arrivals.image(event.assoc, key_of(study))
-        self._inbox.add(study, image, content)
+        self._inbox.add(study, own[0], content)
         return SUCCESS
 
     def _released(self, event) -> None:
@@ -174,14 +163,3 @@ def silence_pynetdicom() -> None:
     logger = logging.getLogger("pynetdicom")
     logger.propagate = False
     logger.setLevel(logging.CRITICAL + 1)
-
-
-def _uids(content: bytes) -> tuple[str, str, str] | None:
-    """Study, object and its class; None where they cannot be read."""
-    try:
-        with quiet_pydicom():
-            data = dcmread(io.BytesIO(content), stop_before_pixels=True, specific_tags=list(_TAGS))
-            uids = tuple(str(data.get(tag) or "").strip("\0 ") for tag in _TAGS)
-    except Exception:  # pydicom's parsers raise whatever damaged bytes lead them to
-        return None
-    return uids if all(0 < len(uid) <= 64 and set(uid) <= set("0123456789.") for uid in uids) else None

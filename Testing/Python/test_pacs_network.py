@@ -24,18 +24,21 @@ from pydicom.uid import (  # noqa: E402
     UID,
     DeflatedExplicitVRLittleEndian,
     ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
     JPEG2000Lossless,
     JPEGLossless,
     JPEGLosslessSV1,
     JPEGLSLossless,
     RLELossless,
+    SecondaryCaptureImageStorage,
 )
+from pynetdicom import AE  # noqa: E402
 from pynetdicom.sop_class import MRImageStorage  # noqa: E402
 
 from BreastCMSLLib.pacs.certificates import client_context  # noqa: E402
-from BreastCMSLLib.pacs.encodings import TRANSFER_SYNTAXES  # noqa: E402
 from BreastCMSLLib.pacs.guard import Rate  # noqa: E402
-from BreastCMSLLib.pacs.node import NO_ROOM, NOT_UNDERSTOOD, SUCCESS, WRONG_OBJECT  # noqa: E402
+from BreastCMSLLib.pacs.node import DISCARDED, NO_ROOM, NOT_UNDERSTOOD, SUCCESS, WRONG_OBJECT  # noqa: E402
+from BreastCMSLLib.pacs.objects import TRANSFER_SYNTAXES  # noqa: E402
 from BreastCMSLLib.readers.dicom.pixels import load_pixels  # noqa: E402
 from BreastCMSLLib.readers.dicom.scan import scan  # noqa: E402
 
@@ -202,6 +205,24 @@ def test_what_comes_in_any_encoding_that_is_taken_reads_the_same(site, files, tm
 def pixels(paths) -> dict[str, bytes]:
     """Those of images, as the reader decodes them."""
     return {item.sop_uid: load_pixels([item], "").tobytes() for item in scan(list(paths)).slices}
+
+
+@pytest.mark.parametrize(
+    "kind", [SecondaryCaptureImageStorage, "1.3.12.2.1107.5.9.1"], ids=["picture", "private"]
+)
+def test_what_else_a_study_holds_is_let_pass_and_not_kept(site, files, kind):
+    site.begin()
+    entity = AE(ae_title="ARCHIVE")
+    entity.add_requested_context(kind, ExplicitVRLittleEndian)
+    entity.add_requested_context(MRImageStorage, ExplicitVRLittleEndian)
+    association = entity.associate("127.0.0.1", site.node.port, ae_title="BREASTCMSL")
+    other = dcmread(files[1])
+    other.SOPClassUID = other.file_meta.MediaStorageSOPClassUID = kind
+    codes = [association.send_c_store(data).Status for data in (dcmread(files[0]), other, dcmread(files[2]))]
+    association.release()
+    until(lambda: not site.node._server.active_associations)
+    (study,) = site.inbox.studies()
+    assert codes == [SUCCESS, DISCARDED, SUCCESS] and study.count == 2 and study.whole
 
 
 def test_encodings_with_loss_are_not_taken(site):
