@@ -125,7 +125,7 @@ class Inbox:
             There is no room.
         """
         study = self._study(uid)
-        path = study.images / (_digest(image_uid) + ".dcm")
+        path = study.images / file_name_of(image_uid)
         earlier = _content(path)
         if earlier == content:
             study.last = time.monotonic()
@@ -215,6 +215,11 @@ class Inbox:
 def key_of(uid: str) -> str:
     """The name of a study's folder, from which nobody learns whose it is."""
     return _digest(uid)[:16]
+
+
+def file_name_of(image_uid: str) -> str:
+    """The name of an image's file: no identifier of a caller becomes a path."""
+    return _digest(image_uid) + ".dcm"
 
 
 def _digest(text: str) -> str:

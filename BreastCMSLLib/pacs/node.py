@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import warnings
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
@@ -52,7 +53,7 @@ class Node:
     def start(self) -> None:
         """Listen. Raises DependencyError where the address cannot be used, InputError for certificates."""
         config = self._config
-        silence_pynetdicom()
+        silence_libraries()
         entity = AE(ae_title=config.ae_title)
         entity.require_called_aet = True
         entity.require_calling_aet = list(config.calling)
@@ -156,10 +157,12 @@ class Node:
         self._arrivals.broken(event.assoc)
 
 
-def silence_pynetdicom() -> None:
-    """It would log headers, and whole queries, wherever a program logs to."""
+def silence_libraries() -> None:
+    """They would log headers, whole queries and values that are none, wherever a program logs to."""
     _config.LOG_HANDLER_LEVEL = "none"
     _config.LOG_REQUEST_IDENTIFIERS = _config.LOG_RESPONSE_IDENTIFIERS = False
-    logger = logging.getLogger("pynetdicom")
-    logger.propagate = False
-    logger.setLevel(logging.CRITICAL + 1)
+    for name in ("pynetdicom", "pydicom"):
+        logger = logging.getLogger(name)
+        logger.propagate = False
+        logger.setLevel(logging.CRITICAL + 1)
+        warnings.filterwarnings("ignore", module=name)

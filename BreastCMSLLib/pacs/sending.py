@@ -17,7 +17,7 @@ from ..results.dicom.stamp import NO_RESULT
 from .certificates import client_context
 from .config import Config, Peer
 from .guard import Guard
-from .node import silence_pynetdicom
+from .node import silence_libraries
 
 TIMEOUT_S = 30.0  # for one answer
 SLOWEST = 250e3  # bytes a second, of a network that is worth waiting for
@@ -149,7 +149,7 @@ def count_images(config: Config, peer: Peer, study: str) -> int | None:
 @contextmanager
 def _association(config: Config, peer: Peer, prepare: Callable[[AE], object], count: int = 0) -> Iterator:
     """An association about to send so many bytes; cut where that takes far longer than it should."""
-    silence_pynetdicom()
+    silence_libraries()
     seconds = TIMEOUT_S + count / SLOWEST
     entity = AE(ae_title=config.ae_title)
     entity.connection_timeout = entity.acse_timeout = TIMEOUT_S
