@@ -3,7 +3,8 @@
 A good conversation (association, images, echo, release) is recorded, damaged and played to the node: bytes
 flipped, lengths that lie, PDUs dropped, repeated or mixed up, foreign commands, objects that are none. After
 each the node must answer an echo, in the end take a good study. It must not have printed a traceback, a
-warning or a patient's name, written anything but images into the folders of their own study, or kept threads or memory.
+warning or a patient's name, written anything but images into the folders of their own study, or kept threads
+or memory.
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import socket
 import struct
 import threading
@@ -41,6 +42,7 @@ from BreastCMSLLib.pacs.node import DISCARDED, NO_ROOM, NOT_UNDERSTOOD, SUCCESS,
 from BreastCMSLLib.pacs.objects import TRANSFER_SYNTAXES  # noqa: E402
 from BreastCMSLLib.readers.dicom.pixels import load_pixels  # noqa: E402
 from BreastCMSLLib.readers.dicom.scan import scan  # noqa: E402
+from Testing.pacs_faults import DAMAGES, campaign, misplaced  # noqa: E402
 
 pytest_plugins = ["pacs_site"]
 
@@ -135,6 +137,18 @@ def test_damaged_and_disguised_objects_are_refused(site, files):
     )
     assert site.node._store(event) == WRONG_OBJECT
     assert len(list(Path(site.config.folder).rglob("*.dcm"))) == 1
+
+
+@pytest.mark.timeout(120)
+def test_damaged_conversations_harm_nobody(site, files):
+    """The whole campaign: ``make pacs-faults``."""
+    site.begin(limits=replace(site.config.limits, idle_s=1.0))
+    images = [dcmread(file) for file in files[20:22]]
+    result = campaign(site.node.port, images, 2 * len(DAMAGES), random.Random(4711))
+    assert not result["not served after"], result
+    assert not misplaced(Path(site.config.folder))
+    assert not [line for line in site.lines if "Doe" in line]
+    assert set(site.send(files)) == {SUCCESS}
 
 
 def test_a_deflated_object_that_would_fill_the_memory_is_refused(site, files):
