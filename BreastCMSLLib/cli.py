@@ -565,7 +565,7 @@ def listen_command(options: argparse.Namespace, reporter: Reporter) -> None:
         raise DependencyError(
             "breastcmsl listen needs pynetdicom, which is not installed; run pip install breastcmsl[pacs]."
         )
-    from .pacs.config import read_config
+    from .pacs.config_file import read_config
     from .pacs.listen import listen
 
     def log(line: str) -> None:
