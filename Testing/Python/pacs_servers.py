@@ -64,7 +64,7 @@ class Orthanc:
     def start(self) -> None:
         command = ["/usr/sbin/Orthanc", str(self._file)]
         self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        until(self._answers, 60)
+        until(self._answers)
 
     def stop(self, number: int = signal.SIGTERM) -> None:
         if self._process is not None:
@@ -172,7 +172,7 @@ def test_a_study_of_orthanc_has_its_results_after_two_kills(tmp_path, orthanc, s
     def start() -> subprocess.Popen:
         process = subprocess.Popen(command, cwd=CHECKOUT, stderr=subprocess.PIPE, text=True)
         threading.Thread(target=lambda: lines.extend(process.stderr), daemon=True).start()
-        until(lambda: any("listens at" in line for line in lines[before:]), 60)
+        until(lambda: any("listens at" in line for line in lines[before:]))
         return process
 
     orthanc.put(files)
@@ -181,19 +181,19 @@ def test_a_study_of_orthanc_has_its_results_after_two_kills(tmp_path, orthanc, s
     process = start()
     sending = threading.Thread(target=lambda: orthanc_fails(orthanc))
     sending.start()
-    until(lambda: len(list((tmp_path / "killed").rglob("*.dcm"))) > 10, 60)
+    until(lambda: len(list((tmp_path / "killed").rglob("*.dcm"))) > 10)
     process.kill()
     process.wait()
     sending.join()
     before = len(lines)
     process = start()
     orthanc.send()
-    until(lambda: any("is analysed" in line for line in lines[before:]), 120)
+    until(lambda: any("is analysed" in line for line in lines[before:]))
     process.kill()
     process.wait()
     before = len(lines)
     process = start()
-    until(lambda: any("is answered" in line for line in lines[before:]), 300)
+    until(lambda: any("is answered" in line for line in lines[before:]), 600)
     process.send_signal(signal.SIGTERM)
     assert process.wait(60) == 0
     (answered,) = orthanc.modalities().items()
@@ -265,7 +265,7 @@ def test_orthanc_that_is_killed_gets_the_results_when_it_is_up(orthanc, site, fi
     site.desk.round()
     assert (site.outcome().status, site.outcome().tries) == (ANALYSED, 1)
     orthanc.start()
-    until(lambda: site.desk.round() or site.outcome().status == ANSWERED, 60)
+    until(lambda: site.desk.round() or site.outcome().status == ANSWERED)
     (modalities,) = orthanc.modalities().values()
     assert modalities == ["MR", "OT"] and len(site.analysed) == 1
 
@@ -352,7 +352,7 @@ def test_results_go_to_dcmtks_archive(tmp_path, site, files):
         stderr=subprocess.DEVNULL,
     )
     try:
-        until(lambda: not listens(port), 20)
+        until(lambda: not listens(port))
         site.pretending = True
         site.begin(send=Peer("DCMTK", "127.0.0.1", port))
         site.send(files[:3])

@@ -60,7 +60,7 @@ class Site:
         analysis = {"model": str(model), "device": "cpu"}
         self.config = Config(
             str(folder), "BREASTCMSL", ("ARCHIVE",), port=0, quiet_s=0.0, patience_s=LONG,
-            analysis=analysis, limits=Limits(free_gb=1e-9, idle_s=20.0),
+            analysis=analysis, limits=Limits(free_gb=1e-9, idle_s=60.0),
         )  # fmt: skip
         self.lines: list[str] = []
         self.analysed: list[str] = []
@@ -155,7 +155,7 @@ def send_at_once(event) -> None:
     event.assoc.dul.socket.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
 
-def until(true, seconds: float = 20.0) -> None:
+def until(true, seconds: float = 120.0) -> None:
     limit = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < limit, "it did not happen"

@@ -300,11 +300,11 @@ def test_a_killed_node_goes_on_with_what_it_acknowledged(tmp_path, files, model,
     for file in files[50:]:
         assert association.send_c_store(dcmread(file)).Status == SUCCESS
     association.release()
-    until(lambda: "is analysed" in process.stderr.readline(), 60)
+    until(lambda: "is analysed" in process.stderr.readline())
     process.kill()
     process.wait()
     process = start()
-    until(lambda: "is answered" in process.stderr.readline(), 120)
+    until(lambda: "is answered" in process.stderr.readline())
     assert archive.received
     second = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True)
     assert second.returncode == 2 and "Another breastcmsl listen" in second.stderr
