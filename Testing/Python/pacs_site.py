@@ -94,6 +94,7 @@ class Site:
         self, title: str = "ARCHIVE", called: str = "BREASTCMSL", tls=None, syntax=ExplicitVRLittleEndian
     ):
         entity = AE(ae_title=title)
+        entity.dimse_timeout = entity.network_timeout = entity.acse_timeout = 300  # on a loaded machine
         entity.add_requested_context(MRImageStorage, syntax)
         entity.add_requested_context(Verification)
         at_once = [(evt.EVT_CONN_OPEN, send_at_once)]
@@ -105,7 +106,10 @@ class Site:
         images = [dcmread(file) for file in files]
         association = self.call(syntax=images[0].file_meta.TransferSyntaxUID)
         assert association.is_established
-        codes = [association.send_c_store(image).get("Status") for image in images]
+        codes = []
+        for image in images:
+            codes.append(association.send_c_store(image).get("Status"))
+            assert codes[-1] is not None, (len(codes), self.lines)
         association.release() if end == "release" else association.abort()
         until(lambda: not self.node._server.active_associations)
         self.node.look()
