@@ -7,6 +7,7 @@ import socket
 import struct
 import threading
 import time
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -36,8 +37,8 @@ from pydicom.uid import (  # noqa: E402
 from pynetdicom import AE  # noqa: E402
 from pynetdicom.sop_class import MRImageStorage  # noqa: E402
 
+from BreastCMSLLib.pacs import guard  # noqa: E402
 from BreastCMSLLib.pacs.certificates import client_context  # noqa: E402
-from BreastCMSLLib.pacs.guard import Rate  # noqa: E402
 from BreastCMSLLib.pacs.node import DISCARDED, NO_ROOM, NOT_UNDERSTOOD, SUCCESS, WRONG_OBJECT  # noqa: E402
 from BreastCMSLLib.pacs.objects import TRANSFER_SYNTAXES  # noqa: E402
 from BreastCMSLLib.readers.dicom.pixels import load_pixels  # noqa: E402
@@ -197,12 +198,25 @@ def test_more_studies_than_the_limit_are_refused(site, files):
     assert codes == [SUCCESS, NO_ROOM]
 
 
-def test_who_sends_faster_than_the_rate_waits():
-    rate = Rate(1e6)
-    start = time.monotonic()
-    for _ in range(5):
+def test_who_sends_faster_than_the_rate_waits(monkeypatch):
+    waits = []
+    monkeypatch.setattr(guard, "time", SimpleNamespace(monotonic=lambda: 7.0, sleep=waits.append))
+    rate = guard.Rate(1e6)
+    for _ in range(3):
         rate.take(100_000)
-    assert time.monotonic() - start >= 0.4, "0.5 MB at 1 MB/s, of which the last has not to be waited for"
+    assert waits == pytest.approx([0.0, 0.1, 0.2])
+
+
+def test_connections_that_ask_for_nothing_are_let_go_when_there_are_many(site):
+    site.begin(limits=replace(site.config.limits, associations=1))
+    address = ("127.0.0.1", site.node.port)
+    idle = [socket.create_connection(address) for _ in range(4)]
+    until(lambda: len(site.node._server.active_associations) == 4)
+    with socket.create_connection(address) as late, suppress(ConnectionResetError):
+        late.sendall(struct.pack(">BBL", 1, 0, 80))
+        assert late.recv(10) == b"", "closed at once, though half a message is waited for"
+    for connection in idle:
+        connection.close()
 
 
 # ---------------------------------------------------------------- encodings

@@ -26,7 +26,10 @@ from BreastCMSLLib.pacs.config import Config, Peer, Web  # noqa: E402
 from BreastCMSLLib.pacs.sending import SendError, Unreachable, count_images, store  # noqa: E402
 
 pytest_plugins = ["pacs_site"]
-pytestmark = pytest.mark.timeout(120)  # what hangs fails
+pytestmark = [
+    pytest.mark.timeout(300),  # what hangs fails
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning"),  # of the archive
+]
 CONFIG = Config("", "BREASTCMSL", ("ARCHIVE",))
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/dicom+json\r\n"
 
