@@ -187,7 +187,29 @@ def _guarded(event, opened: list[tuple[Association, socket.socket]]) -> None:
     connection = event.assoc.dul.socket
     connection.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # else objects wait for 40 ms
     Guard(connection, _LARGEST_ANSWERS, TIMEOUT_S)
+    keep_answers(event.assoc)
     opened.append((event.assoc, connection.socket))
+
+
+def keep_answers(association: Association) -> None:
+    """Put back the answers that an association's own thread takes for requests.
+
+    pynetdicom 3.0 pauses that thread before it sends, but looks for the pause a moment too early: on a loaded
+    computer the thread still takes the answer, and drops it. Nobody sends requests here.
+
+    Parameters
+    ----------
+    association : pynetdicom.Association
+        That this side has asked for.
+    """
+    answers = association.dimse.msg_queue
+
+    def put_back(message, context: int) -> None:
+        with answers.mutex:
+            answers.queue.appendleft((context, message))
+            answers.not_empty.notify()
+
+    association._serve_request = put_back
 
 
 def _cut(opened: Sequence[tuple[Association, socket.socket]]) -> None:

@@ -25,6 +25,7 @@ from BreastCMSLLib.pacs.jobs import Jobs
 from BreastCMSLLib.pacs.listen import Desk
 from BreastCMSLLib.pacs.node import Node
 from BreastCMSLLib.pacs.outcome import read_outcome
+from BreastCMSLLib.pacs.sending import keep_answers
 from BreastCMSLLib.preprocessing.model_input import InputContract
 from training.simulation.dicom_export import write_dicom
 
@@ -98,9 +99,11 @@ class Site:
         entity.add_requested_context(MRImageStorage, syntax)
         entity.add_requested_context(Verification)
         at_once = [(evt.EVT_CONN_OPEN, send_at_once)]
-        return entity.associate(
+        association = entity.associate(
             "127.0.0.1", self.node.port, ae_title=called, tls_args=tls, evt_handlers=at_once
         )
+        keep_answers(association)
+        return association
 
     def send(self, files, end: str = "release") -> list[int]:
         images = [dcmread(file) for file in files]

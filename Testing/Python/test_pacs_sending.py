@@ -135,6 +135,27 @@ def test_a_thread_of_the_network_library_that_dies_keeps_nobody_waiting(hasty, a
         store(CONFIG, archive.peer, [result])
 
 
+def test_an_answer_that_the_network_library_takes_away_is_not_lost(brisk, archive, result, monkeypatch):
+    class LateCheckpoint(threading.Event):
+        """As on a loaded computer, where a thread goes on a moment after it could."""
+
+        def wait(self, timeout=None) -> bool:
+            passed = super().wait(timeout)
+            time.sleep(0.1)
+            return passed
+
+    begin = pynetdicom.association.Association.__init__
+
+    def late(self, *arguments, **options) -> None:
+        begin(self, *arguments, **options)
+        self._reactor_checkpoint = LateCheckpoint()
+        self._reactor_checkpoint.set()
+
+    monkeypatch.setattr(pynetdicom.association.Association, "__init__", late)
+    store(CONFIG, archive.peer, [result] * 5)
+    assert len(archive.received) == 5
+
+
 @pytest.mark.parametrize("pause", [0.0, 0.2], ids=["fast", "slow"])
 def test_a_query_that_is_answered_without_end_is_given_up(hasty, monkeypatch, pause):
     monkeypatch.setattr(sending, "MOST_SERIES", 100)
