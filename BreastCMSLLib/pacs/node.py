@@ -127,6 +127,7 @@ class Node:
             guard = self._guards.get(event.assoc)
             if guard is not None:
                 guard.reset()
+            event.assoc.dul._idle_timer.restart()  # a slow disk is no silence of the caller
         return status
 
     def _take(self, event) -> int:

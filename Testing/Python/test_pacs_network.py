@@ -176,6 +176,19 @@ def test_a_caller_who_trickles_is_cut_off(site):
                 time.sleep(0.05)
 
 
+def test_a_caller_who_waits_for_a_slow_disk_is_not_cut_off(site, files, monkeypatch):
+    site.begin()
+    add = site.inbox.add
+
+    def slowly(*arguments) -> str:
+        (association,) = site.node._server.active_associations
+        association.dul._idle_timer._start_time -= 2 * site.config.limits.idle_s  # as if it had taken so long
+        return add(*arguments)
+
+    monkeypatch.setattr(site.inbox, "add", slowly)
+    assert site.send(files[:3]) == [SUCCESS] * 3
+
+
 def test_callers_beyond_the_limit_are_rejected_until_one_leaves(site):
     site.begin(limits=replace(site.config.limits, associations=2))
     first, second = site.call(), site.call()
