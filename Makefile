@@ -19,6 +19,8 @@ FAULTS ?=
 KILLS ?=
 # make worklists BATCH_KILLS="--kills 0 --workers 1": further options; python -m Testing.batch_kills --help lists them
 BATCH_KILLS ?=
+# make pacs-faults PACS_FAULTS="--seed 7": further options; python -m Testing.pacs_faults --help lists them
+PACS_FAULTS ?=
 # make test-slicer SLICER_CORE=5.12.4.0: the versions of slicer-core to test on; constraints.txt pins one of them
 SLICER_CORE ?= 5.11.0.6 5.12.4.0 5.13.31053.0
 
@@ -33,7 +35,7 @@ endif
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help setup system moved demo train-smoke compare-smoke faults soak worklists benchmark screenshots sbom test test-slicer lint clean distclean
+.PHONY: help setup system moved demo train-smoke compare-smoke faults soak worklists pacs pacs-faults benchmark screenshots sbom test test-slicer lint clean distclean
 
 help:
 	@echo "make demo       make a simulated breast MRI exam and analyse it; results in demo/result"
@@ -44,6 +46,8 @@ help:
 	@echo "make faults     10,000 bad inputs and 200 kills; counts in faults.json (about an hour); FAULTS=, KILLS= for options"
 	@echo "make soak       500 analyses in one process and 100 through the module: does anything grow? (half an hour)"
 	@echo "make worklists  tests of batches on a cluster, and a batch of 1,000 small exams killed ten times (fifteen minutes)"
+	@echo "make pacs       tests of the DICOM node (a few minutes); with Orthanc and DCMTK where they are installed"
+	@echo "make pacs-faults  3,000 damaged conversations with the node; counts in pacs_faults.json"
 	@echo "make benchmark  how fast each part is, beside the usual stack; table and benchmark.json (ten minutes)"
 	@echo "make screenshots  renew the pictures in Resources/Screenshots"
 	@echo "make sbom       list every package that is installed for the project, as CycloneDX, in build/sbom.json"
@@ -124,6 +128,15 @@ worklists: $(STAMP)
 	$(BIN)/python $(PIP_INSTALL) --build-constraint constraints.txt -c constraints.txt -e ".[cluster,parquet]"
 	QT_QPA_PLATFORM=offscreen $(BIN)/python -m pytest Testing/Python/test_batch.py
 	$(BIN)/python -m Testing.batch_kills --output batch_kills.json $(BATCH_KILLS)
+
+pacs: $(STAMP)
+	$(BIN)/python $(PIP_INSTALL) --build-constraint constraints.txt -c constraints.txt -e ".[pacs]"
+	@test -x /usr/sbin/Orthanc || echo "Real servers, for more tests: apt-get install orthanc orthanc-dicomweb dcmtk"
+	QT_QPA_PLATFORM=offscreen $(BIN)/python -m pytest $(wildcard Testing/Python/test_pacs*.py)
+
+pacs-faults: $(STAMP)
+	$(BIN)/python $(PIP_INSTALL) --build-constraint constraints.txt -c constraints.txt -e ".[pacs]"
+	$(BIN)/python -m Testing.pacs_faults --output pacs_faults.json $(PACS_FAULTS)
 
 benchmark: $(STAMP)
 	$(BIN)/python $(PIP_INSTALL) --build-constraint constraints.txt -c constraints.txt \

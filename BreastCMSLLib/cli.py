@@ -1,5 +1,6 @@
 """The command line: ``breastcmsl analyze INPUT… --output OUT``, ``breastcmsl batch WORKLIST --output OUT``,
-``breastcmsl compare EXAM PRIOR --output OUT``, ``breastcmsl check INPUT…`` and ``breastcmsl model``.
+``breastcmsl compare EXAM PRIOR --output OUT``, ``breastcmsl listen CONFIG``, ``breastcmsl check INPUT…`` and
+``breastcmsl model``.
 
 The desktop module runs ``analyze`` with ``--request`` in a child process and reads its progress as JSON
 lines.
@@ -26,6 +27,7 @@ from . import __version__
 from .core.errors import (
     NO_MEMORY,
     BreastCMSLError,
+    DependencyError,
     InputError,
     OutputError,
     lacks_memory,
@@ -62,6 +64,7 @@ examples:
   breastcmsl analyze PATIENT_FOLDER --study 2 --output OUT
   breastcmsl batch FOLDER_OF_EXAMS --output OUT
   breastcmsl compare DICOM_FOLDER PRIOR_DICOM_FOLDER --output OUT
+  breastcmsl listen node.toml
   breastcmsl model show
 
 exit status:
@@ -90,6 +93,7 @@ def parser() -> argparse.ArgumentParser:
     _add_analyze(commands)
     _add_batch(commands)
     _add_compare(commands)
+    _add_listen(commands)
     _add_check(commands)
     _add_model(commands)
     return top
@@ -282,6 +286,11 @@ def _add_compare(commands) -> None:
     # from the desktop: both exams are requests
     command.add_argument("--requests", action="store_true", help=argparse.SUPPRESS)
     _add_parent(command)
+
+
+def _add_listen(commands) -> None:
+    command = _add_command(commands, listen_command, "listen", "receive studies as a DICOM node, and answer")
+    command.add_argument("config", type=Path, help="the node's TOML file (docs/pacs.md)")
 
 
 def _add_check(commands) -> None:
@@ -655,6 +664,30 @@ def _read_study(folder: Path, study: str | None):
     from .readers import read
 
     return read([folder], reading_options(study=study))
+
+
+# ---------------------------------------------------------------- listen
+
+
+def listen_command(options: argparse.Namespace, reporter: Reporter) -> None:
+    """Receive studies and answer them until the process is asked to end."""
+    from importlib.util import find_spec
+
+    if find_spec("pynetdicom") is None:
+        raise DependencyError(
+            "breastcmsl listen needs pynetdicom, which is not installed; run pip install breastcmsl[pacs]."
+        )
+    from .pacs.config_file import read_config
+    from .pacs.listen import listen
+
+    def log(line: str) -> None:
+        with suppress(BrokenPipeError, OutputError):  # a log that nobody reads stops nothing
+            say(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {line}", sys.stderr)
+
+    try:
+        listen(read_config(options.config), log)
+    except KeyboardInterrupt:
+        log("stopped; what was received is kept, and the same command goes on")
 
 
 # ---------------------------------------------------------------- check, model

@@ -24,10 +24,11 @@ from packaging.utils import canonicalize_name
 CHECKOUT = Path(__file__).resolve().parents[1]
 FOLDER = CHECKOUT / "hashes"
 EXEMPT = {"torch"}
-# of the extras benchmark, cluster and parquet, which make setup does not install
+# of the extras benchmark, cluster, pacs and parquet, which make setup does not install
 FURTHER = {"monai", "scikit-image", "imageio", "lazy-loader", "tifffile"}
 FURTHER |= {"dask", "distributed", "importlib-metadata", "locket", "msgpack", "partd", "pyarrow", "tblib"}
 FURTHER |= {"toolz", "tornado", "zict", "zipp"}
+FURTHER |= {"certifi", "dicomweb-client", "pynetdicom", "requests", "retrying", "urllib3"}
 PYTHONS = ("3.10", "3.11", "3.12", "3.13")
 _LINUX = [f"manylinux_2_{minor}_x86_64" for minor in range(35, 4, -1)]
 SYSTEMS = {  # as the Makefile names them: platform tags, and the markers that tell the system

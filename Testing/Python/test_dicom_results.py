@@ -24,6 +24,7 @@ highdicom = pytest.importorskip(
 from BreastCMSLLib.results.dicom import study  # noqa: E402
 from BreastCMSLLib.results.dicom.parametric_map import NamedMap  # noqa: E402
 from BreastCMSLLib.results.dicom.source import source_of  # noqa: E402
+from BreastCMSLLib.results.dicom.stamp import NO_RESULT  # noqa: E402
 
 GRIDS = {
     "axial": {"flips": (True, True, False)},
@@ -300,6 +301,15 @@ def test_all_objects_are_of_the_study_and_for_research(tmp_path):
     assert not uids & {pydicom.dcmread(files[0]).SeriesInstanceUID for files in series}
 
 
+def test_every_object_of_an_exam_out_of_range_says_so_first(tmp_path):
+    exam, _ = exam_in(tmp_path)
+    odd, usual = objects_of(exam), objects_of(exam, result={"out_of_range": []})
+    assert len(odd) == 7
+    assert all(dataset.SeriesDescription.startswith(NO_RESULT) for dataset in odd.values())
+    assert not any(NO_RESULT in dataset.SeriesDescription for dataset in usual.values())
+    assert all(len(dataset.SeriesDescription) <= 64 for dataset in odd.values()), "VR LO"
+
+
 def test_nothing_else_of_the_headers_goes_along(tmp_path):
     exam, series = exam_in(tmp_path / "exam")
     secret = {
@@ -345,7 +355,7 @@ def test_any_named_map_is_written_and_what_is_no_number_becomes_0(tmp_path):
     )
     objects = objects_of(exam, maps=[*contents_of(exam).maps, ser])
     dataset = objects["map02.pm.dcm"]
-    assert dataset.NumberOfFrames == 2 and dataset.SeriesDescription.startswith("Signal enhancement ratio")
+    assert dataset.NumberOfFrames == 2 and "Signal enhancement ratio" in dataset.SeriesDescription
     assert set(np.frombuffer(dataset.FloatPixelData, "<f4")) == {np.float32(1.75)}
     assert dataset.SeriesInstanceUID != objects["map01.pm.dcm"].SeriesInstanceUID
     empty = NamedMap("SER", "Nothing", exam.grid.with_array(np.zeros_like(values)))
@@ -444,7 +454,8 @@ def test_the_command_writes_dicom_beside_its_results(tmp_path, capsys):
     names = {file.name for file in folder.iterdir()}
     assert {"report.sr.dcm", "breasts.seg.dcm", "map01.pm.dcm", "report.pdf.dcm"} <= names
     maps = [pydicom.dcmread(file) for file in sorted(folder.glob("map*.pm.dcm"))]
-    titles = [dataset.SeriesDescription.split(" (")[0] for dataset in maps]
+    assert all(dataset.SeriesDescription.startswith(NO_RESULT) for dataset in maps), "the exam is no real one"
+    titles = [dataset.SeriesDescription.removeprefix(NO_RESULT) for dataset in maps]
     assert any(title.startswith("Signal enhancement ratio") for title in titles), titles
     assert any(title.startswith("Percent enhancement") for title in titles)
     breasts = pydicom.dcmread(folder / "breasts.seg.dcm")

@@ -19,6 +19,7 @@ from .source import Source
 
 MAKER = "BreastCMSL"
 RESEARCH_USE = "Research use only, not for diagnosis"
+NO_RESULT = "OUT OF RANGE: "  # before the series description of every object of an exam that is
 _NAMESPACE = uuid.UUID("b5f1f7c2-8a0e-5d34-9a77-3c1f6c0f2e61")
 _CHANGING = ("timings_s", "files", "device", "device_reason", "precision", "versions", "registration")
 FIRST_SERIES = 9001  # numbers above those that scanners give
@@ -40,12 +41,15 @@ class Stamp:
         Name and checksum of the model.
     written : datetime
         Local date and time.
+    out_of_range : bool
+        The model was not made for such an exam.
     """
 
     source: Source
     digest: str
     model: str
     written: datetime
+    out_of_range: bool = False
 
     def uid(self, *parts: object) -> str:
         """An identifier (2.25.…, from a UUID) that follows from the study, the results and ``parts``."""
@@ -90,7 +94,8 @@ class Stamp:
         Dataset
         """
         date, time = self.written.strftime("%Y%m%d"), self.written.strftime("%H%M%S")
-        dataset.SeriesDescription = f"{title[:40]} (research use only)"
+        title = (NO_RESULT if self.out_of_range else "") + title
+        dataset.SeriesDescription = f"{title[:44]} (research use only)"
         for name, value in (("Date", date), ("Time", time)):
             setattr(dataset, f"InstanceCreation{name}", value)
             setattr(dataset, f"Series{name}", value)

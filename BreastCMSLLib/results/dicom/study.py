@@ -198,7 +198,8 @@ def dicom_objects(source: Source, contents: Contents, written: datetime) -> dict
     result, model = contents.result, contents.result.get("model") or {}
     volumes = [contents.outlines, contents.breasts, *(named.volume for named in contents.maps)]
     digest = digest_of(result, volumes, contents.pictures.values())
-    stamp = Stamp(source, digest, f"{model.get('name', '')} {str(model.get('sha256', ''))[:12]}", written)
+    name = f"{model.get('name', '')} {str(model.get('sha256', ''))[:12]}"
+    stamp = Stamp(source, digest, name, written, bool(result.get("out_of_range")))
     objects: dict[str, Dataset] = {}
     names = {} if contents.outlines is None else outline_names(result)
     findings = finding_segmentation(stamp, contents.outlines, names) if names else None

@@ -1,0 +1,82 @@
+"""A study of the inbox as a job of a batch, and where its results lie."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from .. import __version__
+from ..batch.job import Job
+from ..core.checksum import sha256_of
+from ..core.errors import DependencyError
+from ..models.cards import default_model, read_card
+from ..one_exam import analysis_settings, check_dicom, check_model, check_output
+from .config import Config
+from .inbox import Study
+
+_OWN = ("model", "scene", "threads")  # of [analysis], beside the settings
+
+
+class Jobs:
+    """Makes jobs, all with one model and the same settings.
+
+    Parameters
+    ----------
+    config : Config
+
+    Raises
+    ------
+    BreastCMSLError
+        No exam could be analysed so: model, settings or folder are wrong, or something is not installed.
+    """
+
+    def __init__(self, config: Config):
+        self._output = Path(config.folder)
+        self._dicom = self._output / "dicom"
+        settings = {name: value for name, value in config.analysis.items() if name not in _OWN}
+        model = config.analysis.get("model")
+        scene = config.analysis.get("scene", False)
+        check_model(model, analysis_settings(**settings))
+        check_dicom(self._dicom)
+        try:
+            check_output(self._output / "exams", scene=scene)
+        except DependencyError as error:
+            raise DependencyError(
+                "[analysis] scene = true needs slicer-core, which is not installed; "
+                "run pip install breastcmsl[slicer], or leave it out."
+            ) from error
+        card = read_card(default_model() if model is None else model).path
+        self._common = {
+            "output": str(self._output),
+            "settings": settings,
+            "model": None if model is None else str(card),
+            "card_sha256": sha256_of(card),
+            "version": __version__,
+            "scene": scene,
+            "threads": config.analysis.get("threads", 1),
+        }
+
+    def of(self, study: Study, digest: str) -> Job:
+        """The job of a study's images with a digest: of other images it is another one.
+
+        Parameters
+        ----------
+        study : Study
+        digest : str
+            Of :meth:`Study.digest`.
+
+        Returns
+        -------
+        Job
+        """
+        exam = f"{study.key}-{digest}"
+        return Job(exam, (str(study.images),), dicom=str(self._dicom / exam), **self._common)
+
+    def remove(self, study: Study) -> None:
+        """Delete the results of a study, also those of earlier images of it."""
+        for folder in ("exams", "records", "thumbnails", "dicom"):
+            for path in (self._output / folder).glob(f"{study.key}-*"):
+                if path.is_dir():
+                    shutil.rmtree(path, ignore_errors=True)
+                else:
+                    path.unlink(missing_ok=True)

@@ -1,0 +1,243 @@
+"""``breastcmsl listen``: takes studies in, analyses those that are complete, sends their results."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+from ..batch.job import Job
+from ..batch.local import run_local
+from ..batch.records import DONE
+from ..batch.records import REFUSED as EXAM_REFUSED
+from ..core.errors import BreastCMSLError, OutputError
+from .completeness import waits
+from .config import Config
+from .inbox import Inbox, Study
+from .jobs import Jobs
+from .lock import alone
+from .node import Node
+from .outcome import ANALYSED, ANSWERED, FAILED, INCOMPLETE, REFUSED, Outcome, read_outcome, write_outcome
+from .sending import SendError, Unreachable, count_images, results_of, store
+
+TRIES = 3  # of an analysis that fails
+_LOOK_S = 0.5
+_FIRST_WAIT_S, _LONGEST_WAIT_S = 30.0, 3600.0  # between tries
+
+
+def listen(config: Config, log: Callable[[str], None], stop: threading.Event | None = None) -> None:
+    """Receive and answer until stopped.
+
+    Parameters
+    ----------
+    config : Config
+    log : callable
+        Called with a line that names no patient: studies are known by the names of their folders.
+    stop : threading.Event, optional
+        Ends it; so does KeyboardInterrupt.
+
+    Raises
+    ------
+    BreastCMSLError
+        It cannot begin.
+    """
+    stop = stop or threading.Event()
+    folder = Path(config.folder)
+    with alone(folder):
+        jobs = Jobs(config)
+        if config.stow is not None:
+            from .stow import check_web
+
+            check_web(config.stow)
+        inbox = Inbox(folder, config.limits)
+        node = Node(config, inbox, log)
+        try:
+            node.start()
+            tls = "with" if config.tls else "without"
+            log(f"{config.ae_title} listens at {config.address}, port {node.port}, {tls} TLS")
+            desk = Desk(config, inbox, jobs, log)
+            while not stop.is_set():
+                node.look()
+                desk.round()
+                stop.wait(_LOOK_S)
+        finally:
+            node.stop()
+
+
+class Desk:
+    """Decides what to do with each study, and does it.
+
+    Parameters
+    ----------
+    config : Config
+    inbox : Inbox
+    jobs : Jobs
+    log : callable
+    engine : callable, optional
+        Does jobs, as ``batch.local.run_local``.
+    """
+
+    def __init__(
+        self, config: Config, inbox: Inbox, jobs: Jobs, log: Callable[[str], None], engine=run_local
+    ):
+        self._config, self._inbox, self._jobs, self._log, self._engine = config, inbox, jobs, log, engine
+        self._resting: dict[str, tuple[float, float]] = {}  # study → its last image, when to look again
+        self._down: dict[str, tuple[float, Unreachable]] = {}  # destination → when to call again, and why
+
+    def round(self) -> None:
+        """Look at every study once; what goes wrong with one stops no other."""
+        ready: dict[str, tuple[Study, Job, int]] = {}
+        for study in self._inbox.studies():
+            last, look_at = self._resting.get(study.key, (None, 0.0))
+            if last == study.last and time.monotonic() < look_at:
+                continue
+            try:
+                self._decide(study, ready)
+            except Exception as error:
+                self._put_off(study, error)
+        try:
+            self._analyze(ready)
+        except BreastCMSLError as error:  # of the engine, which names no exam
+            self._log(f"nothing can be analysed at present: {error}")
+            for study, _, _ in ready.values():
+                self._rest(study, _FIRST_WAIT_S)
+
+    def _analyze(self, ready: dict[str, tuple[Study, Job, int]]) -> None:
+        if not ready:
+            return
+        jobs = [job for _, job, _ in ready.values()]
+        with closing(self._engine(jobs, self._config.workers)) as records:
+            for record in records:
+                study, job, tries = ready[record["exam"]]
+                try:
+                    self._conclude(study, job, tries, record)
+                except Exception as error:
+                    self._put_off(study, error)
+
+    def _put_off(self, study: Study, error: Exception) -> None:
+        """Look at it again later; what the error says may name a patient, and is not logged."""
+        self._say(study, f"waits after {type(error).__name__}")
+        self._rest(study, _FIRST_WAIT_S)
+
+    def _decide(self, study: Study, ready: dict[str, tuple[Study, Job, int]]) -> None:
+        config, now = self._config, time.monotonic()
+        waiting = waits(study, now, config.quiet_s, config.patience_s, self._expected)
+        if waiting is not None and not waiting.given_up:
+            self._resting[study.key] = (study.last, waiting.look_at)
+            return
+        outcome = read_outcome(study)
+        if outcome is not None and outcome.status == INCOMPLETE and waiting is None:
+            outcome = None  # the rest was there already: its sender only had to end well
+        if outcome is None and waiting is not None:
+            self._finish(study, Outcome(study.digest(), INCOMPLETE, waiting.sentence))
+        elif outcome is None or (outcome.status == FAILED and outcome.tries < TRIES):
+            self._prepare(study, outcome, ready)
+        elif outcome.status == ANALYSED:
+            self._send(study, outcome)
+        elif time.time() - outcome.time > config.keep_h * 3600:
+            self._remove(study)
+        else:
+            self._rest(study, min(_LONGEST_WAIT_S, outcome.time + config.keep_h * 3600 - time.time()))
+
+    def _expected(self, study: Study) -> int | None:
+        if self._config.query is None or read_outcome(study) is not None:
+            return None
+        return self._reach("query", count_images, self._config, self._config.query, study.uid)
+
+    def _prepare(
+        self, study: Study, outcome: Outcome | None, ready: dict[str, tuple[Study, Job, int]]
+    ) -> None:
+        """A job of it, unless a failed one has to wait."""
+        tries = 0 if outcome is None else outcome.tries
+        left = 0.0 if outcome is None else outcome.time + _wait_s(tries) - time.time()
+        if left > 0:
+            self._rest(study, left)
+            return
+        job = self._jobs.of(study, study.digest())
+        ready[job.exam] = (study, job, tries)
+        self._say(study, f"is analysed: {study.count} images")
+
+    def _conclude(self, study: Study, job: Job, tries: int, record: dict[str, Any]) -> None:
+        """What became of an analysis; of images that have changed meanwhile nothing counts."""
+        digest = study.digest()
+        if self._jobs.of(study, digest).exam != job.exam:
+            self._say(study, "has got other images meanwhile, and is analysed again")
+            return
+        if record["status"] == DONE:
+            reasons = record["row"].get("out_of_range")
+            self._say(study, "has results" + (f"; it is OUT OF RANGE: {reasons}" if reasons else ""))
+            outcome = Outcome(digest, ANALYSED, time=time.time(), out_of_range=bool(reasons))
+            write_outcome(study, outcome)
+            self._send(study, outcome)
+        elif record["status"] == EXAM_REFUSED:
+            self._finish(study, Outcome(digest, REFUSED, record["sentence"]))
+        else:
+            self._finish(study, Outcome(digest, FAILED, record["sentence"], tries=tries + 1))
+
+    def _send(self, study: Study, outcome: Outcome) -> None:
+        """Send to the destinations that have not got the results; where one fails, try again later."""
+        left = outcome.time + _wait_s(outcome.tries) - time.time() if outcome.tries else 0.0
+        if left > 0:
+            self._rest(study, left)
+            return
+        config = self._config
+        folder = Path(self._jobs.of(study, outcome.digest).dicom)
+        try:
+            wanted = config.send or config.stow
+            objects = results_of(folder, study.uid, outcome.out_of_range) if wanted else []
+            if config.send is not None and "send" not in outcome.sent:
+                self._reach("send", store, config, config.send, objects)
+                outcome = outcome.changed(sent=(*outcome.sent, "send"))
+            if config.stow is not None and "stow" not in outcome.sent:
+                from .stow import store_web
+
+                self._reach("stow", store_web, config.stow, objects)
+                outcome = outcome.changed(sent=(*outcome.sent, "stow"))
+        except SendError as error:
+            outcome = outcome.changed(sentence=str(error), tries=outcome.tries + 1, time=time.time())
+            write_outcome(study, outcome)
+            self._say(study, f"could not be answered, which is tried again: {error}")
+            return
+        except OutputError as error:  # these must not be sent, whoever asks
+            self._finish(study, outcome.changed(status=FAILED, sentence=str(error), tries=TRIES))
+            return
+        self._finish(study, outcome.changed(status=ANSWERED, sentence=""))
+
+    def _reach(self, destination: str, call: Callable, *arguments: Any) -> Any:
+        """Call, but not again soon where nobody answered: each call of many studies would wait in vain."""
+        call_at, why = self._down.get(destination, (0.0, None))
+        if why is not None and time.monotonic() < call_at:
+            raise why
+        try:
+            return call(*arguments)
+        except Unreachable as error:
+            self._down[destination] = (time.monotonic() + _FIRST_WAIT_S, error)
+            raise
+
+    def _finish(self, study: Study, outcome: Outcome) -> None:
+        write_outcome(study, outcome.changed(time=time.time()))
+        self._say(study, f"is {outcome.status}" + ("" if outcome.status == ANSWERED else f"; {_why(study)}"))
+
+    def _remove(self, study: Study) -> None:
+        self._jobs.remove(study)
+        self._inbox.remove(study)
+        self._resting.pop(study.key, None)
+        self._say(study, "is deleted")
+
+    def _rest(self, study: Study, seconds: float) -> None:
+        self._resting[study.key] = (study.last, time.monotonic() + seconds)
+
+    def _say(self, study: Study, text: str) -> None:
+        self._log(f"study {study.key} {text}")
+
+
+def _why(study: Study) -> str:
+    """Where the sentence stands: it may name files and series, which logs do not."""
+    return f"studies/{study.key}/outcome.json says why"
+
+
+def _wait_s(tries: int) -> float:
+    return min(_FIRST_WAIT_S * 2.0 ** min(tries - 1, 20), _LONGEST_WAIT_S)

@@ -1,0 +1,44 @@
+"""One process alone works with a node's folder."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from ..core.errors import OutputError
+
+
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Within, no other process works with this folder; the lock ends with its process, however that ends.
+
+    Parameters
+    ----------
+    folder : Path
+        Made where it is missing, for this user alone.
+
+    Raises
+    ------
+    OutputError
+        The folder cannot be used, or another process works with it.
+    """
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        file = open(folder / ".lock", "a")
+    except OSError as error:
+        raise OutputError(
+            f"The folder {folder} cannot be used ({error.strerror}); name another one."
+        ) from error
+    with file:
+        try:
+            import fcntl
+
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except ImportError:  # Windows
+            pass
+        except (BlockingIOError, PermissionError) as error:
+            raise OutputError(f"Another breastcmsl listen works with {folder}; end it first.") from error
+        except OSError:  # a disk without locks
+            pass
+        yield
