@@ -1,0 +1,108 @@
+"""BI-RADS words from measurements (ACR BI-RADS Atlas, MRI, 5th edition, 2013). Imports nothing heavy.
+
+A word is given on either side of two cut-offs; between them the measurement is not clear, and no word is
+given. Cut-offs were chosen on simulated exams, never on a real one: docs/descriptors.md.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from .names import (
+    AMOUNTS,
+    BACKGROUNDS,
+    CIRCUMSCRIBED,
+    HETEROGENEOUS,
+    HOMOGENEOUS,
+    INTERNAL,
+    IRREGULAR,
+    MARGIN,
+    MASS,
+    NON_MASS,
+    NOT_CIRCUMSCRIBED,
+    OVAL,
+    RIM,
+    ROUND,
+    SHAPE,
+    TYPE,
+)
+
+LEAST_VOXELS, LEAST_RADIUS_MM = 60, 3.5  # of a region whose shape, margin and inside are told
+# the clear cases: up to the first number one word, from the second on the other
+COMPACT = (0.55, 0.65)  # radial: non-mass, mass
+UNEVEN_OUTLINE = (0.12, 0.15)  # roughness: oval or round, irregular
+LONG = (1.25, 1.35)  # elongation: round, oval
+FULL = (0.80, 0.85)  # solidity: margin not circumscribed, circumscribed
+BRIGHT_RIM = (1.10, 1.25)  # rim: none, rim enhancement
+UNEVEN = (0.15, 0.20)  # unevenness: homogeneous, heterogeneous
+# between the words of the breasts; near a cut-off, within a tenth of it, both words are given
+BACKGROUND_AT = (0.1, 0.25, 0.5)
+AMOUNT_AT = (0.1, 0.2, 0.35)
+_NEAR = 0.1
+
+
+def describe(measures: Mapping[str, float | None]) -> dict[str, dict[str, Any]]:
+    """The words of a lesion.
+
+    Parameters
+    ----------
+    measures : mapping
+        Of ``measures.measure_region``.
+
+    Returns
+    -------
+    dict
+        By ``TYPE``, ``SHAPE``, ``MARGIN`` and ``INTERNAL``: ``word``, None where it is not clear, and
+        ``by``, the measures that it rests on. Shape, margin and inside of masses alone; nothing of a region
+        of a few voxels.
+    """
+    if measures["voxels"] < LEAST_VOXELS or measures["radius_mm"] < LEAST_RADIUS_MM:
+        return {}
+    words = {TYPE: (_side(measures["radial"], COMPACT, NON_MASS, MASS), ("radial",))}
+    if words[TYPE][0] == MASS:
+        words |= {
+            SHAPE: (_shape(measures), ("roughness", "elongation")),
+            MARGIN: (_side(measures["solidity"], FULL, NOT_CIRCUMSCRIBED, CIRCUMSCRIBED), ("solidity",)),
+            INTERNAL: (_inside(measures), ("rim", "unevenness")),
+        }
+    return {
+        name: {"word": word, "by": {key: measures[key] for key in keys}}
+        for name, (word, keys) in words.items()
+    }
+
+
+def _side(value: float | None, cuts: tuple[float, float], low: str, high: str) -> str | None:
+    """The word of a measure; None between the cut-offs."""
+    if value is None:
+        return None
+    return low if value <= cuts[0] else high if value >= cuts[1] else None
+
+
+def _shape(measures: Mapping[str, float | None]) -> str | None:
+    smooth = "smooth"
+    outline = _side(measures["roughness"], UNEVEN_OUTLINE, smooth, IRREGULAR)
+    return _side(measures["elongation"], LONG, ROUND, OVAL) if outline == smooth else outline
+
+
+def _inside(measures: Mapping[str, float | None]) -> str | None:
+    """A rim goes before all else, as it is uneven too."""
+    none = "none"
+    rim = _side(measures["rim"], BRIGHT_RIM, none, RIM)
+    return _side(measures["unevenness"], UNEVEN, HOMOGENEOUS, HETEROGENEOUS) if rim == none else rim
+
+
+def background_word(share: float) -> str:
+    """Minimal, mild, moderate or marked, or two of them: "mild to moderate"; share of the gland, 0 to 1."""
+    return _grade(share, BACKGROUND_AT, BACKGROUNDS)
+
+
+def amount_word(share: float) -> str:
+    """a, b, c or d, or two of them: "b to c"; share of the breast, 0 to 1."""
+    return _grade(share, AMOUNT_AT, AMOUNTS)
+
+
+def _grade(share: float, cuts: Sequence[float], words: Sequence[str]) -> str:
+    low, high = (words[bisect(cuts, share * factor)] for factor in (1 - _NEAR, 1 + _NEAR))
+    return low if low == high else f"{low} to {high}"
