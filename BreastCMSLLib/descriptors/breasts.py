@@ -58,9 +58,7 @@ def describe_breasts(exam: Exam, model_input: ModelInput, phase: int, findings: 
     breast = ndimage.binary_erosion(inside)
     if findings is not None and findings.array.any():
         labels = resample(Volume(findings.array > 0, findings.affine), inside.shape, affine, nearest=True)
-        away = ndimage.distance_transform_edt(
-            ~labels.array.astype(bool), sampling=spacing_of(affine)
-        )
+        away = ndimage.distance_transform_edt(~labels.array.astype(bool), sampling=spacing_of(affine))
         breast &= away > _ABOUT_MM
     t1 = resample(exam.t1.volume, inside.shape, affine).array.astype(np.float32)
     gland = fibroglandular(t1, inside, breast, spacing_of(affine))
