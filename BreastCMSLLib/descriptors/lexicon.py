@@ -31,12 +31,13 @@ from .names import (
 
 LEAST_VOXELS, LEAST_RADIUS_MM = 60, 3.5  # of a region whose shape, margin and inside are told
 # the clear cases: up to the first number one word, from the second on the other
-COMPACT = (0.55, 0.65)  # radial: non-mass, mass
-UNEVEN_OUTLINE = (0.12, 0.15)  # roughness: oval or round, irregular
+COMPACT = (0.65, 0.70)  # radial: non-mass, mass
+WHOLE = (0.65, 0.72)  # solidity: non-mass, mass
+ROUGH = (0.095, 0.14)  # roughness: oval or round, irregular
 LONG = (1.25, 1.35)  # elongation: round, oval
-FULL = (0.80, 0.85)  # solidity: margin not circumscribed, circumscribed
-BRIGHT_RIM = (1.10, 1.25)  # rim: none, rim enhancement
-UNEVEN = (0.15, 0.20)  # unevenness: homogeneous, heterogeneous
+FULL = (0.82, 0.90)  # solidity: margin not circumscribed, circumscribed
+BRIGHT_RIM = (1.15, 1.30)  # rim: none, rim enhancement
+UNEVEN = (0.14, 0.16)  # unevenness: homogeneous, heterogeneous
 # between the words of the breasts; near a cut-off, within a tenth of it, both words are given
 BACKGROUND_AT = (0.1, 0.25, 0.5)
 AMOUNT_AT = (0.1, 0.2, 0.35)
@@ -60,7 +61,7 @@ def describe(measures: Mapping[str, float | None]) -> dict[str, dict[str, Any]]:
     """
     if measures["voxels"] < LEAST_VOXELS or measures["radius_mm"] < LEAST_RADIUS_MM:
         return {}
-    words = {TYPE: (_side(measures["radial"], COMPACT, NON_MASS, MASS), ("radial",))}
+    words = {TYPE: (_type(measures), ("radial", "solidity"))}
     if words[TYPE][0] == MASS:
         words |= {
             SHAPE: (_shape(measures), ("roughness", "elongation")),
@@ -80,9 +81,18 @@ def _side(value: float | None, cuts: tuple[float, float], low: str, high: str) -
     return low if value <= cuts[0] else high if value >= cuts[1] else None
 
 
+def _type(measures: Mapping[str, float | None]) -> str | None:
+    """Both measures have to say the same."""
+    words = {
+        _side(measures["radial"], COMPACT, NON_MASS, MASS),
+        _side(measures["solidity"], WHOLE, NON_MASS, MASS),
+    }
+    return words.pop() if len(words) == 1 else None
+
+
 def _shape(measures: Mapping[str, float | None]) -> str | None:
     smooth = "smooth"
-    outline = _side(measures["roughness"], UNEVEN_OUTLINE, smooth, IRREGULAR)
+    outline = _side(measures["roughness"], ROUGH, smooth, IRREGULAR)
     return _side(measures["elongation"], LONG, ROUND, OVAL) if outline == smooth else outline
 
 

@@ -8,13 +8,13 @@ is the early subtraction.
 ``radius_mm``   R
 ``voxels``      how many voxels the region has
 ``elongation``  longest over shortest axis of E
-``ellipsoid``   Dice overlap of the region and E: 1 for a ball and for any egg or lens
-``solidity``    V over the volume of the convex hull
+``solidity``    V over the volume of the convex hull of its surface voxels' faces' centres: on grids of any
+                spacing a digital ball has 0.95 to 1
 ``thickness``   radius of the largest ball that fits in, over R
-``scatter``     what else within 12 mm reaches half of the region's height over its surroundings, over V
 ``radial``      cosine between the steepest descent and the way out from c, over the surface, weighted by
                 steepness: the radial gradient of Gilhuijs et al., Med Phys 1998;25:1647
-``roughness``   standard deviation over mean of q on the surface
+``roughness``   standard deviation over mean of q on the surface voxels, less the share that a voxel's width s
+                alone gives: s / (√12 R)
 ``rim``         mean signal at 0.6 < q < 0.9 over that at q < 0.45
 ``unevenness``  standard deviation of the signal from 1 mm below the surface on, less its trend a + bq + cq²
                 and less noise, over its mean
@@ -34,8 +34,7 @@ from ..core.moments import half_axes
 from ..core.windows import bounding_box, box_about
 from ..exam import Exam
 
-_REACH_MM = 12.0  # about the region, where its surroundings are looked at
-_NEXT_MM = 3.0  # to its surface: not yet surroundings
+_REACH_MM = 6.0  # about the region, for what is seen of its edge
 _SMOOTH_MM = 1.0  # σ of the signal whose gradient is taken
 _SURFACE_MM = 1.6  # half of the thickness of the surface on which gradients are taken
 _LEAST = 8  # voxels that a mean or a spread is taken of
@@ -47,7 +46,6 @@ class _Frame:
 
     region: np.ndarray
     signal: np.ndarray
-    about: np.ndarray
     spacing: np.ndarray
     depth: np.ndarray
     height: np.ndarray
@@ -66,7 +64,7 @@ class _Frame:
         return (3 * self.volume / (4 * np.pi)) ** (1 / 3)
 
 
-def measure_region(exam: Exam, region: Volume, phase: int, inside: np.ndarray) -> dict[str, float | None]:
+def measure_region(exam: Exam, region: Volume, phase: int) -> dict[str, float | None]:
     """Measure a region.
 
     Parameters
@@ -76,23 +74,19 @@ def measure_region(exam: Exam, region: Volume, phase: int, inside: np.ndarray) -
         Boolean, on the exam's own grid; at least one voxel is true.
     phase : int
         Of ``exam.post``, the early one.
-    inside : ndarray, shape (i, j, k), bool
-        The breasts on that grid.
 
     Returns
     -------
     dict
         The numbers of the module's docstring; None where the region is too small to tell.
     """
-    frame = _frame(exam, region, phase, inside)
+    frame = _frame(exam, region, phase)
     values = {
         "radius_mm": frame.radius,
         "voxels": int(frame.region.sum()),
         "elongation": float(frame.axes[0] / frame.axes[2]),
-        "ellipsoid": float((frame.region & (frame.q <= 1)).sum() / frame.region.sum()),
         "solidity": _solidity(frame),
         "thickness": float(frame.depth.max()) / frame.radius,
-        "scatter": _scatter(frame),
         "radial": _radial(frame),
         "roughness": _roughness(frame),
         "rim": _rim(frame),
@@ -101,11 +95,11 @@ def measure_region(exam: Exam, region: Volume, phase: int, inside: np.ndarray) -
     return {name: None if v is None or not np.isfinite(v) else round(v, 3) for name, v in values.items()}
 
 
-def _frame(exam: Exam, region: Volume, phase: int, inside: np.ndarray) -> _Frame:
+def _frame(exam: Exam, region: Volume, phase: int) -> _Frame:
     spacing = exam.grid.spacing
     own = bounding_box(region.array)
     middle = np.array([(s.start + s.stop - 1) / 2 for s in own])
-    half = np.array([(s.stop - s.start) / 2 for s in own]) + np.ceil((_REACH_MM + _NEXT_MM) / spacing)
+    half = np.array([(s.stop - s.start) / 2 for s in own]) + np.ceil(_REACH_MM / spacing)
     box = box_about(middle, half, region.array.shape)
     # early enhancement, and mm below and above the surface, half a voxel outside the outermost centres
     signal = exam.post[phase].volume.array[box].astype(np.float32)
@@ -123,30 +117,20 @@ def _frame(exam: Exam, region: Volume, phase: int, inside: np.ndarray) -> _Frame
     scale = np.partition(squared.ravel(), body.sum() - 1)[body.sum() - 1]
     q = np.sqrt(squared / max(scale, 1e-9))
     axes = half_axes(covariance, spacing)
-    return _Frame(body, signal, inside[box] & ~body, spacing, depth, height, offset, q, axes)
+    return _Frame(body, signal, spacing, depth, height, offset, q, axes)
 
 
 # ---------------------------------------------------------------- shape
 
 
 def _solidity(frame: _Frame) -> float | None:
-    border = np.argwhere(frame.region & ~ndimage.binary_erosion(frame.region))
-    corners = np.array(np.meshgrid(*[(-0.5, 0.5)] * 3)).reshape(3, -1).T
+    surface = np.argwhere(frame.region & ~ndimage.binary_erosion(frame.region))
+    faces = np.concatenate([np.eye(3), -np.eye(3)]) / 2
     try:
-        hull = ConvexHull(((border[:, None] + corners).reshape(-1, 3)) * frame.spacing)
+        hull = ConvexHull((surface[:, None] + faces).reshape(-1, 3) * frame.spacing)
     except QhullError:
         return None
     return frame.volume / hull.volume
-
-
-def _scatter(frame: _Frame) -> float | None:
-    around = frame.about & (frame.height > _NEXT_MM) & (frame.height <= _REACH_MM)
-    if np.count_nonzero(around) < _LEAST:
-        return None
-    smooth = ndimage.uniform_filter(frame.signal, 3)
-    background = float(np.median(frame.signal[around]))
-    half = background + 0.5 * (float(np.percentile(smooth[frame.region], 90)) - background)
-    return float((smooth[around] >= half).sum() * np.prod(frame.spacing)) / frame.volume
 
 
 # ---------------------------------------------------------------- margin
@@ -164,7 +148,11 @@ def _radial(frame: _Frame) -> float | None:
 
 def _roughness(frame: _Frame) -> float | None:
     q = frame.q[frame.region & ~ndimage.binary_erosion(frame.region)]
-    return float(q.std() / q.mean()) if q.size >= _LEAST and q.mean() > 0 else None
+    if q.size < _LEAST or not q.mean() > 0:
+        return None
+    width = float(np.prod(frame.spacing)) ** (1 / 3)
+    grid = width / (np.sqrt(12.0) * frame.radius)
+    return float(np.sqrt(max((q.std() / q.mean()) ** 2 - grid**2, 0.0)))
 
 
 # ---------------------------------------------------------------- inside

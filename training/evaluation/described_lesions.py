@@ -25,7 +25,6 @@ from BreastCMSLLib.exam import Exam
 from BreastCMSLLib.findings.kinetics import region_curve
 from BreastCMSLLib.findings.outline import outline_candidates
 from BreastCMSLLib.kinetics.phases import kinetic_phases
-from BreastCMSLLib.kinetics.regions import breasts_of
 from BreastCMSLLib.preprocessing.model_input import InputContract, preprocess
 from training.data.files import write_arrays
 from training.simulation import simulate
@@ -74,7 +73,6 @@ def describe_simulated(seed: int, voxel_mm: float | None, contract: InputContrac
     malignant = SUBTYPES[subtype].malignant
     simulated = simulate(seed, malignant, voxel_mm=voxel_mm, subtype=subtype, with_t1=True)
     exam, model_input = simulated.exam, preprocess(simulated.exam, contract)
-    inside = breasts_of(exam, model_input).inside
     points = [lesion["ras_mm"] for lesion in simulated.lesions]
     breast = Volume(model_input.inside, model_input.affine)
     labels, outlines = outline_candidates(exam, breast, points, contract.phases)
@@ -84,7 +82,7 @@ def describe_simulated(seed: int, voxel_mm: float | None, contract: InputContrac
             continue  # nothing stands out, or it runs into an earlier one
         region = labels.with_array(labels.array == number)
         truth = own_truth(Volume(simulated.truth > 0, exam.grid.affine), points, number - 1)
-        row = {"seed": seed, "number": number, **drawn(lesion, truth), **measured(exam, region, inside)}
+        row = {"seed": seed, "number": number, **drawn(lesion, truth), **measured(exam, region)}
         rows.append({**row, "dice": round(dice(region.array, truth.array), 3)})
         pictures.append(picture(exam, region))
     breasts = describe_breasts(exam, model_input, kinetic_phases(exam).early, labels)
@@ -120,10 +118,10 @@ def drawn(lesion: Mapping[str, Any], truth: Volume) -> dict[str, Any]:
     return {**{name: lesion[name] for name in ("malignant", "subtype", "pattern")}, **marks}
 
 
-def measured(exam: Exam, region: Volume, inside: np.ndarray) -> dict[str, Any]:
+def measured(exam: Exam, region: Volume) -> dict[str, Any]:
     """Measures and curve of a region on the exam's grid."""
     curve = region_curve(exam, region)
-    measures = measure_region(exam, region, kinetic_phases(exam).early, inside)
+    measures = measure_region(exam, region, kinetic_phases(exam).early)
     return {**measures, "wash_in": curve["wash_in"], "wash_out": curve["wash_out"], "unit": curve["unit"]}
 
 
