@@ -39,8 +39,8 @@ FULL = (0.82, 0.90)  # solidity: margin not circumscribed, circumscribed
 BRIGHT_RIM = (1.15, 1.30)  # rim: none, rim enhancement
 UNEVEN = (0.14, 0.16)  # unevenness: homogeneous, heterogeneous
 # between the words of the breasts; near a cut-off, within a tenth of it, both words are given
-BACKGROUND_AT = (0.1, 0.25, 0.5)
-AMOUNT_AT = (0.1, 0.2, 0.35)
+BACKGROUND_AT = (0.17, 0.39, 0.66)
+AMOUNT_AT = (0.08, 0.16, 0.32)
 _NEAR = 0.1
 
 
