@@ -45,12 +45,13 @@ def test_keys_choose_candidates_and_show_map_and_outline(panel, exam):
 
 def test_after_an_analysis_the_finding_has_the_screen(panel, exam):
     panel.analyze()
-    closed = ("inputs", "overlay", "look", "advanced")
+    closed = ("inputs", "descriptors", "overlay", "look", "advanced")
     assert all(getattr(panel.ui, f"{name}CollapsibleButton").collapsed for name in closed)
     assert not panel.ui.resultCollapsibleButton.collapsed
     text = panel.ui.resultLabel.text
     assert "Suspicious: right breast" in text or "Suspicious: left breast" in text
     assert text.index("Suspicious") < text.index("Finding") < text.index("Cut-off")
+    assert "BI-RADS words" in panel.ui.descriptorsLabel.text, "in a section of its own"
 
 
 def layouts_of(monkeypatch, composites):
