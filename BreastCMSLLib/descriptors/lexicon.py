@@ -31,8 +31,7 @@ from .names import (
 
 LEAST_VOXELS, LEAST_RADIUS_MM = 60, 3.5  # of a region whose shape, margin and inside are told
 # the clear cases: up to the first number one word, from the second on the other
-COMPACT = (0.65, 0.70)  # radial: non-mass, mass
-WHOLE = (0.65, 0.72)  # solidity: non-mass, mass
+COMPACT = (0.56, 0.66)  # mean of radial and solidity: non-mass, mass
 ROUGH = (0.095, 0.14)  # roughness: oval or round, irregular
 LONG = (1.25, 1.35)  # elongation: round, oval
 FULL = (0.82, 0.90)  # solidity: margin not circumscribed, circumscribed
@@ -82,12 +81,9 @@ def _side(value: float | None, cuts: tuple[float, float], low: str, high: str) -
 
 
 def _type(measures: Mapping[str, float | None]) -> str | None:
-    """Both measures have to say the same."""
-    words = {
-        _side(measures["radial"], COMPACT, NON_MASS, MASS),
-        _side(measures["solidity"], WHOLE, NON_MASS, MASS),
-    }
-    return words.pop() if len(words) == 1 else None
+    if measures["radial"] is None or measures["solidity"] is None:
+        return None
+    return _side((measures["radial"] + measures["solidity"]) / 2, COMPACT, NON_MASS, MASS)
 
 
 def _shape(measures: Mapping[str, float | None]) -> str | None:

@@ -60,11 +60,11 @@ def words_of(body, affine, signal=None, noise=5.0):
 
 
 def star(unit):
-    """Fourteen spikes on a ball of 8 mm."""
+    """Fourteen spikes of 5 mm on a ball of 8 mm radius."""
     spikes = np.random.default_rng(3).normal(size=(14, 3))
     spikes /= np.linalg.norm(spikes, axis=1, keepdims=True)
-    tips = np.clip((np.max(unit @ spikes.T, axis=-1) - 0.92) / 0.08, 0, 1)
-    return 8.0 + 9.0 * tips
+    tips = np.clip((np.max(unit @ spikes.T, axis=-1) - 0.9) / 0.1, 0, 1)
+    return 8.0 + 5.0 * tips
 
 
 @pytest.mark.parametrize("spacing", [(0.8, 0.8, 0.8), (1.6, 1.6, 1.6), (0.9, 1.1, 1.8)])
@@ -120,7 +120,7 @@ MASS = {
 @pytest.mark.parametrize(
     ("name", "changes"),
     [
-        (TYPE, {"radial": 0.5}),  # compact by one measure alone
+        (TYPE, {"radial": 0.3}),  # compact by one measure alone
         (SHAPE, {"roughness": 0.12}),
         (SHAPE, {"elongation": 1.3}),
         (MARGIN, {"solidity": 0.86}),
@@ -344,7 +344,7 @@ def test_descriptors_read_as_a_radiologist_says_them():
     )
     scattered = {"descriptors": describe({**MASS, "radial": 0.4, "solidity": 0.5})}
     assert described.lexicon_text(scattered) == "non-mass enhancement"
-    assert described.lexicon_text({"descriptors": describe({**MASS, "radial": 0.5})}) == (
+    assert described.lexicon_text({"descriptors": describe({**MASS, "radial": 0.3})}) == (
         "mass or non-mass not clear"
     )
     assert described.lexicon_text({"descriptors": {}}).startswith("not told")
