@@ -161,8 +161,10 @@ def atlas_strip(numbers: Sequence[int]) -> bytes:
     ModelError
         The sheet of pictures is missing or damaged.
     """
-    from PIL import Image, UnidentifiedImageError
-
+    try:
+        from PIL import Image, UnidentifiedImageError
+    except ImportError as error:  # it comes with reportlab, and with Slicer
+        raise ModelError("The pictures of simulated lesions need the package pillow; install it.") from error
     atlas, path = load_atlas(), resources() / "Atlas" / SHEET
     gap = 4
     try:

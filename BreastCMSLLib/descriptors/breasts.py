@@ -4,7 +4,8 @@ Measured on the model's grid, a voxel below the surface of the breast mask, with
 
 - **Amount**: share of the breast that is nearer to gland than to fat on the T1 without fat suppression (two
   classes, as Nie et al., Med Phys 2008;35:5253, there by fuzzy clustering). The T1 is divided by the signal
-  of fat nearby, which takes the coil's shading away: fat is 1, and gland the second percentile.
+  of fat nearby, which takes the coil's shading away: fat is 1, and gland the second
+  percentile, or a half where that is less dark.
 - **Background enhancement**: share of that tissue whose early signal is 20 % or more above that before
   contrast (the threshold of Wu et al., Breast Cancer Res 2015;17:67).
 """
@@ -27,6 +28,7 @@ ENHANCES_PERCENT = 20.0
 _SHADING_MM = 25.0  # σ over which the signal of fat is averaged
 _ROUNDS = 4  # of telling fat by its nearby signal, and that signal by the fat
 _ABOUT_MM = 6.0  # of a finding, left out
+_GLAND = 0.5  # of the signal of fat: brighter than that, the darkest tissue is fat too
 _LEAST_VOXELS = 500
 
 NO_T1 = "The exam has no T1 without fat suppression: glandular tissue cannot be told from fat."
@@ -97,7 +99,7 @@ def fibroglandular(t1: np.ndarray, inside: np.ndarray, breast: np.ndarray, spaci
     level = level[tuple(slice(n) for n in t1.shape)]
     # what is nearer to gland than to fat
     relative = t1 / np.maximum(level, 1e-3)
-    half = (1.0 + float(np.percentile(relative[inside], 2))) / 2
+    half = (1.0 + min(float(np.percentile(relative[inside], 2)), _GLAND)) / 2
     return breast & (relative < half)
 
 
