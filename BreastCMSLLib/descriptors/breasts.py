@@ -4,8 +4,8 @@ Measured on the model's grid, a voxel below the surface of the breast mask, with
 
 - **Amount**: share of the breast that is nearer to gland than to fat on the T1 without fat suppression (two
   classes, as Nie et al., Med Phys 2008;35:5253, there by fuzzy clustering). The T1 is divided by the signal
-  of fat nearby, which takes the coil's shading away: fat is 1, and gland the second
-  percentile, or a half where that is less dark.
+  of fat nearby, which takes the coil's shading away: fat is 1, and gland the
+  second percentile, or a half where that is brighter.
 - **Background enhancement**: share of that tissue whose early signal is 20 % or more above that before
   contrast (the threshold of Wu et al., Breast Cancer Res 2015;17:67).
 """
@@ -26,7 +26,7 @@ from .names import AMOUNT, BACKGROUND
 
 ENHANCES_PERCENT = 20.0
 _SHADING_MM = 25.0  # σ over which the signal of fat is averaged
-_ROUNDS = 4  # of telling fat by its nearby signal, and that signal by the fat
+_ROUNDS = 8  # of telling fat by its nearby signal, and that signal by the fat
 _ABOUT_MM = 6.0  # of a finding, left out
 _GLAND = 0.5  # of the signal of fat: brighter than that, the darkest tissue is fat too
 _LEAST_VOXELS = 500
@@ -86,10 +86,11 @@ def fibroglandular(t1: np.ndarray, inside: np.ndarray, breast: np.ndarray, spaci
     """
     # the shading, on every second voxel
     few, own = t1[::2, ::2, ::2], inside[::2, ::2, ::2]
+    most = (1.0 + _GLAND) / 2
     level = np.full(few.shape, np.percentile(few[own], 75), dtype=np.float32)
     for _ in range(_ROUNDS):
         relative = few / np.maximum(level, 1e-3)
-        fat = own & (relative > _two_classes(np.clip(relative[own], 0, 2)))
+        fat = own & (relative > min(_two_classes(np.clip(relative[own], 0, 2)), most))
         weight, total = (
             ndimage.gaussian_filter(values, _SHADING_MM / (2 * spacing))
             for values in (fat.astype(np.float32), np.where(fat, few, 0))
@@ -99,8 +100,8 @@ def fibroglandular(t1: np.ndarray, inside: np.ndarray, breast: np.ndarray, spaci
     level = level[tuple(slice(n) for n in t1.shape)]
     # what is nearer to gland than to fat
     relative = t1 / np.maximum(level, 1e-3)
-    half = (1.0 + min(float(np.percentile(relative[inside], 2)), _GLAND)) / 2
-    return breast & (relative < half)
+    half = (1.0 + float(np.percentile(relative[inside], 2))) / 2
+    return breast & (relative < min(half, most))
 
 
 def _two_classes(values: np.ndarray) -> float:
