@@ -1,11 +1,10 @@
 """What descriptors of lesions and breasts are worth on simulated exams, and the atlas of similar lesions.
 
     python training/descriptors.py measure --exams 200 --output DIR    # make, outline and measure; goes on
-    python training/descriptors.py agreement DIR --after 40            # the tables of docs/descriptors.md
+    python training/descriptors.py agreement DIR                       # the tables of docs/descriptors.md
     python training/descriptors.py atlas DIR                           # renews Resources/Atlas
 
-Some four seconds an exam on one core. Cut-offs were chosen on the first forty exams, which the tables leave
-out.
+Some four seconds an exam on one core. Cut-offs were chosen on the first exams, which the tables leave out.
 """
 
 from __future__ import annotations
@@ -24,6 +23,7 @@ from BreastCMSLLib.models.bundle import load_bundle
 from training.command import ends_in_a_sentence, parser_of
 from training.evaluation.atlas import EACH, write_atlas
 from training.evaluation.described_lesions import (
+    CHOSEN_ON,
     FIRST_SEED,
     VOXEL_MM,
     describe_simulated,
@@ -72,7 +72,7 @@ def main(arguments: list[str] | None = None) -> None:
     add("--model", type=Path, help="whose breast mask is used, a bundle's .json (default: the shipped one)")
     add = command(agreement, "How well words and measures agree with what was drawn.")
     add("folder", type=Path, help="of measure")
-    add("--after", type=int, default=40, help="exams at the beginning that are left out")
+    add("--after", type=int, default=CHOSEN_ON, help="exams at the beginning that are left out")
     add = command(atlas, "Write the atlas of simulated lesions.")
     add("folder", type=Path, help="of measure")
     add("--output", type=Path, help="folder (default: that of the library)")

@@ -33,6 +33,7 @@ from training.simulation.subtypes import MORPHOLOGY, SUBTYPES
 from .metrics import dice
 
 FIRST_SEED = 193_000_000  # outside every cohort
+CHOSEN_ON = 42  # exams from there on, on which the cut-offs of descriptors were chosen
 VOXEL_MM = 1.6
 PIXEL_MM, PIXELS = 0.625, 64  # of a picture: 40 mm across
 
