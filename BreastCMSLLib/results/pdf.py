@@ -124,9 +124,9 @@ def _story(result: Mapping[str, Any], figures: SortedFigures) -> list:
         *_candidates(result),
         *(map_parts if figures.map else []),
         *_volumes(result, figures.projections),
+        PageBreak(),
         *_similar(result),
         *_tissue(result),
-        PageBreak(),
         *_pictures(figures.further),
         *_appendix(result),
     ]
