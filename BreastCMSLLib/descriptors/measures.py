@@ -137,6 +137,8 @@ def _solidity(frame: _Frame) -> float | None:
 
 
 def _radial(frame: _Frame) -> float | None:
+    if min(frame.signal.shape) < 2:
+        return None
     smooth = ndimage.gaussian_filter(frame.signal, _SMOOTH_MM / frame.spacing)
     gradient = np.stack(np.gradient(smooth, *frame.spacing.tolist()), axis=-1)
     surface = np.where(frame.region, frame.depth, frame.height) <= _SURFACE_MM
