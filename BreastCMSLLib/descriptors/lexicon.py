@@ -20,7 +20,6 @@ from .names import (
     IRREGULAR,
     MARGIN,
     MASS,
-    NON_MASS,
     NOT_CIRCUMSCRIBED,
     OVAL,
     RIM,
@@ -31,7 +30,8 @@ from .names import (
 
 LEAST_VOXELS, LEAST_RADIUS_MM = 60, 3.5  # of a region whose shape, margin and inside are told
 # the clear cases: up to the first number one word, from the second on the other
-COMPACT = (0.56, 0.66)  # mean of radial and solidity: non-mass, mass
+COMPACT_FROM = 0.66  # mean of radial and solidity: a mass
+APART_FROM = 0.97  # apart: below, an outline runs into other bright tissue
 ROUGH = (0.095, 0.14)  # roughness: oval or round, irregular
 LONG = (1.25, 1.35)  # elongation: round, oval
 FULL = (0.82, 0.90)  # solidity: margin not circumscribed, circumscribed
@@ -60,7 +60,7 @@ def describe(measures: Mapping[str, float | None]) -> dict[str, dict[str, Any]]:
     """
     if measures["voxels"] < LEAST_VOXELS or measures["radius_mm"] < LEAST_RADIUS_MM:
         return {}
-    words = {TYPE: (_type(measures), ("radial", "solidity"))}
+    words = {TYPE: (_type(measures), ("radial", "solidity", "apart"))}
     if words[TYPE][0] == MASS:
         words |= {
             SHAPE: (_shape(measures), ("roughness", "elongation")),
@@ -81,9 +81,11 @@ def _side(value: float | None, cuts: tuple[float, float], low: str, high: str) -
 
 
 def _type(measures: Mapping[str, float | None]) -> str | None:
-    if measures["radial"] is None or measures["solidity"] is None:
+    """A mass or not clear: an outline that runs into bright tissue looks like non-mass enhancement."""
+    radial, solidity, apart = (measures[name] for name in ("radial", "solidity", "apart"))
+    if None in (radial, solidity, apart):
         return None
-    return _side((measures["radial"] + measures["solidity"]) / 2, COMPACT, NON_MASS, MASS)
+    return MASS if (radial + solidity) / 2 >= COMPACT_FROM and apart >= APART_FROM else None
 
 
 def _shape(measures: Mapping[str, float | None]) -> str | None:

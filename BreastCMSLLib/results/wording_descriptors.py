@@ -14,8 +14,6 @@ from ..descriptors.names import (
     BACKGROUND,
     INTERNAL,
     MARGIN,
-    MASS,
-    NON_MASS,
     SHAPE,
     TYPE,
 )
@@ -39,7 +37,6 @@ _AMOUNTS = {
     "c": "heterogeneous",
     "d": "extreme",
 }
-_TYPES = {MASS: "mass", NON_MASS: "non-mass enhancement"}
 
 
 def lexicon_text(record: Mapping[str, Any]) -> str:
@@ -50,7 +47,7 @@ def lexicon_text(record: Mapping[str, Any]) -> str:
     if not words:
         return _TOO_SMALL
     kind = words[TYPE]["word"]
-    parts = [_TYPES.get(kind, "mass or non-mass not clear")]
+    parts = [kind or "mass or non-mass not clear"]
     parts += [f"{name} {words[name]['word'] or _NOT_CLEAR}" for name in (SHAPE, MARGIN) if name in words]
     if INTERNAL in words:
         inside = words[INTERNAL]["word"]

@@ -90,11 +90,18 @@ def test_a_dark_centre_is_a_rim_and_two_compartments_are_heterogeneous():
     assert words_of(body, FINE, noise=30.0)[INTERNAL] == "homogeneous"
 
 
-def test_scattered_clumps_are_no_mass_and_have_neither_shape_nor_margin():
+def test_scattered_clumps_are_called_no_mass_and_have_neither_shape_nor_margin():
     offset = offsets_of(FINE)
     places = np.random.default_rng(1).uniform(-13, 13, (45, 3))
     body = np.any([body_within(offset - place, 3.2) for place in places], axis=0)
-    assert words_of(body, FINE) == {TYPE: "non-mass"}
+    assert words_of(body, FINE) == {TYPE: None}
+
+
+def test_a_ball_that_lies_in_bright_tissue_has_neither_shape_nor_margin():
+    offset = offsets_of(FINE)
+    body = body_within(offset, 9.0)
+    tissue = np.where(offset[..., 0] > 4.0, 140.0, 10.0)
+    assert words_of(body, FINE, np.where(body, 200.0, tissue)) == {TYPE: None}
 
 
 def test_a_few_voxels_have_no_words():
@@ -110,6 +117,7 @@ MASS = {
     "radius_mm": 8.0,
     "radial": 0.9,
     "solidity": 0.95,
+    "apart": 1.0,
     "roughness": 0.05,
     "elongation": 1.5,
     "rim": 1.0,
@@ -121,6 +129,7 @@ MASS = {
     ("name", "changes"),
     [
         (TYPE, {"radial": 0.3}),  # compact by one measure alone
+        (TYPE, {"apart": 0.9}),
         (SHAPE, {"roughness": 0.12}),
         (SHAPE, {"elongation": 1.3}),
         (MARGIN, {"solidity": 0.86}),
@@ -342,8 +351,6 @@ def test_descriptors_read_as_a_radiologist_says_them():
     assert described.lexicon_text(unclear) == (
         "mass; shape oval; margin not clear; internal enhancement not clear"
     )
-    scattered = {"descriptors": describe({**MASS, "radial": 0.4, "solidity": 0.5})}
-    assert described.lexicon_text(scattered) == "non-mass enhancement"
     assert described.lexicon_text({"descriptors": describe({**MASS, "radial": 0.3})}) == (
         "mass or non-mass not clear"
     )

@@ -79,7 +79,7 @@ def agreement_lines(lesions: Sequence[Row], exams: Sequence[Row]) -> list[str]:
     masses = [row for row in lesions if row["pattern"] == "mass"]
     solid = [row for row in masses if row["true_rim"] <= RIM_FROM]
     words = {
-        "mass or non-mass": _words_of(lesions, TYPE),
+        "a mass": _words_of(lesions, TYPE),
         "shape: irregular, or oval or round": _words_of(masses, SHAPE, {OVAL: ROUND}),
         "shape: oval or round": _words_of(masses, SHAPE, {IRREGULAR: None}),
         "margin: circumscribed or not": _words_of(masses, MARGIN),
@@ -171,6 +171,8 @@ def _kappa_line(
 ) -> str:
     if len(truth) < _FEWEST:
         return f"| {name} | too few | | {len(truth)} of {asked} |"
+    if len(set(words.tolist())) == 1:  # agreement beyond chance needs two words
+        return f"| {name} | – | {float((truth == words).mean()):.0%} | {len(truth)} of {asked} |"
     count = int(max(truth.max(), words.max())) + 1
     draws = bootstrap(lambda at: kappa(truth[at], words[at], count, graded=graded), len(truth), seeds)
     low, high = percentile_interval(draws)
