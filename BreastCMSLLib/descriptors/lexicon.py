@@ -29,6 +29,8 @@ from .names import (
 )
 
 LEAST_VOXELS, LEAST_RADIUS_MM = 60, 3.5  # of a region whose shape, margin and inside are told
+# what results say: the words of shape did not agree with what was drawn (docs/descriptors.md)
+SHOWN = (TYPE, MARGIN, INTERNAL)
 # the clear cases: up to the first number one word, from the second on the other
 COMPACT_FROM = 0.66  # mean of radial and solidity: a mass
 APART_FROM = 0.97  # apart: below, an outline runs into other bright tissue

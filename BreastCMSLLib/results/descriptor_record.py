@@ -9,7 +9,7 @@ from ..core.errors import ModelError
 from ..core.geometry import Volume
 from ..descriptors.atlas import features_of, load_atlas, most_similar
 from ..descriptors.breasts import describe_breasts
-from ..descriptors.lexicon import describe
+from ..descriptors.lexicon import SHOWN, describe
 from ..descriptors.measures import measure_region
 from ..exam import Exam
 from ..kinetics.phases import kinetic_phases
@@ -30,11 +30,11 @@ def descriptor_record(exam: Exam, outline: Volume, curve: Mapping[str, Any]) -> 
     Returns
     -------
     dict
-        ``descriptors``: of ``lexicon.describe``. ``looks_like``: ``lesions`` of the atlas, or ``missing``, a
-        sentence.
+        ``descriptors``: of ``lexicon.describe``, those in ``SHOWN``. ``looks_like``: ``lesions`` of the
+        atlas, or ``missing``, a sentence.
     """
     measures = measure_region(exam, outline, kinetic_phases(exam).early)
-    words = describe(measures)
+    words = {name: own for name, own in describe(measures).items() if name in SHOWN}
     try:
         # of a region of a few voxels the features say nothing either
         lesions = most_similar(features_of(measures, curve), load_atlas()) if words else []
