@@ -30,6 +30,7 @@ from .models.maps import check_map, map_names
 from .preprocessing.enhancement import early_phases, mean_enhancement
 from .preprocessing.model_input import ModelInput, preprocess
 from .results.analysis import Analysis
+from .results.descriptor_record import breasts_record
 from .results.reader_record import add_places, add_suspicion, not_analysed, routine
 from .results.record import (
     SCHEMA_VERSION,
@@ -171,6 +172,7 @@ def analyze(
         scored = score_record(score, decision, bundle)
         add_places(peaks, exam, model_input.landmarks, registered=any(motion.applied))
         add_suspicion(peaks, scored)
+        breast_words = breasts_record(exam, model_input, outlines)
     with watch.stage("kinetics"):
         breasts = breasts_of(exam, model_input)
         tumour_volume = tumour_volume_record(exam, breasts, peaks, outlines, kinetic_settings)
@@ -191,6 +193,7 @@ def analyze(
         "finding": finding_record(exam, peaks, outlines, breasts.inside) if malignant else None,
         "out_of_range": [vars(reason) for reason in reasons],
         **exam_record(exam, model_input),
+        "breast_descriptors": breast_words,
         "landmarks": landmarks_record(model_input),
         "not_analysed": not_analysed(exam, model_input.share_read, both),
         "kinetics": curve,

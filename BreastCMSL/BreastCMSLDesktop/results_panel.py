@@ -13,6 +13,7 @@ from . import views
 from .analysis import FOLDER_PREFIX
 from .common import describe, present, signalsBlocked, waitCursor
 from .curve_picture import curvePixmap
+from .descriptors_panel import DescriptorsPanel
 from .overlay_panel import OverlayPanel
 from .peaks_table import PeaksTable
 from .result_text import (
@@ -35,6 +36,7 @@ class ResultsPanel:
         self._exams, self._reports, self._viewers = [], None, {}
         self.table = PeaksTable(ui.peaksTable, self._onPeak)
         self.overlay = OverlayPanel(ui)
+        self.descriptors = DescriptorsPanel(ui)
         ui.resultComboBox.connect("activated(int)", self._onResult)
         ui.comparisonLabel.connect("linkActivated(QString)", self._onChange)
         ui.plotButton.connect("clicked(bool)", self._onPlot)
@@ -123,6 +125,7 @@ class ResultsPanel:
             self._showScore()
             self.table.show(result["peaks"] if result is not None else [], changesOfPeaks(result))
             self._showCurve(0)
+            self.descriptors.show(result)
 
     def _showButtons(self):
         from BreastCMSLLib.scene.outlines import outline_shown

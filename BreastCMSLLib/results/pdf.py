@@ -16,6 +16,7 @@ from xml.sax.saxutils import escape
 from ..core.text import one_line
 from ..findings.kinetics import peak_curve
 from . import wording
+from . import wording_descriptors as described
 from . import wording_finding as words
 from .curve_plot import BRIGHTEST, MEAN, CurvePlot, curve_plot
 from .plan_table import HEAD, joined_left_out, plan_rows
@@ -29,6 +30,7 @@ from .report_parts import (
     comparison_lines,
     curve_rows,
     finding_rows,
+    similar_lesions,
     sorted_figures,
     verdict_place,
 )
@@ -107,7 +109,12 @@ def _story(result: Mapping[str, Any], figures: SortedFigures) -> list:
     head = [*_verdict(result), *_cautions(result), *_pictures(figures.first, 84.0), *_comparison(result)]
     if not (result["malignant"] and is_in_range(result)):
         title = FOLDED if is_in_range(result) else FOLDED_UNSCORED
-        folded = [_text(title, "title"), *_candidates(result), *_volumes(result, figures.projections)]
+        folded = [
+            _text(title, "title"),
+            *_candidates(result),
+            *_volumes(result, figures.projections),
+            *_tissue(result),
+        ]
         return [*head, PageBreak(), *folded, *_appendix(result)]
     legend = wording.LEGEND.format(least=float(result.get("map_threshold", 0.4)))
     map_parts = [
@@ -123,6 +130,8 @@ def _story(result: Mapping[str, Any], figures: SortedFigures) -> list:
         *(map_parts if figures.map else []),
         *_volumes(result, figures.projections),
         PageBreak(),
+        *_similar(result),
+        *_tissue(result),
         *_pictures(figures.further),
         *_appendix(result),
     ]
@@ -202,6 +211,22 @@ def _volumes(result: Mapping[str, Any], figures: Figures) -> list:
     return [_text("Functional tumour volume", "heading"), _pairs(rows), *_pictures(figures, 42.0)]
 
 
+def _similar(result: Mapping[str, Any]) -> list:
+    """The simulated lesions that the finding looks like."""
+    text, figures = similar_lesions(result)
+    note = [_text(described.SIMILAR_NOTE, "small")] if figures else []
+    return (
+        [_text(described.SIMILAR_TITLE, "heading"), _text(text), *_pictures(figures, 20.0), *note]
+        if text
+        else []
+    )
+
+
+def _tissue(result: Mapping[str, Any]) -> list:
+    rows = described.breast_rows(result)
+    return [_text("Breast tissue", "heading"), _pairs(rows)] if rows else []
+
+
 def _pictures(figures: Figures, height_mm: float = 110.0) -> list:
     from reportlab.lib.units import mm
     from reportlab.platypus import Image, KeepTogether
@@ -230,6 +255,8 @@ def _appendix(result: Mapping[str, Any]) -> list:
         *(("Remark", text) for text in result.get("remarks") or ()),
     ]
     notes = [wording.map_note(result.get("map")), wording.MAP_NOTE, wording.OUTLINE_NOTE, wording.CURVE_NOTE]
+    if (result.get("finding") or {}).get("descriptors") or result.get("breast_descriptors"):
+        notes.append(described.NOTE)
     stacks = plan_rows(joined_left_out(result.get("stacks") or ()))
     understood = [
         _text("How the exam was understood", "heading"),

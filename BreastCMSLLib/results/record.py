@@ -26,6 +26,7 @@ from ..models.inference import Predictor
 from ..preprocessing.landmarks import Skin, side
 from ..preprocessing.model_input import ModelInput
 from ..scoring import ExamScore, probability_of
+from .descriptor_record import descriptor_record
 from .plan_table import stack_records
 from .reader_record import cutoff_record, region_record
 
@@ -139,12 +140,13 @@ def tumour_volume_record(
 def finding_record(
     exam: Exam, peaks: Sequence[Mapping[str, Any]], outlines: Volume, inside: np.ndarray
 ) -> dict[str, Any]:
-    """The first candidate, the mean curve of its outline, and what that holds. inside: the breasts."""
+    """The first candidate, its outline's mean curve, what that holds, and its words. inside: the breasts."""
     first = {key: value for key, value in peaks[0].items() if key not in ("value", "map_ras_mm")}
     if not first.get("outline"):
         return {"peak": 1, **first, "kinetics": None}
     region = outlines.with_array(outlines.array == 1)
-    own = {"kinetics": region_curve(exam, region), **region_record(exam, region, inside)}
+    curve = region_curve(exam, region)
+    own = {"kinetics": curve, **region_record(exam, region, inside), **descriptor_record(exam, region, curve)}
     return {"peak": 1, **first, **own}
 
 

@@ -17,6 +17,7 @@ from ..core.errors import OutputError
 from ..exam.plan import LEFT_OUT
 from ..findings.kinetics import peak_curve
 from . import wording
+from . import wording_descriptors as described
 from . import wording_finding as words
 from .curve_plot import curve_plot
 from .pages import render
@@ -30,6 +31,7 @@ from .report_parts import (
     comparison_lines,
     curve_rows,
     finding_rows,
+    similar_lesions,
     sorted_figures,
     verdict_place,
 )
@@ -89,7 +91,7 @@ def report_html(result: Mapping, images: Mapping[str, bytes], *, written: dateti
     """
     curve, mean = peak_curve(result), (result.get("finding") or {}).get("kinetics")
     model, peaks = result.get("model") or {}, result.get("peaks") or ()
-    figures = sorted_figures(images)
+    figures, (similar, similar_figures) = sorted_figures(images), similar_lesions(result)
     return render(
         "report.html.jinja",
         exam_id=result.get("exam_id"),
@@ -117,6 +119,11 @@ def report_html(result: Mapping, images: Mapping[str, bytes], *, written: dateti
         tumour_volume=wording.tumour_volume_rows(result),
         compared_title=COMPARED,
         comparison=comparison_lines(result),
+        breast_tissue=described.breast_rows(result),
+        similar_title=described.SIMILAR_TITLE,
+        similar=similar,
+        similar_figures=similar_figures,
+        similar_note=described.SIMILAR_NOTE,
         notes=_notes(result),
         facts=_facts(result),
         plan=_plan(result),
@@ -204,6 +211,8 @@ def _notes(result: Mapping) -> list[str]:
         notes.append(wording.MOVED_NOTE)
     if peak_curve(result):
         notes.append(wording.CURVE_NOTE)
+    if (result.get("finding") or {}).get("descriptors") or result.get("breast_descriptors"):
+        notes.append(described.NOTE)
     return [note for note in notes if note]
 
 

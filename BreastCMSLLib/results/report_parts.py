@@ -6,8 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ..core.errors import ModelError
+from ..descriptors.atlas import atlas_strip
 from ..findings.kinetics import peak_curve
 from . import wording
+from . import wording_descriptors as described
 from . import wording_finding as words
 from .curve_plot import BRIGHTEST, MEAN
 
@@ -64,6 +67,7 @@ def finding_rows(result: Mapping[str, Any]) -> Rows:
         ("Distances", words.distances_text(finding)),
         ("Note", words.region_text(finding)),
         ("Size", wording.size_text(finding) or "not measured: no distinct enhancement"),
+        ("BI-RADS words", described.lexicon_text(finding)),
     ]
     return [row for row in rows if row[1]]
 
@@ -81,6 +85,18 @@ def comparison_lines(result: Mapping[str, Any]) -> list[str]:
         return []
     findings = [finding["text"] for finding in compared["findings"]] or [NOTHING]
     return [compared["exams"], *findings, *(f"Note: {remark}" for remark in compared["remarks"])]
+
+
+def similar_lesions(result: Mapping[str, Any]) -> tuple[str, Figures]:
+    """What the finding looks like, and the pictures of these simulated lesions; "" where it is not known."""
+    finding = result.get("finding") or {}
+    text, numbers = described.similar_text(finding), described.similar_numbers(finding)
+    if not numbers:
+        return text, []
+    try:
+        return text, [(described.similar_caption(finding), atlas_strip(numbers))]
+    except ModelError as error:
+        return f"{text}. {error}", []
 
 
 def candidate_table(result: Mapping[str, Any]) -> dict[str, Any]:

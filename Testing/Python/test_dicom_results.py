@@ -274,6 +274,25 @@ def test_the_structured_report_holds_the_numbers(tmp_path):
     assert {"130599", "52988006", "76752008"} <= codes  # washout curve, lesion, breast
 
 
+def test_the_structured_report_holds_the_clear_words_that_dicom_has_codes_for(tmp_path):
+    exam, _ = exam_in(tmp_path)
+    words = {"shape": {"word": "irregular"}, "margin": {"word": "circumscribed"}}
+
+    def evaluated(**descriptors):
+        finding = {"descriptors": {"type": {"word": "mass"}, **descriptors}}
+        report = objects_of(exam, result={"finding": finding})["report.sr.dcm"]
+        return {
+            _meaning(item): item.ConceptCodeSequence[0].CodeValue
+            for item in items(report)
+            if item.get("ValueType") == "CODE" and "ConceptNameCodeSequence" in item
+        }
+
+    told = evaluated(**words)
+    assert (told["Shape"], told["Margins"]) == ("49608001", "129738007")
+    unclear = evaluated(shape={"word": None}, margin={"word": "not circumscribed"})
+    assert not {"Shape", "Margins"} & set(unclear)
+
+
 def test_segments_and_measurements_of_a_candidate_have_one_tracking_identifier(tmp_path):
     objects = objects_of(exam_in(tmp_path)[0])
     segment = objects["findings.seg.dcm"].SegmentSequence[0]

@@ -43,9 +43,27 @@ def test_keys_choose_candidates_and_show_map_and_outline(panel, exam):
     assert panel.outlinesShown() == [2]
 
 
+def test_descriptors_have_a_section_where_a_result_says_some(panel, exam):
+    panel.analyze()
+    section, shown = panel.ui.descriptorsCollapsibleButton, panel.widget.results.descriptors
+    assert not section.visible, "the stand-in says none"
+    lesion = {"malignant": True, "subtype": "mucinous", "pattern": "mass", "diameter_mm": 18.4}
+    words = {"type": {"word": "mass"}, "shape": {"word": "oval"}}
+    finding = {"descriptors": words, "looks_like": {"lesions": [{**lesion, "lesion": n} for n in range(5)]}}
+    result = {**panel.widget.results.result, "finding": finding, "out_of_range": []}
+    shown.show(result)
+    assert section.visible and section.collapsed
+    assert "mass; shape oval" in panel.ui.descriptorsLabel.text
+    assert "5 of 5 malignant: mucinous (5)" in panel.ui.descriptorsLabel.text
+    assert panel.ui.similarPicture.visible and not panel.ui.similarPicture.pixmap.isNull()
+    assert "Simulated" in panel.ui.similarPicture.toolTip
+    shown.show({**result, "out_of_range": [{"code": "motion", "text": "The breasts moved."}]})
+    assert not section.visible, "out of range nothing is said of a finding"
+
+
 def test_after_an_analysis_the_finding_has_the_screen(panel, exam):
     panel.analyze()
-    closed = ("inputs", "overlay", "look", "advanced")
+    closed = ("inputs", "descriptors", "overlay", "look", "advanced")
     assert all(getattr(panel.ui, f"{name}CollapsibleButton").collapsed for name in closed)
     assert not panel.ui.resultCollapsibleButton.collapsed
     text = panel.ui.resultLabel.text

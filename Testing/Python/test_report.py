@@ -15,6 +15,7 @@ from BreastCMSLLib.core.errors import OutputError
 from BreastCMSLLib.exam import ExamPlan, PlannedStack
 from BreastCMSLLib.results.curve_plot import curve_plot
 from BreastCMSLLib.results.pages import render, style
+from BreastCMSLLib.results.pdf import pdf_report
 from BreastCMSLLib.results.plan_table import HEAD, plan_rows, plan_text, stack_records
 from BreastCMSLLib.results.report import report_html, write_report
 from BreastCMSLLib.results.summary import summary_lines
@@ -257,6 +258,31 @@ def test_the_finding_has_both_curves_and_the_exam_alone_a_probability():
     assert svg.count("<circle") == 8 and "brightest 4 mm" in svg
     other_unit = curve_svg(result["kinetics"], mean=dict(mean, unit="a.u."))
     assert other_unit.count("<circle") == 4 and "mean" not in other_unit
+
+
+def test_words_of_the_lexicon_and_similar_simulated_lesions_stand_in_both_reports():
+    result = case()[2]
+    words = {"type": {"word": "mass"}, "shape": {"word": "round"}, "margin": {"word": None}}
+    words["internal enhancement"] = {"word": "rim"}
+    lesion = {"malignant": True, "subtype": "mucinous", "pattern": "mass", "diameter_mm": 18.4}
+    similar = {"lesions": [{**lesion, "lesion": 3}, {**lesion, "malignant": False, "lesion": 9}]}
+    result["finding"] = {**result["peaks"][0], "descriptors": words, "looks_like": similar, "kinetics": None}
+    tissue = {"word": "b", "share": 0.12}
+    result["breast_descriptors"] = {"fibroglandular tissue": tissue, "background enhancement": {}}
+    page = Page(report_html(result, {}))
+    for text in (
+        "mass; shape round; margin not clear; rim enhancement",
+        "Looks like (simulated lesions)",
+        "1 of 2 malignant: mucinous (2)",
+        "1. malignant, mucinous, 18 mm; 2. benign",
+        "none of a patient",
+        "b (scattered), 12 % of the breasts",
+        "by cut-offs chosen on simulated exams",
+    ):
+        assert text in page.text, text
+    pictures = [attributes["src"] for tag, attributes in page.tags if tag == "img"]
+    assert len(pictures) == 1 and pictures[0].startswith("data:image/png;base64,")
+    assert pdf_report(result, {}) != pdf_report({**result, "finding": None}, {})
 
 
 def test_out_of_range_stands_before_everything_else_and_is_said_once():

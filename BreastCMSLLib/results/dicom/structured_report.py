@@ -12,6 +12,7 @@ from pydicom.sr.coding import Code
 
 from ... import __version__
 from ...core.geometry import LPS_FROM_RAS, apply_affine
+from ...descriptors.names import CIRCUMSCRIBED, IRREGULAR, MARGIN, OVAL, ROUND, SHAPE
 from ...findings.kinetics import peak_curve
 from .. import wording
 from .segmentation import tracking
@@ -24,6 +25,18 @@ _CURVE_TYPES = {
     "persistent": codes.DCM.PersistentDelayedPhaseType1Curve,
     "plateau": codes.DCM.PlateauDelayedPhaseType2Curve,
     "washout": codes.DCM.WashoutDelayedPhaseType3Curve,
+}
+# words that DICOM has no code for are left out, as of margins that are not circumscribed
+_DESCRIPTORS = {
+    SHAPE: (
+        codes.SCT.Shape,
+        {
+            OVAL: Code("84360004", "SCT", "Ovoid shape (Oval)"),
+            ROUND: Code("42700002", "SCT", "Round shape"),
+            IRREGULAR: codes.SCT.Irregular,
+        },
+    ),
+    MARGIN: (codes.DCM.Margins, {CIRCUMSCRIBED: codes.SCT.CircumscribedLesion}),
 }
 _SIDES = {"left": codes.SCT.Left, "right": codes.SCT.Right}
 
@@ -124,12 +137,12 @@ def _candidate_groups(
     }
     groups = []
     if findings is not None and segment is not None:
-        kind = _CURVE_TYPES.get((peak_curve(result, index) or {}).get("type"))
+        words = _evaluations(result, index)
         groups.append(
             sr.VolumetricROIMeasurementsAndQualitativeEvaluations(
                 referenced_segment=_segment(stamp, findings, segment),
                 measurements=_sizes(peak),
-                qualitative_evaluations=None if kind is None else [sr.QualitativeEvaluation(_CURVE, kind)],
+                qualitative_evaluations=words or None,
                 **common,
             )
         )
@@ -146,6 +159,16 @@ def _candidate_groups(
     if measurements:
         groups.append(sr.MeasurementsAndQualitativeEvaluations(measurements=measurements, **common))
     return groups
+
+
+def _evaluations(result: Mapping[str, Any], index: int) -> list[sr.QualitativeEvaluation]:
+    """Type of curve of a candidate and, of the first one, the words that were clear."""
+    pairs = [(_CURVE, _CURVE_TYPES.get((peak_curve(result, index) or {}).get("type")))]
+    words = ((result.get("finding") or {}).get("descriptors") or {}) if index == 0 else {}
+    pairs += [
+        (name, known.get((words.get(key) or {}).get("word"))) for key, (name, known) in _DESCRIPTORS.items()
+    ]
+    return [sr.QualitativeEvaluation(name, value) for name, value in pairs if value is not None]
 
 
 def _segment(stamp: Stamp, findings: seg.Segmentation, number: int) -> sr.ReferencedSegment:
