@@ -1,5 +1,5 @@
 """The command line: ``breastcmsl analyze INPUT… --output OUT``, ``breastcmsl batch WORKLIST --output OUT``,
-``breastcmsl check INPUT…`` and ``breastcmsl model``.
+``breastcmsl serve [FOLDER]``, ``breastcmsl check INPUT…`` and ``breastcmsl model``.
 
 The desktop module runs ``analyze`` with ``--request`` in a child process and reads its progress as JSON
 lines.
@@ -59,6 +59,7 @@ examples:
   breastcmsl analyze DICOM_FOLDER --leave-out 12 "ax dyn MIP" --output OUT
   breastcmsl analyze PATIENT_FOLDER --study 2 --output OUT
   breastcmsl batch FOLDER_OF_EXAMS --output OUT
+  breastcmsl serve FOLDER_OF_EXAMS
   breastcmsl model show
 
 exit status:
@@ -86,6 +87,7 @@ def parser() -> argparse.ArgumentParser:
     commands = top.add_subparsers(title="commands")
     _add_analyze(commands)
     _add_batch(commands)
+    _add_serve(commands)
     _add_check(commands)
     _add_model(commands)
     return top
@@ -157,6 +159,7 @@ def _add_analyze(commands) -> None:
         help="replace the results of another exam (the same exam's always are)",
     )
     _add_settings(command)
+    command.add_argument("--all-maps", action="store_true", help=argparse.SUPPRESS)  # for the browser's page
     command.add_argument("--request", type=Path, help=argparse.SUPPRESS)  # from the desktop
     command.add_argument(
         "--parent", type=int, metavar="PID", help=argparse.SUPPRESS
@@ -243,6 +246,17 @@ def _add_batch(commands) -> None:
         "--scheduler", metavar="ADDRESS", help="of Dask: tcp://HOST:PORT, or a scheduler file (.json)"
     )
     _add_settings(command)
+
+
+def _add_serve(commands) -> None:
+    command = _add_command(commands, serve_command, "serve", "look at exams and analyse them in a browser")
+    command.add_argument(
+        "folder",
+        nargs="?",
+        type=Path,
+        help="a folder with a folder for each exam, a table of exams, or one exam (default: the demo)",
+    )
+    command.add_argument("--port", type=int, default=0, help="on this computer alone (default: a free one)")
 
 
 def _add_check(commands) -> None:
@@ -473,7 +487,8 @@ def analysis_options(options: argparse.Namespace) -> tuple[str | Path | None, di
     if options.request is None:
         if not options.input:
             raise InputError("No exam was given; name a DICOM folder or the exam's volumes.")
-        return options.model, analysis_settings(**settings_of(options))
+        settings = analysis_settings(**settings_of(options))
+        return options.model, {**settings, "all_maps": options.all_maps}
     from .readers.request import read_options
 
     request = read_options(options.request)
@@ -544,6 +559,19 @@ def batch_command(options: argparse.Namespace, reporter: Reporter) -> int:
     table, page = (str(options.output / name) for name in (TABLE, PAGE))
     reporter.done({"table": table, "page": page, **progress.counts}, f"{progress.text()}\n{table}\n{page}")
     return 1 if progress.counts[FAILED] else 0
+
+
+# ---------------------------------------------------------------- serve
+
+
+def serve_command(options: argparse.Namespace, reporter: Reporter) -> None:
+    """Show exams in a browser on this computer until a signal ends it."""
+    from .serve.packages import check_packages
+
+    check_packages()
+    from .serve.command import run_server
+
+    run_server(options.folder, options.port, say)
 
 
 # ---------------------------------------------------------------- check, model
