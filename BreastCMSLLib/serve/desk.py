@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from ..batch.worklist import Entry
 from ..checks.input_check import BAD, Check
-from ..core.errors import NO_MEMORY, BreastCMSLError, Cancelled, lacks_memory
+from ..core.errors import NO_MEMORY, BreastCMSLError, Cancelled, InputError, lacks_memory
 from ..core.text import one_line
 from ..exam import Exam
 from .child import Child, Progress
@@ -110,16 +110,18 @@ class Desk:
         self._enter(READING, "Reading the exam…", exam=index, plan=[], check=[], backgrounds=[], **_NOTHING)
         try:
             if entry.problem:
-                raise BreastCMSLError(entry.problem)
+                raise InputError(entry.problem)
             reading = await self._read(entry)
+            if asked == self._count:  # no other one was chosen meanwhile
+                self._take(entry, reading)
         except Exception as error:  # whatever a reader meets, the page goes on
             if asked == self._count:
+                self._forget()
                 self._enter(EMPTY, _sentence(error), error=True)
-            return
-        if asked != self._count:
-            return  # another one was chosen meanwhile
-        self._entry, self._reading = entry, reading
+
+    def _take(self, entry: Entry, reading: Reading) -> None:
         backgrounds = self._scene.show_exam(reading.exam)
+        self._entry, self._reading = entry, reading
         check = check_lines(reading.check)
         usable = reading.check.worst != BAD
         text = "Ready to analyse." if usable else "The input check has found what must be put right first."
@@ -181,6 +183,7 @@ class Desk:
             "curve": curve,
             "downloads": downloads(folder),
             "maps": maps,
+            "threshold": float(output.result["map_threshold"]),
         }
         self._enter(READY, f"Done: {texts['verdict']}.", **shown)
 

@@ -1,4 +1,4 @@
-"""The page: what its template (``templates/app.vue``) shows and calls, kept in step with the server by trame."""
+"""The page: what its template (``templates/app.vue``) shows and calls, which trame keeps in step."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Page:
         state.update({"map": "", "map_note": "", "map_is_kinetic": False, "map_shown": False})
         state.update({"opacity": 50, "threshold": 40, "outline": True})
         state.slices = [{"tag": tag, "orientation": orientation} for tag, orientation in SLICES.items()]
-        state.places = {tag: {"min": 0, "max": 1, "step": 1, "value": 0} for tag in SLICES}
+        state.places = {tag: {"min": 0, "max": 1, "step": 1, "value": 0, "text": ""} for tag in SLICES}
         self._describe_model()
         state.trame__title = "Breast CMSL"
         state.trame__template_main = (TEMPLATES / "app.vue").read_text(encoding="utf-8")
@@ -68,7 +68,7 @@ class Page:
                 state.map = values["maps"][0]["value"]
                 self._describe_map()
 
-    def _on_moved(self, tag: str, place: dict[str, float]) -> None:
+    def _on_moved(self, tag: str, place: dict[str, float | str]) -> None:
         """A slice has moved, by whatever: its slider follows."""
         if self._state.places[tag] != place:
             self._state.places = {**self._state.places, tag: place}

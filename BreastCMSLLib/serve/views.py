@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..exam import Exam
-from ..results.wording import map_note, map_title
+from ..results.wording import coordinate_text, map_note, map_title
 from ..scene import bundle, embedded
 from ..scene.nodes import ResultNodes
 from ..scene.outlines import show_outline
@@ -31,7 +31,8 @@ class SceneViews:
     ----------
     server : trame_server.Server
     moved : callable
-        Called with the tag of a slice view and its place ``{"min", "max", "step", "value"}`` (mm).
+        Called with the tag of a slice view and its place: ``min``, ``max``, ``step`` and ``value`` along its
+        normal (mm), and ``text``, the coordinate in words.
 
     Raises
     ------
@@ -39,7 +40,7 @@ class SceneViews:
         Slicer's core or an OpenGL library is missing.
     """
 
-    def __init__(self, server, moved: Callable[[str, dict[str, float]], None]):
+    def __init__(self, server, moved: Callable[[str, dict[str, float | str]], None]):
         from trame_slicer.core.view_manager import ViewManager
         from trame_slicer.rca_view import register_rca_factories
         from trame_slicer.views import ViewLayoutDefinition
@@ -56,8 +57,9 @@ class SceneViews:
             ViewLayoutDefinition.slice_view(orientation, label=tag) for tag, orientation in SLICES.items()
         ]
         layout.append(ViewLayoutDefinition.threed_view(name=THREE_D, background_color=_GROUND))
-        for definition in layout:
-            self._manager.create_view(definition)
+        with bundle.quiet():  # VTK says of each window that one of its events is out of use
+            for definition in layout:
+                self._manager.create_view(definition)
         self._manager.set_current_view_ids([definition.singleton_tag for definition in layout])
         for tag in SLICES:
             self.slice_view(tag).modified.connect(lambda view, tag=tag: self._on_modified(tag, view))
@@ -99,7 +101,8 @@ class SceneViews:
         for title, volume in volumes.items():
             self._volumes[title] = add_volume(self.scene, volume, title)
         self.show_background("Subtraction")
-        for view in self._manager.get_slice_views():
+        self.slice_view("Red").set_visible_in_3d(True)
+        for view in self._manager.get_views():
             view.fit_view_to_content()
         self.render()
         return list(volumes)
@@ -202,7 +205,6 @@ class SceneViews:
         if self._nodes.outline is not None:
             self._nodes.outline.CreateClosedSurfaceRepresentation()
             self._nodes.outline.GetDisplayNode().SetOpacity3D(0.8)
-        self.slice_view("Red").set_visible_in_3d(True)
         for view in self._manager.get_threed_views():
             view.fit_view_to_content()
 
@@ -212,10 +214,6 @@ class SceneViews:
         """Move one slice view along its normal."""
         self.slice_view(tag).set_slice_value(offset_mm)
         self.render()
-
-    def place(self, tag: str) -> dict[str, float]:
-        """Where a slice view stands and how far it may go: ``min``, ``max``, ``step`` and ``value`` (mm)."""
-        return _place(self.slice_view(tag))
 
     def _on_modified(self, tag: str, view) -> None:
         if self._background is not None:
@@ -231,7 +229,11 @@ def _nothing_more(*_: object) -> None:
     """Names and sliders of the views are the page's."""
 
 
-def _place(view) -> dict[str, float]:
+def _place(view) -> dict[str, float | str]:
     low, high = view.get_slice_range()
     numbers = {"min": low, "max": high, "step": view.get_slice_step(), "value": view.get_slice_value()}
-    return {name: round(float(number), 2) for name, number in numbers.items() if np.isfinite(number)}
+    to_ras = view.get_view_node().GetSliceToRAS()
+    normal, origin = (np.array([to_ras.GetElement(row, column) for row in range(3)]) for column in (2, 3))
+    axis = int(abs(normal).argmax())
+    text = f"{coordinate_text(axis, float(origin[axis]))} mm"
+    return {**{name: round(float(number), 2) for name, number in numbers.items()}, "text": text}
