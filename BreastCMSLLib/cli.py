@@ -297,7 +297,8 @@ def run() -> None:
                 code = code or 1
         os._exit(code)
 
-    keep_freed_memory()
+    if "serve" not in sys.argv:  # a server keeps what it has freed for hours
+        keep_freed_memory()
     atexit.register(end)  # the first to be registered is the last to be called: temporary files are gone
     prepare_streams()
     try:

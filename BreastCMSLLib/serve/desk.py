@@ -89,8 +89,8 @@ class Desk:
         self.entries, self._scene, self._folder = list(entries), scene, folder
         self._show_values, self._read, self._read_output, self._make_child = show, read, read_output, child
         self.step, self.output_folder = EMPTY, None
-        self._reading: Reading | None = None
-        self._output: Output | None = None
+        self._usable, self._as_dicom = False, False
+        self._result: dict[str, Any] | None = None
         self._entry: Entry | None = None
         self._child: Child | None = None
         self._count, self._analyses, self._last_s = 0, 0, 0.0
@@ -121,9 +121,12 @@ class Desk:
 
     def _take(self, entry: Entry, reading: Reading) -> None:
         backgrounds = self._scene.show_exam(reading.exam)
-        self._entry, self._reading = entry, reading
+        self._entry, self._as_dicom = (
+            entry,
+            reading.as_dicom,
+        )  # the exam is let go: the scene has what is shown
         check = check_lines(reading.check)
-        usable = reading.check.worst != BAD
+        self._usable = usable = reading.check.worst != BAD
         text = "Ready to analyse." if usable else "The input check has found what must be put right first."
         plan = plan_table(reading.exam.plan)
         self._enter(READY, text, error=not usable, plan=plan, check=check, backgrounds=backgrounds)
@@ -133,7 +136,7 @@ class Desk:
     @property
     def can_analyze(self) -> bool:
         """Whether an exam waits that the input check lets pass."""
-        return self.step == READY and self._reading is not None and self._reading.check.worst != BAD
+        return self.step == READY and self._usable
 
     async def analyze(self, choices: Choices) -> None:
         """Analyse the exam in a child process, and show the results; returns when all is done."""
@@ -143,7 +146,7 @@ class Desk:
         self._analyses += 1
         folder = self._folder / f"analysis-{self._analyses}"
         folder.mkdir()
-        dicom = folder / DICOM if self._reading.as_dicom else None
+        dicom = folder / DICOM if self._as_dicom else None
         left = TimeLeft(self._last_s)
 
         def progress(share: float, stage: str) -> None:
@@ -175,7 +178,7 @@ class Desk:
 
     def _show_output(self, folder: Path, output: Output) -> None:
         maps = self._scene.show_output(output)
-        self.output_folder, self._output = folder, output
+        self.output_folder, self._result = folder, output.result
         texts, curve = result_texts(output.result), curve_picture(output.result, 0)
         shown = {
             "result": texts,
@@ -189,9 +192,9 @@ class Desk:
 
     def go_to(self, index: int) -> None:
         """Show a candidate, from 0, in all views, and its curve."""
-        if self._output is not None and 0 <= index < len(self._output.result["peaks"]):
+        if self._result is not None and 0 <= index < len(self._result["peaks"]):
             self._scene.go_to(index)
-            self._show(candidate=index, curve=curve_picture(self._output.result, index))
+            self._show(candidate=index, curve=curve_picture(self._result, index))
 
     # ------------------------------------------------------------ the end
 
@@ -206,14 +209,14 @@ class Desk:
 
     def _forget(self) -> None:
         self._forget_output()
-        self._reading, self._entry = None, None
+        self._entry, self._usable = None, False
         self._scene.clear()
 
     def _forget_output(self) -> None:
         if self.output_folder is not None:
             shutil.rmtree(self.output_folder, ignore_errors=True)
             self._scene.clear_output()
-        self.output_folder, self._output = None, None
+        self.output_folder, self._result = None, None
 
     def _enter(self, step: str, message: str, error: bool = False, **values: Any) -> None:
         """Another step, with its sentence."""

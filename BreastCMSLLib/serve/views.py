@@ -104,6 +104,8 @@ class SceneViews:
         self.slice_view("Red").set_visible_in_3d(True)
         for view in self._manager.get_views():
             view.fit_view_to_content()
+        for view in self._manager.get_threed_views():
+            _look_from_above(view)
         self.render()
         return list(volumes)
 
@@ -163,9 +165,11 @@ class SceneViews:
         if self._nodes is None:
             return
         self._index = index
-        ras = self._result["peaks"][index]["ras_mm"]
+        ras = np.array(self._result["peaks"][index]["ras_mm"], dtype=float)
         for view in self._manager.get_slice_views():
-            view.get_view_node().JumpSliceByCentering(*map(float, ras))
+            _jump(view.get_view_node(), ras)
+        for n in range(self._nodes.peaks.GetNumberOfControlPoints()):  # labels of all would hide one another
+            self._nodes.peaks.SetNthControlPointVisibility(n, n == index)
         self.show_outline(self._outline)
 
     def show_outline(self, visible: bool) -> None:
@@ -201,12 +205,13 @@ class SceneViews:
         self.render()
 
     def _show_in_3d(self) -> None:
-        """The outline as a surface, and the axial slice, in the 3D view."""
+        """The outlines as surfaces in the 3D view, where legends would only be in the way."""
         if self._nodes.outline is not None:
             self._nodes.outline.CreateClosedSurfaceRepresentation()
-            self._nodes.outline.GetDisplayNode().SetOpacity3D(0.8)
-        for view in self._manager.get_threed_views():
-            view.fit_view_to_content()
+        slices = [view.get_view_node_id() for view in self._manager.get_slice_views()]
+        for node in self._nodes.maps.values():
+            for legend in legends_of(node):
+                legend.SetViewNodeIDs(slices)
 
     # ------------------------------------------------------------ places
 
@@ -227,6 +232,23 @@ class SceneViews:
 
 def _nothing_more(*_: object) -> None:
     """Names and sliders of the views are the page's."""
+
+
+def _jump(slice_node, ras: np.ndarray) -> None:
+    """Move a slice to a position (mm), and along itself only where that would be out of sight."""
+    slice_node.JumpSliceByOffsetting(*ras)
+    to_ras = np.array([[slice_node.GetXYToRAS().GetElement(i, j) for j in range(4)] for i in range(4)])
+    pixel = (np.linalg.inv(to_ras) @ [*ras, 1.0])[:2]
+    if not ((pixel > 0) & (pixel < slice_node.GetDimensions()[:2])).all():
+        slice_node.JumpSliceByCentering(*ras)
+
+
+def _look_from_above(view) -> None:
+    """Turn the camera of a 3D view, which looks from in front, so that the axial slice is seen."""
+    camera = view.renderer().GetActiveCamera()
+    camera.Elevation(40.0)
+    camera.OrthogonalizeViewUp()
+    view.renderer().ResetCameraClippingRange()
 
 
 def _place(view) -> dict[str, float | str]:

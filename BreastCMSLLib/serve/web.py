@@ -50,6 +50,7 @@ class Gate:
         app.router.add_get("/index.html", self._page)
         app.router.add_get("/wait", self._wait)
         app.router.add_post("/take", self._take)
+        app.router.add_post("/paraview/", self._launch)
         app.router.add_get("/download/{name}", self._download)
         app.router.add_static("/static", _STATIC)
 
@@ -107,6 +108,10 @@ class Gate:
                 break
             await asyncio.sleep(_STEP_S)
         raise web.HTTPSeeOther("/")
+
+    async def _launch(self, request: web.Request) -> web.Response:
+        """Trame's page asks where to connect before it does."""
+        return web.json_response({"sessionURL": f"ws://{request.host}/ws", "secret": "wslink-secret"})
 
     async def _download(self, request: web.Request) -> web.StreamResponse:
         name = request.match_info["name"]
