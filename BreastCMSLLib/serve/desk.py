@@ -95,8 +95,9 @@ class Desk:
         self._child: Child | None = None
         self._count, self._analyses, self._last_s = 0, 0, 0.0
         exams = [{"value": n, "title": one_line(entry.exam, 80)} for n, entry in enumerate(self.entries)]
-        self._show(step=EMPTY, exams=exams, exam=-1, plan=[], check=[], backgrounds=[], **self._idle())
-        self._show(message="Choose an exam.", **_NOTHING)
+        # a page follows those values alone that it knows from the start: all of them
+        self._show(exams=exams, exam=-1, plan=[], check=[], backgrounds=[], **_NOTHING)
+        self._enter(EMPTY, "Choose an exam.")
 
     # ------------------------------------------------------------ the exam
 

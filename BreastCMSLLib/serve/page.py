@@ -12,7 +12,7 @@ from trame_server.utils.asynchronous import create_task
 
 from .choices import Choices, models
 from .desk import ANALYZING, STOPPING, Desk
-from .views import SLICES, SceneViews
+from .views import SIDES, SLICES, SceneViews
 
 TEMPLATES = Path(__file__).resolve().parent / "templates"
 _NO_MODEL = {"value": "", "note": "", "points": []}
@@ -43,7 +43,10 @@ class Page:
         state.update({"point": "", "kinetics": False, "background": ""})
         state.update({"map": "", "map_note": "", "map_is_kinetic": False, "map_shown": False})
         state.update({"opacity": 50, "threshold": 40, "outline": True})
-        state.slices = [{"tag": tag, "orientation": orientation} for tag, orientation in SLICES.items()]
+        state.slices = [
+            {"tag": tag, "orientation": name, "left": SIDES[name][0], "right": SIDES[name][1]}
+            for tag, name in SLICES.items()
+        ]
         state.places = {tag: {"min": 0, "max": 1, "step": 1, "value": 0, "text": ""} for tag in SLICES}
         self._describe_model()
         state.trame__title = "Breast CMSL"

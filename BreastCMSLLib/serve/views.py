@@ -19,6 +19,7 @@ from ..scene.volumes import add_volume
 from .output import Output
 
 SLICES = {"Red": "Axial", "Yellow": "Sagittal", "Green": "Coronal"}  # singleton tag -> orientation
+SIDES = {"Axial": "RL", "Sagittal": "AP", "Coronal": "RL"}  # what is left and right on the screen
 THREE_D = "ThreeD"
 _GROUND = ("#101418", "#2a3138")  # of the 3D view
 _FPS, _FPS_BESIDE, _QUALITY = 20.0, 10.0, 70
