@@ -80,6 +80,7 @@ class Page:
 
     def _listen(self) -> None:
         state, called = self._state, self.server.trigger
+        self.server.controller.on_client_connected.add(lambda **_: self.scene.render())
         called("choose")(lambda index: create_task(self.desk.choose(int(index))))
         called("run")(self._on_run)
         called("go_to")(self._on_go_to)
