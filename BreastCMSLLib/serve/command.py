@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import sys
 import tempfile
 import threading
 from collections.abc import Callable
@@ -13,6 +14,7 @@ from ..batch.worklist import Entry
 from ..checks.input_check import check_exam
 from ..core.errors import InputError, OutputError
 from ..core.processes import clear_temporary_folders, make_folder
+from ..core.text import one_line
 from ..exam import Exam
 from ..one_exam import reading_options
 from ..readers import read
@@ -60,6 +62,7 @@ async def _serve(entries: list[Entry], folder: Path, port: int, say: Callable[[s
 
     session, page = Session(), None
     ended = _end_request()
+    asyncio.get_running_loop().set_exception_handler(_on_trouble)
     try:
         page = Page(make_desk)
         gate = Gate(session, lambda name: download_path(page.desk.output_folder or folder, name))
@@ -99,6 +102,14 @@ def _end_request() -> asyncio.Event:
             if signal.getsignal(number) is not signal.SIG_IGN:
                 signal.signal(number, lambda *_: loop.call_soon_threadsafe(ended.set))
     return ended
+
+
+def _on_trouble(_loop: asyncio.AbstractEventLoop, context: dict) -> None:
+    """One line for what went wrong where nobody waited; a tab that went away is no trouble."""
+    error = context.get("exception")
+    if not isinstance(error, (ConnectionError, asyncio.CancelledError)):
+        text = f"{type(error).__name__}: {error}" if error is not None else context["message"]
+        print(f"breastcmsl: {one_line(text, 300)}", file=sys.stderr)
 
 
 async def _read(entry: Entry) -> Reading:
