@@ -1,0 +1,84 @@
+"""``python -m Testing.serve_soak FOLDER``: twenty analyses of one exam through the page in a headless Chromium.
+
+What the server holds is printed before, after each analysis, and how much it grew from the fifth to the last.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from playwright.sync_api import sync_playwright
+
+WARM = 5  # analyses after which libraries have loaded and pools have filled
+MAX_MB = 4.0  # an analysis, by the slope from then on
+_WAIT_MS = 600_000
+
+
+def held(pid: int) -> tuple[float, int]:
+    """Resident memory (MiB) and number of open files of a process (Linux)."""
+    pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20, len(os.listdir(f"/proc/{pid}/fd"))
+
+
+def soak(folder: str, count: int) -> list[float]:
+    """Analyse so often; returns the memory after each time, in MiB."""
+    start = time.monotonic()
+    command = [sys.executable, "-m", "BreastCMSLLib", "serve", folder]
+    server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    try:
+        address = server.stdout.readline().split()[1]
+        print(f"address after {time.monotonic() - start:.1f} s", flush=True)
+        with sync_playwright() as playwright:
+            options = {"executable_path": shutil.which("chromium"), "args": ["--no-sandbox", "--disable-gpu"]}
+            page = playwright.chromium.launch(**options).new_page()
+            page.set_default_timeout(_WAIT_MS)
+            return _press(page, address, server.pid, count, start)
+    finally:
+        server.terminate()
+        server.wait(60)
+
+
+def _press(page, address: str, pid: int, count: int, start: float) -> list[float]:
+    page.goto(address)
+    page.wait_for_selector("#run")
+    print(f"page after {time.monotonic() - start:.1f} s", flush=True)
+    page.wait_for_function("document.querySelector('#status').innerText.startsWith('Ready')")
+    page.wait_for_selector("[aria-label='Axial view'] img.image-display-area", state="visible")
+    print(f"first picture after {time.monotonic() - start:.1f} s, {held(pid)[0]:.0f} MiB", flush=True)
+    memory = []
+    for number in range(1, count + 1):
+        began = time.monotonic()
+        page.click("#run")
+        page.wait_for_selector("#stage")
+        page.wait_for_function("document.querySelector('#status').innerText.startsWith('Done')")
+        page.check("#map_shown")
+        page.wait_for_timeout(500)
+        mib, files = held(pid)
+        memory.append(mib)
+        seconds = time.monotonic() - began
+        print(f"analysis {number}: {seconds:.1f} s, {mib:.0f} MiB, {files} files", flush=True)
+    return memory
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("folder")
+    parser.add_argument("--count", type=int, default=20)
+    options = parser.parse_args()
+    memory = soak(options.folder, options.count)[WARM - 1 :]
+    if len(memory) < 2:
+        return 0
+    slope = statistics.linear_regression(range(len(memory)), memory).slope
+    print(f"{slope:+.2f} MiB an analysis from the {WARM}th on, at most {MAX_MB} allowed")
+    return 0 if slope <= MAX_MB else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
