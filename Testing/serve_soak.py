@@ -1,4 +1,4 @@
-"""``python -m Testing.serve_soak FOLDER``: twenty analyses of one exam through the page in a headless Chromium.
+"""``python -m Testing.serve_soak FOLDER``: twenty analyses of an exam through the page, in a browser.
 
 What the server holds is printed before, after each analysis, and how much it grew from the fifth to the last.
 """

@@ -152,7 +152,8 @@ class Desk:
 
         def progress(share: float, stage: str) -> None:
             if self.step == ANALYZING:
-                text = duration_text(left.seconds(share))
+                seconds = left.update(share)
+                text = "" if seconds is None else f"about {duration_text(seconds)} left"
                 self._show(progress=round(100 * share), stage=stage, time_left=text)
 
         self._child = self._make_child(command_of(self._entry, choices, folder / RESULTS, dicom), progress)

@@ -1,4 +1,4 @@
-"""How much time an analysis has left."""
+"""How much time an analysis has left, on the page and in the desktop's panel."""
 
 from __future__ import annotations
 
@@ -18,30 +18,36 @@ class TimeLeft:
     """
 
     def __init__(self, last_s: float = 0.0, clock: Callable[[], float] = time.monotonic):
-        self._clock, self._last_s = clock, last_s
+        self._clock, self._last_s = clock, float(last_s or 0.0)
         self._start = clock()
+        self._share, self._left, self._updated = 0.0, None, self._start
 
     @property
     def elapsed(self) -> float:
         """Seconds since the start."""
         return self._clock() - self._start
 
-    def seconds(self, share: float) -> float | None:
-        """Seconds left at a share done of 0 to 1; None while nothing can be said."""
-        guesses, elapsed = [], self.elapsed
+    def update(self, share: float) -> float | None:
+        """Take the share done (0 to 1); returns :meth:`seconds`."""
+        elapsed, guesses = self.elapsed, []
+        self._share = max(self._share, min(float(share), 1.0))
         if self._last_s > 0:  # stages take about the same share each time: good from the start
-            guesses.append(max(self._last_s - elapsed, self._last_s * (1 - share)))
-        if share > 0.1 and elapsed > 1.0:
-            guesses.append(elapsed / share * (1 - share))
-        return max(0.0, sum(guesses) / len(guesses)) if guesses else None
+            guesses.append(max(self._last_s - elapsed, self._last_s * (1 - self._share)))
+        if self._share > 0.1 and elapsed > 1.0:
+            guesses.append(elapsed / self._share * (1 - self._share))
+        if guesses:
+            self._left, self._updated = sum(guesses) / len(guesses), self._clock()
+        return self.seconds()
+
+    def seconds(self) -> float | None:
+        """Seconds left, counting down between updates; None while nothing can be said."""
+        return None if self._left is None else max(0.0, self._left - (self._clock() - self._updated))
 
 
-def duration_text(seconds: float | None) -> str:
-    """ "about 12 s left", "about 2 min left": as exact as such an estimate can be; "" for None."""
-    if seconds is None:
-        return ""
+def duration_text(seconds: float) -> str:
+    """ "12 s" or "2 min": as exact as such an estimate can be."""
     if seconds < 10:
-        return f"about {max(1, round(seconds))} s left"
+        return f"{max(1, round(seconds))} s"
     if seconds < 90:
-        return f"about {5 * round(seconds / 5)} s left"
-    return f"about {round(seconds / 60)} min left"
+        return f"{5 * round(seconds / 5)} s"
+    return f"{round(seconds / 60)} min"

@@ -22,7 +22,6 @@ from BreastCMSLLib.serve.choices import Choices, command_of, models, reading_arg
 from BreastCMSLLib.serve.desk import ANALYZING, EMPTY, READY, STOPPING, Desk, Reading
 from BreastCMSLLib.serve.packages import check_packages
 from BreastCMSLLib.serve.session import Session
-from BreastCMSLLib.serve.time_left import TimeLeft, duration_text
 
 RESULT = {
     "kind": "breastcmsl.result",
@@ -173,7 +172,7 @@ def test_what_is_not_installed_is_one_sentence(monkeypatch, capsys):
     assert capsys.readouterr().err.count("\n") == 1
 
 
-# ---------------------------------------------------------------- child and time
+# ---------------------------------------------------------------- the child
 
 
 def child_of(code, lines=None):
@@ -216,17 +215,6 @@ print(json.dumps({{"event": "progress", "fraction": 0.1, "text": "On"}}), flush=
 
     with pytest.raises(Cancelled):
         asyncio.run(work())
-
-
-def test_time_left_comes_from_the_last_analysis_and_from_what_is_done():
-    now = [0.0]
-    left = TimeLeft(clock=lambda: now[0])
-    assert left.seconds(0.0) is None and duration_text(None) == ""
-    now[0] = 10.0
-    assert left.seconds(0.5) == pytest.approx(10.0)
-    assert TimeLeft(60.0, clock=lambda: now[0]).seconds(0.0) == pytest.approx(60.0)
-    texts = [duration_text(seconds) for seconds in (0.2, 14, 300)]
-    assert texts == ["about 1 s left", "about 15 s left", "about 5 min left"]
 
 
 # ---------------------------------------------------------------- downloads
@@ -413,7 +401,11 @@ def test_an_analysis_tells_its_progress_and_shows_its_result(folder):
         table = Table(folder)
         task = await table.begin()
         assert table.desk.step == ANALYZING and table.values["progress"] == 50
-        assert table.values["stage"] == "Half" and not table.values["can_analyze"]
+        assert (
+            table.values["stage"] == "Half"
+            and table.values["time_left"] == ""
+            and not table.values["can_analyze"]
+        )
         await table.desk.choose(1)  # not now
         assert table.values["exam"] == 0
         table.children[0].go.set()

@@ -247,6 +247,17 @@ def test_the_keyboard_alone_goes_to_a_candidate_and_moves_a_slice(analysed):
     )
 
 
+def test_the_wheel_moves_a_slice(analysed):
+    before = analysed.locator("#slice_Red + output").inner_text()
+    analysed.locator("[aria-label='Axial view'] .picture").hover()
+    for _ in range(4):
+        analysed.mouse.wheel(0, 120)
+        analysed.wait_for_timeout(100)
+    analysed.wait_for_function(
+        "text => document.querySelector('#slice_Red + output').innerText !== text", arg=before
+    )
+
+
 def test_all_controls_are_reached_with_the_tab_key(analysed):
     analysed.locator("#exam").focus()
     reached = set()
