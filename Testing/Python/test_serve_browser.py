@@ -100,13 +100,17 @@ def picture(tab, name):
     return np.asarray(Image.open(io.BytesIO(view.screenshot())).convert("RGB")).astype(int)
 
 
-def wait_for_change(tab, name, before, changed=lambda a, b: (np.abs(a - b).max(axis=2) > 40).sum() > 5):
-    for _ in range(100):
-        tab.wait_for_timeout(200)
+def wait_for_change(tab, name, before):
+    """The picture of a view once it differs from an earlier one, and stays as it is."""
+    earlier = before
+    for _ in range(120):
+        tab.wait_for_timeout(700)
         now = picture(tab, name)
-        if now.shape != before.shape or changed(now, before):
+        differs = now.shape != before.shape or (np.abs(now - before).max(axis=2) > 40).sum() > 5
+        if differs and np.array_equal(now, earlier):
             return now
-    raise AssertionError(f"the {name.lower()} view does not change")
+        earlier = now
+    raise AssertionError(f"the {name.lower()} view does not change, or not cease to")
 
 
 @pytest.fixture(scope="module")
