@@ -21,10 +21,18 @@ MAX_MB = 4.0  # an analysis, by the slope from then on
 _WAIT_MS = 600_000
 
 
-def held(pid: int) -> tuple[float, int]:
-    """Resident memory (MiB) and number of open files of a process (Linux)."""
+def held(pid: int) -> tuple[float, float, int]:
+    """Resident memory (MiB), processor time (s) and number of open files of a process (Linux)."""
     pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
-    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20, len(os.listdir(f"/proc/{pid}/fd"))
+    ticks = sum(map(int, Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11:13]))
+    mib, cpu_s = pages * os.sysconf("SC_PAGE_SIZE") / 2**20, ticks / os.sysconf("SC_CLK_TCK")
+    return mib, cpu_s, len(os.listdir(f"/proc/{pid}/fd"))
+
+
+def state(pid: int, start: float) -> str:
+    """The same in words, with the seconds since the start."""
+    mib, cpu_s, files = held(pid)
+    return f"{time.monotonic() - start:.1f} s ({cpu_s:.1f} s of one core), {mib:.0f} MiB, {files} files"
 
 
 def soak(folder: str, count: int) -> list[float]:
@@ -34,7 +42,7 @@ def soak(folder: str, count: int) -> list[float]:
     server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     try:
         address = server.stdout.readline().split()[1]
-        print(f"address after {time.monotonic() - start:.1f} s", flush=True)
+        print(f"address: {state(server.pid, start)}", flush=True)
         with sync_playwright() as playwright:
             options = {"executable_path": shutil.which("chromium"), "args": ["--no-sandbox", "--disable-gpu"]}
             page = playwright.chromium.launch(**options).new_page()
@@ -48,22 +56,19 @@ def soak(folder: str, count: int) -> list[float]:
 def _press(page, address: str, pid: int, count: int, start: float) -> list[float]:
     page.goto(address)
     page.wait_for_selector("#run")
-    print(f"page after {time.monotonic() - start:.1f} s", flush=True)
+    print(f"page: {state(pid, start)}", flush=True)
     page.wait_for_function("document.querySelector('#status').innerText.startsWith('Ready')")
     page.wait_for_selector("[aria-label='Axial view'] img.image-display-area", state="visible")
-    print(f"first picture after {time.monotonic() - start:.1f} s, {held(pid)[0]:.0f} MiB", flush=True)
+    print(f"first picture: {state(pid, start)}", flush=True)
     memory = []
     for number in range(1, count + 1):
-        began = time.monotonic()
         page.click("#run")
         page.wait_for_selector("#stage")
         page.wait_for_function("document.querySelector('#status').innerText.startsWith('Done')")
         page.check("#map_shown")
         page.wait_for_timeout(500)
-        mib, files = held(pid)
-        memory.append(mib)
-        seconds = time.monotonic() - began
-        print(f"analysis {number}: {seconds:.1f} s, {mib:.0f} MiB, {files} files", flush=True)
+        memory.append(held(pid)[0])
+        print(f"analysis {number}: {state(pid, start)}", flush=True)
     return memory
 
 
