@@ -169,15 +169,16 @@ class SceneViews:
         ras = np.array(self._result["peaks"][index]["ras_mm"], dtype=float)
         for view in self._manager.get_slice_views():
             _jump(view.get_view_node(), ras)
-        for n in range(self._nodes.peaks.GetNumberOfControlPoints()):  # labels of all would hide one another
-            self._nodes.peaks.SetNthControlPointVisibility(n, n == index)
         self.show_outline(self._outline)
 
     def show_outline(self, visible: bool) -> None:
-        """Draw the outline of the candidate on show, or none."""
+        """Draw the outline of the candidate on show, or else its marker, which would hide a small lesion."""
         self._outline = visible
         if self._nodes is not None:
-            show_outline(self._nodes, self._result, self._index if visible else None)
+            drawn = show_outline(self._nodes, self._result, self._index if visible else None)
+            markers = self._nodes.peaks
+            for n in range(markers.GetNumberOfControlPoints()):
+                markers.SetNthControlPointVisibility(n, n == self._index and not drawn)
         self.render()
 
     def show_map(self, name: str, opacity: float, threshold: float) -> None:
