@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import signal
 import sys
 import tempfile
 import threading
 from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from ..batch.worklist import Entry
 from ..checks.input_check import check_exam
@@ -25,6 +29,7 @@ from .page import Page
 from .session import HOST, Session
 from .web import Gate
 
+_LAST_PORT = 65535
 _REQUESTS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 
 
@@ -45,15 +50,20 @@ def run_server(source: Path | None, port: int, say: Callable[[str], None]) -> No
     BreastCMSLError
         In one sentence, why there is no page.
     """
+    if not 0 <= port <= _LAST_PORT:
+        raise InputError(f"There is no port {port}; choose one from 1024 to {_LAST_PORT}, or leave it out.")
     entries = offered_exams(source)
     clear_temporary_folders()
     try:
-        folder = make_folder(Path(tempfile.gettempdir()), "serve-")
+        folder = make_folder(Path(tempfile.gettempdir()))
     except OSError as error:
         raise OutputError(
             f"The folder for temporary files cannot be used ({error.strerror}); set TMPDIR to another."
         ) from error
-    asyncio.run(_serve(entries, folder, port, say))
+    try:
+        asyncio.run(_serve(entries, folder, port, say))
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 async def _serve(entries: list[Entry], folder: Path, port: int, say: Callable[[str], None]) -> None:
@@ -74,9 +84,10 @@ async def _serve(entries: list[Entry], folder: Path, port: int, say: Callable[[s
             serving.result()
         session.port = page.server.port
         say(f"Open {session.address}\nCtrl-C ends the server.")
-        if len(entries) == 1:
-            await page.desk.choose(0)
+        first = asyncio.ensure_future(page.desk.choose(0)) if len(entries) == 1 else None
         await ended.wait()
+        if first is not None:
+            first.cancel()
     finally:
         if page is not None:
             await page.desk.close()
@@ -112,8 +123,31 @@ def _on_trouble(_loop: asyncio.AbstractEventLoop, context: dict) -> None:
         print(f"breastcmsl: {one_line(text, 300)}", file=sys.stderr)
 
 
+async def _in_thread(work: Callable[[], Any]) -> Any:
+    """Do work beside the page, in a thread that the end of the server does not wait for."""
+    loop = asyncio.get_running_loop()
+    done = loop.create_future()
+
+    def settle(value: Any, error: BaseException | None) -> None:
+        if done.cancelled():
+            return
+        done.set_result(value) if error is None else done.set_exception(error)
+
+    def run() -> None:
+        value, error = None, None
+        try:
+            value = work()
+        except Exception as raised:
+            error = raised
+        with suppress(RuntimeError):  # the loop has ended
+            loop.call_soon_threadsafe(settle, value, error)
+
+    threading.Thread(target=run, daemon=True).start()
+    return await done
+
+
 async def _read(entry: Entry) -> Reading:
-    return await asyncio.to_thread(_read_now, entry)
+    return await _in_thread(partial(_read_now, entry))
 
 
 def _read_now(entry: Entry) -> Reading:
@@ -141,4 +175,4 @@ async def _read_output(folder: Path) -> Output:
         pack_dicom(folder)
         return read_output(folder)
 
-    return await asyncio.to_thread(work)
+    return await _in_thread(work)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..exam import Exam
-from ..results.wording import coordinate_text, map_note, map_title
+from ..results.wording import map_note, map_title
 from ..scene import bundle, embedded
 from ..scene.nodes import ResultNodes
 from ..scene.outlines import show_outline
@@ -17,6 +17,7 @@ from ..scene.results import remove_results, write_results
 from ..scene.views import check_rendering
 from ..scene.volumes import add_volume
 from .output import Output
+from .places import jump, look_from_above, place_of
 
 SLICES = {"Red": "Axial", "Yellow": "Sagittal", "Green": "Coronal"}  # singleton tag -> orientation
 SIDES = {"Axial": "RL", "Sagittal": "AP", "Coronal": "RL"}  # what is left and right on the screen
@@ -106,7 +107,7 @@ class SceneViews:
         for view in self._manager.get_views():
             view.fit_view_to_content()
         for view in self._manager.get_threed_views():
-            _look_from_above(view)
+            look_from_above(view)
         self.render()
         return list(volumes)
 
@@ -168,7 +169,7 @@ class SceneViews:
         self._index = index
         ras = np.array(self._result["peaks"][index]["ras_mm"], dtype=float)
         for view in self._manager.get_slice_views():
-            _jump(view.get_view_node(), ras)
+            jump(view.get_view_node(), ras)
         self.show_outline(self._outline)
 
     def show_outline(self, visible: bool) -> None:
@@ -224,7 +225,7 @@ class SceneViews:
 
     def _on_modified(self, tag: str, view) -> None:
         if self._background is not None:
-            self._moved(tag, _place(view))
+            self._moved(tag, place_of(view))
 
     def render(self) -> None:
         """Draw all views soon."""
@@ -234,30 +235,3 @@ class SceneViews:
 
 def _nothing_more(*_: object) -> None:
     """Names and sliders of the views are the page's."""
-
-
-def _jump(slice_node, ras: np.ndarray) -> None:
-    """Move a slice to a position (mm), and along itself only where that would be out of sight."""
-    slice_node.JumpSliceByOffsetting(*ras)
-    to_ras = np.array([[slice_node.GetXYToRAS().GetElement(i, j) for j in range(4)] for i in range(4)])
-    pixel = (np.linalg.inv(to_ras) @ [*ras, 1.0])[:2]
-    if not ((pixel > 0) & (pixel < slice_node.GetDimensions()[:2])).all():
-        slice_node.JumpSliceByCentering(*ras)
-
-
-def _look_from_above(view) -> None:
-    """Turn the camera of a 3D view, which looks from in front, so that the axial slice is seen."""
-    camera = view.renderer().GetActiveCamera()
-    camera.Elevation(40.0)
-    camera.OrthogonalizeViewUp()
-    view.renderer().ResetCameraClippingRange()
-
-
-def _place(view) -> dict[str, float | str]:
-    low, high = view.get_slice_range()
-    numbers = {"min": low, "max": high, "step": view.get_slice_step(), "value": view.get_slice_value()}
-    to_ras = view.get_view_node().GetSliceToRAS()
-    normal, origin = (np.array([to_ras.GetElement(row, column) for row in range(3)]) for column in (2, 3))
-    axis = int(abs(normal).argmax())
-    text = f"{coordinate_text(axis, float(origin[axis]))} mm"
-    return {**{name: round(float(number), 2) for name, number in numbers.items()}, "text": text}

@@ -172,6 +172,12 @@ def test_what_is_not_installed_is_one_sentence(monkeypatch, capsys):
     assert capsys.readouterr().err.count("\n") == 1
 
 
+def test_a_port_that_does_not_exist_is_one_sentence(capsys):
+    pytest.importorskip("trame_slicer")
+    assert cli.main(["serve", "nowhere", "--port", "70000"]) == 2
+    assert "no port 70000" in capsys.readouterr().err
+
+
 # ---------------------------------------------------------------- the child
 
 
