@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
 import shutil
 import signal
 import sys
@@ -101,7 +103,8 @@ async def _start(page: Page, port: int) -> None:
         await page.server.start(port=port, host=HOST, exec_mode="coroutine", **options)
     except OSError as error:
         raise InputError(
-            f"Port {port} cannot be used ({error.strerror}); choose another with --port, or leave it out."
+            f"Port {port} cannot be used ({os.strerror(error.errno or errno.EADDRINUSE)}); "
+            "choose another with --port, or leave it out."
         ) from error
 
 
