@@ -122,10 +122,8 @@ class Desk:
 
     def _take(self, entry: Entry, reading: Reading) -> None:
         backgrounds = self._scene.show_exam(reading.exam)
-        self._entry, self._as_dicom = (
-            entry,
-            reading.as_dicom,
-        )  # the exam is let go: the scene has what is shown
+        # the exam itself is let go: the scene has what is shown
+        self._entry, self._as_dicom = entry, reading.as_dicom
         check = check_lines(reading.check)
         self._usable = usable = reading.check.worst != BAD
         text = "Ready to analyse." if usable else "The input check has found what must be put right first."

@@ -95,9 +95,14 @@ class Page:
         if self.desk.step == ANALYZING:
             self.desk.cancel()
         else:
-            state = self._state
-            choices = Choices(str(state.model), str(state.point), bool(state.kinetics))
-            create_task(self.desk.analyze(choices))
+            create_task(self.desk.analyze(self._choices()))
+
+    def _choices(self) -> Choices:
+        """What is chosen, as far as it was offered."""
+        state = self._state
+        model = _entry(models(), state.model) or _NO_MODEL
+        point = _entry(model["points"], state.point) or _NO_MODEL
+        return Choices(model["value"], point["value"], bool(state.kinetics))
 
     def _on_go_to(self, index: Any) -> None:
         with self._state:
