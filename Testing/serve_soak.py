@@ -6,6 +6,7 @@ What the server holds is printed before, after each analysis, and how much it gr
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import shutil
 import statistics
@@ -14,7 +15,12 @@ import sys
 import time
 from pathlib import Path
 
+from PIL import Image
 from playwright.sync_api import sync_playwright
+
+CHECKOUT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(CHECKOUT / "scripts"))
+from web_picture import save  # noqa: E402
 
 WARM = 5  # analyses after which libraries have loaded and pools have filled
 MAX_MB = 4.0  # an analysis, by the slope from then on
@@ -35,8 +41,8 @@ def state(pid: int, start: float) -> str:
     return f"{time.monotonic() - start:.1f} s ({cpu_s:.1f} s of one core), {mib:.0f} MiB, {files} files"
 
 
-def soak(folder: str, count: int) -> list[float]:
-    """Analyse so often; returns the memory after each time, in MiB."""
+def soak(folder: str, count: int, picture: Path | None) -> list[float]:
+    """Analyse so often; returns the memory after each time, in MiB. A picture of the page at the end."""
     start = time.monotonic()
     command = [sys.executable, "-m", "BreastCMSLLib", "serve", folder]
     server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
@@ -47,7 +53,10 @@ def soak(folder: str, count: int) -> list[float]:
             options = {"executable_path": shutil.which("chromium"), "args": ["--no-sandbox", "--disable-gpu"]}
             page = playwright.chromium.launch(**options).new_page()
             page.set_default_timeout(_WAIT_MS)
-            return _press(page, address, server.pid, count, start)
+            memory = _press(page, address, server.pid, count, start)
+            if picture is not None:
+                _save(page, picture)
+            return memory
     finally:
         server.terminate()
         server.wait(60)
@@ -72,12 +81,20 @@ def _press(page, address: str, pid: int, count: int, start: float) -> list[float
     return memory
 
 
+def _save(page, path: Path) -> None:
+    """The page with verdict, map and views, as the pages of documentation show it."""
+    page.locator("#verdict").evaluate("verdict => verdict.previousElementSibling.scrollIntoView()")
+    page.wait_for_timeout(5000)
+    save(Image.open(io.BytesIO(page.screenshot())), path)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("folder")
     parser.add_argument("--count", type=int, default=20)
+    parser.add_argument("--picture", type=Path, help="where a picture of the page goes, .webp")
     options = parser.parse_args()
-    memory = soak(options.folder, options.count)[WARM - 1 :]
+    memory = soak(options.folder, options.count, options.picture)[WARM - 1 :]
     if len(memory) < 2:
         return 0
     slope = statistics.linear_regression(range(len(memory)), memory).slope
