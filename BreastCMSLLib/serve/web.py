@@ -64,7 +64,7 @@ class Gate:
         if token is not None and session.knows(token) and request.path == "/":
             answer = web.HTTPSeeOther("/")
             answer.set_cookie(session.cookie, session.token, httponly=True, samesite="Lax", path="/")
-            return _secured(answer)
+            raise _secured(answer)
         if not session.knows(request.cookies.get(session.cookie)):
             return _secured(
                 _message(403, "No entry", "Open the whole address that breastcmsl serve has printed.")
@@ -74,7 +74,7 @@ class Gate:
         try:
             return _secured(await handler(request))
         except web.HTTPException as error:
-            return _secured(error)
+            raise _secured(error) from None
 
     async def _connect(self, request: web.Request, handler) -> web.StreamResponse:
         tab = asyncio.current_task()
