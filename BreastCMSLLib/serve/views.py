@@ -80,8 +80,12 @@ class SceneViews:
     def clear(self) -> None:
         """Remove the exam and its results."""
         self.clear_output()
+        for view in self._manager.get_slice_views():
+            view.set_background_volume_id(None)
         for node in self._volumes.values():
+            display = node.GetDisplayNode()
             self.scene.RemoveNode(node)
+            self.scene.RemoveNode(display)
         self._volumes, self._background = {}, None
 
     def show_exam(self, exam: Exam) -> list[str]:
@@ -124,6 +128,9 @@ class SceneViews:
     def clear_output(self) -> None:
         """Remove the results, not the exam."""
         if self._result is not None:
+            # a volume on show would be given another display node as its own goes
+            for view in self._manager.get_slice_views():
+                view.set_foreground_volume_id(None)
             with bundle.quiet():  # legends say that their maps are gone
                 remove_results(self.scene, str(self._result["exam_id"]))
         self._result, self._nodes, self._map = None, None, ""
