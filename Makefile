@@ -14,6 +14,7 @@ HASHES ?= yes
 SYSTEM_CHECK ?= yes
 # make test PYTEST_ARGS="-k dicom": further options for pytest
 PYTEST_ARGS ?=
+# make serve FOLDER=exams: a folder with a folder for each exam, or one exam
 # make faults FAULTS="--seed 7 --resume" KILLS="--seed 7": further options for both campaigns; -m Testing.faults --help lists them
 FAULTS ?=
 KILLS ?=
@@ -35,10 +36,11 @@ endif
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help setup system moved demo train-smoke compare-smoke faults soak worklists pacs pacs-faults benchmark screenshots sbom test test-slicer lint clean distclean
+.PHONY: help setup system moved demo serve serve-soak train-smoke compare-smoke faults soak worklists pacs pacs-faults benchmark screenshots sbom test test-slicer lint clean distclean
 
 help:
 	@echo "make demo       make a simulated breast MRI exam and analyse it; results in demo/result"
+	@echo "make serve      the simulated exam in a browser on this computer; FOLDER= for your own exams"
 	@echo "make test       check style and imports, and run all tests"
 	@echo "make test-slicer  the tests of scene and module on three versions of slicer-core (five minutes each)"
 	@echo "make train-smoke  simulate, preprocess, train, evaluate and export a tiny model: the whole path in about a minute"
@@ -48,6 +50,7 @@ help:
 	@echo "make worklists  tests of batches on a cluster, and a batch of 1,000 small exams killed ten times (fifteen minutes)"
 	@echo "make pacs       tests of the DICOM node (a few minutes); with Orthanc and DCMTK where they are installed"
 	@echo "make pacs-faults  3,000 damaged conversations with the node; counts in pacs_faults.json"
+	@echo "make serve-soak  twenty analyses through the page in a browser: does anything grow? (ten minutes)"
 	@echo "make benchmark  how fast each part is, beside the usual stack; table and benchmark.json (ten minutes)"
 	@echo "make screenshots  renew the pictures in Resources/Screenshots"
 	@echo "make sbom       list every package that is installed for the project, as CycloneDX, in build/sbom.json"
@@ -104,7 +107,21 @@ demo: $(STAMP)
 	@echo
 	@echo "The simulated exam (DICOM) is in $(CURDIR)/demo/exam, the results in $(CURDIR)/demo/result:"
 	@ls -l demo/result
-	@echo "Open report.html in a browser, scene.mrb in 3D Slicer."
+	@echo "Open report.html in a browser, scene.mrb in 3D Slicer. make serve shows the exam in a browser and analyses it there."
+
+FOLDER ?= demo/exam
+define install_serve
+	$(BIN)/python $(PIP_INSTALL) --build-constraint constraints.txt -c constraints.txt -e ".[serve]" $(1)
+	@[ "$(FOLDER)" != demo/exam ] || [ -d demo/exam ] || $(BIN)/python training/simulate.py demo --output demo/exam
+endef
+
+serve: $(STAMP)
+	$(call install_serve)
+	@$(BIN)/breastcmsl serve "$(FOLDER)"
+
+serve-soak: $(STAMP)
+	$(call install_serve,playwright)
+	$(BIN)/python -m Testing.serve_soak "$(FOLDER)"
 
 train-smoke: $(STAMP)
 	rm -rf build/smoke

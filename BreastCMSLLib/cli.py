@@ -1,6 +1,6 @@
 """The command line: ``breastcmsl analyze INPUT… --output OUT``, ``breastcmsl batch WORKLIST --output OUT``,
-``breastcmsl compare EXAM PRIOR --output OUT``, ``breastcmsl listen CONFIG``, ``breastcmsl check INPUT…`` and
-``breastcmsl model``.
+``breastcmsl compare EXAM PRIOR --output OUT``, ``breastcmsl serve [FOLDER]``, ``breastcmsl listen CONFIG``,
+``breastcmsl check INPUT…`` and ``breastcmsl model``.
 
 The desktop module runs ``analyze`` with ``--request`` in a child process and reads its progress as JSON
 lines.
@@ -35,6 +35,7 @@ from .core.errors import (
 from .core.interruption import ignore_signals, stopped_by_signals
 from .core.invocation import check_invocation, prepare_streams, silence
 from .core.stages import STAGES, overall_progress
+from .models.maps import LESION_MAP, USUAL_MAPS
 from .one_exam import (
     MODES,
     analysis_settings,
@@ -65,6 +66,7 @@ examples:
   breastcmsl batch FOLDER_OF_EXAMS --output OUT
   breastcmsl compare DICOM_FOLDER PRIOR_DICOM_FOLDER --output OUT
   breastcmsl listen node.toml
+  breastcmsl serve FOLDER_OF_EXAMS
   breastcmsl model show
 
 exit status:
@@ -94,6 +96,7 @@ def parser() -> argparse.ArgumentParser:
     _add_batch(commands)
     _add_compare(commands)
     _add_listen(commands)
+    _add_serve(commands)
     _add_check(commands)
     _add_model(commands)
     return top
@@ -166,6 +169,7 @@ def _add_analyze(commands) -> None:
     )
     _add_settings(command)
     _add_viewer(command)
+    command.add_argument("--all-maps", action="store_true", help=argparse.SUPPRESS)  # for the browser's page
     command.add_argument("--request", type=Path, help=argparse.SUPPRESS)  # from the desktop
     _add_parent(command)
 
@@ -293,6 +297,17 @@ def _add_listen(commands) -> None:
     command.add_argument("config", type=Path, help="the node's TOML file (docs/pacs.md)")
 
 
+def _add_serve(commands) -> None:
+    command = _add_command(commands, serve_command, "serve", "look at exams and analyse them in a browser")
+    command.add_argument(
+        "folder",
+        nargs="?",
+        type=Path,
+        help="a folder with a folder for each exam, a table of exams, or one exam (default: the demo)",
+    )
+    command.add_argument("--port", type=int, default=0, help="on this computer alone (default: a free one)")
+
+
 def _add_check(commands) -> None:
     command = _add_command(commands, check_command, "check", "look at an exam without analysing it")
     _add_exam(command, "+")
@@ -331,7 +346,8 @@ def run() -> None:
                 code = code or 1
         os._exit(code)
 
-    keep_freed_memory()
+    if "serve" not in sys.argv:  # a server keeps what it has freed for hours
+        keep_freed_memory()
     atexit.register(end)  # the first to be registered is the last to be called: temporary files are gone
     prepare_streams()
     try:
@@ -532,7 +548,8 @@ def analysis_options(options: argparse.Namespace) -> tuple[str | Path | None, di
     if options.request is None:
         if not options.input:
             raise InputError("No exam was given; name a DICOM folder or the exam's volumes.")
-        return options.model, analysis_settings(**settings_of(options))
+        further = (LESION_MAP, *USUAL_MAPS) if options.all_maps else ()
+        return options.model, {**analysis_settings(**settings_of(options)), "further_maps": further}
     return request_options(options.request)
 
 
@@ -688,6 +705,19 @@ def listen_command(options: argparse.Namespace, reporter: Reporter) -> None:
         listen(read_config(options.config), log)
     except KeyboardInterrupt:
         log("stopped; what was received is kept, and the same command goes on")
+
+
+# ---------------------------------------------------------------- serve
+
+
+def serve_command(options: argparse.Namespace, reporter: Reporter) -> None:
+    """Show exams in a browser on this computer until a signal ends it."""
+    from .serve.packages import check_packages
+
+    check_packages()
+    from .serve.command import run_server
+
+    run_server(options.folder, options.port, say)
 
 
 # ---------------------------------------------------------------- check, model

@@ -24,9 +24,30 @@ from packaging.utils import canonicalize_name
 CHECKOUT = Path(__file__).resolve().parents[1]
 FOLDER = CHECKOUT / "hashes"
 EXEMPT = {"torch"}
-# of the extras benchmark, cluster, pacs and parquet, which make setup does not install
+# of the extras benchmark, cluster, pacs, parquet and serve, which make setup does not install
 FURTHER = {"monai", "scikit-image", "imageio", "lazy-loader", "tifffile"}
 FURTHER |= {"dask", "distributed", "importlib-metadata", "locket", "msgpack", "partd", "pyarrow", "tblib"}
+FURTHER |= {
+    "aiohappyeyeballs",
+    "aiohttp",
+    "aiosignal",
+    "async-timeout",
+    "attrs",
+    "fire",
+    "frozenlist",
+    "lxml",
+}
+FURTHER |= {
+    "more-itertools",
+    "multidict",
+    "pillow-avif-plugin",
+    "propcache",
+    "py-undo-stack",
+    "slicer-layer-dm",
+}
+FURTHER |= {"termcolor", "trame", "trame-client", "trame-common", "trame-rca", "trame-server", "trame-slicer"}
+FURTHER |= {"trame-vuetify", "webcolors", "wslink", "yarl"}
+FURTHER |= {"greenlet", "playwright"}  # of make serve-soak
 FURTHER |= {"toolz", "tornado", "zict", "zipp"}
 FURTHER |= {"certifi", "dicomweb-client", "pynetdicom", "requests", "retrying", "urllib3"}
 PYTHONS = ("3.10", "3.11", "3.12", "3.13")

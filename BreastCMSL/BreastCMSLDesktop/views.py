@@ -27,9 +27,11 @@ def replaceForeground(old, new):
 
 def showOverlay(parameters):
     """Draw the chosen map as the parameter node says."""
+    from BreastCMSLLib.scene.overlay import legends_of, set_map_threshold
+
     heatmap = parameters.heatmapVolume
-    _setThreshold(heatmap, parameters.overlayThreshold)
-    for legend in _legends(heatmap):
+    set_map_threshold(heatmap, parameters.overlayThreshold)
+    for legend in legends_of(heatmap):
         legend.SetVisibility(parameters.overlayVisible and parameters.legendVisible)
     for composite in _compositesWith(heatmap):
         composite.SetForegroundOpacity(parameters.overlayOpacity if parameters.overlayVisible else 0.0)
@@ -66,32 +68,8 @@ def _compositesWith(foreground):
     return [node for node in nodes if node.GetForegroundVolumeID() == foreground.GetID()]
 
 
-def _legends(heatmap):
-    displays = [heatmap.GetNthDisplayNode(index) for index in range(heatmap.GetNumberOfDisplayNodes())]
-    return [node for node in displays if node is not None and node.IsA("vtkMRMLColorLegendDisplayNode")]
-
-
 def isKinetic(node):
     """Whether a map shows a measure of the curves in colours of its own, not where a score comes from."""
-    from BreastCMSLLib.scene.nodes import ROLE
+    from BreastCMSLLib.scene.overlay import is_kinetic
 
-    return node is not None and node.GetAttribute(ROLE) == "kinetic"
-
-
-def _setThreshold(heatmap, threshold):
-    """Make a map transparent below a fraction of its maximum; a kinetic map has limits of its own."""
-    from BreastCMSLLib.scene.nodes import is_result
-
-    display = heatmap.GetDisplayNode()
-    if display is None or isKinetic(heatmap):
-        return
-    with slicer.util.NodeModify(display):
-        display.SetThreshold(threshold, max(1.0, display.GetUpperThreshold()))
-        display.ApplyThresholdOn()
-    colors = display.GetColorNode()
-    # an analysis writes a colour table with its threshold; other tables are the user's
-    if colors is not None and is_result(colors):
-        last = max(colors.GetNumberOfColors() - 1, 1)
-        with slicer.util.NodeModify(colors):
-            for index in range(last + 1):
-                colors.SetOpacity(index, 1.0 if index / last >= threshold else 0.0)
+    return is_kinetic(node)

@@ -51,7 +51,7 @@ def save_scene(scene, path: str | os.PathLike) -> None:
     messages = slicer.vtkMRMLMessageCollection()  # they name private folders
     try:
         new = folder / path.name  # the scene names the folder inside the bundle after the file
-        with _quiet(), working_folder_kept(), _address_kept(scene):
+        with quiet(), working_folder_kept(), _address_kept(scene):
             saved = scene.WriteToMRB(str(new), None, messages)
         if not saved or not new.is_file():
             raise OutputError(
@@ -186,7 +186,7 @@ def _make_readable_anywhere(scene) -> None:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Keep VTK from listing every packed file where progress is printed, and ITK from its own complaints."""
     import vtk
 

@@ -429,7 +429,7 @@ def test_the_requests_of_the_desktop_are_compared(folders, model, tmp_path, caps
             "kind": "phases",
             "identifiers": {"exam_id": f"of-{name}"},
             "dynamics": [{"file": str(path), "time_s": 90.0 * n} for n, path in enumerate(volumes)],
-            "options": {"model": str(model), "kinetics": True, "all_maps": True},
+            "options": {"model": str(model), "kinetics": True, "maps": ["LESION", "CAM"]},
         }
         requests.append(tmp_path / f"{name}.json")
         requests[-1].write_text(json.dumps(request))

@@ -365,7 +365,7 @@ def test_time_left_counts_down_and_learns_from_the_last_analysis():
     assert first.seconds() == pytest.approx(6) and first.elapsed == pytest.approx(14)
     now[0] += 60
     assert first.seconds() == 0
-    again = TimeLeft(lastTotal=40, clock=lambda: now[0])
+    again = TimeLeft(40, clock=lambda: now[0])
     assert again.update(0.0) == pytest.approx(40)
     now[0] += 10
     assert again.update(0.25) == pytest.approx(30)
