@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -14,6 +15,7 @@ MOVED_MM = 2.0  # more than that is told, and registered
 _BREAST_DEPTH_MM = 90.0
 _FEWEST = 8  # voxels along each axis that are compared
 _KNOWN: WeakKeyDictionary[Sketch, WeakKeyDictionary[Sketch, float]] = WeakKeyDictionary()
+_FRONTS: WeakKeyDictionary[Sketch, _Front] = WeakKeyDictionary()  # of those that others were compared with
 
 
 def largest_displacement(first: Sketch, others: Sequence[Sketch]) -> tuple[int, float]:
@@ -46,20 +48,42 @@ def displacement_mm(a: Sketch, b: Sketch) -> float:
     return known[b]
 
 
+@dataclass(frozen=True)
+class _Front:
+    """The front of a body, with which other volumes are compared.
+
+    Parameters
+    ----------
+    rows : slice
+        Of the sketch.
+    sides : tuple of (slice, ndarray)
+        Of each side that is large enough: where it lies, and the conjugate spectrum of its edges.
+    """
+
+    rows: slice
+    sides: tuple[tuple[slice, np.ndarray], ...]
+
+    @classmethod
+    def of(cls, sketch: Sketch) -> _Front:
+        rows = _front_rows(body_of(sketch.small), sketch.small_mm[1])
+        front = sketch.small[:, rows, :]
+        if min(front.shape) < 2:  # no edges to compare
+            return cls(rows, ())
+        edges, middle = _edges(front, sketch.small_mm), len(front) // 2
+        halves = (slice(0, middle), slice(middle, None))
+        sides = [half for half in halves if min(edges[half].shape) >= _FEWEST]
+        return cls(rows, tuple((half, np.conj(np.fft.rfftn(edges[half]))) for half in sides))
+
+
 def _displacement_mm(a: Sketch, b: Sketch) -> float:
-    rows = _front_rows(body_of(a.small), a.small_mm[1])
-    fronts = [s.small[:, rows, :] for s in (a, b)]
-    if min(fronts[0].shape) < 2:  # no edges to compare
+    if (front := _FRONTS.get(a)) is None:
+        front = _FRONTS[a] = _Front.of(a)
+    moving = b.small[:, front.rows, :]
+    if not front.sides or min(moving.shape) < 2:
         return 0.0
-    edges = [_edges(front, a.small_mm) for front in fronts]
-    middle = edges[0].shape[0] // 2
-    largest = 0.0
-    for half in (slice(0, middle), slice(middle, None)):
-        one, other = (e[half] for e in edges)
-        if min(one.shape) >= _FEWEST:
-            moved = _shift(one, other) * np.array(a.small_mm)
-            largest = max(largest, float(np.linalg.norm(moved)))
-    return largest
+    edges = _edges(moving, a.small_mm)
+    moved = [_shift(spectrum, edges[half]) * np.array(a.small_mm) for half, spectrum in front.sides]
+    return max(float(np.linalg.norm(one)) for one in moved)
 
 
 def _front_rows(body: np.ndarray, step_mm: float) -> slice:
@@ -85,12 +109,14 @@ def _edges(small: np.ndarray, size: Sequence[float]) -> np.ndarray:
     return magnitude - magnitude.mean()
 
 
-def _shift(one: np.ndarray, other: np.ndarray, reach: int = 8) -> np.ndarray:
-    """Displacement (3,) at the maximum of the cross-correlation, in voxels and fractions of them."""
+def _shift(spectrum: np.ndarray, other: np.ndarray, reach: int = 8) -> np.ndarray:
+    """Displacement (3,) at the maximum of the cross-correlation, in voxels and fractions of them.
+
+    ``spectrum``: conjugate, of what the other has moved from.
+    """
     # the correlation for shifts within reach
-    spectrum = np.fft.rfftn(other) * np.conj(np.fft.rfftn(one))
-    correlation = np.fft.irfftn(spectrum, s=one.shape, axes=(0, 1, 2))
-    reaches = [min(reach, n // 2 - 1) for n in one.shape]
+    correlation = np.fft.irfftn(np.fft.rfftn(other) * spectrum, s=other.shape, axes=(0, 1, 2))
+    reaches = [min(reach, n // 2 - 1) for n in other.shape]
     near = correlation[np.ix_(*[np.arange(-r, r + 1) for r in reaches])]
     # its maximum, and the vertex of a parabola through it and its neighbours along each axis
     top = np.array(np.unravel_index(int(near.argmax()), near.shape))

@@ -357,6 +357,24 @@ def test_compressed(tmp_path):
     refuse(tmp_path, "ax dyn pass 2", "cannot be decoded", "JPEG 2000")
 
 
+def test_deflated_images_are_read_and_none_is_taken_for_a_copy_of_another(tmp_path):
+    """Their pixels lie nowhere in the file as they are: it cannot be told by their bytes that two are one."""
+    import pydicom
+
+    from BreastCMSLLib.readers.dicom.copies import same_pixels
+    from BreastCMSLLib.readers.dicom.scan import scan
+
+    files = [file for series in write_study(tmp_path) for file in series]
+    for file in files:
+        data = pydicom.dcmread(file)
+        data.file_meta.TransferSyntaxUID = pydicom.uid.DeflatedExplicitVRLittleEndian
+        data.save_as(file)
+    for got, wanted in zip(readers.read(tmp_path).phases, dynamics(), strict=True):
+        assert np.array_equal(got.volume.array, wanted.volume.array)
+    images = scan(sorted(files)[:2]).slices
+    assert len(images) == 2 and same_pixels(*images) is None
+
+
 def test_other_encodings(tmp_path):
     """Big endian, no preamble, no file meta at all: as old archives have them."""
     import pydicom

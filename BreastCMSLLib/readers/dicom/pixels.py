@@ -76,13 +76,16 @@ def stored_bytes(item: Slice) -> bytes:
     Raises
     ------
     InputError, OSError
-        For a truncated or missing file.
+        For a truncated or missing file, and for a deflated object.
     """
     if item.transfer_syntax in _HEADER_BYTES:
         return _read_plain(item, _native_dtype(item, ""), "").tobytes()
     with open(item.path, "rb") as file:
         file.seek(item.pixel_offset)
-        return file.read()
+        stored = file.read()
+    if not stored:  # a deflated object: no part of the file is its pixels alone
+        raise InputError(f"{item.path.name}: its pixels cannot be told apart from the rest of the file.")
+    return stored
 
 
 def _native_dtype(item: Slice, label: str) -> np.dtype:
