@@ -49,7 +49,7 @@ def compare(
     Raises
     ------
     InputError
-        One shows one breast and the other both.
+        One shows one breast and the other both, or they could not be laid on each other.
     """
     registration = register_exams(current, prior)
     findings = _findings(current, prior, registration, settings)
@@ -130,7 +130,7 @@ def _lesion(lesion: Lesion) -> dict[str, Any]:
 
 def _place(exam: Exam, ras_mm: np.ndarray) -> dict[str, Any]:
     """The same place of an exam without the lesion, and how it enhances there."""
-    seen = inside_of(exam.grid, ras_mm)
+    seen = bool(inside_of(exam.grid, ras_mm))
     return {
         "peak": None,
         "ras_mm": [round(float(c), 3) for c in ras_mm],

@@ -29,8 +29,8 @@ class Start:
     by_nipples: bool
 
     @classmethod
-    def of(cls, current: Analysis, prior: Analysis) -> Start:
-        """The start of two analysed exams.
+    def all_of(cls, current: Analysis, prior: Analysis) -> list[Start]:
+        """The starts of two analysed exams, the better one first.
 
         Raises
         ------
@@ -42,8 +42,17 @@ class Start:
                 "One of the two exams shows one breast, the other both; compare exams that show the same."
             )
         marks = [analysis.model_input.landmarks for analysis in (current, prior)]
-        by_nipples = shows_both(current) and all(mark is not None and mark.sure for mark in marks)
-        anchors = [mark.nipples for mark in marks] if by_nipples else [_middles(a) for a in (current, prior)]
+        starts = []
+        if shows_both(current) and all(mark is not None and mark.sure for mark in marks):
+            starts.append(cls._laying([mark.nipples for mark in marks], current, prior, by_nipples=True))
+        middles = [_middles(analysis) for analysis in (current, prior)]
+        return [*starts, cls._laying(middles, current, prior, by_nipples=False)]
+
+    @classmethod
+    def _laying(
+        cls, anchors: list[np.ndarray], current: Analysis, prior: Analysis, *, by_nipples: bool
+    ) -> Start:
+        """The start that lays the current exam's anchors, shape (2, 3), RAS mm, on the prior one's."""
         rotation = axes_of(prior).T @ axes_of(current)
         transforms = np.tile(np.eye(4), (2, 1, 1))
         transforms[:, :3, :3] = rotation

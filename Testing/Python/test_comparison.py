@@ -133,6 +133,30 @@ def test_a_body_that_lies_turned_by_ten_degrees_is_still_registered(analysed):
     assert registration.residual_mm < 3.7
 
 
+def with_swapped_nipples(analysis):
+    """An analysis that takes either nipple for the other one, and is sure of it."""
+    marks = analysis.model_input.landmarks
+    swapped = replace(marks, nipples=marks.nipples[::-1].copy(), sure=True)
+    return replace(analysis, model_input=replace(analysis.model_input, landmarks=swapped))
+
+
+def test_nipples_that_lay_a_breast_on_the_other_one_are_not_used(analysed):
+    now, before = analysed("now"), with_swapped_nipples(analysed("before"))
+    registration = register_exams(now, before)
+    assert not registration.by_nipples
+    for place in OTHER_PLACES:
+        assert np.linalg.norm(registration.to_prior(apply_affine(LATER, np.array(place))) - place) < 2.0
+
+
+def test_exams_that_cannot_be_laid_on_each_other_are_refused(analysed):
+    """The breast mask of the prior exam has lost a breast, so that its middles do not help either."""
+    now, before = analysed("now"), with_swapped_nipples(analysed("before"))
+    inside = before.model_input.inside.copy()
+    inside[int(before.model_input.middle) :] = False
+    with pytest.raises(InputError, match="could not be laid on each other"):
+        compare(now, replace(before, model_input=replace(before.model_input, inside=inside)))
+
+
 def test_many_points_are_registered_as_each_alone(analysed):
     registration = register_exams(analysed("now"), analysed("before"))
     points = np.array(OTHER_PLACES, dtype=float).reshape(2, 2, 3)
