@@ -227,15 +227,9 @@ def check_output(folder: Path, *, scene: bool, viewer: bool = False) -> None:
         Scene or viewer need what is not installed.
     """
     from .results.earlier import FILES, SCENE_FILES, VIEWER_FILE, check_other_files
-    from .results.replacement import recover
 
     check_place(folder)
-    try:
-        recover(folder, FILES)
-    except OSError as error:
-        raise OutputError(
-            f"The earlier results in {folder} could not be put back ({error.strerror}); close what uses them."
-        ) from error
+    put_back(folder, FILES)
     unused = (*(() if scene else SCENE_FILES), *(() if viewer else (VIEWER_FILE,)))
     check_other_files(folder, [name for name in FILES if name not in unused])
     if viewer:
@@ -250,6 +244,18 @@ def check_output(folder: Path, *, scene: bool, viewer: bool = False) -> None:
                 "The scene needs slicer-core, which is not installed; "
                 "run pip install breastcmsl[slicer], or add --no-scene."
             )
+
+
+def put_back(folder: Path, names: Sequence[str]) -> None:
+    """Put back the files of those names that a killed run left half exchanged. Raises OutputError."""
+    from .results.replacement import recover
+
+    try:
+        recover(folder, names)
+    except OSError as error:
+        raise OutputError(
+            f"The earlier results in {folder} could not be put back ({error.strerror}); close what uses them."
+        ) from error
 
 
 def check_place(folder: Path) -> None:

@@ -10,14 +10,16 @@ from typing import TYPE_CHECKING, Any
 
 from .core.errors import InputError
 from .core.stages import Progress
-from .one_exam import analyze_exam, check_output
+from .one_exam import analyze_exam, check_output, put_back
 
 if TYPE_CHECKING:
     from .exam import Exam
     from .results.analysis import Analysis
 
 CURRENT, PRIOR = "current", "prior"  # folders of the output, one for the results of each exam
-_PRIOR_PART, _CURRENT_PART, _LAST_PART = (0.0, 0.48), (0.48, 0.96), (0.96, 1.0)  # of the time
+# shares of the time: reading either exam, analysing either, and the comparison
+_READ_PARTS = {PRIOR: (0.0, 0.02), CURRENT: (0.02, 0.04)}
+_PRIOR_PART, _CURRENT_PART, _LAST_PART = (0.04, 0.5), (0.5, 0.96), (0.96, 1.0)
 
 
 @dataclass(frozen=True)
@@ -38,10 +40,11 @@ class WrittenComparison:
 
 def check_comparison_output(folder: Path, *, scene: bool, viewer: bool = False) -> None:
     """Find out before the work whether a comparison can be written. Raises OutputError or DependencyError."""
-    from .comparison.earlier import check_earlier
+    from .comparison.earlier import FILES, check_earlier
 
     for name in (CURRENT, PRIOR):
         check_output(folder / name, scene=scene, viewer=viewer and name == CURRENT)
+    put_back(folder, FILES)
     check_earlier(folder, None, overwrite=True)
 
 
@@ -101,31 +104,38 @@ def compare_exams(
 
     load = cache(load)
     options = {"scene": scene, "overwrite": overwrite}
+    # both are read first: what cannot be compared is said before minutes of work
+    exams = {}
+    for name, read in ((PRIOR, read_prior), (CURRENT, read_current)):
+        progress(f"{name.capitalize()} exam", *_READ_PARTS[name])("read", 0.0)
+        exams[name] = _named(read, name)
+    check_two(exams[CURRENT], exams[PRIOR])
     prior = analyze_exam(
-        _naming(read_prior, "prior"),
+        lambda: exams.pop(PRIOR),
         load,
         output / PRIOR,
         settings if prior_settings is None else prior_settings,
         progress=progress("Prior exam", *_PRIOR_PART),
         **options,
     ).analysis
-    compared = []
-
-    def read_other() -> Exam:
-        exam = _naming(read_current, "current")()
-        check_two(exam.exam_id, prior.exam.exam_id)
-        return exam
+    compared, refusals = [], []
 
     def compare_before_writing(analysis: Analysis) -> None:
-        compared[:] = compare(analysis, prior, settings["kinetic_settings"])
-        add_comparison(analysis.result, report_section(compared[0]))
+        try:
+            compared[:] = compare(analysis, prior, settings["kinetic_settings"])
+        except InputError as error:  # the exam's own results are written all the same
+            refusals.append(error)
+        else:
+            add_comparison(analysis.result, report_section(compared[0]))
 
     options |= {
         "progress": progress("Current exam", *_CURRENT_PART),
         "before_writing": compare_before_writing,
         "viewer": viewer,
     }
-    current = analyze_exam(read_other, load, output / CURRENT, settings, **options).analysis
+    current = analyze_exam(lambda: exams.pop(CURRENT), load, output / CURRENT, settings, **options).analysis
+    if refusals:
+        raise InputError(f"{refusals[0]} The results of both exams are in {output}.")
     record, registration = compared
     report = progress("Comparison", *_LAST_PART)
     report("save", 0.0)
@@ -142,13 +152,9 @@ def compare_exams(
     return WrittenComparison(record, paths)
 
 
-def _naming(read: Callable[[], Exam], name: str) -> Callable[[], Exam]:
-    """A reader that says which of the two exams cannot be used."""
-
-    def reading() -> Exam:
-        try:
-            return read()
-        except InputError as error:
-            raise InputError(f"The {name} exam: {error}") from error
-
-    return reading
+def _named(read: Callable[[], Exam], name: str) -> Exam:
+    """Read one of the two exams; an error says which of them cannot be used."""
+    try:
+        return read()
+    except InputError as error:
+        raise InputError(f"The {name} exam: {error}") from error

@@ -8,15 +8,39 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..core.errors import InputError, OutputError
+from ..exam import Exam, wide_enough_for_both
 
 RECORD, PAGE, LINKED = "comparison.json", "comparison.html", "prior_registered.nrrd"
 FILES = (RECORD, PAGE, LINKED)
 
 
-def check_two(current_id: str, prior_id: str) -> None:
-    """Refuse to compare an exam, known by its ``exam_id``, with itself. Raises InputError."""
-    if current_id == prior_id:
+def check_two(current: Exam, prior: Exam) -> None:
+    """Refuse two exams that cannot be compared, before either is analysed.
+
+    Raises
+    ------
+    InputError
+        They are one and the same, of two patients, in the wrong order, or one shows one breast and the other
+        both.
+    """
+    if current.exam_id == prior.exam_id:
         raise InputError("The two exams are one and the same; name another one as the prior exam.")
+    now, then = current.identifiers, prior.identifiers
+    if now.get("patient_id") and then.get("patient_id") and now["patient_id"] != then["patient_id"]:
+        raise InputError(
+            "The two exams have different patient IDs (0010,0020); compare exams of one woman, under one ID."
+        )
+    if now.get("acquired_s") and then.get("acquired_s") and then["acquired_s"] > now["acquired_s"]:
+        raise InputError("The prior exam was taken after the current one; name them the other way round.")
+    if shows_both(current) != shows_both(prior):
+        raise InputError(
+            "One of the two exams shows one breast, the other both; compare exams that show the same."
+        )
+
+
+def shows_both(exam: Exam) -> bool:
+    """Whether the exam is wide enough for both breasts."""
+    return wide_enough_for_both(exam.grid.shape, exam.grid.affine)
 
 
 def check_earlier(folder: Path, exams: Sequence[str] | None, *, overwrite: bool) -> None:

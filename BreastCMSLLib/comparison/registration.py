@@ -15,9 +15,10 @@ from ..core.windows import bounding_box
 from ..preprocessing.registration import displacement_field
 from ..results.analysis import Analysis
 from ..results.pictures import sample
+from .earlier import shows_both
 from .likeness import likeness, residual_mm
 from .names import ANCHORS, RIGID
-from .start import Start, axes_of, shows_both
+from .start import Start, axes_of
 
 _GRID_MM = 2.2  # of the coarse grid
 _MARGIN_MM = 10.0  # about the breast mask, skin and air before it
@@ -27,9 +28,9 @@ _MIDLINE_MM = 8.0  # over which one breast's movement passes into the other's
 _BACK_STEPS = 20  # of the iteration that takes a point back
 _CLOSE_MM = 0.01  # at which it ends
 _CHECKED = 29  # every so many voxels of the breasts are looked up in the prior exam
-# share of a breast that lies on the same breast: simulated pairs have 0.84 to 0.98 where they are right, up to
-# 0.03 where a breast is laid on the other one (lab book, entries 25 and 26)
+# share of a breast that lies on the same breast (lab book, entry 25)
 _LEAST_ON_SAME = 0.5
+_LEAST_SIDE = 0.05  # share of the breast masks' voxels that makes a side a breast
 
 
 @dataclass(frozen=True)
@@ -104,7 +105,7 @@ def register_exams(current: Analysis, prior: Analysis) -> ExamRegistration:
     From a start on, ``preprocessing.registration.displacement_field`` moves each breast as a rigid body, in
     rounds from smooth to sharp: one round ends after few steps, and sees only what lies near. What does not
     make a breast's edges more alike is not used. Where this does not lay each breast on the same breast, the
-    next start is tried.
+    other starts are tried, and the registration counts that makes the breasts most alike.
 
     Parameters
     ----------
@@ -117,12 +118,15 @@ def register_exams(current: Analysis, prior: Analysis) -> ExamRegistration:
     Raises
     ------
     InputError
-        One exam shows one breast, the other both; or no start lays each breast on the same breast.
+        They show one breast each, and not the same; or each breast does not come to lie on the same breast.
     """
+    tried: list[ExamRegistration] = []
     for start in Start.all_of(current, prior):
-        registration = _registered(start, current, prior)
-        if _lie_on_same(registration, current, prior):
-            return registration
+        tried.append(_registered(start, current, prior))
+        best = max(tried, key=lambda registration: (registration.similarity or (0.0, 0.0))[1])
+        # one that is less alike than another cannot be the right one
+        if best is tried[-1] and _lie_on_same(best, current, prior):
+            return best
     raise InputError(
         "The breasts of the two exams could not be laid on each other, so places cannot be compared; "
         "check that both exams are of the same woman, or read them one by one."
@@ -157,7 +161,7 @@ def _registered(start: Start, current: Analysis, prior: Analysis) -> ExamRegistr
 
 
 def _lie_on_same(registration: ExamRegistration, current: Analysis, prior: Analysis) -> bool:
-    """Whether most of each breast, as far as the prior exam shows its place, lies on the same breast there."""
+    """Whether most of each breast lies on the same one there, as far as the prior exam shows its place."""
     now, then = current.model_input, prior.model_input
     index = np.argwhere(now.inside)[::_CHECKED]
     laid = registration.to_prior(apply_affine(now.affine, index))
@@ -169,11 +173,15 @@ def _lie_on_same(registration: ExamRegistration, current: Analysis, prior: Analy
         tuple(np.clip(there, 0, limits).T)
     ]
     sides = [np.ones(len(index), bool)]
-    if shows_both(current):
+    if shows_both(current.exam):
         right = index[:, 0] > now.middle
         on_breast &= (there[:, 0] > then.middle) == right
-        sides = [side for side in (right, ~right) if side.any()]
-    return all((side & seen).any() and on_breast[side & seen].mean() >= _LEAST_ON_SAME for side in sides)
+        # after a mastectomy a side holds a few stray voxels
+        right_then = np.argwhere(then.inside)[:, 0] > then.middle
+        both = [(right, right_then), (~right, ~right_then)]
+        sides = [one for one, other in both if min(one.mean(), other.mean()) >= _LEAST_SIDE]
+    shares = [on_breast[side & seen].mean() if (side & seen).any() else 0.0 for side in sides]
+    return bool(shares) and min(shares) >= _LEAST_ON_SAME
 
 
 @dataclass(frozen=True)
@@ -261,7 +269,7 @@ def _about_breasts(current: Analysis) -> tuple[np.ndarray, np.ndarray]:
     inside, affine = model_input.inside[::step, ::step, ::step], np.array(model_input.affine, dtype=float)
     affine[:3, :3] *= step
     box = list(bounding_box(inside, margin=int(np.ceil(_MARGIN_MM / spacing_of(affine)[0]))))
-    if shows_both(current):
+    if shows_both(current.exam):
         # the registration parts the breasts at the middle of its grid
         middle, count = round(model_input.middle / step), inside.shape[0]
         reach = min(max(middle - box[0].start, box[0].stop - middle), middle, count - middle)

@@ -8,8 +8,10 @@ import numpy as np
 
 from ..core.errors import InputError
 from ..core.geometry import apply_affine, spacing_of
-from ..exam import wide_enough_for_both
 from ..results.analysis import Analysis
+from .earlier import shows_both
+
+_BESIDE_MM = 30.0  # from the scanner's midline; a breast whose middle lies nearer may be either
 
 
 @dataclass(frozen=True)
@@ -35,17 +37,15 @@ class Start:
         Raises
         ------
         InputError
-            One of them shows one breast, the other both.
+            They show one breast each, and not the same.
         """
-        if shows_both(current) != shows_both(prior):
-            raise InputError(
-                "One of the two exams shows one breast, the other both; compare exams that show the same."
-            )
         marks = [analysis.model_input.landmarks for analysis in (current, prior)]
         starts = []
-        if shows_both(current) and all(mark is not None and mark.sure for mark in marks):
+        if shows_both(current.exam) and all(mark is not None and mark.sure for mark in marks):
             starts.append(cls._laying([mark.nipples for mark in marks], current, prior, by_nipples=True))
         middles = [_middles(analysis) for analysis in (current, prior)]
+        if not shows_both(current.exam):
+            _check_side(*middles)
         return [*starts, cls._laying(middles, current, prior, by_nipples=False)]
 
     @classmethod
@@ -60,15 +60,19 @@ class Start:
         return cls(transforms, by_nipples)
 
 
-def shows_both(analysis: Analysis) -> bool:
-    """Whether the exam is wide enough for both breasts."""
-    return wide_enough_for_both(analysis.exam.grid.shape, analysis.exam.grid.affine)
-
-
 def axes_of(analysis: Analysis) -> np.ndarray:
     """Unit vectors towards the patient's right, front and head in RAS, shape (3, 3), one a row."""
     affine = analysis.model_input.affine
     return (affine[:3, :3] / spacing_of(affine)).T
+
+
+def _check_side(now: np.ndarray, then: np.ndarray) -> None:
+    """Refuse breasts whose middles, RAS mm, lie on either side of the scanner's midline."""
+    right = now[0, 0], then[0, 0]
+    if right[0] * right[1] < 0 and min(map(abs, right)) > _BESIDE_MM:
+        raise InputError(
+            "One exam shows the left breast, the other the right one; compare exams of the same breast."
+        )
 
 
 def _middles(analysis: Analysis) -> np.ndarray:
@@ -77,6 +81,6 @@ def _middles(analysis: Analysis) -> np.ndarray:
     index = np.argwhere(model_input.inside)
     right = index[:, 0] > model_input.middle
     sides = [~right, right]
-    if not shows_both(analysis) or not all(side.any() for side in sides):
+    if not shows_both(analysis.exam) or not all(side.any() for side in sides):
         sides = [np.ones(len(index), bool)] * 2
     return np.stack([apply_affine(model_input.affine, index[side].mean(axis=0)) for side in sides])

@@ -25,6 +25,8 @@ NOTE = (
 def title_of(finding: Mapping[str, Any]) -> str:
     """What became of a finding, and where it lies: "Grown: left breast, upper inner, about 10 o'clock"."""
     doubt = " (uncertain match)" if finding["certain"] is False else ""
+    if not _other(finding)["in_breasts"]:
+        doubt = " (not read there)" if _other(finding)["in_field"] else " (outside the field of view)"
     return f"{finding['change'].capitalize()}{doubt}: {place_text(_shown(finding))}"
 
 
@@ -150,5 +152,13 @@ def places_text(finding: Mapping[str, Any]) -> str:
     if finding["distance_mm"] is not None:
         doubt = "" if finding["certain"] else f" {_DOUBT}"
         return f"Matched: {finding['distance_mm']:.0f} mm apart after registration.{doubt}"
-    other = "prior" if finding["change"] == NEW else "current"
-    return f"The {other} exam has no candidate there; its enhancement at that place stands beside it."
+    name, other = ("prior" if finding["change"] == NEW else "current"), _other(finding)
+    if not other["in_field"]:
+        return f"That place lies outside the {name} exam's field of view."
+    text = f"The {name} exam has no candidate there; its enhancement at that place stands beside it."
+    return text if other["in_breasts"] else f"That place was not read as breast in the {name} exam. {text}"
+
+
+def _other(finding: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The record of the exam that a new or vanished finding is not in; of a pair the prior one's."""
+    return finding["current" if finding["change"] == VANISHED else "prior"]

@@ -23,7 +23,7 @@ from BreastCMSLLib.comparison.linked import on_current_grid
 from BreastCMSLLib.comparison.names import ANCHORS, GROWN, NEW, RIGID, SHRUNK, STABLE, VANISHED
 from BreastCMSLLib.comparison.page import comparison_page
 from BreastCMSLLib.comparison.registration import register_exams
-from BreastCMSLLib.comparison.wording import report_section, summary_lines
+from BreastCMSLLib.comparison.wording import places_text, report_section, summary_lines, title_of
 from BreastCMSLLib.core.errors import InputError, OutputError
 from BreastCMSLLib.core.geometry import Volume, apply_affine
 from BreastCMSLLib.exam import Exam, make_exam
@@ -34,6 +34,7 @@ from BreastCMSLLib.preprocessing.model_input import InputContract, preprocess
 from BreastCMSLLib.results import pdf
 from BreastCMSLLib.results.reader_record import EARLIER_EXAMS, OTHER_EXAMS
 from BreastCMSLLib.results.report import report_html
+from BreastCMSLLib.two_exams import check_comparison_output
 
 CONTRACT = InputContract(size=(84, 56, 44), spacing_mm=4.4)
 LESION = np.array([-80.0, 20.0, 5.0])  # from the middle of the body
@@ -148,13 +149,54 @@ def test_nipples_that_lay_a_breast_on_the_other_one_are_not_used(analysed):
         assert np.linalg.norm(registration.to_prior(apply_affine(LATER, np.array(place))) - place) < 2.0
 
 
-def test_exams_that_cannot_be_laid_on_each_other_are_refused(analysed):
-    """The breast mask of the prior exam has lost a breast, so that its middles do not help either."""
-    now, before = analysed("now"), with_swapped_nipples(analysed("before"))
-    inside = before.model_input.inside.copy()
-    inside[int(before.model_input.middle) :] = False
+def exam_on_a_turned_grid(degrees) -> Exam:
+    """An exam whose grid is turned about the woman's length; she is not."""
+    spacing, shape = 4.0, (90, 70, 60)
+    affine = lying(degrees, [0.0, 0.0, 0.0]) @ np.diag([-spacing, -spacing, spacing, 1.0])
+    affine[:3, 3] = -affine[:3, :3] @ ((np.array(shape) - 1) / 2)
+    return body_exam(affine, shape, LESION, phases=3, seed=5)
+
+
+def as_analysed(exam, like):
+    """An analysis of an exam as far as registration looks at it."""
+    return replace(like, exam=exam, model_input=preprocess(exam, CONTRACT))
+
+
+def test_exams_whose_breasts_do_not_come_to_lie_on_each_other_are_refused(analysed):
+    """The mask's midline lies 50 mm off; masks laid on each other look fair, and lie 17 cm off."""
+    before = analysed("before")
     with pytest.raises(InputError, match="could not be laid on each other"):
-        compare(now, replace(before, model_input=replace(before.model_input, inside=inside)))
+        compare(as_analysed(exam_on_a_turned_grid(12.0), before), before)
+
+
+def test_stray_voxels_of_a_mask_do_not_make_a_breast(analysed):
+    """After a mastectomy the mask holds a few voxels on that side."""
+    before = analysed("before")
+    inside = before.model_input.inside.copy()
+    left = np.argwhere(inside[: int(before.model_input.middle)])
+    inside[tuple(left[20:].T)] = False
+    after = replace(before, model_input=replace(before.model_input, inside=inside))
+    place = np.array([75.0, 25, 15])
+    registration = register_exams(analysed("now"), after)
+    assert np.linalg.norm(registration.to_prior(apply_affine(LATER, place)) - place) < 2.0
+
+
+def test_a_left_breast_is_not_compared_with_a_right_one(analysed):
+    before = analysed("before")
+    half = before.exam.grid.shape[0] // 2
+
+    def of_side(part, first):
+        affine = np.array(before.exam.grid.affine)
+        affine[:3, 3] = apply_affine(affine, [float(first), 0.0, 0.0])
+        pre, *post = (
+            replace(phase, volume=Volume(phase.volume.array[part], affine)) for phase in before.exam.phases
+        )
+        return as_analysed(replace(before.exam, pre=pre, post=tuple(post)), before)
+
+    right, left = of_side(slice(half), 0), of_side(slice(half, None), half)
+    assert register_exams(right, right).residual_mm is not None
+    with pytest.raises(InputError, match="the left breast, the other the right one"):
+        register_exams(left, right)
 
 
 def test_many_points_are_registered_as_each_alone(analysed):
@@ -294,7 +336,7 @@ def test_an_exam_of_one_breast_is_not_compared_with_one_of_both(analysed):
 
     exam = replace(before.exam, pre=cut(before.exam.pre), post=tuple(map(cut, before.exam.post)))
     with pytest.raises(InputError, match="shows one breast"):
-        compare(analysed("now"), replace(before, exam=exam))
+        check_two(analysed("now").exam, exam)
 
 
 def test_a_place_outside_the_other_exams_field_is_said(analysed):
@@ -311,20 +353,57 @@ def test_a_place_outside_the_other_exams_field_is_said(analysed):
     record, _ = compare(replace(now, exam=exam, outlines=outlines), before)
     assert kinds(record) == [NEW, VANISHED] and not record["findings"][1]["current"]["in_field"]
     assert record["findings"][1]["current"]["kinetics"] is None and comparison_page(record)
-    assert any("outside the other exam's field" in text for text in record["remarks"])
+    assert any("it may still be there" in text for text in record["remarks"])
+    assert "(outside the field of view)" in title_of(record["findings"][1])
 
 
-def test_an_exam_is_not_compared_with_itself():
-    check_two("now", "before")
+def test_an_exam_is_not_compared_with_itself(analysed):
+    now = analysed("now").exam
+    check_two(now, analysed("before").exam)
     with pytest.raises(InputError, match="one and the same"):
-        check_two("now", "now")
+        check_two(now, now)
+
+
+def test_exams_of_two_patients_or_in_the_wrong_order_are_refused(analysed):
+    def exam(name, patient, acquired_s):
+        return replace(
+            analysed(name).exam,
+            identifiers={"exam_id": name, "patient_id": patient, "acquired_s": acquired_s},
+        )
+
+    check_two(exam("now", "A", 2e9), exam("before", "A", 1e9))
+    check_two(exam("now", None, None), exam("before", "A", 1e9))
+    with pytest.raises(InputError, match="different patient IDs"):
+        check_two(exam("now", "A", 2e9), exam("before", "B", 1e9))
+    with pytest.raises(InputError, match="the other way round"):
+        check_two(exam("now", "A", 1e9), exam("before", "A", 2e9))
+
+
+def test_a_new_finding_where_the_prior_exam_was_not_read_is_said(analysed):
+    now, before = analysed("now"), analysed("elsewhere in the breast before")
+    index = np.argwhere(before.model_input.inside)
+    far = np.linalg.norm(apply_affine(before.model_input.affine, index) - LESION, axis=1) > 25
+    inside = np.zeros_like(before.model_input.inside)
+    inside[tuple(index[far].T)] = True
+    record, _ = compare(now, replace(before, model_input=replace(before.model_input, inside=inside)))
+    (new,) = (finding for finding in record["findings"] if finding["change"] == NEW)
+    assert new["prior"]["in_field"] and not new["prior"]["in_breasts"]
+    assert "(not read there)" in title_of(new) and "not read as breast" in places_text(new)
+    assert any("it may have been there before" in text for text in record["remarks"])
+
+
+def test_without_sure_nipples_no_match_is_certain(analysed):
+    now, before = analysed("now"), with_swapped_nipples(analysed("small before"))
+    record, registration = compare(now, before)
+    assert not registration.by_nipples and record["findings"][0]["certain"] is False
+    assert any("not found with certainty" in text for text in record["remarks"])
 
 
 def test_other_times_of_the_phases_are_said(analysed):
     now, before = analysed("now"), analysed("before")
     post = tuple(replace(p, time_s=40.0 * n) for n, p in enumerate(before.exam.post, 1))
     record, _ = compare(now, replace(before, exam=replace(before.exam, post=post)))
-    assert any("at other times: the first after contrast at 90 s" in text for text in record["remarks"])
+    assert any("at other times: the first at 90 s" in text for text in record["remarks"])
 
 
 # ---------------------------------------------------------------- changes
@@ -442,6 +521,31 @@ def test_a_folder_with_somebody_elses_comparison_is_refused_before_the_work(fold
     exams = [str(folders / name) for name in ("now", "before")]
     assert cli.main(["compare", *exams, "--model", str(model), "--output", str(tmp_path), "--no-scene"]) == 2
     assert "which is no comparison" in capsys.readouterr().err and not (tmp_path / "current").exists()
+
+
+def test_a_registration_that_fails_leaves_the_results_of_both_exams(
+    folders, model, tmp_path, capsys, monkeypatch
+):
+    def no_registration(*_):
+        raise InputError("Nothing fits.")
+
+    monkeypatch.setattr("BreastCMSLLib.comparison.compare.register_exams", no_registration)
+    exams = [str(folders / name) for name in ("now", "before")]
+    assert cli.main(["compare", *exams, "--model", str(model), "--output", str(tmp_path), "--no-scene"]) == 2
+    assert f"Nothing fits. The results of both exams are in {tmp_path}." in capsys.readouterr().err
+    assert (tmp_path / "current" / "result.json").exists() and (tmp_path / "prior" / "result.json").exists()
+    assert not (tmp_path / "comparison.json").exists()
+
+
+def test_what_a_killed_run_moved_aside_is_put_back_before_a_folder_is_judged(tmp_path, monkeypatch):
+    (tmp_path / FILES[1]).write_text("page")
+    exams = {name: {"exam_id": name} for name in ("current", "prior")}
+    record = json.dumps({"kind": "breastcmsl.comparison", **exams})
+    monkeypatch.setattr(
+        "BreastCMSLLib.results.replacement.recover",
+        lambda folder, names: (folder / names[0]).write_text(record) if tuple(names) == FILES else None,
+    )
+    check_comparison_output(tmp_path, scene=False)
 
 
 def test_the_requests_of_the_desktop_are_compared(folders, model, tmp_path, capsys):

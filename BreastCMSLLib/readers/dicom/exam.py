@@ -23,6 +23,8 @@ from .slices import Slice
 from .stacks import Stack, build_stacks
 from .why_none import why_no_images
 
+_FIRST_DATE_S = 366 * 86400.0  # from year 1 on; a smaller clock has no date
+
 
 def load_dicom(plan: DicomPlan) -> Exam:
     """The exam of a plan.
@@ -131,9 +133,12 @@ def read_dicom_volume(paths: Iterable[Path], where: Path) -> tuple[Phase, str]:
 
 
 def _identifiers(heads: Sequence[Slice]) -> dict[str, object]:
-    """What results keep of the headers of the phases, in their order."""
+    """What is kept of the headers of the phases, in their order; patient and time never go into results."""
     first = heads[0]
+    clocks = [clock for clock in first.clocks.values() if clock is not None and clock > _FIRST_DATE_S]
     return {
+        "patient_id": first.patient or None,
+        "acquired_s": min(clocks, default=None),
         "study_instance_uid": first.study_uid or None,
         "series_instance_uids": list(dict.fromkeys(head.series_uid for head in heads)),
         "manufacturer": first.manufacturer or None,
