@@ -43,7 +43,7 @@ def writePrior(items, exam, t1, folder, options):
         prior = exam_from_items(items, t1=own if own is not t1 else None)
     except InputError as error:
         raise InputError(_("The earlier exam: {error}").format(error=error)) from error
-    check_two(exam.exam_id, prior.exam_id)
+    check_two(exam, prior)
     (folder / _PRIOR).mkdir()
     yield from writeExam(prior, folder / _PRIOR, options)
 

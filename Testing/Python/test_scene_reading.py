@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import date
+
 import numpy as np
 import pytest
 from scene_case import SHAPE, flipped_oblique_affine
@@ -96,7 +98,7 @@ def test_times_that_names_tell_and_an_order_that_they_do_not(scene):
     assert kept.pre.name == "beta" and not kept.warnings
 
 
-def test_identifiers_hold_uids_only(scene, monkeypatch):
+def test_identifiers_hold_uids_patient_id_and_date_and_no_name(scene, monkeypatch):
     import slicer
 
     nodes = phase_nodes(scene)
@@ -112,6 +114,9 @@ def test_identifiers_hold_uids_only(scene, monkeypatch):
             return {
                 "0020,000e": f"9.{phase}",
                 "0020,000d": "9",
+                "0010,0020": "patient 7",
+                "0010,0010": "DOE^JANE",
+                "0008,0022": "20200102",
                 "0008,0032": f"1000{phase}0.5",
                 "0020,0012": phase,
             }.get(tag, "")
@@ -124,6 +129,8 @@ def test_identifiers_hold_uids_only(scene, monkeypatch):
         exam.identifiers["series_instance_uids"] == ["9.0", "9.1", "9.2"]
         and exam.identifiers["study_instance_uid"] == "9"
     )
+    assert exam.identifiers["patient_id"] == "patient 7"
+    assert exam.identifiers["acquired_s"] == (date(2020, 1, 2).toordinal()) * 86400.0
     assert exam.times_s.tolist() == [10, 20] and exam.post[0].acquisition_number == 1
     assert "DOE" not in repr(exam.identifiers) + "".join(phase.source for phase in exam.post)
 
