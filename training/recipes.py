@@ -25,7 +25,8 @@ class Config:
     """Voxel size of the model's input."""
     method: str = "bce"
     """bce: cross-entropy (eq. 1-2), nsl: on the cosine (eq. 3), cmsl: with a margin (eq. 4). Others of the
-    comparison: mil_2d, sparse_mil, dkmt, cosface, glam, shen_patches and shen."""
+    comparison: mil_2d, sparse_mil, dkmt, cosface, glam, shen_patches and shen. distilled: cells learn from a
+    candidate classifier."""
     init: Path | None = None
     """Run, or card of a bundle, to start from: its weights, carried over to a finer grid where needed."""
     init_weights: Literal["best", "last"] = "best"
@@ -58,6 +59,10 @@ class Config:
     """Weight of a cell's probability where there are 36 cells (sparse_mil), or of the maps' mean (glam)."""
     unfreeze: float = 0.5
     """Factor of the rate whenever more of the network begins to learn (shen_patches, shen; there 0.1)."""
+    teacher: Path | None = None
+    """Run, or card of a bundle, whose candidate classifier teaches the cells (distilled)."""
+    described: Path | None = None
+    """Folder of the described candidates of the training exams (distilled)."""
     limit: int = 0
     """Use only so many training exams (0: all), for learning curves."""
     workers: int = 0

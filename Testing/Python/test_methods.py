@@ -1,19 +1,22 @@
 """The methods that are compared: losses, aggregation and maps against cases reckoned by hand."""
 
 import math
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from builders import TINY
 
+from BreastCMSLLib.candidates.features import feature_groups
+from BreastCMSLLib.candidates.settings import CandidateSettings
 from BreastCMSLLib.core.errors import InputError
 from BreastCMSLLib.preprocessing.model_input import ModelInput
 from training.data import cache
 from training.data.grades import grade_of, points
-from training.methods import loop
+from training.methods import loop, teacher
 from training.methods.cells import cells_inside, top_mean
 from training.methods.convergence import converged
 from training.methods.glam import GlamOutput
@@ -71,7 +74,7 @@ def base(config) -> Path:
     return loop.train("test", config)
 
 
-@pytest.mark.parametrize("name", [name for name in METHODS if name != "shen"])
+@pytest.mark.parametrize("name", [name for name in METHODS if name not in ("shen", "distilled")])
 def test_every_method_trains_from_the_base_and_reads_an_exam(config, base, cohort, name):
     method = METHODS[name]
     init = base if method.start else None
@@ -123,6 +126,77 @@ def test_shen_starts_from_its_patches_and_unfreezes_in_stages(config, base):
         loop.train(
             "test", replace(config, output=config.output.parent / "x", method="shen", schedule="plateau")
         )
+
+
+# --- distillation ---
+
+
+@pytest.fixture
+def taught(config, cohort, monkeypatch) -> Config:
+    """A run that learns from a teacher who knows the cubes of the exams, and a place without one."""
+    names, exams = tuple(feature_groups(6))[:1], []
+    for row in cache.open_cache(cohort).rows:
+        meta = cache.read_meta(cache.exam_path(cohort, row["exam"]))
+        places = np.array([meta["lesions"][0]["ras_mm"], [8.8, 8.8, 8.8]], np.float32)
+        known = np.array([[0.0, 3.0], [0.0, -3.0]], np.float32)
+        own = {"exam": row["exam"], "label": row["label"], "ras_mm": places, "duration_min": 8.0}
+        exams.append(SimpleNamespace(**own, features=known))
+    settings = replace(CandidateSettings(), features=names)
+    classifier = SimpleNamespace(settings=settings, logits=lambda features, _: (features[:, 0],) * 2)
+    card = {"settings": {**asdict(settings), "features": ["another", *names]}}
+    monkeypatch.setattr(teacher, "load_described", lambda _: (card, exams))
+    start = SimpleNamespace(candidates=classifier)
+    monkeypatch.setattr(teacher.runs, "load_start", lambda _: start)
+    monkeypatch.setattr(teacher.runs, "check_ancestry", lambda *_: [])
+    folders = {"teacher": Path("TEACHER"), "described": Path("DESCRIBED")}
+    return replace(config, method="distilled", output=config.output.parent / "taught", **folders)
+
+
+def test_a_teacher_is_told_the_label_of_the_exam():
+    assert teacher.probabilities_given(np.array([2.0, 0.0]), 0).tolist() == [0, 0]
+    # 1/2 and 1/2: one of them at least with 3/4
+    assert np.allclose(teacher.probabilities_given(np.zeros(2), 1), 2 / 3)
+    assert np.allclose(teacher.probabilities_given(np.array([-20.0, -21.0]), 1).sum(), 1)
+    assert np.isfinite(teacher.probabilities_given(np.array([80.0, -80.0]), 1)).all()
+
+
+def test_what_a_cell_is_taught_moves_with_the_exam(taught, cohort):
+    rows = [row for row in cache.open_cache(cohort).rows if row["split"] == "train"]
+    lessons = teacher.lessons(rows, taught)
+    assert lessons.shape == (16, 2, 4) and float(lessons[0, :, 3].max()) == 0 < float(lessons[1, 0, 3])
+    paths = [cache.exam_path(cohort, row["exam"]) for row in rows]
+    exams = teacher.Lessons(paths, taught, targets={"lesson": lessons})
+    stride = taught.network.total_stride
+    for epoch in range(6):
+        array, targets, _ = exams[epoch, 1]
+        cells = targets["cells"].reshape([-(-n // stride) for n in (16, 12, 12)])
+        brightest = np.unravel_index(int(array[0].argmax()), array.shape[1:])
+        highest = np.unravel_index(int(cells.argmax()), cells.shape)
+        # the cube is 4 voxels wide, a cell's centre at most half a stride from the candidate
+        assert max(abs(stride * h - b) for h, b in zip(highest, brightest)) <= 2 + stride // 2 + 1
+        assert float(cells.min()) == teacher.OUTSIDE or (array != 0).any(0).all()
+    assert set(exams[1][1]) == {"label", "lesson"}, "nothing is taught where nothing is learned"
+
+
+def test_a_distilled_network_points_to_what_it_was_taught(taught, cohort):
+    folder = loop.train("test", replace(taught, epochs=25, rate=0.02))
+    run = runs.load_run(folder)
+    assert runs.load_run(folder, build=network_of).network.settings.order == "classify-pool"
+    hits = []
+    for row in cache.open_cache(cohort).rows:
+        if row["split"] == "test" and row["label"]:
+            exam = cache.load(cache.exam_path(cohort, row["exam"]))
+            with torch.inference_mode():
+                reading = METHODS["distilled"].read(run.network, exam.array[None].float(), run.contract.size)
+            cells, stride = reading.maps["CAM"]
+            place = 4.4 * stride * np.array(np.unravel_index(int(cells.argmax()), cells.shape))
+            hits.append(np.linalg.norm(place - exam.meta["lesions"][0]["ras_mm"]) < 20)
+    assert np.mean(hits) >= 0.75
+
+
+def test_without_a_teacher_nothing_is_distilled(config, taught):
+    with pytest.raises(InputError, match="needs --teacher"):
+        loop.train("test", replace(taught, output=config.output.parent / "alone", teacher=None))
 
 
 # --- losses and aggregation, by hand ---

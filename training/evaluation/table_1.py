@@ -19,7 +19,8 @@ from training.recipes import RECIPES, Config
 
 from .method_run import evaluate_method
 
-ALL = tuple(name for name in METHODS if name != "shen_patches")  # which is a part of shen
+# without a part of shen, and what needs a teacher first
+ALL = tuple(name for name in METHODS if name not in ("shen_patches", "distilled"))
 BASELINE = "bce"
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -60,16 +61,19 @@ class Exams(Dataset):
         epoch, index = key if isinstance(key, tuple) else (None, key)
         exam = self._packed(index)
         generator = torch.Generator().manual_seed(hash((self.config.seed, epoch or 0, index)) % 2**63)
-        array, targets = self._example(exam, generator, epoch is not None)
         own = {name: values[index] for name, values in self.targets.items()}
+        array, targets = self._example(exam, own, generator, epoch is not None)
         return array, {"label": exam.meta["label"], **own, **targets}, index
 
     def _example(
-        self, exam: cache.PackedExam, generator: torch.Generator, learned: bool
+        self, exam: cache.PackedExam, own: Targets, generator: torch.Generator, learned: bool
     ) -> tuple[torch.Tensor, Targets]:
-        """What the network sees of an exam, augmented where it learns from it, and further targets."""
+        """What the network sees of an exam, augmented where it learns from it, and further targets.
+
+        own: those of the exam that are known already.
+        """
         array = exam.window()
-        return augment(array, self.config, generator) if learned else array, {}
+        return draw_change(self.config, generator).apply(array) if learned else array, {}
 
     def _packed(self, index: int) -> cache.PackedExam:
         exam = self.kept.get(index)
@@ -80,32 +84,47 @@ class Exams(Dataset):
         return exam
 
 
-def augment(
-    array: torch.Tensor, config: Config, generator: torch.Generator, shift: bool = True
-) -> torch.Tensor:
-    """Mirror left–right and head–foot, shift, and scale the intensity of an exam.
-
-    Shifts wrap around: the canvas is empty at its edges.
+@dataclass(frozen=True)
+class Change:
+    """How an exam is augmented.
 
     Parameters
     ----------
-    array : torch.Tensor
-        (phases, LR, AP, SI).
+    flips : tuple of int
+        Axes of (…, LR, AP, SI) that it is mirrored along.
+    shifts : tuple of int
+        Voxels along each axis; what leaves at one edge comes back at the other: the canvas is empty there.
+    factor : float
+        Of the intensity.
+    """
+
+    flips: tuple[int, ...]
+    shifts: tuple[int, int, int]
+    factor: float
+
+    def move(self, array: torch.Tensor) -> torch.Tensor:
+        """Mirror and shift (channels, LR, AP, SI)."""
+        return torch.roll(array.flip(self.flips) if self.flips else array, self.shifts, (1, 2, 3))
+
+    def apply(self, array: torch.Tensor) -> torch.Tensor:
+        """Mirror, shift and scale (phases, LR, AP, SI)."""
+        return self.move(array) * self.factor
+
+
+def draw_change(config: Config, generator: torch.Generator, shift: bool = True) -> Change:
+    """Draw how an exam is mirrored left–right and head–foot, shifted and scaled.
+
+    Parameters
+    ----------
     config : Config
         ``shift_mm`` and ``intensity`` say how far.
     generator : torch.Generator
         Of the random numbers.
     shift : bool
         Whether it is shifted as well.
-
-    Returns
-    -------
-    torch.Tensor
-        Of the same shape.
     """
-    flips = [axis for axis in (1, 3) if torch.rand((), generator=generator) < 0.5]
+    flips = tuple(axis for axis in (1, 3) if torch.rand((), generator=generator) < 0.5)
     reach = round(config.shift_mm / config.spacing_mm) if shift else 0
-    shifts = torch.randint(-reach, reach + 1, (3,), generator=generator).tolist()
+    shifts = tuple(torch.randint(-reach, reach + 1, (3,), generator=generator).tolist())
     low, high = 1 / (1 + config.intensity), 1 + config.intensity
-    factor = low + (high - low) * float(torch.rand((), generator=generator))
-    return torch.roll(array.flip(flips) if flips else array, shifts, (1, 2, 3)) * factor
+    return Change(flips, shifts, low + (high - low) * float(torch.rand((), generator=generator)))

@@ -18,9 +18,10 @@ from training.data.splits import check_classes
 from training.recipes import Config
 
 from .exams import Exams
-from .method import Method
+from .method import Method, Targets
 from .patches import Patches
 from .targets import graded
+from .teacher import Lessons, lessons
 
 SHARE = 0.7  # of a GPU's free memory, for exams
 
@@ -59,8 +60,12 @@ def loaders(
     """
     paths = {split: [exams.path(row["exam"]) for row in chosen] for split, chosen in rows.items()}
     training, validation = paths["train"], paths["validate"]
-    targets = graded(exams, rows) if "grade" in method.needs else {"train": {}, "validate": {}}
-    kind = Patches if "patches" in method.needs else Exams
+    targets: dict[str, Targets] = {"train": {}, "validate": {}}
+    if "grade" in method.needs:
+        targets = graded(exams, rows)
+    if "lesson" in method.needs:
+        targets["train"] = {"lesson": lessons(rows["train"], config)}
+    kind = {"patches": Patches, "lesson": Lessons}.get(next(iter(method.needs), ""), Exams)
     device = accelerator.device
     size = config.batch // (accelerator.num_processes * config.accumulation)
     options = {"batch_size": size, "num_workers": config.workers, "pin_memory": device.type == "cuda"}

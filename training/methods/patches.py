@@ -9,7 +9,7 @@ from BreastCMSLLib.core.errors import InputError
 from BreastCMSLLib.core.geometry import apply_affine
 from training.data import cache
 
-from .exams import Exams, augment
+from .exams import Exams, draw_change
 from .method import Targets
 
 PATCH_MM = 44.0  # edge; the source's 224 pixels hold most lesions with their surroundings
@@ -27,7 +27,7 @@ class Patches(Exams):
     """
 
     def _example(
-        self, exam: cache.PackedExam, generator: torch.Generator, learned: bool
+        self, exam: cache.PackedExam, own: Targets, generator: torch.Generator, learned: bool
     ) -> tuple[torch.Tensor, Targets]:
         array, edge = exam.dense(), patch_edge(self.config.spacing_mm)
         lesions = _placed(exam.meta)
@@ -42,7 +42,7 @@ class Patches(Exams):
 
     def _turned(self, patch: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
         """Mirrored and scaled as exams are, but not shifted: its place was drawn."""
-        return augment(patch, self.config, generator, shift=False)
+        return draw_change(self.config, generator, shift=False).apply(patch)
 
 
 def patch_edge(spacing_mm: float) -> int:

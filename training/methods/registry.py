@@ -12,6 +12,7 @@ from BreastCMSLLib.network.resnet import NetworkSettings
 
 from .cmsl import CosineMargin
 from .cosface import CosFace
+from .distilled import Distilled
 from .dkmt import BalancedKnowledge, DomainKnowledge
 from .glam import Glam
 from .method import Method
@@ -36,6 +37,7 @@ METHODS: dict[str, Method] = {
         Glam(),
         ShenPatches(),
         Shen(),
+        Distilled(),
     )
 }
 

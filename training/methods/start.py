@@ -42,7 +42,7 @@ def starting_network(config: Config, exams: cache.Cache) -> tuple[nn.Module, lis
     network : nn.Module
         New, or with the weights of ``config.init``.
     ancestry : list of dict
-        The patients that runs before it have seen.
+        The patients that runs before it, and its teacher, have seen.
 
     Raises
     ------
@@ -50,9 +50,10 @@ def starting_network(config: Config, exams: cache.Cache) -> tuple[nn.Module, lis
         When the run cannot start from the other.
     """
     method = method_named(config.method)
+    ancestry = [] if config.teacher is None else runs.check_ancestry(exams.rows, config.teacher)
     if config.init is None:
-        return method.network(config.network, config.spacing_mm), []
-    ancestry = runs.check_ancestry(exams.rows, config.init)
+        return method.network(config.network, config.spacing_mm), ancestry
+    ancestry += runs.check_ancestry(exams.rows, config.init)
     run = runs.load_start(config.init, f"{config.init_weights}.safetensors", network_of)
     trunk = trunk_of(run.network)
     state, settings = to_spacing(

@@ -27,7 +27,7 @@ from training.data.cache import Cache
 from training.data.files import read_rows, write_atomically, write_json, write_rows
 from training.recipes import Config
 
-BUNDLED = ("bce", "nsl", "cmsl")  # methods whose network a bundle holds
+BUNDLED = ("bce", "nsl", "cmsl", "distilled")  # methods whose network a bundle holds
 CANDIDATES = "candidates"  # folder of the candidate classifier
 PACKAGES = ("torch", "numpy", "scipy", "SimpleITK", "accelerate", "safetensors")
 
