@@ -10,7 +10,7 @@ from .measure import row
 
 LONG_SEED = 1226  # its field of view reaches 260 mm from head to foot
 LARGE = (448, 448, 160)  # voxels of an exam of many hospitals
-SEED = 12345  # six post-contrast phases, as in Luo et al. 2019
+SEED = 12345
 
 
 def contract(quick: bool):
@@ -79,11 +79,14 @@ def write_model(folder: Path, name: str, network, input_) -> Path:
 
 
 def write_exam(folder: Path, voxel: float, seed: int = SEED) -> dict[str, Any]:
-    """A simulated exam as dynamic_*.nrrd and t1.nrrd; the row of its simulation. voxel: edge in mm."""
+    """A simulated exam as dynamic_*.nrrd and t1.nrrd; the row of its simulation.
+
+    It has six phases after contrast and a T1, as in Luo et al. 2019. voxel: edge in mm.
+    """
     from training.simulation.exam import simulate
 
     start = time.perf_counter()
-    exam = simulate(seed, True, voxel_mm=voxel, with_t1=True).exam
+    exam = simulate(seed, True, population="paper", voxel_mm=voxel).exam
     seconds = time.perf_counter() - start
     write_volumes(folder, [phase.volume for phase in (exam.pre, *exam.post)], exam.t1.volume)
     size = "×".join(map(str, exam.grid.shape))

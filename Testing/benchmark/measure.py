@@ -113,13 +113,7 @@ def process(
     """
     with tempfile.TemporaryFile("w+") as output:
         start = time.perf_counter()
-        options = {
-            "stdout": output,
-            "stderr": subprocess.STDOUT,
-            "env": {**os.environ, **(environment or {})},
-            "start_new_session": os.name == "posix",
-        }
-        child = subprocess.Popen([sys.executable, *arguments], cwd=ROOT, **options)
+        child = started(arguments, stdout=output, stderr=subprocess.STDOUT, environment=environment)
         peak = None
         try:
             if hasattr(os, "wait4"):
@@ -141,6 +135,20 @@ def process(
     return seconds, peak, text
 
 
+def started(
+    arguments: Sequence[str], *, environment: dict[str, str] | None = None, **more: Any
+) -> subprocess.Popen:
+    """``python ARGUMENTS`` in the checkout, in a group of its own: :func:`end` ends all of that."""
+    group = os.setpgrp if os.name == "posix" else None
+    return subprocess.Popen(
+        [sys.executable, *arguments],
+        cwd=ROOT,
+        env={**os.environ, **(environment or {})},
+        preexec_fn=group,
+        **more,
+    )
+
+
 def timed(arguments: Sequence[str], options: dict[str, Any], **more: Any) -> tuple[float, float | None, str]:
     """:func:`process` of a topic, with the time that is left to it: until ``options["until"]``."""
     return process(arguments, limit_s=max(0.0, options["until"] - time.monotonic()), **more)
@@ -160,7 +168,7 @@ def _wait(child: subprocess.Popen, limit_s: float):
 
 
 def end(child: subprocess.Popen) -> None:
-    """End a process that ``process`` started, with all that it has started."""
+    """End a process of :func:`started`, with all that it has started."""
     if os.name == "posix":
         with suppress(ProcessLookupError):
             os.killpg(child.pid, signal.SIGKILL)

@@ -466,7 +466,6 @@ def many(options: Options) -> Rows:
 WORKERS = {
     "prepare": exams.prepare,
     "second": running.second,
-    "panel": running.panel,
     "machine": machine.rows,
     "mask": mask,
     "coam": coam,
@@ -479,7 +478,12 @@ WORKERS = {
 }
 
 # what topics of other processes need done in one of its own
-HELPERS = {"floors": floors, "make_large": exams.make_large, "make_long": exams.make_long}
+HELPERS = {
+    "floors": floors,
+    "make_large": exams.make_large,
+    "make_long": exams.make_long,
+    "through_panel": running.panel,
+}
 
 if __name__ == "__main__":
     _, chosen, request, answer = sys.argv

@@ -79,7 +79,7 @@ def panel(options: Options) -> Iterator[Row]:
         return
     arguments = analyze_command(folder / "exam", folder / "bare", None, "--no-scene")
     bare = timed(arguments, options)[0]
-    for one in worker("panel", options):
+    for one in worker("through_panel", options):
         yield beside(
             one["name"], one["ours_s"], "the bare analysis", bare, n=1, peak_mb=None, note=one["note"]
         )
