@@ -52,7 +52,8 @@ NO_DUKE = "the Duke exam is not in ../shared/data"
 
 def analyze_command(exam: Path, output: Path, model: Path | None, *more: str) -> list[str]:
     files = sorted(exam.glob("dynamic_*.nrrd"))
-    given = [*map(str, files), "--t1", str(exam / "t1.nrrd")] if files else [str(exam)]
+    t1 = ["--t1", str(exam / "t1.nrrd")] if (exam / "t1.nrrd").exists() else []
+    given = [*map(str, files), *t1] if files else [str(exam)]
     chosen = [] if model is None else ["--model", str(model)]
     options = ["--output", str(output), *chosen, "--device", "cpu", "--progress", "none", "--overwrite"]
     return ["-m", "BreastCMSLLib", "analyze", *given, *options, *more]
