@@ -344,11 +344,12 @@ def test_a_process_is_ended_with_all_it_has_started():
     assert not runs()
 
 
-def test_a_late_topic_keeps_the_rows_that_it_had(monkeypatch):
+@pytest.mark.parametrize("failure", (measuring.Late("not done after 9 s"), RuntimeError("it failed")))
+def test_a_topic_that_ends_early_keeps_the_rows_that_it_had(monkeypatch, failure):
     def late(arguments, options, **more):
         whole_rows = [json.dumps({**row_of(name, 1.0, n=1), "peak_mb": 5.0}) for name in ("one", "two")]
         Path(arguments[-1]).write_text("\n".join([*whole_rows, '{"name": "cut']))
-        raise measuring.Late("not done after 9 s")
+        raise failure
 
     monkeypatch.setattr(measuring, "timed", late)
     names = [row["name"] for row in main_module.topic_rows("coam", {"until": math.inf})]
@@ -482,8 +483,11 @@ def test_files_that_are_no_volumes_count_whole(tmp_path):
 
 
 def test_each_stage_has_the_floor_of_what_it_passes_over(tmp_path, small_model, monkeypatch):
+    """The analysis was made in a precision that is emulated: its floor is that of float32."""
+    multiplied = []
     monkeypatch.setattr(machine, "copy_rate", lambda: 1e6)
-    monkeypatch.setattr(machine, "matrix_rate", lambda *_: 1e9)
+    monkeypatch.setattr(machine, "matrix_rate", lambda dtype, *_: multiplied.append(dtype) or 1e9)
+    monkeypatch.setattr(machine, "computed_precisions", lambda device: [torch.float32])
     monkeypatch.setattr(machine, "cores", lambda: 2)
     exam, result = tmp_path / "exam", tmp_path / "result"
     exam.mkdir()
@@ -491,7 +495,7 @@ def test_each_stage_has_the_floor_of_what_it_passes_over(tmp_path, small_model, 
     (exam / "a.dcm").write_bytes(bytes(2_000_000))
     image = sitk.GetImageFromArray(np.zeros((20, 30, 40), np.float32))
     sitk.WriteImage(image, str(result / "heatmap.nrrd"), True)
-    facts = {"input": {"grid": {"size": [40, 30, 20]}}, "precision": "float32"}
+    facts = {"input": {"grid": {"size": [40, 30, 20]}}, "precision": "bfloat16"}
     (result / "result.json").write_text(json.dumps(facts))
     asked = {"exam": str(exam), "result": str(result), "model": str(small_model), "quick": True}
     known = {row["stage"]: row["floor_s"] for row in floors.floors(asked)}
@@ -500,6 +504,7 @@ def test_each_stage_has_the_floor_of_what_it_passes_over(tmp_path, small_model, 
     assert known["read"] == known["register"] == known["kinetics"] == 2.0
     assert known["preprocess"] == pytest.approx(2.0 + 6 * 4e-6 * math.prod(size))
     assert known["network"] == pytest.approx(floors.flops(bundle.network, (6, *size)) / 1e9)
+    assert multiplied == [torch.float32]
     assert known["map"] == pytest.approx(4e-6 * (math.prod(size) + 24000)) and known["save"] > 0
 
 

@@ -59,8 +59,10 @@ def floors(options: dict[str, Any]) -> Iterator[dict[str, Any]]:
     yield _floor("preprocess", into / copy, why)
     work = flops(bundle.network, (contract.phases, *contract.size))
     dtype = getattr(torch, result["precision"])
+    if dtype not in machine.computed_precisions("cpu"):  # emulated
+        dtype = torch.float32
     rate = machine.matrix_rate(dtype, "cpu", machine.sizes("cpu", options["quick"]))
-    why = f"{work / 1e9:,.0f} GFLOP at {rate / 1e9:,.0f} GFLOP/s, {result['precision']}"
+    why = f"{work / 1e9:,.0f} GFLOP at {rate / 1e9:,.0f} GFLOP/s, {str(dtype).removeprefix('torch.')}"
     yield _floor("network", work / rate, why)
     yield _floor("map", (grid + heat) / copy, "a map on both grids copied")
     for stage in ("findings", "kinetics"):

@@ -196,18 +196,18 @@ def worker(name: str, options: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
     Raises
     ------
-    Late
-        After the rows that were there by then.
+    Late, RuntimeError
+        It did not end in time, or failed; after the rows that were there by then.
     """
     with tempfile.TemporaryDirectory(prefix="breastcmsl-benchmark-") as folder:
         request, answer = Path(folder, "request.json"), Path(folder, "rows.jsonl")
         request.write_text(json.dumps(options))
-        late, peak = None, None
+        failure, peak = None, None
         try:
             arguments = ["-m", "Testing.benchmark.topics", name, str(request), str(answer)]
             _, peak, _ = timed(arguments, options)
-        except Late as error:
-            late = error
+        except (Late, RuntimeError) as error:
+            failure = error
         # the last line of a process that was ended may be cut
         lines = answer.read_text().splitlines(keepends=True) if answer.exists() else []
         rows = [json.loads(line) for line in lines if line.endswith("\n")]
@@ -216,5 +216,5 @@ def worker(name: str, options: dict[str, Any]) -> Iterator[dict[str, Any]]:
             entry["peak_mb"] = rounded(peak)
         entry.pop("no_peak", None)
         yield entry
-    if late is not None:
-        raise late
+    if failure is not None:
+        raise failure

@@ -92,7 +92,7 @@ def _against(name: str, exam: Path, options: Options, repeats: int) -> Iterator[
         ours.add(*timed(command, options)[:2], stages_of(output))
         if compared:
             seconds, peak, text = timed(_theirs(exam, folder / "theirs", quick), options)
-            theirs.add(seconds, peak, json.loads(text.strip().splitlines()[-1]))
+            theirs.add(seconds, peak, json.loads(text[text.rindex("{") :]))
         pair_s = time.monotonic() - begun
     more: dict[str, Any] = {"n": ours.n, "peak_mb": ours.peak_mb, "baseline_peak_mb": theirs.peak_mb}
     if theirs.n and not quick:
