@@ -420,6 +420,52 @@ def commands(monkeypatch, tmp_path):
     return ran, seconds, {**options, "seconds": math.inf, "until": math.inf}
 
 
+@pytest.fixture
+def against(commands, monkeypatch):
+    """Analyze and a baseline on the simulated exam; nothing is run."""
+    ran, seconds, options = commands
+    timed, usual = whole.timed, {"read": 2.0, "map": 6.0}
+
+    def also(arguments, options):
+        if "Testing.benchmark.baseline" not in arguments:
+            return timed(arguments, options)
+        ran.append(arguments)
+        if "late" in seconds:
+            raise measuring.Late("not done after 9 s")
+        return 26.0, 3000.0, f"A warning of a library\n{json.dumps(usual)}\n"
+
+    monkeypatch.setattr(whole, "timed", also)
+    monkeypatch.setattr(whole, "find_spec", lambda name: True)
+    known = [{"stage": "read", "floor_s": 0.4, "why": "unpacking"}]
+    monkeypatch.setattr(whole, "worker", lambda name, options: known)
+    return ran, seconds, options
+
+
+def test_analyze_and_the_usual_stack_take_turns(against):
+    ran, _, options = against
+    rows = {row["name"]: row for row in whole.analyze(options)}
+    kinds = ["baseline" if "Testing.benchmark.baseline" in one else "ours" for one in ran]
+    assert kinds == ["ours", *["ours", "baseline"] * 3]  # the first fills the system's cache
+    analyze = rows["Analyze, NRRD"]
+    assert (analyze["ratio"], analyze["n"], analyze["met"]) == (6.5, 3, True)
+    assert rows["Analyze, NRRD: read"]["floor_ratio"] == 2.5 and rows["Analyze, NRRD: read"]["ratio"] == 2.0
+    assert rows["Analyze, NRRD: map"]["ours_s"] == 1.0 and rows["Analyze, NRRD: map"]["ratio"] == 6.0
+
+
+def test_with_little_time_each_runs_once(against):
+    ran, _, options = against
+    rows = list(whole.analyze({**options, "seconds": 0.0}))
+    assert len(ran) == 3 and rows[0]["n"] == 1 and rows[0]["ratio"] == 6.5
+
+
+def test_without_an_end_of_the_usual_stack_ours_is_known(against):
+    ran, seconds, options = against
+    seconds["late"] = 0.0
+    rows = {row["name"]: row for row in whole.analyze(options)}
+    assert rows["Analyze, NRRD"]["ours_s"] == 4.0 and rows["Analyze, NRRD"]["baseline_s"] is None
+    assert "the baseline was not done" in rows["Analyze, NRRD"]["note"] and "Analyze, NRRD: read" in rows
+
+
 def test_the_whole_command_is_held_against_the_bare_analysis(commands):
     ran, seconds, options = commands
     rows = {row["name"]: row for row in waits.command(options)}

@@ -16,11 +16,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from .measure import ROOT, process, row, timed, worker
+from .measure import ROOT, Late, process, row, timed, worker
 
 Options = dict[str, Any]
 Row = dict[str, Any]
@@ -81,7 +82,8 @@ def _against(name: str, exam: Path, options: Options, repeats: int) -> Iterator[
     """Ours and the baseline in turn, as often as there is time for."""
     folder, quick = Path(options["folder"]), options["quick"]
     model, output = folder / "paper.json", folder / "ours"
-    compared = find_spec("monai") is not None and find_spec("skimage") is not None
+    missing = [name for name in ("monai", "skimage") if find_spec(name) is None]
+    no_baseline = f"{' and '.join(missing)} not installed" if missing else ""
     command = analyze_command(exam, output, model, "--no-scene")
     ours, theirs, end = Runs(), Runs(), time.monotonic() + options["seconds"]
     pair_s = 0.0
@@ -90,19 +92,25 @@ def _against(name: str, exam: Path, options: Options, repeats: int) -> Iterator[
     while ours.n < (1 if quick else repeats) and (not ours.n or time.monotonic() + pair_s < end):
         begun = time.monotonic()
         ours.add(*timed(command, options)[:2], stages_of(output))
-        if compared:
-            seconds, peak, text = timed(_theirs(exam, folder / "theirs", quick), options)
+        if not no_baseline:
+            try:
+                seconds, peak, text = timed(_theirs(exam, folder / "theirs", quick), options)
+            except Late as error:
+                no_baseline = f"the baseline was {error}"
+                break
             theirs.add(seconds, peak, json.loads(text[text.rindex("{") :]))
         pair_s = time.monotonic() - begun
     more: dict[str, Any] = {"n": ours.n, "peak_mb": ours.peak_mb, "baseline_peak_mb": theirs.peak_mb}
     if theirs.n and not quick:
         more["goal"] = f"{TIMES} times as fast, peak at most {PEAK_MB} MB"
         more["met"] = theirs.seconds / ours.seconds >= TIMES and (ours.peak_mb or 0) <= PEAK_MB
-    note = "whole processes, files to saved heatmap and result"
-    note += "" if compared else "; MONAI or scikit-image is not installed"
+    note = "; ".join(filter(None, ["whole processes, files to saved heatmap and result", no_baseline]))
     yield row(name, ours.seconds, theirs.seconds, **more, note=note)
     asked = {"exam": str(exam), "result": str(output), "model": str(model), "quick": quick}
-    floor = {one["stage"]: one for one in worker("floors", {**options, **asked})}
+    floor = {}
+    with suppress(Late):  # the stages themselves are known
+        for one in worker("floors", {**options, **asked}):
+            floor[one["stage"]] = one
     yield from stage_rows(name, ours, theirs.stages, floor, quick)
 
 
