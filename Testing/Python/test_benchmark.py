@@ -263,7 +263,7 @@ def test_every_topic_is_listed_once():
 
 
 def test_what_a_slow_machine_needs_fits_into_ten_minutes():
-    assert budget.LIMIT_S < 600 and sum(budget.EXPECTED_S.values()) < 1.25 * budget.LIMIT_S
+    assert sum(budget.EXPECTED_S.values()) <= budget.LIMIT_S < 600
 
 
 class Clock:
@@ -445,7 +445,7 @@ def test_analyze_and_the_usual_stack_take_turns(against):
     ran, _, options = against
     rows = {row["name"]: row for row in whole.analyze(options)}
     kinds = ["baseline" if "Testing.benchmark.baseline" in one else "ours" for one in ran]
-    assert kinds == ["ours", *["ours", "baseline"] * 3]  # the first fills the system's cache
+    assert kinds == ["ours", *["ours", "baseline"] * 3] and "paper-4.4" in str(ran[0])
     analyze = rows["Analyze, NRRD"]
     assert (analyze["ratio"], analyze["n"], analyze["met"]) == (6.5, 3, True)
     assert rows["Analyze, NRRD: read"]["floor_ratio"] == 2.5 and rows["Analyze, NRRD: read"]["ratio"] == 2.0
@@ -494,6 +494,7 @@ def test_registration_is_held_against_the_phases_as_they_are(commands):
     rows = list(waits.register(options))
     assert [row["name"].rpartition(" ")[2] for row in rows] == ["off", "rigid", "deformable"]
     assert "beside" not in rows[0] and rows[1]["times"] == 1.5 and rows[2]["times"] == 1.0
+    assert len(list(waits.register({**options, "seconds": 0.0}))) == 2  # there was no time for the slowest
 
 
 @pytest.mark.parametrize("kind", ("large", "long"))

@@ -86,9 +86,11 @@ def panel(options: Options) -> Iterator[Row]:
 
 
 def register(options: Options) -> Iterator[Row]:
-    """Analyze with the phases as they are, and registered."""
-    folder, first = Path(options["folder"]), None
+    """Analyze with the phases as they are, and registered; the slowest way where there is time."""
+    folder, first, begun = Path(options["folder"]), None, time.monotonic()
     for mode in ("off", "rigid", "deformable"):
+        if mode == "deformable" and 1.5 * (time.monotonic() - begun) > options["seconds"]:
+            break
         output = folder / "registered"
         more = ["--no-scene", "--register", mode]
         seconds, peak, _ = timed(analyze_command(folder / "exam", output, None, *more), options)
