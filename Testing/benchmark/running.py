@@ -53,7 +53,8 @@ def second(options: dict[str, Any]) -> Iterator[dict[str, Any]]:
 def panel(options: dict[str, Any]) -> Iterator[dict[str, Any]]:
     """The module's panel on the stand-ins: from a click on Analyze to its results, and again if time allows.
 
-    The exam's volumes are loaded before. The child process is the real one, with the shipped model and the maps that the panel asks for.
+    The exam's volumes are loaded before. The child process is the real one, with the shipped model and the
+    maps that the panel asks for.
     """
     from Testing.faults.module_kills import start_desktop
 
