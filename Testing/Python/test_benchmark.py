@@ -2,9 +2,14 @@
 is measured, not tested."""
 
 import json
+import math
 import shutil
+import subprocess
+import time
+from contextlib import suppress
 from importlib.util import find_spec
 from itertools import permutations
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -27,7 +32,21 @@ from BreastCMSLLib.pipeline import analyze
 from BreastCMSLLib.preprocessing import breast_mask as masking
 from BreastCMSLLib.preprocessing import frangi
 from BreastCMSLLib.preprocessing.model_input import InputContract, canonical_grid
-from Testing.benchmark import baseline, exams, machine, switched_off, table, topics, tricks, whole
+from Testing.benchmark import __main__ as main_module
+from Testing.benchmark import (
+    baseline,
+    budget,
+    exams,
+    floors,
+    machine,
+    switched_off,
+    table,
+    topics,
+    tricks,
+    waits,
+    whole,
+)
+from Testing.benchmark import measure as measuring
 from Testing.benchmark.__main__ import TOPICS, main, measure
 from Testing.benchmark.cost import EXAMS, GPU_TFLOPS, TRAINED, cost, duration
 from Testing.benchmark.measure import row as row_of
@@ -67,17 +86,22 @@ def _well_formed(report, *, expected):
     assert all(name in table.text(report) for name in names)
 
 
+def _measured(topics_, *, expected):
+    """The report of a quick run of topics, checked, with its rows by name."""
+    report = measure(["prepare", *topics_], quick=True, limit_s=math.inf)
+    _well_formed(report, expected=expected)
+    assert not [row["name"] for row in report["rows"] if row["name"].endswith((": left out", ": the rest"))]
+    return {row["name"]: row for row in report["rows"]}
+
+
 @pytest.mark.benchmark
 def test_rows_of_what_is_measured_inside_a_process():
-    report = measure(
-        ["prepare", "machine", "mask", "coam", "network", "precision", "reading", "model_load", "many"],
-        quick=True,
-    )
-    _well_formed(
-        report,
+    by_name = _measured(
+        ["machine", "mask", "coam", "network", "precision", "reading", "model_load", "many"],
         expected=(
             "simulation",
             "matrix product, cpu, float32",
+            "copy within memory",
             "breast mask",
             "COAM",
             "network, cpu, float32",
@@ -88,7 +112,6 @@ def test_rows_of_what_is_measured_inside_a_process():
             "12 exams in one process",
         ),
     )
-    by_name = {row["name"]: row for row in report["rows"]}
     assert by_name["COAM"]["error"] <= 1e-5
     assert len(by_name["12 exams in one process, per exam"]["memory_mb"]) == 4
     assert (
@@ -99,32 +122,53 @@ def test_rows_of_what_is_measured_inside_a_process():
 
 @pytest.mark.benchmark
 def test_rows_of_whole_processes():
-    report = measure(["prepare", "analyze", "start", "sizes"], quick=True)
-    stages = [
-        f"Analyze, NRRD: {stage}"
-        for stage in ("start", "read", "model", "preprocess", "network", "map", "save")
-    ]
-    _well_formed(
-        report,
+    stages = ("start", "read", "model", "register", "preprocess", "network", "map", "save")
+    by_name = _measured(
+        ["analyze", "duke", "start", "sizes"],
         expected=(
             "Analyze, NRRD",
-            *stages,
+            *(f"Analyze, NRRD: {stage}" for stage in stages),
+            "Analyze, DICOM (Duke)",
             "child process",
             "import of the module",
             "Analyze, exam and model at 4.4 mm",
         ),
     )
-    whole = {row["name"]: row for row in report["rows"]}
-    shares = [row["share"] for name, row in whole.items() if name.startswith("Analyze, NRRD: ")]
+    shares = [row["share"] for name, row in by_name.items() if name.startswith("Analyze, NRRD: ")]
     assert sum(shares) == pytest.approx(1, abs=0.02)
-    assert whole["Analyze, NRRD"]["peak_mb"] > 100
+    assert by_name["Analyze, NRRD"]["peak_mb"] > 100
+    for stage in ("read", "preprocess", "network", "map", "save"):
+        assert by_name[f"Analyze, NRRD: {stage}"]["floor_ratio"] > 0
+
+
+@pytest.mark.benchmark
+def test_rows_of_what_people_wait_for():
+    by_name = _measured(
+        ["command", "second", "panel", "register", "large", "long", "batch"],
+        expected=(
+            "Analyze, NRRD, shipped model",
+            "whole command, NRRD, shipped model",
+            "first exam of a process",
+            "second exam of a process",
+            "panel, first exam",
+            "Analyze, registration off",
+            "Analyze, registration rigid",
+            "Analyze, registration deformable",
+            "Analyze, 448×448×160×7",
+            "Analyze, 260 mm head to foot",
+            "batch, per exam",
+        ),
+    )
+    assert by_name["batch, per exam"]["exams_per_min"] > 0
+    assert by_name["second exam of a process"]["times"] > 0
+    if find_spec("slicer") is not None:
+        assert by_name["whole command, NRRD, shipped model"]["times"] > 0
 
 
 @pytest.mark.benchmark
 def test_rows_of_training():
-    report = measure(["prepare", "training"], quick=True)
-    _well_formed(
-        report,
+    _measured(
+        ["training"],
         expected=(
             "simulation and preprocessing",
             "preprocessing",
@@ -135,28 +179,383 @@ def test_rows_of_training():
 
 
 @pytest.mark.benchmark
-def test_a_processor_without_bfloat16_is_measured_to_the_end(monkeypatch):
+@pytest.mark.parametrize("has", ["AVX2", "AVX512_CORE"])
+def test_a_processor_without_bfloat16_is_measured_to_the_end(monkeypatch, has):
     """Nothing is emulated: a matrix product in bfloat16 would take minutes there."""
-    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "AVX2")
-    report = measure(["prepare", "machine", "network", "precision", "training"], quick=True)
-    _well_formed(report, expected=("network, cpu, float32", "training step, tiny, cpu, float32"))
-    by_name = {row["name"]: row for row in report["rows"]}
+    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", has)
+    by_name = _measured(
+        ["machine", "network", "precision", "training"],
+        expected=("network, cpu, float32", "training step, tiny, cpu, float32"),
+    )
     assert "emulated" in by_name["matrix product, cpu, bfloat16"]["note"]
-    assert "no bfloat16" in by_name["precision, float32 and bfloat16"]["note"]
+    assert "emulates" in by_name["precision, float32 and bfloat16"]["note"]
     assert not [name for name in by_name if "cpu, bfloat16" in name and by_name[name]["ours_s"]]
 
 
-def test_only_what_the_processor_computes_in_is_multiplied(monkeypatch):
-    multiplied = []
-    monkeypatch.setattr(machine, "matrix_rate", lambda dtype, *_: multiplied.append(dtype) or 1e9)
+# ---------------------------------------------------------------- what the machine can do
+
+
+@pytest.fixture
+def products(monkeypatch):
+    """Edges of the products by precision; seconds of one in bfloat16 beside a second in float32 as given."""
+    edges = {torch.float32: [], torch.bfloat16: []}
+    times = {torch.float32: 1.0, torch.bfloat16: 0.5}
+
+    def seconds(dtype, device, size, repeats):
+        edges[dtype].append(size)
+        return [times[dtype] * (size / 256) ** 3] * repeats
+
+    monkeypatch.setattr("BreastCMSLLib.models.inference.fast_precision", lambda device: torch.bfloat16)
+    monkeypatch.setattr(machine, "_product_seconds", seconds)
+    monkeypatch.setattr(machine, "copy_rate", lambda: 1e10)
+    return edges, times
+
+
+@pytest.mark.parametrize("emulated_s", (30.0, 1.0, 0.9))
+def test_a_precision_that_is_emulated_is_only_probed(products, emulated_s):
+    """oneDNN says that it has bfloat16 wherever there is AVX-512; a small product shows that it has not."""
+    edges, times = products
+    times[torch.bfloat16] = emulated_s
+    assert machine.computed_precisions("cpu") == [torch.float32]
+    rows = {row["name"]: row for row in machine.rows({"quick": False})}
+    assert "emulated" in rows["matrix product, cpu, bfloat16"]["note"]
+    assert rows["matrix product, cpu, float32"]["tflop_per_s"] and set(edges[torch.bfloat16]) == {256}
+
+
+def test_a_precision_that_is_faster_is_measured(products):
+    assert machine.computed_precisions("cpu") == [torch.bfloat16, torch.float32]
+    rows = {row["name"]: row for row in machine.rows({"quick": False})}
+    rates = [rows[f"matrix product, cpu, {name}"]["tflop_per_s"] for name in ("bfloat16", "float32")]
+    assert rates[0] == pytest.approx(2 * rates[1], rel=1e-3)
+    assert "10.0 GB/s" in rows["copy within memory"]["note"]
+
+
+def test_no_product_is_probed_where_onednn_has_no_bfloat16(products, monkeypatch):
     monkeypatch.setattr("BreastCMSLLib.models.inference.fast_precision", lambda device: torch.float32)
-    rows = machine.rows({"quick": True})
-    assert [row["name"] for row in rows if row.get("tflop_per_s")] == ["matrix product, cpu, float32"]
-    assert set(multiplied) == {torch.float32} and "emulated" in rows[-1]["note"]
+    assert machine.computed_precisions("cpu") == [torch.float32] and not any(products[0].values())
+
+
+@pytest.mark.parametrize(
+    "cpuinfo, expected",
+    [
+        (
+            "model name\t: A\ncpu family\t: 6\nmodel\t\t: 9\nflags\t\t: fpu avx2\n",
+            "A (family 6; model 9; has avx2; lacks avx512, avx512_bf16, amx)",
+        ),
+        (
+            "model name : B\nflags : avx2 avx512f avx512_bf16 amx_tile amx_bf16\n",
+            "B (has avx2, avx512, avx512_bf16, amx)",
+        ),
+        ("flags : avx2 avx512f amx_tile\nmodel name : C\n", "C (has avx2, avx512; lacks avx512_bf16, amx)"),
+        ("model name : D\nFeatures : fp asimd bf16\n", "D (has asimd, bf16; lacks sve)"),
+    ],
+)
+def test_a_processor_says_what_it_has_and_lacks(cpuinfo, expected):
+    assert machine.processor_text(cpuinfo) == expected
+
+
+# ---------------------------------------------------------------- ten minutes
 
 
 def test_every_topic_is_listed_once():
-    assert sorted(TOPICS) == sorted([*topics.WORKERS, *whole.TOPICS])
+    assert sorted(TOPICS) == sorted([*topics.WORKERS, *whole.TOPICS, *waits.TOPICS])
+    assert not set(topics.HELPERS) & set(TOPICS)
+
+
+def test_what_a_slow_machine_needs_fits_into_ten_minutes():
+    assert sum(budget.EXPECTED_S.values()) <= budget.LIMIT_S < 600
+
+
+class Clock:
+    now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_time_is_shared_out_in_proportion_and_what_is_left_over_goes_on():
+    clock, chosen = Clock(), ["prepare", "analyze", "coam"]
+    expected = [budget.EXPECTED_S[topic] for topic in chosen]
+    shares = budget.Budget(chosen, 2 * sum(expected), clock)
+    assert shares.next("prepare") == pytest.approx((2 * expected[0], 4 * expected[0]))
+    clock.now += expected[0]  # half of its share
+    analyze = (2 * sum(expected) - expected[0]) * expected[1] / sum(expected[1:])
+    assert shares.next("analyze")[0] == pytest.approx(analyze) and analyze > 2 * expected[1]
+    clock.now += analyze
+    share, limit = shares.next("coam")  # the last one may use up all
+    assert share == pytest.approx(100 + 2 * sum(expected) - clock.now) and limit == pytest.approx(share)
+
+
+def test_no_topic_goes_beyond_the_end():
+    clock = Clock()
+    shares = budget.Budget(["prepare", "analyze", "coam"], 60, clock)
+    assert shares.next("prepare")[1] <= 60
+    clock.now += 40
+    share, limit = shares.next("analyze")
+    assert 0 < share < 20 and limit == pytest.approx(20)
+    clock.now += 19
+    assert shares.next("coam") == (0, 0)
+
+
+def _interleaved(monkeypatch, taken, **options):
+    clock = Clock()
+    monkeypatch.setattr(measuring.time, "perf_counter", clock)
+
+    def work(seconds):
+        clock.now += seconds
+
+    functions = [lambda s=s: work(s) for s in taken]
+    return measuring.interleaved(*functions, **options)
+
+
+@pytest.mark.parametrize("seconds, n", [(math.inf, 3), (16.0, 3), (15.9, 2), (12.0, 2), (11.0, 1), (0.0, 1)])
+def test_what_takes_long_is_run_less_often(monkeypatch, seconds, n):
+    medians, count = _interleaved(monkeypatch, (1.0, 3.0), repeats=3, seconds=seconds)
+    assert medians == [1.0, 3.0] and count == n
+
+
+def test_a_process_that_is_late_is_ended():
+    with pytest.raises(measuring.Late, match="not done after"):
+        measuring.process(["-c", "import time; time.sleep(600)"], limit_s=0.0)
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="no /proc on this system")
+def test_a_process_is_ended_with_all_it_has_started():
+    code = (
+        "import subprocess, sys, time\n"
+        "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)'])\n"
+        "print(child.pid, flush=True)\ntime.sleep(600)"
+    )
+    child = measuring.started(["-c", code], stdout=subprocess.PIPE)
+    grandchild = int(child.stdout.readline())
+    measuring.end(child)
+    child.stdout.close()
+    assert child.returncode
+
+    def runs() -> bool:
+        with suppress(FileNotFoundError, ProcessLookupError):
+            state = Path(f"/proc/{grandchild}/stat").read_text().rpartition(")")[2].split()[0]
+            return state not in "ZX"
+        return False
+
+    end = time.monotonic() + 30
+    while runs() and time.monotonic() < end:
+        time.sleep(0.01)
+    assert not runs()
+
+
+@pytest.mark.parametrize("failure", (measuring.Late("not done after 9 s"), RuntimeError("it failed")))
+def test_a_topic_that_ends_early_keeps_the_rows_that_it_had(monkeypatch, failure):
+    def late(arguments, options, **more):
+        whole_rows = [json.dumps({**row_of(name, 1.0, n=1), "peak_mb": 5.0}) for name in ("one", "two")]
+        Path(arguments[-1]).write_text("\n".join([*whole_rows, '{"name": "cut']))
+        raise failure
+
+    monkeypatch.setattr(measuring, "timed", late)
+    names = [row["name"] for row in main_module.topic_rows("coam", {"until": math.inf})]
+    assert names == ["one", "two", "coam: the rest"]
+
+
+def test_a_topic_for_which_no_time_is_left_says_so(monkeypatch):
+    monkeypatch.setitem(main_module.RUN, "analyze", lambda options: pytest.fail("it was begun"))
+    (row,) = main_module.topic_rows("analyze", {"until": -math.inf})
+    assert row["name"] == "analyze: left out" and "time" in row["note"]
+
+
+def test_a_topic_that_fails_does_not_cost_the_others(monkeypatch):
+    def fails(options):
+        raise RuntimeError("python -m x ended with status 1:\nTraceback\nValueError: too small\n")
+
+    monkeypatch.setitem(main_module.RUN, "analyze", fails)
+    (row,) = main_module.topic_rows("analyze", {"until": math.inf})
+    assert row["note"] == "ValueError: too small" and row["ours_s"] is None
+
+
+# ---------------------------------------------------------------- rows
+
+
+def _runs(*seconds, **stages):
+    runs = whole.Runs()
+    for one in seconds:
+        runs.add(one, 1000.0, stages)
+    return runs
+
+
+def test_a_stage_is_held_against_its_floor_and_the_usual_stack():
+    ours = _runs(10.0, read=2.0, preprocess=4.0, network=3.0, kinetics=0.5)
+    theirs = {"start": 2.0, "read": 5.0, "mask and resampling": 20.0, "subtraction and scaling": 4.0}
+    floor = {
+        name: {"floor_s": seconds, "why": name}
+        for name, seconds in (("read", 0.5), ("preprocess", 0.1), ("network", 1.0))
+    }
+    rows = {row["name"]: row for row in whole.stage_rows("A", ours, theirs, floor, quick=False)}
+    assert list(rows) == [f"A: {name}" for name in ("start", "read", "preprocess", "network", "kinetics")]
+    assert rows["A: start"]["ours_s"] == 0.5 and rows["A: start"]["ratio"] == 4.0
+    assert rows["A: read"]["floor_ratio"] == 4.0 and rows["A: read"]["ratio"] == 2.5
+    assert rows["A: preprocess"]["baseline_s"] == 24.0 and rows["A: preprocess"]["met"]  # there is a reason
+    assert rows["A: network"]["met"] is False and rows["A: network"]["baseline_s"] is None
+    assert rows["A: kinetics"]["floor_ratio"] is None and "goal" not in rows["A: kinetics"]
+    assert sum(row["share"] for row in rows.values()) == pytest.approx(1)
+
+
+@pytest.fixture
+def commands(monkeypatch, tmp_path):
+    """Command lines of topics, none of which is run: each takes as many seconds as given by a word in it."""
+    ran, seconds = [], {"--no-scene": 4.0}
+
+    def timed(arguments, options, **more):
+        ran.append(arguments)
+        output = Path(arguments[arguments.index("--output") + 1])
+        output.mkdir(exist_ok=True)
+        stages = {"read": 1.0, "register": 0.5, "map": 0.5, "heatmaps": 0.5, "total": 2.5}
+        stages |= {} if "--no-scene" in arguments else {"scene": 2.0}
+        result = {"timings_s": stages, "input": {"grid": {"size": [2, 3, 4]}}}
+        (output / "result.json").write_text(json.dumps(result))
+        return next((s for word, s in seconds.items() if word in arguments), 5.0), 1500.0, ""
+
+    for module in (waits, whole):
+        monkeypatch.setattr(module, "timed", timed)
+    monkeypatch.setattr(waits, "find_spec", lambda name: True)
+    options = {"quick": False, "folder": str(tmp_path), "duke": str(tmp_path / "duke")}
+    return ran, seconds, {**options, "seconds": math.inf, "until": math.inf}
+
+
+@pytest.fixture
+def against(commands, monkeypatch):
+    """Analyze and a baseline on the simulated exam; nothing is run."""
+    ran, seconds, options = commands
+    timed, usual = whole.timed, {"read": 2.0, "map": 6.0}
+
+    def also(arguments, options):
+        if "Testing.benchmark.baseline" not in arguments:
+            return timed(arguments, options)
+        ran.append(arguments)
+        if "late" in seconds:
+            raise measuring.Late("not done after 9 s")
+        return 26.0, 3000.0, f"A warning of a library\n{json.dumps(usual)}\n"
+
+    monkeypatch.setattr(whole, "timed", also)
+    monkeypatch.setattr(whole, "find_spec", lambda name: True)
+    known = [{"stage": "read", "floor_s": 0.4, "why": "unpacking"}]
+    monkeypatch.setattr(whole, "worker", lambda name, options: known)
+    return ran, seconds, options
+
+
+def test_analyze_and_the_usual_stack_take_turns(against):
+    ran, _, options = against
+    rows = {row["name"]: row for row in whole.analyze(options)}
+    kinds = ["baseline" if "Testing.benchmark.baseline" in one else "ours" for one in ran]
+    assert kinds == ["ours", *["ours", "baseline"] * 3] and "paper-4.4" in str(ran[0])
+    analyze = rows["Analyze, NRRD"]
+    assert (analyze["ratio"], analyze["n"], analyze["met"]) == (6.5, 3, True)
+    assert rows["Analyze, NRRD: read"]["floor_ratio"] == 2.5 and rows["Analyze, NRRD: read"]["ratio"] == 2.0
+    assert rows["Analyze, NRRD: map"]["ours_s"] == 1.0 and rows["Analyze, NRRD: map"]["ratio"] == 6.0
+
+
+def test_with_little_time_each_runs_once(against):
+    ran, _, options = against
+    rows = list(whole.analyze({**options, "seconds": 0.0}))
+    assert len(ran) == 3 and rows[0]["n"] == 1 and rows[0]["ratio"] == 6.5
+
+
+def test_without_an_end_of_the_usual_stack_ours_is_known(against):
+    ran, seconds, options = against
+    seconds["late"] = 0.0
+    rows = {row["name"]: row for row in whole.analyze(options)}
+    assert rows["Analyze, NRRD"]["ours_s"] == 4.0 and rows["Analyze, NRRD"]["baseline_s"] is None
+    assert "the baseline was not done" in rows["Analyze, NRRD"]["note"] and "Analyze, NRRD: read" in rows
+
+
+def test_the_whole_command_is_held_against_the_bare_analysis(commands):
+    ran, seconds, options = commands
+    rows = {row["name"]: row for row in waits.command(options)}
+    command = rows["whole command, DICOM (Duke), shipped model"]
+    assert (command["times"], command["beside"], command["met"]) == (1.25, "the bare analysis", True)
+    assert rows["whole command, DICOM (Duke), shipped model: scene"]["ours_s"] == 2.0
+    bare = rows["Analyze, DICOM (Duke), shipped model"]
+    assert bare["n"] == 2 and bare["beside"] == "that with the full-width model"
+    assert sum("--model" in arguments for arguments in ran) == 1
+    seconds["--no-scene"] = 3.0
+    rows = {row["name"]: row for row in waits.command({**options, "seconds": 0.0})}
+    assert rows["whole command, DICOM (Duke), shipped model"]["met"] is False
+    assert rows["Analyze, DICOM (Duke), shipped model"]["n"] == 1  # there was no time for more
+
+
+def test_without_the_duke_exam_the_simulated_one_is_analysed(commands):
+    ran, _, options = commands
+    names = [row["name"] for row in waits.command({**options, "duke": None})]
+    assert names[0] == "whole command, DICOM (Duke)" and "whole command, NRRD, shipped model" in names
+
+
+def test_registration_is_held_against_the_phases_as_they_are(commands):
+    ran, seconds, options = commands
+    seconds |= {"rigid": 6.0}
+    seconds["--no-scene"] = seconds.pop("--no-scene")  # the last word that counts
+    rows = list(waits.register(options))
+    assert [row["name"].rpartition(" ")[2] for row in rows] == ["off", "rigid", "deformable"]
+    assert "beside" not in rows[0] and rows[1]["times"] == 1.5 and rows[2]["times"] == 1.0
+    assert len(list(waits.register({**options, "seconds": 0.0}))) == 2  # there was no time for the slowest
+
+
+@pytest.mark.parametrize("kind", ("large", "long"))
+def test_another_exam_is_made_and_analysed_once(commands, monkeypatch, kind):
+    ran, _, options = commands
+    monkeypatch.setattr(waits, "worker", lambda name, options: [row_of(name, 1.0, n=1, note="made")])
+    (row,) = waits.TOPICS[kind](options)
+    assert row["ours_s"] == 4.0 and row["peak_mb"] == 1500 and len(ran) == 1 and "made" in row["note"]
+
+
+def test_a_row_beside_another_says_how_many_times_it_takes():
+    row = waits.beside("panel", 6.0, "the bare analysis", 4.0, n=1, note="real child")
+    assert table.cells(row)[-1] == "1.50 × the bare analysis; real child"
+    assert "times" not in waits.beside("panel", None, "the bare analysis", 4.0, n=0)
+
+
+# ---------------------------------------------------------------- floors
+
+
+@pytest.mark.parametrize("packed", (True, False))
+def test_bytes_of_an_exam_are_those_of_its_voxels(tmp_path, packed):
+    for number in range(2):
+        image = sitk.GetImageFromArray(np.arange(24000, dtype=np.int16).reshape(20, 30, 40))
+        sitk.WriteImage(image, str(tmp_path / f"dynamic_{number}.nrrd"), packed)
+    size, rate = floors.exam_bytes(tmp_path)
+    assert size == 2 * 2 * 24000 and (rate is not None) == packed
+
+
+def test_files_that_are_no_volumes_count_whole(tmp_path):
+    (tmp_path / "series").mkdir()
+    (tmp_path / "series" / "image.dcm").write_bytes(bytes(1000))
+    assert floors.exam_bytes(tmp_path) == (1000, None)
+
+
+def test_each_stage_has_the_floor_of_what_it_passes_over(tmp_path, small_model, monkeypatch):
+    """The analysis was made in a precision that is emulated: its floor is that of float32."""
+    multiplied = []
+    monkeypatch.setattr(machine, "copy_rate", lambda: 1e6)
+    monkeypatch.setattr(machine, "matrix_rate", lambda dtype, *_: multiplied.append(dtype) or 1e9)
+    monkeypatch.setattr(machine, "computed_precisions", lambda device: [torch.float32])
+    monkeypatch.setattr(machine, "cores", lambda: 2)
+    exam, result = tmp_path / "exam", tmp_path / "result"
+    exam.mkdir()
+    result.mkdir()
+    (exam / "a.dcm").write_bytes(bytes(2_000_000))
+    image = sitk.GetImageFromArray(np.zeros((20, 30, 40), np.float32))
+    sitk.WriteImage(image, str(result / "heatmap.nrrd"), True)
+    facts = {"input": {"grid": {"size": [40, 30, 20]}}, "precision": "bfloat16"}
+    (result / "result.json").write_text(json.dumps(facts))
+    asked = {"exam": str(exam), "result": str(result), "model": str(small_model), "quick": True}
+    known = {row["stage"]: row["floor_s"] for row in floors.floors(asked)}
+    bundle = load_bundle(small_model)
+    size = bundle.contract.size
+    assert known["read"] == known["register"] == known["kinetics"] == 2.0
+    assert known["preprocess"] == pytest.approx(2.0 + 6 * 4e-6 * math.prod(size))
+    assert known["network"] == pytest.approx(floors.flops(bundle.network, (6, *size)) / 1e9)
+    assert multiplied == [torch.float32]
+    assert known["map"] == pytest.approx(4e-6 * (math.prod(size) + 24000)) and known["save"] > 0
+
+
+# ---------------------------------------------------------------- the page
 
 
 @pytest.fixture
@@ -227,7 +626,7 @@ def test_operations_are_counted_as_the_formula_has_them():
         hollow = BreastNet(chosen)
     stem = 2 * 7**3 * 6 * 64 * 170 * 110 * 64
     first = 6 * 2 * 27 * 64 * 64 * 85 * 55 * 32
-    total = topics.flops(hollow, (6, 340, 220, 128))
+    total = floors.flops(hollow, (6, 340, 220, 128))
     assert stem + first < total < 1e12 and total == pytest.approx(7.66e11, rel=0.02)
 
 

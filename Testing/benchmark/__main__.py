@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import sys
 import tarfile
 import tempfile
@@ -11,16 +12,16 @@ import time
 from pathlib import Path
 from typing import Any
 
-from . import machine, whole
+from . import machine, waits, whole
+from .budget import LIMIT_S, TOPICS, Budget
 from .cost import cost
-from .measure import ROOT, worker
+from .measure import ROOT, Late, row, worker
 from .table import into, text
 
 DUKE = ROOT.parent / "shared" / "data" / "duke_breast_mri_153"
-# in this order: the exam is made first, and training makes the cohort that two processes train on
-TOPICS = ("prepare", "machine", "analyze", "mask", "coam", "network", "precision", "reading", "start")
-TOPICS += ("model_load", "training", "processes", "many", "sizes")
+OF_DUKE = {"duke", "command", "second", "reading"}
 NEEDS = {"processes": "training"}
+RUN = {**whole.TOPICS, **waits.TOPICS}  # here, as processes of their own; the others inside one
 
 
 def unpack_duke(folder: Path) -> Path | None:
@@ -32,16 +33,20 @@ def unpack_duke(folder: Path) -> Path | None:
     return folder / "duke" if archives else None
 
 
-def measure(topics: list[str], quick: bool, say=lambda text: None) -> dict[str, Any]:
-    """The report: machine, rows of the topics in their order, costs."""
+def measure(
+    topics: list[str], quick: bool, say=lambda text: None, limit_s: float = LIMIT_S
+) -> dict[str, Any]:
+    """The report: machine, rows of the topics in their order, costs. It takes ``limit_s`` at the most."""
     start, about, rows = time.perf_counter(), machine.describe(), []
+    budget = Budget(topics, limit_s)
     with tempfile.TemporaryDirectory(prefix="breastcmsl-benchmark-") as name:
         folder = Path(name)
-        duke = None if quick or not {"analyze", "reading"} & set(topics) else unpack_duke(folder)
+        duke = None if quick or not OF_DUKE & set(topics) else unpack_duke(folder)
         options = {"quick": quick, "folder": name, "duke": None if duke is None else str(duke)}
         for topic in topics:
             begun = time.perf_counter()
-            rows += whole.TOPICS[topic](options) if topic in whole.TOPICS else worker(topic, options)
+            options["seconds"], limit_s = budget.next(topic)
+            rows += topic_rows(topic, {**options, "until": time.monotonic() + limit_s})
             say(f"{topic}: {time.perf_counter() - begun:.0f} s")
     return {
         "schema_version": 1,
@@ -54,6 +59,20 @@ def measure(topics: list[str], quick: bool, say=lambda text: None) -> dict[str, 
     }
 
 
+def topic_rows(topic: str, options: dict[str, Any]) -> list[dict[str, Any]]:
+    """The rows of a topic; one that says so where its time, or that of all, was up."""
+    rows, late = [], "no time was left"
+    if time.monotonic() < options["until"]:
+        try:
+            rows.extend(RUN[topic](options) if topic in RUN else worker(topic, options))
+            return rows
+        except Late as error:
+            late = str(error)
+        except RuntimeError as error:  # the others are still measured
+            late = "; ".join(str(error).strip().splitlines()[-1:])
+    return [*rows, row(f"{topic}: left out" if not rows else f"{topic}: the rest", None, n=0, note=late)]
+
+
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m Testing.benchmark", description=__doc__)
     add = parser.add_argument
@@ -63,6 +82,12 @@ def main(arguments: list[str] | None = None) -> int:
         help="tiny sizes, once: shows that everything runs, not how fast it is",
     )
     add("--only", nargs="+", choices=TOPICS, metavar="TOPIC", help=f"some of: {', '.join(TOPICS)}")
+    add(
+        "--seconds",
+        type=float,
+        default=LIMIT_S,
+        help=f"for all topics; with less, fewer runs and topics (default: {LIMIT_S:.0f})",
+    )
     add("--output", type=Path, default=Path("benchmark.json"))
     add("--markdown", type=Path, metavar="PAGE", help="put the table into this page, too")
     add(
@@ -88,7 +113,12 @@ def main(arguments: list[str] | None = None) -> int:
         wanted = set(options.only or TOPICS) | {"prepare"}
         wanted |= {NEEDS[topic] for topic in wanted if topic in NEEDS}
         topics = [topic for topic in TOPICS if topic in wanted]
-        report = measure(topics, options.quick, lambda line: print(line, file=sys.stderr, flush=True))
+        report = measure(
+            topics,
+            options.quick,
+            lambda line: print(line, file=sys.stderr, flush=True),
+            math.inf if options.quick else options.seconds,
+        )
         options.output.write_text(json.dumps(report, indent=1, allow_nan=False) + "\n", encoding="utf-8")
     print(text(report))
     if options.markdown is not None:

@@ -8,7 +8,10 @@ from typing import Any
 
 from .measure import row
 
-SEED = 12345  # six post-contrast phases, as in Luo et al. 2019
+EXAM_SEED = 167  # a field of view as exams mostly have it: 356×322×196 mm
+LONG_SEED = 1226  # its field of view reaches 260 mm from head to foot
+LARGE = (448, 448, 160)  # voxels of an exam of many hospitals
+SEED = 12345  # of weights and noise
 
 
 def contract(quick: bool):
@@ -76,20 +79,61 @@ def write_model(folder: Path, name: str, network, input_) -> Path:
     return save_bundle(folder, name, network, input_, threshold=0.5, **facts)
 
 
-def write_exam(folder: Path, voxel: float) -> dict[str, Any]:
-    """The simulated exam as dynamic_*.nrrd and t1.nrrd; the row of its simulation. voxel: edge in mm."""
-    import SimpleITK as sitk
+def write_exam(folder: Path, voxel: float, seed: int = EXAM_SEED) -> dict[str, Any]:
+    """A simulated exam as dynamic_*.nrrd and t1.nrrd; the row of its simulation.
 
-    from BreastCMSLLib.core.itk import to_sitk
+    It has six phases after contrast and a T1, as in Luo et al. 2019. voxel: edge in mm.
+    """
     from training.simulation.exam import simulate
 
     start = time.perf_counter()
-    simulated = simulate(SEED, True, voxel_mm=voxel, with_t1=True)
+    exam = simulate(seed, True, population="paper", voxel_mm=voxel).exam
     seconds = time.perf_counter() - start
-    folder.mkdir(parents=True)
-    for number, phase in enumerate([simulated.exam.pre, *simulated.exam.post]):
-        sitk.WriteImage(to_sitk(phase.volume), str(folder / f"dynamic_{number}.nrrd"), True)
-    sitk.WriteImage(to_sitk(simulated.exam.t1.volume), str(folder / "t1.nrrd"), True)
-    size = "×".join(map(str, simulated.exam.grid.shape))
-    note = f"one exam, {size}, {len(simulated.exam.post)} phases, T1"
+    write_volumes(folder, [phase.volume for phase in (exam.pre, *exam.post)], exam.t1.volume)
+    size = "×".join(map(str, exam.grid.shape))
+    note = f"one exam, {size}, {len(exam.post)} phases, T1"
     return row(f"simulation, {voxel} mm", seconds, n=1, exams_per_s=1 / seconds, note=note)
+
+
+def write_volumes(folder: Path, dynamic, t1) -> None:
+    """Volumes as dynamic_*.nrrd, one at a time, and t1.nrrd; packed quickly."""
+    import SimpleITK as sitk
+
+    from BreastCMSLLib.core.itk import to_sitk
+
+    folder.mkdir(parents=True)
+    for number, volume in enumerate(dynamic):
+        sitk.WriteImage(to_sitk(volume), str(folder / f"dynamic_{number}.nrrd"), True, 1)
+    if t1 is not None:
+        sitk.WriteImage(to_sitk(t1), str(folder / "t1.nrrd"), True, 1)
+
+
+def make_long(options: dict[str, Any]) -> list[dict[str, Any]]:
+    """Write ``long/``, an exam of 260 mm from head to foot; the row of its simulation."""
+    voxel = 4.4 if options["quick"] else 1.1
+    return [write_exam(Path(options["folder"], "long"), voxel, LONG_SEED)]
+
+
+def make_large(options: dict[str, Any]) -> list[dict[str, Any]]:
+    """Write ``large/``, the phases of ``exam/`` on ``LARGE`` voxels with noise of their own, no T1."""
+    import numpy as np
+
+    from BreastCMSLLib.core.geometry import Volume
+    from BreastCMSLLib.core.resampling import resample
+    from BreastCMSLLib.readers import read
+
+    folder, rng, start = Path(options["folder"]), np.random.default_rng(SEED), time.perf_counter()
+    exam = read(sorted((folder / "exam").glob("dynamic_*.nrrd")))
+    size = tuple(n // 4 for n in LARGE) if options["quick"] else LARGE
+    affine = exam.grid.affine.copy()
+    affine[:3, :3] *= (np.array(exam.grid.shape) - 1) / (np.array(size) - 1)
+
+    def volumes():
+        for phase in (exam.pre, *exam.post):
+            array = resample(phase.volume, size, affine).array
+            array += rng.standard_normal(size, dtype=np.float32) * (0.02 * float(array.mean()))
+            yield Volume(np.maximum(array, 0).astype(np.uint16), affine)
+
+    write_volumes(folder / "large", volumes(), None)
+    note = f"{'×'.join(map(str, size))}, {1 + len(exam.post)} phases, no T1"
+    return [row("made", time.perf_counter() - start, n=1, note=note)]

@@ -3,29 +3,57 @@
 from __future__ import annotations
 
 import json
+import math
 import os
+import signal
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def interleaved(*functions: Callable[[], Any] | None, repeats: int = 3, warm: bool = True) -> list[float]:
-    """Median seconds of each function, run A B A B, after one run of each that does not count (``warm``)."""
-    seconds: list[list[float]] = [[] for _ in functions]
+class Late(Exception):
+    """A process did not end in its time."""
+
+
+def interleaved(
+    *functions: Callable[[], Any], repeats: int = 3, warm: bool = True, seconds: float = math.inf
+) -> tuple[list[float], int]:
+    """Time functions in turn, A B A B, after one run of each that does not count (``warm``).
+
+    Parameters
+    ----------
+    repeats
+        Runs of each.
+    seconds
+        Where so many are used up sooner, fewer runs; at least one of each counts.
+
+    Returns
+    -------
+    medians : list of float
+        Seconds of each function.
+    n : int
+        Runs of each that count.
+    """
+    taken: list[list[float]] = [[] for _ in functions]
+    begun = time.perf_counter()
     for number in range(repeats + warm):
+        used = time.perf_counter() - begun
+        if taken[0] and used * (number + 1) / number > seconds:
+            break
         for place, function in enumerate(functions):
             start = time.perf_counter()
             function()
             if number >= warm:
-                seconds[place].append(time.perf_counter() - start)
-    return [statistics.median(values) for values in seconds]
+                taken[place].append(time.perf_counter() - start)
+    return [statistics.median(values) for values in taken], len(taken[0])
 
 
 def row(
@@ -36,7 +64,8 @@ def row(
     Parameters
     ----------
     more
-        peak_mb, floor_ratio, note, goal (a sentence), met, and further numbers.
+        peak_mb, floor_ratio, note, goal (a sentence), met, and further numbers; beside, the name of
+        another row, and times, how many times its seconds this one takes.
     """
     known = {
         "name": name,
@@ -62,7 +91,7 @@ def rounded(value: Any) -> Any:
 
 
 def process(
-    arguments: Sequence[str], *, environment: dict[str, str] | None = None, limit_s: float = 600
+    arguments: Sequence[str], *, environment: dict[str, str] | None = None, limit_s: float = math.inf
 ) -> tuple[float, float | None, str]:
     """Run ``python ARGUMENTS`` in the checkout.
 
@@ -79,21 +108,24 @@ def process(
     ------
     RuntimeError
         It failed; with what it printed.
+    Late
+        It was not done after ``limit_s``, and was ended with all that it started.
     """
     with tempfile.TemporaryFile("w+") as output:
         start = time.perf_counter()
-        options = {
-            "stdout": output,
-            "stderr": subprocess.STDOUT,
-            "env": {**os.environ, **(environment or {})},
-        }
-        child = subprocess.Popen([sys.executable, *arguments], cwd=ROOT, **options)
+        child = started(arguments, stdout=output, stderr=subprocess.STDOUT, environment=environment)
         peak = None
-        if hasattr(os, "wait4"):
-            status, usage = _wait(child, limit_s)
-            peak = usage.ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
-        else:
-            status = child.wait(limit_s)
+        try:
+            if hasattr(os, "wait4"):
+                status, usage = _wait(child, limit_s)
+                peak = usage.ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
+            else:
+                status = child.wait(None if math.isinf(limit_s) else limit_s)
+        except (subprocess.TimeoutExpired, KeyboardInterrupt) as error:
+            end(child)
+            if isinstance(error, KeyboardInterrupt):
+                raise
+            raise Late(f"not done after {limit_s:.0f} s") from None
         seconds = time.perf_counter() - start
         output.seek(0)
         text = output.read()
@@ -103,17 +135,46 @@ def process(
     return seconds, peak, text
 
 
+def started(
+    arguments: Sequence[str], *, environment: dict[str, str] | None = None, **more: Any
+) -> subprocess.Popen:
+    """``python ARGUMENTS`` in the checkout, in a group of its own: :func:`end` ends all of that."""
+    group = os.setpgrp if os.name == "posix" else None
+    return subprocess.Popen(
+        [sys.executable, *arguments],
+        cwd=ROOT,
+        env={**os.environ, **(environment or {})},
+        preexec_fn=group,
+        **more,
+    )
+
+
+def timed(arguments: Sequence[str], options: dict[str, Any], **more: Any) -> tuple[float, float | None, str]:
+    """:func:`process` of a topic, with the time that is left to it: until ``options["until"]``."""
+    return process(arguments, limit_s=max(0.0, options["until"] - time.monotonic()), **more)
+
+
 def _wait(child: subprocess.Popen, limit_s: float):
-    end = time.monotonic() + limit_s
-    pause = 0.002
+    """Exit status and use of a process. Raises TimeoutExpired."""
+    end_at = time.monotonic() + limit_s
     while True:
         pid, status, usage = os.wait4(child.pid, os.WNOHANG)
         if pid:
             child.returncode = os.waitstatus_to_exitcode(status)
             return child.returncode, usage
-        if time.monotonic() > end:
-            child.kill()
-        time.sleep(pause)
+        if time.monotonic() > end_at:
+            raise subprocess.TimeoutExpired(child.args, limit_s)
+        time.sleep(0.002)
+
+
+def end(child: subprocess.Popen) -> None:
+    """End a process of :func:`started`, with all that it has started."""
+    if os.name == "posix":
+        with suppress(ProcessLookupError):
+            os.killpg(child.pid, signal.SIGKILL)
+    else:
+        child.kill()
+    child.wait()
 
 
 def memory_mb() -> float | None:
@@ -125,15 +186,35 @@ def memory_mb() -> float | None:
     return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
 
 
-def worker(name: str, options: dict[str, Any]) -> list[dict[str, Any]]:
-    """The rows of one of ``topics.WORKERS``, from a process of its own, with its peak memory."""
+def worker(name: str, options: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """The rows of one of ``topics.WORKERS``, from a process of its own, with its peak memory.
+
+    Parameters
+    ----------
+    options
+        ``until``: when it is ended, by ``time.monotonic``.
+
+    Raises
+    ------
+    Late, RuntimeError
+        It did not end in time, or failed; after the rows that were there by then.
+    """
     with tempfile.TemporaryDirectory(prefix="breastcmsl-benchmark-") as folder:
-        request, answer = Path(folder, "request.json"), Path(folder, "rows.json")
+        request, answer = Path(folder, "request.json"), Path(folder, "rows.jsonl")
         request.write_text(json.dumps(options))
-        _, peak, _ = process(["-m", "Testing.benchmark.topics", name, str(request), str(answer)])
-        rows = json.loads(answer.read_text())
+        failure, peak = None, None
+        try:
+            arguments = ["-m", "Testing.benchmark.topics", name, str(request), str(answer)]
+            _, peak, _ = timed(arguments, options)
+        except (Late, RuntimeError) as error:
+            failure = error
+        # the last line of a process that was ended may be cut
+        lines = answer.read_text().splitlines(keepends=True) if answer.exists() else []
+        rows = [json.loads(line) for line in lines if line.endswith("\n")]
     for entry in rows:
         if entry.get("peak_mb") is None and not entry.get("no_peak"):
             entry["peak_mb"] = rounded(peak)
         entry.pop("no_peak", None)
-    return rows
+        yield entry
+    if failure is not None:
+        raise failure

@@ -29,11 +29,14 @@ def cells(row: dict[str, Any]) -> tuple[str, ...]:
 
 def _more(row: dict[str, Any]) -> str:
     numbers = [f"{label} {row[key]:.3g}{unit}" for key, label, unit in _NUMBERS if row.get(key) is not None]
+    if row.get("beside"):
+        numbers.insert(0, f"{row['times']:.2f} × {row['beside']}")
     return "; ".join([*numbers, *([row["note"]] if row.get("note") else [])])
 
 
 _NUMBERS = (
     ("exams_per_s", "", " exams/s"),
+    ("exams_per_min", "", " exams a minute"),
     ("dice", "Dice", ""),
     ("error", "largest difference", ""),
     ("probability_difference", "probability differs by", ""),
