@@ -20,6 +20,14 @@ def priorNodes(parameterNode):
     return [node for node in nodes if node is not None]
 
 
+def priorRows(parameterNode):
+    """The phases of the chosen nodes: the frames in use, their order and all times are the user's."""
+    nodes = priorNodes(parameterNode)
+    if len(nodes) == 1 and not nodes[0].IsA("vtkMRMLScalarVolumeNode"):
+        return inputs.frameRows(nodes[0])
+    return inputs.volumeRows(nodes)
+
+
 def setPriorNodes(parameterNode, nodes):
     """Choose a prior exam; an empty list for none."""
     node = parameterNode.parameterNode
