@@ -15,7 +15,7 @@ from BreastCMSLLib.core.errors import ModelError
 from BreastCMSLLib.core.geometry import Volume, apply_affine
 from BreastCMSLLib.core.resources import resources
 from BreastCMSLLib.descriptors import atlas
-from BreastCMSLLib.descriptors.breasts import LITTLE, NO_PRE, NO_T1, describe_breasts
+from BreastCMSLLib.descriptors.breasts import LITTLE, NO_PRE, NO_T1, OTHER_T1, SMALL, describe_breasts
 from BreastCMSLLib.descriptors.lexicon import amount_word, background_word, describe
 from BreastCMSLLib.descriptors.measures import measure_region
 from BreastCMSLLib.descriptors.names import AMOUNT, BACKGROUND, INTERNAL, MARGIN, SHAPE, TYPE
@@ -170,7 +170,7 @@ def breasts_exam(gland_share=0.25, enhancing=0.5, shape=(60, 50, 40)):
         SimpleNamespace(volume=Volume(a.astype(np.float32), affine), name="") for a in (t1, before, after)
     ]
     exam = SimpleNamespace(t1=phase[0], pre=phase[1], post=[phase[2]], offsets=(0.0,), grid=phase[1].volume)
-    return exam, SimpleNamespace(inside=inside, affine=affine), gland
+    return exam, SimpleNamespace(inside=inside, affine=affine, mask_source="t1"), gland
 
 
 @pytest.mark.parametrize(("share", "enhancing"), [(0.1, 0.25), (0.4, 0.75)])
@@ -185,12 +185,28 @@ def test_glandular_tissue_and_its_enhancement_are_measured_through_shading(share
     assert less[BACKGROUND]["share"] > told[BACKGROUND]["share"] + 0.1
 
 
+def test_what_a_t1_does_not_reach_is_no_glandular_tissue():
+    exam, model_input, _ = breasts_exam(0.2, 0.5)
+    whole = describe_breasts(exam, model_input, 0, None)[AMOUNT]["share"]
+    volume = exam.t1.volume
+    exam.t1.volume = Volume(volume.array[:, :30], volume.affine)
+    assert describe_breasts(exam, model_input, 0, None)[AMOUNT]["share"] == pytest.approx(whole, abs=0.04)
+
+
 def test_what_cannot_be_told_of_the_breasts_says_why():
     exam, model_input, _ = breasts_exam()
     without = SimpleNamespace(**{**vars(exam), "t1": None})
     assert describe_breasts(without, model_input, 0, None) == dict.fromkeys(
         (AMOUNT, BACKGROUND), {"missing": NO_T1}
     )
+    rejected = SimpleNamespace(**{**vars(model_input), "mask_source": "pre"})
+    assert describe_breasts(exam, rejected, 0, None) == dict.fromkeys(
+        (AMOUNT, BACKGROUND), {"missing": OTHER_T1}
+    )
+    thin = np.zeros_like(model_input.inside)
+    thin[21] = model_input.inside[21]
+    small = SimpleNamespace(**{**vars(model_input), "inside": thin})
+    assert describe_breasts(exam, small, 0, None)[AMOUNT] == {"missing": SMALL}
     subtractions = SimpleNamespace(**{**vars(exam), "pre": None})
     assert describe_breasts(subtractions, model_input, 0, None)[BACKGROUND] == {"missing": NO_PRE}
     fatty, model_input, _ = breasts_exam(gland_share=0.0)
