@@ -67,7 +67,7 @@ def star(unit):
     return 8.0 + 5.0 * tips
 
 
-@pytest.mark.parametrize("spacing", [(0.8, 0.8, 0.8), (1.6, 1.6, 1.6), (0.9, 1.1, 1.8)])
+@pytest.mark.parametrize("spacing", [(0.8, 0.8, 0.8), (1.6, 1.6, 1.6), (2.2, 2.2, 2.2), (0.9, 1.1, 1.8)])
 def test_words_of_ball_egg_and_star_are_the_same_on_any_grid(spacing):
     affine = oblique_affine(np.random.default_rng(5), spacing)
     offset = offsets_of(affine)
