@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from types import SimpleNamespace
 
@@ -20,6 +21,7 @@ from BreastCMSLLib.descriptors.lexicon import amount_word, background_word, desc
 from BreastCMSLLib.descriptors.measures import measure_region
 from BreastCMSLLib.descriptors.names import AMOUNT, BACKGROUND, INTERNAL, MARGIN, SHAPE, TYPE
 from BreastCMSLLib.results import wording_descriptors as described
+from BreastCMSLLib.results.descriptor_record import descriptor_record
 from training.evaluation.atlas import chosen_lesions, write_atlas
 from training.evaluation.described_lesions import read_described, write_described
 from training.evaluation.descriptor_agreement import agreement_lines, kappa, true_words
@@ -243,6 +245,14 @@ def test_a_lesion_looks_most_like_itself_and_a_freak_like_none():
     freak = [value + 6 * spread for value, spread in zip(features_in(7), known.spread)]
     assert atlas.most_similar(freak, known) == []
     assert atlas.most_similar([features_in(7)[0], *[None] * (len(atlas.FEATURES) - 1)], known) == []
+
+
+def test_a_result_keeps_which_atlas_its_lesions_are_of():
+    body = body_within(offsets_of(FINE), 9.0)
+    exam = exam_of(np.where(body, 200.0, 10.0).astype(np.float32), FINE)
+    similar = descriptor_record(exam, Volume(body, FINE), {})["looks_like"]
+    table = (resources() / "Atlas" / atlas.TABLE).read_text(encoding="utf-8")
+    assert similar["atlas"] == hashlib.sha256(table.encode()).hexdigest() and "lesions" in similar
 
 
 def test_pictures_of_similar_lesions_stand_side_by_side():
