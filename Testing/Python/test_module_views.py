@@ -50,13 +50,13 @@ def test_descriptors_have_a_section_where_a_result_says_some(panel, exam, monkey
     section, shown = panel.ui.descriptorsCollapsibleButton, panel.widget.results.descriptors
     assert not section.visible, "the stand-in says none"
     lesion = {"malignant": True, "subtype": "mucinous", "pattern": "mass", "diameter_mm": 18.4}
-    words = {"type": {"word": "mass"}, "shape": {"word": "oval"}}
+    words = {"type": {"word": "mass"}, "margin": {"word": None}}
     similar = {"atlas": atlas.load_atlas().digest, "lesions": [{**lesion, "lesion": n} for n in range(5)]}
     finding = {"descriptors": words, "looks_like": similar}
     result = {**panel.widget.results.result, "finding": finding, "out_of_range": []}
     shown.show(result)
     assert section.visible and section.collapsed
-    assert "mass; shape oval" in panel.ui.descriptorsLabel.text
+    assert "mass; margin not clear" in panel.ui.descriptorsLabel.text
     assert "5 of 5 malignant: mucinous (5)" in panel.ui.descriptorsLabel.text
     assert panel.ui.similarPicture.visible and not panel.ui.similarPicture.pixmap.isNull()
     assert "Simulated" in panel.ui.similarPicture.toolTip
