@@ -10,6 +10,7 @@ from slicer.i18n import tr as _
 from . import inputs
 
 PRIOR_ROLE = "PriorExam"
+_COUNT = "PriorExamCount"  # of nodes chosen: the scene forgets a reference with its node
 
 
 def priorNodes(parameterNode):
@@ -18,6 +19,12 @@ def priorNodes(parameterNode):
     count = node.GetNumberOfNodeReferences(PRIOR_ROLE)
     nodes = [node.GetNthNodeReference(PRIOR_ROLE, number) for number in range(count)]
     return [node for node in nodes if node is not None]
+
+
+def isWhole(parameterNode):
+    """Whether no node of the chosen exam was removed meanwhile, or all were."""
+    count, left = parameterNode.parameterNode.GetAttribute(_COUNT), len(priorNodes(parameterNode))
+    return left in (0, int(count or left))
 
 
 def priorRows(parameterNode):
@@ -35,6 +42,7 @@ def setPriorNodes(parameterNode, nodes):
         node.RemoveNodeReferenceIDs(PRIOR_ROLE)
         for each in nodes:
             node.AddNodeReferenceID(PRIOR_ROLE, each.GetID())
+        node.SetAttribute(_COUNT, str(len(nodes)))
 
 
 def problem(priorItems, items):

@@ -31,7 +31,8 @@ class PriorPanel:
         """Why it cannot be compared, as one sentence; "" when it can, or when none is chosen."""
         if self._parameters is None or not prior.priorNodes(self._parameters):
             return ""
-        return prior.problem(inputs.items(self.rows), inputs.items(self._inputs.rows))
+        missing = [] if prior.isWhole(self._parameters) else [(None, None)]
+        return prior.problem([*inputs.items(self.rows), *missing], inputs.items(self._inputs.rows))
 
     def refresh(self):
         """List the exams of the scene that share nothing with the one to analyse."""

@@ -176,12 +176,19 @@ def test_an_earlier_exam_that_cannot_be_compared_is_said_before_analyze(panel, e
     assert "shares volumes with the exam itself" in panel.ui.hintLabel.text
     assert not panel.ui.analyzeButton.enabled and titles(panel)[-1] == "3 volumes chosen earlier"
     panel.tick(*exam)
-    for volume in earlier[1:]:
-        panel.scene.RemoveNode(volume)
+    panel.scene.RemoveNode(earlier[2])  # the two that are left would be an exam too
     panel.settle()
-    assert panel.ui.hintLabel.text == "The earlier exam: Select at least 2 dynamic volumes."
+    assert panel.ui.hintLabel.text == "A volume of the earlier exam is missing; choose the exam again."
+    assert not panel.ui.analyzeButton.enabled
     panel.choosePrior(0)
     assert panel.ui.analyzeButton.enabled and not panel.ui.hintLabel.visible
+
+
+def test_a_closed_scene_leaves_no_earlier_exam_behind(panel, earlier):
+    panel.choosePrior(1)
+    panel.scene.Clear()
+    panel.settle()
+    assert titles(panel) == ["None"] and "earlier exam" not in panel.ui.hintLabel.text
 
 
 def test_a_script_is_told_in_one_sentence_why_nothing_is_compared(panel, exam, earlier):
