@@ -48,20 +48,22 @@ class AnalysisRun(VTKObservationMixin):
     ----------
     items : list of (node, int or None)
         Volume nodes; or sequence or multivolume nodes with a frame index, see ``scene.reading``.
+    exam : dict
+        What else ``scene.reading.exam_from_items`` takes of the exam.
+    prior, priorExam
+        Likewise of the prior exam to compare with; empty for none. Its T1 is looked for in the scene.
     options : dict
         Of the request: "model", "map", "device".
     command : list of str or None
         Replaces ``PythonSlicer -m BreastCMSLLib``.
-    prior : list of (node, int or None)
-        Likewise of the prior exam to compare with; empty for none.
-    t1, kind, times, keepOrder, progress, finished
+    progress, finished
         See ``BreastCMSLLogic.analyze``.
     """
 
-    def __init__(self, items, t1, kind, times, keepOrder, prior, options, command, progress, finished):
+    def __init__(self, items, exam, prior, priorExam, options, command, progress, finished):
         VTKObservationMixin.__init__(self)
-        self._items, self._prior = list(items), list(prior)
-        self._examOptions = {"t1": t1, "kind": kind, "times_s": times, "keep_order": keepOrder}
+        self._items, self._examOptions = list(items), exam
+        self._prior, self._priorOptions = list(prior), priorExam
         self._options = options
         self._command = command or [pythonExecutable(), "-m", "BreastCMSLLib"]
         self._progress, self._finished = progress, finished
@@ -138,8 +140,8 @@ class AnalysisRun(VTKObservationMixin):
         self._background = Background(self._items, exam)
         yield from handover.writeExam(exam, self._folder, self._options)
         if self._prior:
-            t1 = self._examOptions["t1"]
-            yield from handover.writePrior(self._prior, exam, t1, self._folder, self._options)
+            own = {**self._priorOptions, "t1": handover.priorT1(self._prior, self._examOptions["t1"])}
+            yield from handover.writePrior(self._prior, own, exam, self._folder, self._options)
         self._startChild()
 
     def _collection(self):

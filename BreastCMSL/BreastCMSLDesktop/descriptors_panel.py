@@ -20,55 +20,44 @@ class DescriptorsPanel:
 
     def show(self, result):
         """result: the dictionary of result.json, or None."""
-        lines = _lines(result) if result is not None else []
+        lines, figures = _content(result) if result is not None else ([], [])
         self.ui.descriptorsCollapsibleButton.visible = bool(lines)
         self.ui.descriptorsLabel.text = "<br>".join(lines)
-        pixmap, caption = _pictures(result) if lines else (None, "")
-        self.ui.similarPicture.visible = pixmap is not None
-        self.ui.similarPicture.toolTip = caption
-        if pixmap is not None:
-            self.ui.similarPicture.setPixmap(pixmap)
+        self.ui.similarPicture.visible = False
+        for caption, png in figures:
+            self._showPicture(caption, png)
+
+    def _showPicture(self, caption, png):
+        from BreastCMSLLib.results.wording_descriptors import SIMILAR_NOTE
+
+        pixmap = _pixmap(png)
+        if not pixmap.isNull():
+            self.ui.similarPicture.toolTip = f"{caption} {SIMILAR_NOTE}"
+            self.ui.similarPicture.setPixmap(pixmap.scaledToWidth(_WIDTH, qt.Qt.SmoothTransformation))
+            self.ui.similarPicture.visible = True
 
 
-def _finding(result):
-    """The finding, where the result is one to be relied on."""
-    return {} if result.get("out_of_range") else result.get("finding") or {}
-
-
-def _lines(result):
+def _content(result):
+    """Lines of rich text; caption and PNG of the similar lesions, at most one."""
     from BreastCMSLLib.results import wording_descriptors as described
+    from BreastCMSLLib.results.report_parts import similar_lesions
 
-    finding, tissue = _finding(result), described.breast_rows(result)
-    words, similar = described.lexicon_text(finding), described.similar_text(finding)
+    # a finding is to be relied on where the exam is what the model was made for
+    finding = {} if result.get("out_of_range") else result.get("finding") or {}
+    words, tissue = described.lexicon_text(finding), described.breast_rows(result)
+    similar, figures = similar_lesions({"finding": finding})
     rows = [
         *([(_("BI-RADS words"), words)] if words else []),
         *tissue,
         *([(described.SIMILAR_TITLE, similar)] if similar else []),
     ]
     lines = [f"<b>{escape(name)}:</b> {escape(text)}" for name, text in rows]
-    return [*lines, f"<i>{escape(described.NOTE)}</i>"] if lines else []
+    return ([*lines, f"<i>{escape(described.NOTE)}</i>"] if lines else []), figures
 
 
-def _pictures(result):
-    """The similar lesions as a QPixmap and what they are; None where there are none."""
-    from BreastCMSLLib.core.errors import ModelError
-    from BreastCMSLLib.descriptors.atlas import atlas_strip
-    from BreastCMSLLib.results import wording_descriptors as described
-
-    finding = _finding(result)
-    numbers = described.similar_numbers(finding)
-    try:
-        png = atlas_strip(numbers) if numbers else None
-    except ModelError as error:
-        return None, str(error)
-    if png is None:
-        return None, ""
+def _pixmap(png):
     # PythonQt and PySide6 read a file alike
     with tempfile.TemporaryDirectory(dir=str(slicer.app.temporaryPath)) as folder:
         path = Path(folder) / "similar.png"
         path.write_bytes(png)
-        pixmap = qt.QPixmap(str(path))
-    if pixmap.isNull():
-        return None, ""
-    caption = f"{described.similar_caption(finding)} {described.SIMILAR_NOTE}"
-    return pixmap.scaledToWidth(_WIDTH, qt.Qt.SmoothTransformation), caption
+        return qt.QPixmap(str(path))

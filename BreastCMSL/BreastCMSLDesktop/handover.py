@@ -31,16 +31,22 @@ def arguments(folder, output, viewer=False):
     return [*what, "--output", str(output), "--no-scene", "--progress", "json", "--parent", str(os.getpid())]
 
 
-def writePrior(items, exam, t1, folder, options):
-    """Likewise of a prior exam's nodes. exam, t1: what is compared with it, and the node of its T1."""
-    from BreastCMSLLib.comparison.earlier import check_two
-    from BreastCMSLLib.scene.reading import exam_from_items
+def priorT1(items, t1):
+    """The T1 of the scene that goes with a prior exam's items, None for none. t1: that of the exam itself."""
     from BreastCMSLLib.scene.sources import suggest_t1
 
-    yield _("Reading the earlier exam")
     own = suggest_t1(slicer.mrmlScene, items)
+    return own if own is not t1 else None
+
+
+def writePrior(items, priorExam, exam, folder, options):
+    """Likewise of a prior exam's items. priorExam: how they are read. exam: what is compared with it."""
+    from BreastCMSLLib.comparison.earlier import check_two
+    from BreastCMSLLib.scene.reading import exam_from_items
+
+    yield _("Reading the earlier exam")
     try:
-        prior = exam_from_items(items, t1=own if own is not t1 else None)
+        prior = exam_from_items(items, **priorExam)
     except InputError as error:
         raise InputError(_("The earlier exam: {error}").format(error=error)) from error
     check_two(exam, prior)

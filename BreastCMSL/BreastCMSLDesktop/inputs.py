@@ -70,17 +70,11 @@ def chosenSequence(parameterNode):
 
 def phaseRows(parameterNode):
     """What the phase table shows: the chosen sequence's frames; or the chosen volumes, then the others."""
-    from BreastCMSLLib.core.errors import InputError
-    from BreastCMSLLib.scene.reading import frame_count
     from BreastCMSLLib.scene.sources import volume_candidates, why_left_out
 
     sequence = chosenSequence(parameterNode)
     if sequence is not None:
-        try:
-            count = frame_count(sequence)
-        except InputError:
-            count = 0  # emptied meanwhile; the table shows it
-        return _frameRows(sequence, count)
+        return frameRows(sequence)
     chosen = dynamicVolumes(parameterNode)
     ids = {node.GetID() for node in chosen}
     rows = [_volumeRow(node, True) for node in chosen]
@@ -88,6 +82,22 @@ def phaseRows(parameterNode):
     reasons = why_left_out(chosen, others)
     rows += [replace(_volumeRow(node, False), reason=reason) for node, reason in zip(others, reasons)]
     return _timesFromZero(rows)
+
+
+def frameRows(sequence):
+    """The frames of a sequence or multivolume node, as the user changed them; none where it was emptied."""
+    from BreastCMSLLib.core.errors import InputError
+    from BreastCMSLLib.scene.reading import frame_count
+
+    try:
+        return _frameRows(sequence, frame_count(sequence))
+    except InputError:
+        return []
+
+
+def volumeRows(volumes):
+    """Single volumes, all in use, with the times that the user gave them or their own."""
+    return _timesFromZero([_volumeRow(node, True) for node in volumes])
 
 
 def setPhaseRows(parameterNode, rows):

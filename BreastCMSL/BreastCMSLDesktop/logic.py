@@ -59,6 +59,8 @@ class BreastCMSLLogic(ScriptedLoadableModuleLogic):
         mapName=None,
         operatingPoint=None,
         prior=None,
+        priorTimes=None,
+        priorKeepOrder=False,
         wait=True,
         progress=None,
         finished=None,
@@ -94,6 +96,8 @@ class BreastCMSLLogic(ScriptedLoadableModuleLogic):
             "95", "90" or "85" (% sensitivity); the model's own by default.
         prior : list or node, optional
             A prior exam of the same woman, likewise as ``source``: it is analysed too and compared.
+        priorTimes, priorKeepOrder
+            Of the prior exam, as ``times`` and ``keepOrder``.
         wait : bool
             Return only when the analysis has ended.
         progress : callable, optional
@@ -127,8 +131,10 @@ class BreastCMSLLogic(ScriptedLoadableModuleLogic):
             options["map"] = mapName
         if operatingPoint:
             options["operating_point"] = operatingPoint
+        exam = {"t1": t1, "kind": kind, "times_s": times, "keep_order": keepOrder}
+        priorExam = {"times_s": priorTimes, "keep_order": priorKeepOrder}
         self._run = AnalysisRun(
-            items, t1, kind, times, keepOrder, priorItems, options, self.childCommand, progress, finished
+            items, exam, priorItems, priorExam, options, self.childCommand, progress, finished
         )
         self._run.start()
         return self._resultOf(self._run) if wait else None

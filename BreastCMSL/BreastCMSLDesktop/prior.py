@@ -10,6 +10,7 @@ from slicer.i18n import tr as _
 from . import inputs
 
 PRIOR_ROLE = "PriorExam"
+_COUNT = "PriorExamCount"  # of nodes chosen: the scene forgets a reference with its node
 
 
 def priorNodes(parameterNode):
@@ -20,6 +21,20 @@ def priorNodes(parameterNode):
     return [node for node in nodes if node is not None]
 
 
+def isWhole(parameterNode):
+    """Whether no node of the chosen exam was removed meanwhile, or all were."""
+    count, left = parameterNode.parameterNode.GetAttribute(_COUNT), len(priorNodes(parameterNode))
+    return left in (0, int(count or left))
+
+
+def priorRows(parameterNode):
+    """The phases of the chosen nodes: the frames in use, their order and all times are the user's."""
+    nodes = priorNodes(parameterNode)
+    if len(nodes) == 1 and not nodes[0].IsA("vtkMRMLScalarVolumeNode"):
+        return inputs.frameRows(nodes[0])
+    return inputs.volumeRows(nodes)
+
+
 def setPriorNodes(parameterNode, nodes):
     """Choose a prior exam; an empty list for none."""
     node = parameterNode.parameterNode
@@ -27,6 +42,7 @@ def setPriorNodes(parameterNode, nodes):
         node.RemoveNodeReferenceIDs(PRIOR_ROLE)
         for each in nodes:
             node.AddNodeReferenceID(PRIOR_ROLE, each.GetID())
+        node.SetAttribute(_COUNT, str(len(nodes)))
 
 
 def problem(priorItems, items):

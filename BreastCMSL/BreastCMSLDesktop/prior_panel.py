@@ -10,16 +10,11 @@ from .common import signalsBlocked
 class PriorPanel:
     """Shows and changes the prior exam of a parameter node.
 
-    inputsPanel: knows the exam. logic: a ``BreastCMSLLogic``. onChanged(): another one was chosen.
+    inputsPanel: knows the exam. onChanged(): another one was chosen.
     """
 
-    def __init__(self, ui, inputsPanel, logic, onChanged):
-        self._box, self._inputs, self._logic, self._onChanged = (
-            ui.priorComboBox,
-            inputsPanel,
-            logic,
-            onChanged,
-        )
+    def __init__(self, ui, inputsPanel, onChanged):
+        self._box, self._inputs, self._onChanged = ui.priorComboBox, inputsPanel, onChanged
         self._parameters, self._choices = None, [()]
         ui.priorComboBox.connect("activated(int)", self._onChosen)
 
@@ -28,17 +23,16 @@ class PriorPanel:
         self.refresh()
 
     @property
-    def items(self):
-        """(node, frame index or None) of the prior exam; empty for none."""
-        nodes = prior.priorNodes(self._parameters) if self._parameters is not None else []
-        if len(nodes) == 1 and not nodes[0].IsA("vtkMRMLScalarVolumeNode"):
-            return self._logic.itemsOf(nodes[0])
-        return [(node, None) for node in nodes]
+    def rows(self):
+        """The prior exam's phases, as the user changed them when it was the exam itself; empty for none."""
+        return prior.priorRows(self._parameters) if self._parameters is not None else []
 
     def problem(self):
         """Why it cannot be compared, as one sentence; "" when it can, or when none is chosen."""
-        items = self.items
-        return prior.problem(items, inputs.items(self._inputs.rows)) if items else ""
+        if self._parameters is None or not prior.priorNodes(self._parameters):
+            return ""
+        missing = [] if prior.isWhole(self._parameters) else [(None, None)]
+        return prior.problem([*inputs.items(self.rows), *missing], inputs.items(self._inputs.rows))
 
     def refresh(self):
         """List the exams of the scene that share nothing with the one to analyse."""

@@ -44,7 +44,7 @@ class Widget(VTKObservationMixin):
         self.root.setMRMLScene(slicer.mrmlScene)
         self.run = RunPanel(self.ui)
         self.inputs = InputsPanel(self.ui, self._updateControls)
-        self.prior = PriorPanel(self.ui, self.inputs, logic, self._updateControls)
+        self.prior = PriorPanel(self.ui, self.inputs, self._updateControls)
         self.models = ModelsPanel(self.ui, self._onModelChosen, self._showError)
         self.results = ResultsPanel(self.ui, logic, self.run.show)
         self.look = LookPanel(self.ui, self.inputs, self.results)
@@ -157,12 +157,12 @@ class Widget(VTKObservationMixin):
             self._analyze()
 
     def _analyze(self):
-        p, rows = self._parameterNode, self.inputs.rows
+        p, rows, prior = self._parameterNode, self.inputs.rows, self.prior.rows
         self.run.start()
         try:
             self.run.progress(0.0, _("Checking what is installed…"))
             self.logic.ensureDependencies()
-            self._exams = 2 if self.prior.items else 1
+            self._exams = 2 if prior else 1
             self.run.startClock(self._exams * float(setting("SecondsOfLastAnalysis", 0) or 0))
             self.logic.analyze(
                 inputs.items(rows),
@@ -177,7 +177,10 @@ class Widget(VTKObservationMixin):
                 kinetics=p.kineticMaps,
                 comparedMaps=p.comparedMaps,
                 viewer=p.browserViewer,
-                prior=self.prior.items or None,
+                prior=inputs.items(prior) or None,
+                priorTimes=inputs.times(prior),
+                # that of frames is the user's, that of single volumes was never shown
+                priorKeepOrder=any(row.index is not None for row in prior),
                 wait=False,
                 progress=self.run.progress,
                 finished=self.onFinished,

@@ -7,6 +7,7 @@ those that both lesions have. The atlas is a table and a sheet of pictures in ``
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import math
@@ -43,6 +44,8 @@ class Atlas:
         Distance that nineteen of twenty of its lesions have to their nearest at most.
     columns, width, height : int
         Pictures in a row of the sheet, and pixels of each.
+    digest : str
+        SHA-256 of the table: a lesion's number means something in this atlas alone.
     """
 
     mean: tuple[float, ...]
@@ -52,6 +55,7 @@ class Atlas:
     columns: int
     width: int
     height: int
+    digest: str
 
 
 def features_of(measures: Mapping[str, Any], curve: Mapping[str, Any] | None) -> list[float | None]:
@@ -83,7 +87,8 @@ def load_atlas() -> Atlas:
     """The atlas that comes with the library. Raises ModelError where it is missing or damaged."""
     path = resources() / "Atlas" / TABLE
     try:
-        table = json.loads(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        table = json.loads(text)
         if table["kind"] != KIND:
             raise ValueError("another kind")
         names = tuple(table["features"])
@@ -97,6 +102,7 @@ def load_atlas() -> Atlas:
             tuple(table["lesions"]),
             float(table["unlike_from"]),
             *(int(sheet[key]) for key in ("columns", "width", "height")),
+            hashlib.sha256(text.encode()).hexdigest(),
         )
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ModelError(

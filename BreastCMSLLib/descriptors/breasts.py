@@ -32,8 +32,10 @@ _GLAND = 0.5  # of the signal of fat: brighter than that, the darkest tissue is 
 _LEAST_VOXELS = 500
 
 NO_T1 = "The exam has no T1 without fat suppression: glandular tissue cannot be told from fat."
+OTHER_T1 = "The T1 shows too little of the breasts: glandular tissue cannot be told from fat."
 NO_PRE = "The exam holds subtractions alone: enhancement as a share of the signal before contrast is unknown."
 LITTLE = "The breasts hold too little glandular tissue to say how it enhances."
+SMALL = "The breast mask is too small to tell glandular tissue from fat."
 
 
 def describe_breasts(exam: Exam, model_input: ModelInput, phase: int, findings: Volume | None) -> dict:
@@ -55,18 +57,28 @@ def describe_breasts(exam: Exam, model_input: ModelInput, phase: int, findings: 
         sentence.
     """
     if exam.t1 is None:
-        return {AMOUNT: {"missing": NO_T1}, BACKGROUND: {"missing": NO_T1}}
-    inside, affine = model_input.inside, model_input.affine
+        return _missing(NO_T1)
+    if model_input.mask_source != "t1":
+        return _missing(OTHER_T1)
+    affine = model_input.affine
+    # beyond its own grid a T1 shows neither gland nor fat
+    t1 = resample(exam.t1.volume, model_input.inside.shape, affine, outside=np.nan).array.astype(np.float32)
+    inside = model_input.inside & np.isfinite(t1)
     breast = ndimage.binary_erosion(inside)
     if findings is not None and findings.array.any():
         labels = resample(Volume(findings.array > 0, findings.affine), inside.shape, affine, nearest=True)
         away = ndimage.distance_transform_edt(~labels.array.astype(bool), sampling=spacing_of(affine))
         breast &= away > _ABOUT_MM
-    t1 = resample(exam.t1.volume, inside.shape, affine).array.astype(np.float32)
-    gland = fibroglandular(t1, inside, breast, spacing_of(affine))
-    share = float(gland.sum() / max(breast.sum(), 1))
+    if breast.sum() < _LEAST_VOXELS:
+        return _missing(SMALL)
+    gland = fibroglandular(np.nan_to_num(t1), inside, breast, spacing_of(affine))
+    share = float(gland.sum() / breast.sum())
     amount = {"word": amount_word(share), "share": round(share, 3)}
     return {AMOUNT: amount, BACKGROUND: _background(exam, gland, affine, phase)}
+
+
+def _missing(why: str) -> dict:
+    return {AMOUNT: {"missing": why}, BACKGROUND: {"missing": why}}
 
 
 def fibroglandular(t1: np.ndarray, inside: np.ndarray, breast: np.ndarray, spacing: np.ndarray) -> np.ndarray:
@@ -86,6 +98,8 @@ def fibroglandular(t1: np.ndarray, inside: np.ndarray, breast: np.ndarray, spaci
     """
     # the shading, on every second voxel
     few, own = t1[::2, ::2, ::2], inside[::2, ::2, ::2]
+    if not own.any():  # a mask one plane thick
+        return np.zeros_like(breast)
     most = (1.0 + _GLAND) / 2
     level = np.full(few.shape, np.percentile(few[own], 75), dtype=np.float32)
     for _ in range(_ROUNDS):

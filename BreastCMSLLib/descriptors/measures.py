@@ -39,7 +39,9 @@ from ..exam import Exam
 _REACH_MM = 6.0  # about the region, for what is seen of its edge
 _NEAR_MM = (2.4, 5.0)  # outside the surface, from where a blurred edge has ended
 _SMOOTH_MM = 1.0  # σ of the signal whose gradient is taken
-_SURFACE_MM = 1.6  # half of the thickness of the surface on which gradients are taken
+_SURFACE_MM = (
+    1.6  # half of the thickness of the surface on which gradients are taken, a voxel where that is more
+)
 _LEAST = 8  # voxels that a mean or a spread is taken of
 
 
@@ -145,7 +147,8 @@ def _radial(frame: _Frame) -> float | None:
         return None
     smooth = ndimage.gaussian_filter(frame.signal, _SMOOTH_MM / frame.spacing)
     gradient = np.stack(np.gradient(smooth, *frame.spacing.tolist()), axis=-1)
-    surface = np.where(frame.region, frame.depth, frame.height) <= _SURFACE_MM
+    reach = max(_SURFACE_MM, 1.01 * float(frame.spacing.min()))  # edges of a voxel differ by rounding
+    surface = np.where(frame.region, frame.depth, frame.height) <= reach
     slope, way = gradient[surface], frame.offset[surface]
     way = way / np.maximum(np.linalg.norm(way, axis=1, keepdims=True), 1e-6)
     steepness = float(np.linalg.norm(slope, axis=1).sum())

@@ -31,14 +31,15 @@ def descriptor_record(exam: Exam, outline: Volume, curve: Mapping[str, Any]) -> 
     -------
     dict
         ``descriptors``: of ``lexicon.describe``, those in ``SHOWN``. ``looks_like``: ``lesions`` of the
-        atlas, or ``missing``, a sentence.
+        atlas and ``atlas``, its digest; or ``missing``, a sentence.
     """
     measures = measure_region(exam, outline, kinetic_phases(exam).early)
     words = {name: own for name, own in describe(measures).items() if name in SHOWN}
     try:
         # of a region of a few voxels the features say nothing either
-        lesions = most_similar(features_of(measures, curve), load_atlas()) if words else []
-        similar = {"lesions": lesions}
+        atlas = load_atlas()
+        lesions = most_similar(features_of(measures, curve), atlas) if words else []
+        similar = {"atlas": atlas.digest, "lesions": lesions}
     except ModelError as error:
         similar = {"missing": str(error)}
     return {"descriptors": words, "looks_like": similar}

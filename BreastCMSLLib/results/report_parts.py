@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..core.errors import ModelError
-from ..descriptors.atlas import atlas_strip
+from ..descriptors.atlas import atlas_strip, load_atlas
 from ..findings.kinetics import peak_curve
 from . import wording
 from . import wording_descriptors as described
@@ -88,12 +88,17 @@ def comparison_lines(result: Mapping[str, Any]) -> list[str]:
 
 
 def similar_lesions(result: Mapping[str, Any]) -> tuple[str, Figures]:
-    """What the finding looks like, and the pictures of these simulated lesions; "" where it is not known."""
+    """What the finding looks like, "" where it is not known, and the pictures of these simulated lesions.
+
+    No pictures where the result's lesions are of another atlas than the one at hand.
+    """
     finding = result.get("finding") or {}
     text, numbers = described.similar_text(finding), described.similar_numbers(finding)
     if not numbers:
         return text, []
     try:
+        if finding["looks_like"].get("atlas") != load_atlas().digest:
+            return text, []
         return text, [(described.similar_caption(finding), atlas_strip(numbers))]
     except ModelError as error:
         return f"{text}. {error}", []

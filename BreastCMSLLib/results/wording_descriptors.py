@@ -14,7 +14,6 @@ from ..descriptors.names import (
     BACKGROUND,
     INTERNAL,
     MARGIN,
-    SHAPE,
     TYPE,
 )
 from .wording import percent
@@ -40,7 +39,7 @@ _AMOUNTS = {
 
 
 def lexicon_text(record: Mapping[str, Any]) -> str:
-    """The words of a finding in one line: "mass; shape irregular; margin not clear; rim enhancement"."""
+    """The words of a finding in one line: "mass; margin not clear; rim enhancement"."""
     words = record.get("descriptors")
     if words is None:
         return ""
@@ -48,7 +47,8 @@ def lexicon_text(record: Mapping[str, Any]) -> str:
         return _TOO_SMALL
     kind = words[TYPE]["word"]
     parts = [kind or "mass or non-mass not clear"]
-    parts += [f"{name} {words[name]['word'] or _NOT_CLEAR}" for name in (SHAPE, MARGIN) if name in words]
+    if MARGIN in words:
+        parts.append(f"{MARGIN} {words[MARGIN]['word'] or _NOT_CLEAR}")
     if INTERNAL in words:
         inside = words[INTERNAL]["word"]
         parts.append(f"{inside} enhancement" if inside else f"{INTERNAL} {_NOT_CLEAR}")

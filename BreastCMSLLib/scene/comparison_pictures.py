@@ -35,14 +35,21 @@ def comparison_pictures(
         Caption and PNG, one a finding.
     """
     layers = {"prior": _layers(prior), "current": _layers(current)}
+    line = ", line: outline" if all(own.outlines is not None for own in layers.values()) else ""
     return [
         (
-            f"Prior exam on the left, current one on the right, at the same place ({NEAR_MM:.0f} mm wide); "
-            "subtraction, line: outline",
+            f"Prior exam on the left, current one on the right, {_place(finding)} ({NEAR_MM:.0f} mm wide); "
+            f"subtraction{line}",
             encode_png(_side_by_side(finding, layers)),
         )
         for finding in record["findings"]
     ]
+
+
+def _place(finding: Mapping[str, Any]) -> str:
+    """What the pictures of a finding are centred on."""
+    apart = finding["distance_mm"]
+    return "at the same place" if apart is None else f"each at its own candidate, {apart:.0f} mm apart"
 
 
 def _layers(analysis: Analysis) -> Layers:

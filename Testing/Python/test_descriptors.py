@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from types import SimpleNamespace
 
@@ -15,11 +16,12 @@ from BreastCMSLLib.core.errors import ModelError
 from BreastCMSLLib.core.geometry import Volume, apply_affine
 from BreastCMSLLib.core.resources import resources
 from BreastCMSLLib.descriptors import atlas
-from BreastCMSLLib.descriptors.breasts import LITTLE, NO_PRE, NO_T1, describe_breasts
+from BreastCMSLLib.descriptors.breasts import LITTLE, NO_PRE, NO_T1, OTHER_T1, SMALL, describe_breasts
 from BreastCMSLLib.descriptors.lexicon import amount_word, background_word, describe
 from BreastCMSLLib.descriptors.measures import measure_region
 from BreastCMSLLib.descriptors.names import AMOUNT, BACKGROUND, INTERNAL, MARGIN, SHAPE, TYPE
 from BreastCMSLLib.results import wording_descriptors as described
+from BreastCMSLLib.results.descriptor_record import descriptor_record
 from training.evaluation.atlas import chosen_lesions, write_atlas
 from training.evaluation.described_lesions import read_described, write_described
 from training.evaluation.descriptor_agreement import agreement_lines, kappa, true_words
@@ -67,7 +69,7 @@ def star(unit):
     return 8.0 + 5.0 * tips
 
 
-@pytest.mark.parametrize("spacing", [(0.8, 0.8, 0.8), (1.6, 1.6, 1.6), (0.9, 1.1, 1.8)])
+@pytest.mark.parametrize("spacing", [(0.8, 0.8, 0.8), (1.6, 1.6, 1.6), (2.2, 2.2, 2.2), (0.9, 1.1, 1.8)])
 def test_words_of_ball_egg_and_star_are_the_same_on_any_grid(spacing):
     affine = oblique_affine(np.random.default_rng(5), spacing)
     offset = offsets_of(affine)
@@ -170,7 +172,7 @@ def breasts_exam(gland_share=0.25, enhancing=0.5, shape=(60, 50, 40)):
         SimpleNamespace(volume=Volume(a.astype(np.float32), affine), name="") for a in (t1, before, after)
     ]
     exam = SimpleNamespace(t1=phase[0], pre=phase[1], post=[phase[2]], offsets=(0.0,), grid=phase[1].volume)
-    return exam, SimpleNamespace(inside=inside, affine=affine), gland
+    return exam, SimpleNamespace(inside=inside, affine=affine, mask_source="t1"), gland
 
 
 @pytest.mark.parametrize(("share", "enhancing"), [(0.1, 0.25), (0.4, 0.75)])
@@ -185,12 +187,28 @@ def test_glandular_tissue_and_its_enhancement_are_measured_through_shading(share
     assert less[BACKGROUND]["share"] > told[BACKGROUND]["share"] + 0.1
 
 
+def test_what_a_t1_does_not_reach_is_no_glandular_tissue():
+    exam, model_input, _ = breasts_exam(0.2, 0.5)
+    whole = describe_breasts(exam, model_input, 0, None)[AMOUNT]["share"]
+    volume = exam.t1.volume
+    exam.t1.volume = Volume(volume.array[:, :30], volume.affine)
+    assert describe_breasts(exam, model_input, 0, None)[AMOUNT]["share"] == pytest.approx(whole, abs=0.04)
+
+
 def test_what_cannot_be_told_of_the_breasts_says_why():
     exam, model_input, _ = breasts_exam()
     without = SimpleNamespace(**{**vars(exam), "t1": None})
     assert describe_breasts(without, model_input, 0, None) == dict.fromkeys(
         (AMOUNT, BACKGROUND), {"missing": NO_T1}
     )
+    rejected = SimpleNamespace(**{**vars(model_input), "mask_source": "pre"})
+    assert describe_breasts(exam, rejected, 0, None) == dict.fromkeys(
+        (AMOUNT, BACKGROUND), {"missing": OTHER_T1}
+    )
+    thin = np.zeros_like(model_input.inside)
+    thin[21] = model_input.inside[21]
+    small = SimpleNamespace(**{**vars(model_input), "inside": thin})
+    assert describe_breasts(exam, small, 0, None)[AMOUNT] == {"missing": SMALL}
     subtractions = SimpleNamespace(**{**vars(exam), "pre": None})
     assert describe_breasts(subtractions, model_input, 0, None)[BACKGROUND] == {"missing": NO_PRE}
     fatty, model_input, _ = breasts_exam(gland_share=0.0)
@@ -227,6 +245,14 @@ def test_a_lesion_looks_most_like_itself_and_a_freak_like_none():
     freak = [value + 6 * spread for value, spread in zip(features_in(7), known.spread)]
     assert atlas.most_similar(freak, known) == []
     assert atlas.most_similar([features_in(7)[0], *[None] * (len(atlas.FEATURES) - 1)], known) == []
+
+
+def test_a_result_keeps_which_atlas_its_lesions_are_of():
+    body = body_within(offsets_of(FINE), 9.0)
+    exam = exam_of(np.where(body, 200.0, 10.0).astype(np.float32), FINE)
+    similar = descriptor_record(exam, Volume(body, FINE), {})["looks_like"]
+    table = (resources() / "Atlas" / atlas.TABLE).read_text(encoding="utf-8")
+    assert similar["atlas"] == hashlib.sha256(table.encode()).hexdigest() and "lesions" in similar
 
 
 def test_pictures_of_similar_lesions_stand_side_by_side():
@@ -344,13 +370,9 @@ def test_the_tables_hold_every_word_and_exams_are_measured_once(tmp_path):
 
 def test_descriptors_read_as_a_radiologist_says_them():
     finding = {"descriptors": describe(MASS)}
-    assert described.lexicon_text(finding) == (
-        "mass; shape oval; margin circumscribed; homogeneous enhancement"
-    )
+    assert described.lexicon_text(finding) == "mass; margin circumscribed; homogeneous enhancement"
     unclear = {"descriptors": describe({**MASS, "solidity": 0.86, "rim": 1.2})}
-    assert described.lexicon_text(unclear) == (
-        "mass; shape oval; margin not clear; internal enhancement not clear"
-    )
+    assert described.lexicon_text(unclear) == "mass; margin not clear; internal enhancement not clear"
     assert described.lexicon_text({"descriptors": describe({**MASS, "radial": 0.3})}) == (
         "mass or non-mass not clear"
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from module_case import makeExam, makeSequence, report_page
 from test_module_views import layouts_of
@@ -38,7 +40,57 @@ def test_exams_of_the_scene_that_share_nothing_with_the_chosen_one_are_offered(p
         "None",
     ]
     panel.choosePrior(titles(panel).index("Dynamic (sequence of 4)"))
-    assert [index for _node, index in panel.widget.prior.items] == [0, 1, 2, 3]
+    assert [row.index for row in panel.widget.prior.rows] == [0, 1, 2, 3]
+
+
+def test_an_earlier_exam_is_read_with_the_corrections_made_when_it_was_the_exam_itself(panel, exam):
+    import qt
+
+    makeSequence()
+    panel.settle()
+    panel.ui.sourceComboBox.activated.emit(0)
+    panel.settle()
+    item = panel.ui.phaseTable.item(3, 0)
+    item.setCheckState(qt.Qt.Unchecked)
+    panel.settle()
+    panel.ui.phaseTable.selectRow(2)
+    panel.click(panel.ui.moveUpButton)
+    panel.settle()
+    panel.setTime(2, "200")
+    expected = [(row.index, row.timeS) for row in panel.widget.inputs.rows if row.use]
+    assert [index for index, _time in expected] == [0, 2, 1] and expected[2][1] == 200.0
+    panel.ui.sourceComboBox.activated.emit(panel.ui.sourceComboBox.count - 1)  # single volumes
+    panel.tick(*exam)
+    panel.choosePrior(titles(panel).index("Dynamic (sequence of 4)"))
+    panel.analyze()
+    dynamics = panel.child()["prior"]["dynamics"]
+    assert len(dynamics) == 3 and [phase["time_s"] for phase in dynamics] == [time for _i, time in expected]
+    assert [row.index for row in panel.widget.prior.rows if row.use] == [0, 2, 1]
+
+
+def test_times_of_volumes_that_were_edited_order_an_earlier_exam(panel, earlier):
+    from BreastCMSLDesktop.inputs import TIME_ATTRIBUTE
+
+    for volume, time in zip(earlier, ("0.0", "180.0", "90.0")):
+        volume.SetAttribute(TIME_ATTRIBUTE, time)
+    panel.choosePrior(1)
+    panel.analyze()
+    phases = [(phase["name"], phase["time_s"]) for phase in panel.child()["prior"]["dynamics"]]
+    assert phases == [(BEFORE[0], 0.0), (BEFORE[2], 90.0), (BEFORE[1], 180.0)]
+
+
+def test_an_earlier_exam_whose_frames_are_all_unticked_is_not_left_out_in_silence(panel, exam):
+    from BreastCMSLDesktop.inputs import FRAMES_ATTRIBUTE
+
+    browser = makeSequence()
+    panel.settle()
+    panel.ui.sourceComboBox.activated.emit(panel.ui.sourceComboBox.count - 1)
+    panel.tick(*exam)
+    unused = [{"index": index, "use": False} for index in range(4)]
+    browser.SetAttribute(FRAMES_ATTRIBUTE, json.dumps(unused))
+    panel.choosePrior(titles(panel).index("Dynamic (sequence of 4)"))
+    assert panel.ui.hintLabel.text.startswith("The earlier exam: Select the dynamic volumes")
+    assert not panel.ui.analyzeButton.enabled
 
 
 def test_changes_are_listed_beside_the_candidates_and_lead_there(panel, earlier):
@@ -124,12 +176,19 @@ def test_an_earlier_exam_that_cannot_be_compared_is_said_before_analyze(panel, e
     assert "shares volumes with the exam itself" in panel.ui.hintLabel.text
     assert not panel.ui.analyzeButton.enabled and titles(panel)[-1] == "3 volumes chosen earlier"
     panel.tick(*exam)
-    for volume in earlier[1:]:
-        panel.scene.RemoveNode(volume)
+    panel.scene.RemoveNode(earlier[2])  # the two that are left would be an exam too
     panel.settle()
-    assert panel.ui.hintLabel.text == "The earlier exam: Select at least 2 dynamic volumes."
+    assert panel.ui.hintLabel.text == "A volume of the earlier exam is missing; choose the exam again."
+    assert not panel.ui.analyzeButton.enabled
     panel.choosePrior(0)
     assert panel.ui.analyzeButton.enabled and not panel.ui.hintLabel.visible
+
+
+def test_a_closed_scene_leaves_no_earlier_exam_behind(panel, earlier):
+    panel.choosePrior(1)
+    panel.scene.Clear()
+    panel.settle()
+    assert titles(panel) == ["None"] and "earlier exam" not in panel.ui.hintLabel.text
 
 
 def test_a_script_is_told_in_one_sentence_why_nothing_is_compared(panel, exam, earlier):

@@ -43,20 +43,31 @@ def test_keys_choose_candidates_and_show_map_and_outline(panel, exam):
     assert panel.outlinesShown() == [2]
 
 
-def test_descriptors_have_a_section_where_a_result_says_some(panel, exam):
+def test_descriptors_have_a_section_where_a_result_says_some(panel, exam, monkeypatch, tmp_path):
+    from BreastCMSLLib.descriptors import atlas
+
     panel.analyze()
     section, shown = panel.ui.descriptorsCollapsibleButton, panel.widget.results.descriptors
     assert not section.visible, "the stand-in says none"
     lesion = {"malignant": True, "subtype": "mucinous", "pattern": "mass", "diameter_mm": 18.4}
-    words = {"type": {"word": "mass"}, "shape": {"word": "oval"}}
-    finding = {"descriptors": words, "looks_like": {"lesions": [{**lesion, "lesion": n} for n in range(5)]}}
+    words = {"type": {"word": "mass"}, "margin": {"word": None}}
+    similar = {"atlas": atlas.load_atlas().digest, "lesions": [{**lesion, "lesion": n} for n in range(5)]}
+    finding = {"descriptors": words, "looks_like": similar}
     result = {**panel.widget.results.result, "finding": finding, "out_of_range": []}
     shown.show(result)
     assert section.visible and section.collapsed
-    assert "mass; shape oval" in panel.ui.descriptorsLabel.text
+    assert "mass; margin not clear" in panel.ui.descriptorsLabel.text
     assert "5 of 5 malignant: mucinous (5)" in panel.ui.descriptorsLabel.text
     assert panel.ui.similarPicture.visible and not panel.ui.similarPicture.pixmap.isNull()
     assert "Simulated" in panel.ui.similarPicture.toolTip
+    shown.show(
+        {**result, "finding": {**finding, "looks_like": {**similar, "atlas": "of an earlier version"}}}
+    )
+    assert "5 of 5 malignant" in panel.ui.descriptorsLabel.text and not panel.ui.similarPicture.visible
+    monkeypatch.setattr(atlas, "resources", lambda: tmp_path)  # the table is known, the pictures are gone
+    shown.show(result)
+    assert "install the extension again" in panel.ui.descriptorsLabel.text
+    assert not panel.ui.similarPicture.visible
     shown.show({**result, "out_of_range": [{"code": "motion", "text": "The breasts moved."}]})
     assert not section.visible, "out of range nothing is said of a finding"
 

@@ -12,6 +12,7 @@ from conftest import CHECKOUT
 from scene_case import case
 
 from BreastCMSLLib.core.errors import OutputError
+from BreastCMSLLib.descriptors.atlas import load_atlas
 from BreastCMSLLib.exam import ExamPlan, PlannedStack
 from BreastCMSLLib.results.curve_plot import curve_plot
 from BreastCMSLLib.results.pages import render, style
@@ -262,16 +263,17 @@ def test_the_finding_has_both_curves_and_the_exam_alone_a_probability():
 
 def test_words_of_the_lexicon_and_similar_simulated_lesions_stand_in_both_reports():
     result = case()[2]
-    words = {"type": {"word": "mass"}, "shape": {"word": "round"}, "margin": {"word": None}}
+    words = {"type": {"word": "mass"}, "margin": {"word": None}}
     words["internal enhancement"] = {"word": "rim"}
     lesion = {"malignant": True, "subtype": "mucinous", "pattern": "mass", "diameter_mm": 18.4}
-    similar = {"lesions": [{**lesion, "lesion": 3}, {**lesion, "malignant": False, "lesion": 9}]}
+    lesions = [{**lesion, "lesion": 3}, {**lesion, "malignant": False, "lesion": 9}]
+    similar = {"atlas": load_atlas().digest, "lesions": lesions}
     result["finding"] = {**result["peaks"][0], "descriptors": words, "looks_like": similar, "kinetics": None}
     tissue = {"word": "b", "share": 0.12}
     result["breast_descriptors"] = {"fibroglandular tissue": tissue, "background enhancement": {}}
     page = Page(report_html(result, {}))
     for text in (
-        "mass; shape round; margin not clear; rim enhancement",
+        "mass; margin not clear; rim enhancement",
         "Looks like (simulated lesions)",
         "1 of 2 malignant: mucinous (2)",
         "1. malignant, mucinous, 18 mm; 2. benign",
@@ -283,6 +285,10 @@ def test_words_of_the_lexicon_and_similar_simulated_lesions_stand_in_both_report
     pictures = [attributes["src"] for tag, attributes in page.tags if tag == "img"]
     assert len(pictures) == 1 and pictures[0].startswith("data:image/png;base64,")
     assert pdf_report(result, {}) != pdf_report({**result, "finding": None}, {})
+    # numbers of an earlier atlas mean other pictures
+    similar["atlas"] = "0" * 64
+    page = Page(report_html(result, {}))
+    assert "1 of 2 malignant" in page.text and not [tag for tag, _ in page.tags if tag == "img"]
 
 
 def test_out_of_range_stands_before_everything_else_and_is_said_once():

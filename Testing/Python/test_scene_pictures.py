@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from scene_case import case, flipped_oblique_affine
 
 pytest.importorskip("slicer_core", reason="slicer-core is not installed")
 
+from BreastCMSLLib.scene.comparison_pictures import comparison_pictures  # noqa: E402
 from BreastCMSLLib.scene.first_picture import Views, first_picture  # noqa: E402
 from BreastCMSLLib.scene.pictures import peak_pictures  # noqa: E402
 
@@ -25,6 +27,22 @@ def test_each_candidate_has_its_pictures_and_a_low_score_none():
     assert peak_pictures(grey, heatmap, {**result, "out_of_range": [{"code": "x", "text": "x"}]}) == {}
     result["peaks"][1]["suspicion"] = "low"
     assert list(peak_pictures(grey, heatmap, result)) == [whole, near]
+
+
+def test_pictures_of_a_pair_say_that_each_is_at_its_own_candidate():
+    grey, _heatmap, result = case()
+    labels = grey.with_array((grey.array > 0).astype("u1"))
+    now, before, quiet = (
+        SimpleNamespace(exam=SimpleNamespace(subtraction=lambda _phase: grey), outlines=outlines)
+        for outlines in (labels, labels, None)
+    )
+    place = {"ras_mm": result["peaks"][0]["ras_mm"]}
+    findings = [{"distance_mm": apart, "current": place, "prior": place} for apart in (7.2, None)]
+    (pair, _), (single, _) = comparison_pictures({"findings": findings}, now, before)
+    assert "each at its own candidate, 7 mm apart" in pair and "same place" not in pair
+    assert "at the same place" in single and single.endswith("line: outline")
+    (_, (unlined, _)) = comparison_pictures({"findings": findings}, now, quiet)
+    assert "line" not in unlined
 
 
 def test_an_outline_is_drawn_and_named():

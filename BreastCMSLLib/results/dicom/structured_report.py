@@ -12,7 +12,7 @@ from pydicom.sr.coding import Code
 
 from ... import __version__
 from ...core.geometry import LPS_FROM_RAS, apply_affine
-from ...descriptors.names import CIRCUMSCRIBED, IRREGULAR, MARGIN, OVAL, ROUND, SHAPE
+from ...descriptors.names import CIRCUMSCRIBED, MARGIN
 from ...findings.kinetics import peak_curve
 from .. import wording
 from .segmentation import tracking
@@ -27,17 +27,7 @@ _CURVE_TYPES = {
     "washout": codes.DCM.WashoutDelayedPhaseType3Curve,
 }
 # words that DICOM has no code for are left out, as of margins that are not circumscribed
-_DESCRIPTORS = {
-    SHAPE: (
-        codes.SCT.Shape,
-        {
-            OVAL: Code("84360004", "SCT", "Ovoid shape (Oval)"),
-            ROUND: Code("42700002", "SCT", "Round shape"),
-            IRREGULAR: codes.SCT.Irregular,
-        },
-    ),
-    MARGIN: (codes.DCM.Margins, {CIRCUMSCRIBED: codes.SCT.CircumscribedLesion}),
-}
+_MARGINS = {CIRCUMSCRIBED: codes.SCT.CircumscribedLesion}
 _SIDES = {"left": codes.SCT.Left, "right": codes.SCT.Right}
 
 
@@ -162,11 +152,11 @@ def _candidate_groups(
 
 
 def _evaluations(result: Mapping[str, Any], index: int) -> list[sr.QualitativeEvaluation]:
-    """Type of curve of a candidate and, of the first one, the words that were clear."""
-    pairs = [(_CURVE, _CURVE_TYPES.get((peak_curve(result, index) or {}).get("type")))]
+    """Type of curve of a candidate and, of the first one, its margin where that is clear."""
     words = ((result.get("finding") or {}).get("descriptors") or {}) if index == 0 else {}
-    pairs += [
-        (name, known.get((words.get(key) or {}).get("word"))) for key, (name, known) in _DESCRIPTORS.items()
+    pairs = [
+        (_CURVE, _CURVE_TYPES.get((peak_curve(result, index) or {}).get("type"))),
+        (codes.DCM.Margins, _MARGINS.get((words.get(MARGIN) or {}).get("word"))),
     ]
     return [sr.QualitativeEvaluation(name, value) for name, value in pairs if value is not None]
 
