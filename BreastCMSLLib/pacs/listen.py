@@ -143,7 +143,9 @@ class Desk:
             self._rest(study, min(_LONGEST_WAIT_S, outcome.time + config.keep_h * 3600 - time.time()))
 
     def _expected(self, study: Study) -> int | None:
-        if self._config.query is None or read_outcome(study) is not None:
+        """Not asked of images that have been analysed; of those that were given up it is asked again."""
+        outcome = None if self._config.query is None else read_outcome(study)
+        if self._config.query is None or (outcome is not None and outcome.status != INCOMPLETE):
             return None
         return self._reach("query", count_images, self._config, self._config.query, study.uid)
 
