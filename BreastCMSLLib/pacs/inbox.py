@@ -17,14 +17,13 @@ import shutil
 import threading
 import time
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..batch.records import write_file
 from ..core.errors import OutputError
 from .config import Limits
 
-NEW, CHANGED, KNOWN = "new", "changed", "known"  # an object, to the inbox
 _STUDIES, _IMAGES, _ABOUT, _SENDING = "studies", "images", "study.json", "sending"
 
 
@@ -39,18 +38,20 @@ class Study:
     uid : str
         StudyInstanceUID.
     folder : Path
-    count, size : int
-        Images, and their bytes.
+    size : int
+        Bytes of its images.
     last : float
         When the last image came, by the monotonic clock; the start of this process at the earliest.
+    lock : threading.Lock
+        Of who changes its images.
     """
 
     key: str
     uid: str
     folder: Path
-    count: int = 0
     size: int = 0
     last: float = 0.0
+    lock: threading.Lock = field(default_factory=threading.Lock, repr=False, compare=False)
 
     @property
     def images(self) -> Path:
@@ -61,9 +62,14 @@ class Study:
         """Nobody is sending it, and nobody broke off."""
         return not (self.folder / _SENDING).exists()
 
+    @property
+    def count(self) -> int:
+        """Of its images."""
+        return len(_images(self.images))
+
     def digest(self) -> str:
         """16 hexadecimal digits: other images, another digest."""
-        files = sorted((entry.name, entry.stat()) for entry in os.scandir(self.images) if _is_image(entry))
+        files = sorted((entry.name, entry.stat()) for entry in _images(self.images))
         listed = [(name, status.st_size, status.st_mtime_ns) for name, status in files]
         return hashlib.sha256(json.dumps(listed).encode()).hexdigest()[:16]
 
@@ -86,7 +92,7 @@ class Inbox:
     def __init__(self, folder: Path, limits: Limits):
         self.folder, self._most_studies = folder, limits.studies
         self._most, self._free = limits.inbox_gb * 1e9, limits.free_gb * 1e9
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # taken after a study's own, where both are
         self._studies: dict[str, Study] = {}
         self._size = 0
         try:
@@ -104,8 +110,8 @@ class Inbox:
         with self._lock:
             return sorted(self._studies.values(), key=lambda study: study.last)
 
-    def add(self, uid: str, image_uid: str, content: bytes) -> str:
-        """Keep an image; when this returns, it is on the disk.
+    def add(self, uid: str, image_uid: str, content: bytes) -> None:
+        """Keep an image, in place of an earlier one with its number; when this returns, it is on the disk.
 
         Parameters
         ----------
@@ -114,59 +120,54 @@ class Inbox:
         content : bytes
             A DICOM file.
 
-        Returns
-        -------
-        {"new", "changed", "known"}
-            Changed: its number was known with another content, which is gone. Known: nothing has changed.
-
         Raises
         ------
         OutputError
-            There is no room.
+            There is no room, or the study has just been deleted.
         """
         study = self._study(uid)
         path = study.images / file_name_of(image_uid)
-        earlier = _content(path)
-        if earlier == content:
-            study.last = time.monotonic()
-            return KNOWN
-        self._reserve(len(content))
-        kept = False
-        try:
-            write_file(path, content)
-            _sync(path.parent)
-            kept = True
-        finally:
-            with self._lock:
-                gone = len(earlier or b"") if kept else len(content)
-                self._size -= gone
-                study.size += len(content) - gone
-                study.count += kept and earlier is None
+        with study.lock:
+            if self._studies.get(study.key) is not study:  # the sender tries again
+                raise OutputError(f"{study.folder} has just been deleted.")
+            try:
+                earlier = _content(path)
+                if earlier != content:
+                    self._write(study, path, content, len(earlier or b""))
+            finally:
                 study.last = time.monotonic()
-                deleted = self._studies.get(study.key) is not study
-        if deleted:  # meanwhile; the sender tries again
-            raise OutputError(f"{study.folder} was deleted as it was written.")
-        return NEW if earlier is None else CHANGED
 
-    def mark_sending(self, key: str) -> None:
-        """Somebody begins to send a study."""
-        folder = self.folder / _STUDIES / key
-        with suppress(OSError):  # a full disk refuses the image itself
-            folder.mkdir(mode=0o700, exist_ok=True)
-            (folder / _SENDING).touch()
-            _sync(folder)
+    def mark_sending(self, uid: str) -> None:
+        """Somebody is about to send an image of a study. Raises OutputError where that cannot be noted."""
+        with self._lock:
+            study = self._study(uid)
+            try:
+                if study.whole:
+                    (study.folder / _SENDING).touch()
+                    _sync(study.folder)
+            except OSError as error:
+                raise OutputError(f"{study.folder} cannot be written ({error.strerror}).") from error
 
-    def clear_sending(self, key: str) -> None:
+    def clear_sending(self, uid: str) -> None:
         """All who sent a study have ended well."""
         with suppress(OSError):
-            (self.folder / _STUDIES / key / _SENDING).unlink(missing_ok=True)
+            (self.folder / _STUDIES / key_of(uid) / _SENDING).unlink(missing_ok=True)
 
-    def remove(self, study: Study) -> None:
-        """Delete a study."""
-        with self._lock:
+    def remove(self, study: Study, last: float) -> bool:
+        """Delete a study, unless somebody is sending it, or an image came after ``last`` (``study.last``).
+
+        Returns
+        -------
+        bool
+            Whether it is deleted.
+        """
+        with study.lock, self._lock:
+            if study.last != last or not study.whole:
+                return False
             self._studies.pop(study.key, None)
             self._size -= study.size
             shutil.rmtree(study.folder, ignore_errors=True)
+            return True
 
     def _load(self, folder: Path) -> None:
         """A study as it lies there; what was not finished with its first image is deleted."""
@@ -177,12 +178,9 @@ class Inbox:
             return
         study = Study(folder.name, uid, folder, last=time.monotonic())
         study.images.mkdir(mode=0o700, exist_ok=True)
-        for entry in os.scandir(study.images):
-            if _is_image(entry):
-                study.count += 1
-                study.size += entry.stat().st_size
-            else:  # half a file of a process that was killed
-                os.unlink(entry.path)
+        for part in study.images.glob(".*.part"):  # of a process that was killed
+            part.unlink()
+        study.size = sum(entry.stat().st_size for entry in _images(study.images))
         self._studies[study.key] = study
         self._size += study.size
 
@@ -202,6 +200,19 @@ class Inbox:
             write_file(folder / _ABOUT, json.dumps({"schema_version": 1, "study": uid}).encode())
             study = self._studies[key] = Study(key, uid, folder, last=time.monotonic())
             return study
+
+    def _write(self, study: Study, path: Path, content: bytes, earlier: int) -> None:
+        """Write an image in place of so many bytes, and count."""
+        self._reserve(len(content))
+        gone = len(content)
+        try:
+            write_file(path, content)
+            _sync(path.parent)
+            gone = earlier
+        finally:
+            with self._lock:
+                self._size -= gone
+                study.size += len(content) - gone
 
     def _reserve(self, size: int) -> None:
         with self._lock:
@@ -235,8 +246,8 @@ def _content(path: Path) -> bytes | None:
         raise OutputError(f"{path} cannot be read ({error.strerror}).") from error
 
 
-def _is_image(entry: os.DirEntry) -> bool:
-    return entry.name.endswith(".dcm")
+def _images(folder: Path) -> list[os.DirEntry]:
+    return [entry for entry in os.scandir(folder) if entry.name.endswith(".dcm")]
 
 
 def _sync(folder: Path) -> None:

@@ -123,7 +123,7 @@ class Desk:
         self._rest(study, _FIRST_WAIT_S)
 
     def _decide(self, study: Study, ready: dict[str, tuple[Study, Job, int]]) -> None:
-        config, now = self._config, time.monotonic()
+        config, now, last = self._config, time.monotonic(), study.last
         waiting = waits(study, now, config.quiet_s, config.patience_s, self._expected)
         if waiting is not None and not waiting.given_up:
             self._resting[study.key] = (study.last, waiting.look_at)
@@ -138,7 +138,7 @@ class Desk:
         elif outcome.status == ANALYSED:
             self._send(study, outcome)
         elif time.time() - outcome.time > config.keep_h * 3600:
-            self._remove(study)
+            self._remove(study, last)
         else:
             self._rest(study, min(_LONGEST_WAIT_S, outcome.time + config.keep_h * 3600 - time.time()))
 
@@ -223,9 +223,11 @@ class Desk:
         write_outcome(study, outcome.changed(time=time.time()))
         self._say(study, f"is {outcome.status}" + ("" if outcome.status == ANSWERED else f"; {_why(study)}"))
 
-    def _remove(self, study: Study) -> None:
+    def _remove(self, study: Study, last: float) -> None:
+        """Delete a study that has been quiet since ``last``, and its results."""
+        if not self._inbox.remove(study, last):
+            return
         self._jobs.remove(study)
-        self._inbox.remove(study)
         self._resting.pop(study.key, None)
         self._say(study, "is deleted")
 

@@ -19,7 +19,7 @@ from .arrivals import Arrivals
 from .certificates import server_context
 from .config import Config
 from .guard import AGREED_PDU, Guard, Rate
-from .inbox import Inbox, key_of
+from .inbox import Inbox
 from .objects import IMAGES, add_contexts, file_content, identifiers
 
 # PS3.4 table B.2-1; of other objects than images the node keeps nothing, which is no failure of the sender
@@ -143,7 +143,7 @@ class Node:
         if tuple(own) != announced:
             self._log("refused an object that is another one than was announced")
             return WRONG_OBJECT
-        self._arrivals.image(event.assoc, key_of(study))
+        self._arrivals.image(event.assoc, study)
         self._inbox.add(study, own[0], content)
         return SUCCESS
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +12,9 @@ import pytest
 
 pytest.importorskip("pynetdicom", reason="pynetdicom (the extra pacs) is not installed")
 
+from BreastCMSLLib.core.errors import OutputError  # noqa: E402
 from BreastCMSLLib.pacs import listen as listening  # noqa: E402
+from BreastCMSLLib.pacs.arrivals import Arrivals  # noqa: E402
 from BreastCMSLLib.pacs.config import Config, Limits, Peer  # noqa: E402
 from BreastCMSLLib.pacs.inbox import Inbox, Study  # noqa: E402
 from BreastCMSLLib.pacs.listen import Desk  # noqa: E402
@@ -85,3 +88,64 @@ def test_a_study_that_was_given_up_is_not_analysed_until_the_rest_is_there(tmp_p
     monkeypatch.setattr(listening, "count_images", lambda *arguments: 3)
     bench.later()
     assert bench.status == ANSWERED and len(bench.analysed) == 1
+
+
+# ---------------------------------------------------------------- what is sent again as it is deleted
+
+
+def test_a_study_that_is_sent_again_as_it_is_deleted_loses_no_image(tmp_path):
+    bench = Bench(tmp_path, keep_h=1e-9)
+    arrivals = Arrivals(bench.inbox.mark_sending, bench.inbox.clear_sending)
+
+    def send(number: int) -> None:
+        arrivals.image("again", UID)
+        bench.add(number)
+
+    bench.later()
+    bench.removing = lambda: send(0)
+    bench.later()
+    send(1)
+    send(2)
+    assert not bench.study.whole, "it is being sent"
+    arrivals.released("again")
+    assert bench.study.count == 3 and bench.study.whole
+
+
+def test_a_study_that_is_sent_or_has_got_images_is_not_deleted(tmp_path):
+    bench = Bench(tmp_path)
+    study, last = bench.study, bench.study.last
+    bench.inbox.mark_sending(UID)
+    assert not bench.inbox.remove(study, last)
+    bench.inbox.clear_sending(UID)
+    bench.add(0)
+    assert not bench.inbox.remove(study, last) and study.count == 3
+    assert bench.inbox.remove(study, study.last) and not bench.inbox.studies()
+    assert bench.inbox._size == 0
+
+
+def test_images_that_two_send_at_once_count_once(tmp_path, monkeypatch):
+    bench = Bench(tmp_path)
+    both = threading.Barrier(2)
+
+    def send() -> None:
+        for number in range(10, 30):
+            both.wait()
+            bench.add(number)
+
+    senders = [threading.Thread(target=send) for _ in range(2)]
+    for sender in senders:
+        sender.start()
+    for sender in senders:
+        sender.join()
+    study = bench.study
+    assert study.count == 23
+    assert study.size == bench.inbox._size == sum(path.stat().st_size for path in study.images.iterdir())
+
+
+def test_a_caller_who_names_ever_new_studies_makes_no_more_folders_than_the_limit(tmp_path):
+    inbox = Inbox(tmp_path, Limits(free_gb=1e-9, studies=2))
+    inbox.mark_sending("1.1")
+    inbox.mark_sending("1.2")
+    with pytest.raises(OutputError, match="its limit"):
+        inbox.mark_sending("1.3")
+    assert len(list((tmp_path / "studies").iterdir())) == 2
