@@ -390,13 +390,13 @@ def test_a_folder_of_exams_lists_its_folders_but_not_the_output(tmp_path):
     assert found == [Entry(name, (str(tmp_path / name),)) for name in ("a", "b")]
 
 
-def write_header(path: Path, study: str) -> None:
+def write_header(path: Path, study: str, deflated: bool = False) -> None:
     from pydicom.dataset import Dataset, FileMetaDataset
-    from pydicom.uid import ExplicitVRLittleEndian
+    from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian
 
     data = Dataset()
     data.file_meta = FileMetaDataset()
-    data.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    data.file_meta.TransferSyntaxUID = DeflatedExplicitVRLittleEndian if deflated else ExplicitVRLittleEndian
     data.file_meta.MediaStorageSOPClassUID = data.SOPClassUID = "1.2.840.10008.5.1.4.1.1.4"
     data.file_meta.MediaStorageSOPInstanceUID = data.SOPInstanceUID = "1.2.3"
     data.StudyInstanceUID = study
@@ -418,6 +418,9 @@ def test_studies_are_found_in_an_archive_whose_headers_are_read_once(tmp_path, m
     }.items():
         write_header(archive / name, study)
     (archive / "P1" / "notes.txt").write_text("no DICOM")
+    write_header(archive / "P1" / "s1" / "damaged", "1.1", deflated=True)
+    damaged = (archive / "P1" / "s1" / "damaged").read_bytes()
+    (archive / "P1" / "s1" / "damaged").write_bytes(damaged[:-20] + b"\xff" * 20)
     studies = tmp_path / "studies.txt"
     studies.write_text("1.5 # scattered\n1.1\n1.2\n1.9\n")
     entries = read_worklist(studies, archive, tmp_path / "out")
