@@ -20,6 +20,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ..batch.identifiers import read_identifiers
 from ..batch.records import write_file
 from ..core.errors import OutputError
 from .config import Limits
@@ -86,7 +87,7 @@ class Inbox:
     Raises
     ------
     OutputError
-        The folder cannot be used.
+        The folder cannot be used, or it is not known whose images lie in it.
     """
 
     def __init__(self, folder: Path, limits: Limits):
@@ -161,23 +162,32 @@ class Inbox:
         bool
             Whether it is deleted.
         """
+        aside = study.folder.with_name(f".{study.key}.{time.time_ns()}")
         with study.lock, self._lock:
             if study.last != last or not study.whole:
                 return False
+            study.folder.rename(aside)  # killed in the midst of it, half a study would be left
             self._studies.pop(study.key, None)
             self._size -= study.size
-            shutil.rmtree(study.folder, ignore_errors=True)
-            return True
+        shutil.rmtree(aside, ignore_errors=True)
+        return True
 
     def _load(self, folder: Path) -> None:
-        """A study as it lies there; what was not finished with its first image is deleted."""
-        try:
-            uid = json.loads((folder / _ABOUT).read_text(encoding="utf-8"))["study"]
-        except (OSError, ValueError, KeyError, TypeError):
+        """A study as it lies there; what has no image and does not say whose it is was never acknowledged."""
+        if not folder.is_dir():
+            return
+        if folder.name.startswith("."):  # it was being deleted
+            shutil.rmtree(folder, ignore_errors=True)
+            return
+        images = folder / _IMAGES
+        images.mkdir(mode=0o700, exist_ok=True)
+        uid = _uid_of(folder)
+        if uid is None and _images(images):
+            uid = _uid_of_images(folder)
+        if uid is None:
             shutil.rmtree(folder, ignore_errors=True)
             return
         study = Study(folder.name, uid, folder, last=time.monotonic())
-        study.images.mkdir(mode=0o700, exist_ok=True)
         for part in study.images.glob(".*.part"):  # of a process that was killed
             part.unlink()
         study.size = sum(entry.stat().st_size for entry in _images(study.images))
@@ -195,9 +205,10 @@ class Inbox:
             try:
                 folder.mkdir(mode=0o700, exist_ok=True)
                 (folder / _IMAGES).mkdir(mode=0o700, exist_ok=True)
+                _write_about(folder, uid)
+                _sync(folder.parent)
             except OSError as error:
                 raise OutputError(f"{folder} cannot be made ({error.strerror}); free space there.") from error
-            write_file(folder / _ABOUT, json.dumps({"schema_version": 1, "study": uid}).encode())
             study = self._studies[key] = Study(key, uid, folder, last=time.monotonic())
             return study
 
@@ -235,6 +246,33 @@ def file_name_of(image_uid: str) -> str:
 
 def _digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def _uid_of(folder: Path) -> str | None:
+    """The StudyInstanceUID that a study's folder names; None where none can be read."""
+    try:
+        uid = json.loads((folder / _ABOUT).read_text(encoding="utf-8"))["study"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return uid if isinstance(uid, str) and key_of(uid) == folder.name else None
+
+
+def _uid_of_images(folder: Path) -> str:
+    """The StudyInstanceUID of the images, where it cannot be read beside them; it is written there anew."""
+    for image in _images(folder / _IMAGES):
+        uid = read_identifiers(image.path).study
+        if key_of(uid) == folder.name:
+            _write_about(folder, uid)
+            return uid
+    raise OutputError(
+        f"{folder} holds images, and neither they nor {_ABOUT} say of which study; move it away."
+    )
+
+
+def _write_about(folder: Path, uid: str) -> None:
+    """After a power cut, too, no image is there without it."""
+    write_file(folder / _ABOUT, json.dumps({"schema_version": 1, "study": uid}).encode())
+    _sync(folder)
 
 
 def _content(path: Path) -> bytes | None:
