@@ -24,6 +24,7 @@ SLOWEST = 250e3  # bytes a second, of a network that is worth waiting for
 _LARGEST_ANSWERS = 16e6  # bytes, of all of an association
 MOST_SERIES = 10_000
 _PENDING = (0xFF00, 0xFF01)
+_RESULTS = "BreastCMSL-*/*.dcm"  # hidden beside is what killed processes left half written
 
 
 class SendError(DependencyError):
@@ -55,7 +56,7 @@ def results_of(folder: Path, study: str, out_of_range: bool) -> list[Dataset]:
         There are none, one is of another study, or one does not say that it is out of range: nothing is
         sent then.
     """
-    objects = [dcmread(path) for path in sorted(folder.rglob("*.dcm"))]
+    objects = [dcmread(path) for path in sorted(folder.glob(_RESULTS))]
     if not objects:
         raise OutputError(f"{folder} holds no results.")
     if any(str(data.StudyInstanceUID) != study for data in objects):

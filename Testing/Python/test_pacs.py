@@ -129,7 +129,8 @@ def test_an_exam_that_cannot_be_used_is_refused_and_not_answered(site, files, ar
 
 
 def test_results_of_another_study_are_never_sent(tmp_path, files):
-    shutil.copy(files[0], tmp_path)
+    (tmp_path / "BreastCMSL-exam").mkdir()
+    shutil.copy(files[0], tmp_path / "BreastCMSL-exam")
     with pytest.raises(OutputError, match="another study"):
         results_of(tmp_path, "1.2.3", False)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import os
 import threading
 import time
 from collections.abc import Callable
@@ -12,14 +14,18 @@ import pytest
 
 pytest.importorskip("pynetdicom", reason="pynetdicom (the extra pacs) is not installed")
 
+from pydicom import Dataset, FileMetaDataset  # noqa: E402
+from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage  # noqa: E402
+
 from BreastCMSLLib.core.errors import OutputError  # noqa: E402
+from BreastCMSLLib.pacs import inbox  # noqa: E402
 from BreastCMSLLib.pacs import listen as listening  # noqa: E402
 from BreastCMSLLib.pacs.arrivals import Arrivals  # noqa: E402
 from BreastCMSLLib.pacs.config import Config, Limits, Peer  # noqa: E402
-from BreastCMSLLib.pacs.inbox import Inbox, Study  # noqa: E402
+from BreastCMSLLib.pacs.inbox import Inbox, Study, key_of  # noqa: E402
 from BreastCMSLLib.pacs.listen import Desk  # noqa: E402
 from BreastCMSLLib.pacs.outcome import ANSWERED, INCOMPLETE, read_outcome  # noqa: E402
-from BreastCMSLLib.pacs.sending import SendError  # noqa: E402
+from BreastCMSLLib.pacs.sending import SendError, results_of  # noqa: E402
 
 ARCHIVE = Peer("ARCHIVE", "127.0.0.1", 1)
 UID = "1.2"
@@ -143,9 +149,73 @@ def test_images_that_two_send_at_once_count_once(tmp_path, monkeypatch):
 
 
 def test_a_caller_who_names_ever_new_studies_makes_no_more_folders_than_the_limit(tmp_path):
-    inbox = Inbox(tmp_path, Limits(free_gb=1e-9, studies=2))
-    inbox.mark_sending("1.1")
-    inbox.mark_sending("1.2")
+    box = Inbox(tmp_path, Limits(free_gb=1e-9, studies=2))
+    box.mark_sending("1.1")
+    box.mark_sending("1.2")
     with pytest.raises(OutputError, match="its limit"):
-        inbox.mark_sending("1.3")
+        box.mark_sending("1.3")
     assert len(list((tmp_path / "studies").iterdir())) == 2
+
+
+# ---------------------------------------------------------------- disks that fail
+
+
+def image_of(uid: str) -> bytes:
+    """An image's header as a file."""
+    data = Dataset()
+    data.file_meta = FileMetaDataset()
+    data.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    data.SOPClassUID, data.SOPInstanceUID, data.StudyInstanceUID = MRImageStorage, f"{uid}.1", uid
+    file = io.BytesIO()
+    data.save_as(file, enforce_file_format=True)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("about", [b"", b"{", b'{"study": 3}', b'{"study": "1.9"}', None])
+def test_a_start_deletes_no_image_whose_study_is_not_written_down(tmp_path, about):
+    limits = Limits(free_gb=1e-9)
+    Inbox(tmp_path, limits).add(UID, f"{UID}.1", image_of(UID))
+    (path,) = tmp_path.glob("studies/*/study.json")
+    path.unlink() if about is None else path.write_bytes(about)
+    (study,) = Inbox(tmp_path, limits).studies()
+    assert (study.uid, study.count) == (UID, 1)
+    assert Inbox(tmp_path, limits).studies()[0].uid == UID
+
+
+def test_images_of_which_nothing_says_whose_they_are_end_the_start_and_stay(tmp_path):
+    limits = Limits(free_gb=1e-9)
+    Inbox(tmp_path, limits).add(UID, f"{UID}.1", b"damaged")
+    (path,) = tmp_path.glob("studies/*/study.json")
+    path.write_bytes(b"")
+    with pytest.raises(OutputError, match="move it away"):
+        Inbox(tmp_path, limits)
+    assert len(list(tmp_path.glob("studies/*/images/*.dcm"))) == 1
+
+
+@pytest.mark.skipif(os.name != "posix", reason="elsewhere folders are not synchronised")
+def test_whose_images_are_is_on_the_disk_before_the_first_of_them(tmp_path, monkeypatch):
+    steps: list[str] = []
+    replace, sync = os.replace, inbox._sync
+    monkeypatch.setattr(os, "replace", lambda old, new: (steps.append(Path(new).name), replace(old, new)))
+    monkeypatch.setattr(inbox, "_sync", lambda folder: (steps.append(f"sync {folder.name}"), sync(folder)))
+    Inbox(tmp_path, Limits(free_gb=1e-9)).add(UID, f"{UID}.1", b"image")
+    assert steps[:3] == ["study.json", f"sync {key_of(UID)}", "sync studies"]
+    assert steps[4] == "sync images" and len(steps) == 5
+
+
+def test_a_study_that_was_half_deleted_does_not_come_back(tmp_path, monkeypatch):
+    bench = Bench(tmp_path)
+    monkeypatch.setattr(inbox.shutil, "rmtree", lambda path, **options: (path / "study.json").unlink())
+    assert bench.inbox.remove(bench.study, bench.study.last)
+    monkeypatch.undo()
+    assert not Inbox(tmp_path, bench.config.limits).studies() and not list(tmp_path.rglob("*.dcm"))
+
+
+# ---------------------------------------------------------------- answers
+
+
+def test_what_a_killed_process_left_half_written_is_not_sent(tmp_path):
+    for name in (".BreastCMSL-exam.breastcmsl-0-1-x/new", "BreastCMSL-exam"):
+        (tmp_path / name).mkdir(parents=True)
+        (tmp_path / name / "report.sr.dcm").write_bytes(image_of(UID))
+    assert len(results_of(tmp_path, UID, False)) == 1
