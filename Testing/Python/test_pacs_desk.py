@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import os
 import threading
 import time
+import weakref
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -18,14 +21,14 @@ from pydicom import Dataset, FileMetaDataset  # noqa: E402
 from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage  # noqa: E402
 
 from BreastCMSLLib.core.errors import OutputError  # noqa: E402
-from BreastCMSLLib.pacs import inbox  # noqa: E402
+from BreastCMSLLib.pacs import inbox, sending  # noqa: E402
 from BreastCMSLLib.pacs import listen as listening  # noqa: E402
 from BreastCMSLLib.pacs.arrivals import Arrivals  # noqa: E402
-from BreastCMSLLib.pacs.config import Config, Limits, Peer  # noqa: E402
+from BreastCMSLLib.pacs.config import Config, Limits, Peer, Web  # noqa: E402
 from BreastCMSLLib.pacs.inbox import Inbox, Study, key_of  # noqa: E402
 from BreastCMSLLib.pacs.listen import Desk  # noqa: E402
 from BreastCMSLLib.pacs.outcome import ANSWERED, INCOMPLETE, read_outcome  # noqa: E402
-from BreastCMSLLib.pacs.sending import SendError, results_of  # noqa: E402
+from BreastCMSLLib.pacs.sending import SendError, Unreachable, count_images, results_of  # noqa: E402
 
 ARCHIVE = Peer("ARCHIVE", "127.0.0.1", 1)
 UID = "1.2"
@@ -219,3 +222,108 @@ def test_what_a_killed_process_left_half_written_is_not_sent(tmp_path):
         (tmp_path / name).mkdir(parents=True)
         (tmp_path / name / "report.sr.dcm").write_bytes(image_of(UID))
     assert len(results_of(tmp_path, UID, False)) == 1
+
+
+def test_an_archive_that_is_down_costs_no_memory_and_keeps_no_other_waiting(tmp_path, monkeypatch):
+    pytest.importorskip("dicomweb_client", reason="dicomweb-client (the extra pacs) is not installed")
+    from BreastCMSLLib.pacs import stow
+
+    class Results:
+        """Objects that can be watched."""
+
+    came, held = [], weakref.WeakSet()
+
+    def read(*arguments) -> Results:
+        held.add(results := Results())
+        return results
+
+    def down(*arguments) -> None:
+        raise Unreachable("Nobody answers.")
+
+    monkeypatch.setattr(listening, "results_of", read)
+    monkeypatch.setattr(listening, "store", down)
+    monkeypatch.setattr(stow, "store_web", lambda web, objects: came.append(web))
+    bench = Bench(tmp_path, send=ARCHIVE, stow=Web("https://example.org"))
+    for number in range(3):
+        bench.add(0, f"1.3.{number}")
+    bench.later()
+    gc.collect()
+    outcomes = [read_outcome(study) for study in bench.inbox.studies()]
+    assert {(outcome.status, outcome.sent, outcome.sentence) for outcome in outcomes} == {
+        ("analysed", ("stow",), "Nobody answers.")
+    }
+    assert len(came) == 4 and not held
+    monkeypatch.setattr(listening, "results_of", lambda *arguments: pytest.fail("nobody can be called yet"))
+    monkeypatch.setattr(listening, "_wait_s", lambda tries: 0.0)
+    bench.later()
+    bench.desk._down["send"] = (0.0, "")
+    monkeypatch.setattr(listening, "results_of", lambda *arguments: [])
+    monkeypatch.setattr(listening, "store", lambda *arguments: None)
+    bench.later()
+    assert {read_outcome(study).status for study in bench.inbox.studies()} == {ANSWERED}
+    assert not bench.desk._down
+
+
+def test_an_engine_that_breaks_ends_no_node(tmp_path):
+    bench = Bench(tmp_path)
+
+    def broken(jobs, workers):
+        raise OSError(12, "Cannot allocate memory for Doe")
+        yield
+
+    bench.desk._engine, engine = broken, bench.desk._engine
+    bench.later()
+    assert bench.lines[-1] == "nothing can be analysed at present: OSError"
+    bench.desk._engine = engine
+    bench.later()
+    assert bench.status == ANSWERED
+
+
+# ---------------------------------------------------------------- queries
+
+
+def series(**values) -> Dataset:
+    data = Dataset()
+    data.Modality = "MR"
+    for name, value in values.items():
+        setattr(data, name, value)
+    return data
+
+
+@pytest.mark.parametrize(
+    ("second", "count"),
+    [
+        (series(NumberOfSeriesRelatedInstances=50), 150),
+        (series(NumberOfSeriesRelatedInstances=None), None),
+        (series(), None),
+        (series(Modality="SR"), 100),
+    ],
+)
+def test_an_archive_that_leaves_a_number_out_is_one_that_does_not_say(monkeypatch, second, count):
+    first = series(NumberOfSeriesRelatedInstances=100)
+    answers = [*((series(Status=0xFF00), answer) for answer in (first, second)), (series(Status=0), None)]
+    asked(monkeypatch, lambda query, model: iter(answers))
+    assert count_images(Bench, ARCHIVE, UID) == count
+
+
+def test_an_archive_that_takes_no_queries_keeps_no_study_waiting_for_ever(monkeypatch):
+    def refuse(query, model):
+        raise ValueError("No presentation context")
+
+    asked(monkeypatch, refuse)
+    with pytest.raises(SendError):
+        count_images(Bench, ARCHIVE, UID)
+
+
+def asked(monkeypatch, answer) -> None:
+    association = nullcontext(SimpleNamespace(send_c_find=answer))
+    monkeypatch.setattr(sending, "_association", lambda *arguments: association)
+
+
+def test_that_a_query_checks_nothing_is_said_once(tmp_path, monkeypatch):
+    monkeypatch.setattr(listening, "count_images", lambda *arguments: None)
+    bench = Bench(tmp_path, query=ARCHIVE)
+    bench.add(0, "1.3")
+    bench.later()
+    assert len([line for line in bench.lines if "[query] checks nothing" in line]) == 1
+    assert len(bench.analysed) == 2
