@@ -203,6 +203,43 @@ def test_an_exam_whose_process_ended_before_its_results_is_not_done(exams, model
     assert records.read_record(a_job(exams, model, tmp_path, "b")) is None
 
 
+def test_an_unfinished_exam_is_not_done_because_its_folder_was_copied(exams, model, tmp_path):
+    job = a_job(exams, model, tmp_path / "out")
+    job.folder.mkdir(parents=True)
+    (job.folder / "result.json").write_text("{}")
+    records.start_record(job)
+    shutil.copytree(tmp_path / "out", tmp_path / "copy")  # other inodes, and no more of the kind
+    assert records.read_record(a_job(exams, model, tmp_path / "copy"))["status"] == "started"
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{", '{"finding": {"ras_mm": [1]}}', '{"breasts": 3}'])
+def test_a_damaged_result_of_an_unfinished_exam_stops_no_batch(exams, model, tmp_path, content):
+    job = a_job(exams, model, tmp_path)
+    records.start_record(job)
+    job.folder.mkdir(parents=True)
+    (job.folder / "result.json").write_text(content)
+    assert records.read_record(job) is None
+
+
+def test_a_record_that_cannot_be_written_is_a_failed_exam(exams, model, tmp_path, monkeypatch):
+    def full(path, content):
+        raise OutputError("No space.")
+
+    job = a_job(exams, model, tmp_path)
+    records.start_record(job)
+    job.folder.mkdir(parents=True)
+    (job.folder / "result.json").write_text("{}")
+    monkeypatch.setattr(records, "write_file", full)
+    assert task.do(job.as_json())["status"] == "failed"
+
+
+def test_files_get_the_rights_of_the_user_s_mask_which_is_not_touched(tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "umask", None)  # other threads would make their files with another one
+    records.write_file(tmp_path / "file", b"")
+    (tmp_path / "other").touch()
+    assert (tmp_path / "file").stat().st_mode == (tmp_path / "other").stat().st_mode
+
+
 @pytest.mark.parametrize(
     "content", [b"", b"{", b"[]", b"{}", b"\xff", b'{"kind": "breastcmsl.batch.record"}']
 )
