@@ -57,6 +57,7 @@ def listen(config: Config, log: Callable[[str], None], stop: threading.Event | N
 
             check_web(config.stow)
         inbox = Inbox(folder, config.limits)
+        jobs.clear(inbox.studies())
         node = Node(config, inbox, log)
         try:
             node.start()

@@ -26,6 +26,7 @@ from BreastCMSLLib.pacs import listen as listening  # noqa: E402
 from BreastCMSLLib.pacs.arrivals import Arrivals  # noqa: E402
 from BreastCMSLLib.pacs.config import Config, Limits, Peer, Web  # noqa: E402
 from BreastCMSLLib.pacs.inbox import Inbox, Study, key_of  # noqa: E402
+from BreastCMSLLib.pacs.jobs import Jobs  # noqa: E402
 from BreastCMSLLib.pacs.listen import Desk  # noqa: E402
 from BreastCMSLLib.pacs.outcome import ANSWERED, INCOMPLETE, read_outcome  # noqa: E402
 from BreastCMSLLib.pacs.sending import SendError, Unreachable, count_images, results_of  # noqa: E402
@@ -327,3 +328,45 @@ def test_that_a_query_checks_nothing_is_said_once(tmp_path, monkeypatch):
     bench.later()
     assert len([line for line in bench.lines if "[query] checks nothing" in line]) == 1
     assert len(bench.analysed) == 2
+
+
+# ---------------------------------------------------------------- results that go
+
+
+def folder_of_results(folder: Path, *keys: str) -> Jobs:
+    """Results of studies, and what killed processes left: hidden folders beside them, unfinished files."""
+    for key in keys:
+        exam = f"{key}-{'0' * 16}"
+        for name in (f"exams/{exam}", f"exams/.{exam}.breastcmsl-0-1-x/new", f"dicom/{exam}/BreastCMSL-exam"):
+            (folder / name).mkdir(parents=True)
+            (folder / name / "result.json").touch()
+        for name in (f"records/{exam}.json", f"thumbnails/{exam}.png"):
+            (folder / name).parent.mkdir(exist_ok=True)
+            (folder / name).touch()
+    for name in ("records/.xyz.part", "thumbnails/.xyz.part", "records/.claims", "exams/notes.txt"):
+        (folder / name).touch()
+    jobs = object.__new__(Jobs)  # without a model
+    jobs._output = folder
+    return jobs
+
+
+def left(folder: Path, key: str) -> list[Path]:
+    return [path for path in folder.rglob("*") if key in path.name]
+
+
+def test_all_of_a_study_goes_with_it(tmp_path):
+    one, other = key_of("1.1"), key_of("1.2")
+    jobs = folder_of_results(tmp_path, one, other)
+    files = left(tmp_path, other)
+    jobs.remove(Study(one, "1.1", tmp_path))
+    assert not left(tmp_path, one) and left(tmp_path, other) == files
+
+
+def test_a_start_deletes_results_of_studies_that_are_gone_and_unfinished_files(tmp_path):
+    one, other = key_of("1.1"), key_of("1.2")
+    jobs = folder_of_results(tmp_path, one, other)
+    files = left(tmp_path, other)
+    jobs.clear([Study(other, "1.2", tmp_path)])
+    assert not left(tmp_path, one) and left(tmp_path, other) == files
+    assert not left(tmp_path, ".part") and (tmp_path / "records/.claims").exists()
+    assert (tmp_path / "exams/notes.txt").exists()
