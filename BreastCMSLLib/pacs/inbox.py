@@ -1,78 +1,19 @@
-"""Studies on disk: what was acknowledged to a sender is there, whatever is killed.
-
-A study has a folder, named after a digest of its StudyInstanceUID:
-
-- ``images/``: an object a file, written aside and renamed into its place before it is acknowledged
-- ``study.json``: whose it is
-- ``sending``: present while somebody sends or after somebody broke off (``arrivals``)
-- ``outcome.json``: what became of these images (``outcome``); of other images it does not hold
-"""
+"""Studies on disk (``study``): what was acknowledged to a sender is there, whatever is killed."""
 
 from __future__ import annotations
 
-import hashlib
-import json
-import os
 import shutil
 import threading
 import time
 from contextlib import suppress
-from dataclasses import dataclass, field
 from pathlib import Path
 
-from ..batch.identifiers import read_identifiers
 from ..batch.records import write_file
 from ..core.errors import OutputError
 from .config import Limits
+from .study import SENDING, Study, file_name_of, key_of, make_study, read_study, sync
 
-_STUDIES, _IMAGES, _ABOUT, _SENDING = "studies", "images", "study.json", "sending"
-
-
-@dataclass
-class Study:
-    """One study in the inbox.
-
-    Parameters
-    ----------
-    key : str
-        The name of its folder; logs know it by this.
-    uid : str
-        StudyInstanceUID.
-    folder : Path
-    size : int
-        Bytes of its images.
-    last : float
-        When the last image came, by the monotonic clock; the start of this process at the earliest.
-    lock : threading.Lock
-        Of who changes its images.
-    """
-
-    key: str
-    uid: str
-    folder: Path
-    size: int = 0
-    last: float = 0.0
-    lock: threading.Lock = field(default_factory=threading.Lock, repr=False, compare=False)
-
-    @property
-    def images(self) -> Path:
-        return self.folder / _IMAGES
-
-    @property
-    def whole(self) -> bool:
-        """Nobody is sending it, and nobody broke off."""
-        return not (self.folder / _SENDING).exists()
-
-    @property
-    def count(self) -> int:
-        """Of its images."""
-        return len(_images(self.images))
-
-    def digest(self) -> str:
-        """16 hexadecimal digits: other images, another digest."""
-        files = sorted((entry.name, entry.stat()) for entry in _images(self.images))
-        listed = [(name, status.st_size, status.st_mtime_ns) for name, status in files]
-        return hashlib.sha256(json.dumps(listed).encode()).hexdigest()[:16]
+_STUDIES = "studies"
 
 
 class Inbox:
@@ -144,15 +85,15 @@ class Inbox:
             study = self._study(uid)
             try:
                 if study.whole:
-                    (study.folder / _SENDING).touch()
-                    _sync(study.folder)
+                    (study.folder / SENDING).touch()
+                    sync(study.folder)
             except OSError as error:
                 raise OutputError(f"{study.folder} cannot be written ({error.strerror}).") from error
 
     def clear_sending(self, uid: str) -> None:
         """All who sent a study have ended well."""
         with suppress(OSError):
-            (self.folder / _STUDIES / key_of(uid) / _SENDING).unlink(missing_ok=True)
+            (self.folder / _STUDIES / key_of(uid) / SENDING).unlink(missing_ok=True)
 
     def remove(self, study: Study, last: float) -> bool:
         """Delete a study, unless somebody is sending it, or an image came after ``last`` (``study.last``).
@@ -173,24 +114,12 @@ class Inbox:
         return True
 
     def _load(self, folder: Path) -> None:
-        """A study as it lies there; what has no image and does not say whose it is was never acknowledged."""
         if not folder.is_dir():
             return
-        if folder.name.startswith("."):  # it was being deleted
+        study = None if folder.name.startswith(".") else read_study(folder)  # hidden: it was being deleted
+        if study is None:
             shutil.rmtree(folder, ignore_errors=True)
             return
-        images = folder / _IMAGES
-        images.mkdir(mode=0o700, exist_ok=True)
-        uid = _uid_of(folder)
-        if uid is None and _images(images):
-            uid = _uid_of_images(folder)
-        if uid is None:
-            shutil.rmtree(folder, ignore_errors=True)
-            return
-        study = Study(folder.name, uid, folder, last=time.monotonic())
-        for part in study.images.glob(".*.part"):  # of a process that was killed
-            part.unlink()
-        study.size = sum(entry.stat().st_size for entry in _images(study.images))
         self._studies[study.key] = study
         self._size += study.size
 
@@ -203,13 +132,9 @@ class Inbox:
                 raise OutputError(f"The inbox {self.folder} has {self._most_studies} studies, its limit.")
             folder = self.folder / _STUDIES / key
             try:
-                folder.mkdir(mode=0o700, exist_ok=True)
-                (folder / _IMAGES).mkdir(mode=0o700, exist_ok=True)
-                _write_about(folder, uid)
-                _sync(folder.parent)
+                study = self._studies[key] = make_study(folder, uid)
             except OSError as error:
                 raise OutputError(f"{folder} cannot be made ({error.strerror}); free space there.") from error
-            study = self._studies[key] = Study(key, uid, folder, last=time.monotonic())
             return study
 
     def _write(self, study: Study, path: Path, content: bytes, earlier: int) -> None:
@@ -218,7 +143,7 @@ class Inbox:
         gone = len(content)
         try:
             write_file(path, content)
-            _sync(path.parent)
+            sync(path.parent)
             gone = earlier
         finally:
             with self._lock:
@@ -234,47 +159,6 @@ class Inbox:
             self._size += size
 
 
-def key_of(uid: str) -> str:
-    """The name of a study's folder, from which nobody learns whose it is."""
-    return _digest(uid)[:16]
-
-
-def file_name_of(image_uid: str) -> str:
-    """The name of an image's file: no identifier of a caller becomes a path."""
-    return _digest(image_uid) + ".dcm"
-
-
-def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()[:32]
-
-
-def _uid_of(folder: Path) -> str | None:
-    """The StudyInstanceUID that a study's folder names; None where none can be read."""
-    try:
-        uid = json.loads((folder / _ABOUT).read_text(encoding="utf-8"))["study"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-    return uid if isinstance(uid, str) and key_of(uid) == folder.name else None
-
-
-def _uid_of_images(folder: Path) -> str:
-    """The StudyInstanceUID of the images, where it cannot be read beside them; it is written there anew."""
-    for image in _images(folder / _IMAGES):
-        uid = read_identifiers(image.path).study
-        if key_of(uid) == folder.name:
-            _write_about(folder, uid)
-            return uid
-    raise OutputError(
-        f"{folder} holds images, and neither they nor {_ABOUT} say of which study; move it away."
-    )
-
-
-def _write_about(folder: Path, uid: str) -> None:
-    """After a power cut, too, no image is there without it."""
-    write_file(folder / _ABOUT, json.dumps({"schema_version": 1, "study": uid}).encode())
-    _sync(folder)
-
-
 def _content(path: Path) -> bytes | None:
     try:
         return path.read_bytes()
@@ -282,17 +166,3 @@ def _content(path: Path) -> bytes | None:
         return None
     except OSError as error:
         raise OutputError(f"{path} cannot be read ({error.strerror}).") from error
-
-
-def _images(folder: Path) -> list[os.DirEntry]:
-    return [entry for entry in os.scandir(folder) if entry.name.endswith(".dcm")]
-
-
-def _sync(folder: Path) -> None:
-    """A renamed file outlives a power cut; Windows has no such thing for folders."""
-    if os.name == "posix":
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)

@@ -14,7 +14,7 @@ from ..core.errors import DependencyError
 from ..models.cards import default_model, read_card
 from ..one_exam import analysis_settings, check_dicom, check_model, check_output
 from .config import Config
-from .inbox import Study
+from .study import Study
 
 _NAME = re.compile(r"\.?(?P<key>[0-9a-f]{16})-[0-9a-f]{16}\b")  # hidden: of a process that was killed
 _OWN = ("model", "scene", "threads")  # of [analysis], beside the settings
@@ -76,7 +76,7 @@ class Jobs:
         return Job(exam, (str(study.images),), dicom=str(self._dicom / exam), **self._common)
 
     def remove(self, study: Study) -> None:
-        """Delete all results of a study: of earlier images, too, and what killed processes left half written."""
+        """Delete all results of a study, of earlier images too, and what killed processes left half done."""
         for path in self._files():
             if _key_of(path) == study.key:
                 _delete(path)

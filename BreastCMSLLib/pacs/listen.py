@@ -20,12 +20,13 @@ from ..batch.records import REFUSED as EXAM_REFUSED
 from ..core.errors import BreastCMSLError, OutputError
 from .completeness import waits
 from .config import Config
-from .inbox import Inbox, Study
+from .inbox import Inbox
 from .jobs import Jobs
 from .lock import alone
 from .node import Node
 from .outcome import ANALYSED, ANSWERED, FAILED, INCOMPLETE, REFUSED, Outcome, read_outcome, write_outcome
 from .sending import SendError, Unreachable, count_images, results_of, store
+from .study import Study
 
 TRIES = 3  # of an analysis that fails
 _LOOK_S = 0.5

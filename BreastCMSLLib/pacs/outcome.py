@@ -6,7 +6,7 @@ import json
 from dataclasses import asdict, dataclass
 
 from ..batch.records import write_file
-from .inbox import Study
+from .study import Study
 
 ANALYSED, ANSWERED, REFUSED, FAILED, INCOMPLETE = "analysed", "answered", "refused", "failed", "incomplete"
 FINISHED = (ANSWERED, REFUSED, FAILED, INCOMPLETE)

@@ -28,10 +28,11 @@ from BreastCMSLLib.pacs import listen as listening  # noqa: E402
 from BreastCMSLLib.pacs.arrivals import Arrivals  # noqa: E402
 from BreastCMSLLib.pacs.completeness import BROKEN_OFF  # noqa: E402
 from BreastCMSLLib.pacs.config import Limits, Peer  # noqa: E402
-from BreastCMSLLib.pacs.inbox import Inbox, key_of  # noqa: E402
+from BreastCMSLLib.pacs.inbox import Inbox  # noqa: E402
 from BreastCMSLLib.pacs.node import NO_ROOM, SUCCESS  # noqa: E402
 from BreastCMSLLib.pacs.outcome import ANSWERED, FAILED, INCOMPLETE, REFUSED  # noqa: E402
 from BreastCMSLLib.pacs.sending import results_of  # noqa: E402
+from BreastCMSLLib.pacs.study import key_of  # noqa: E402
 from BreastCMSLLib.results.dicom.stamp import NO_RESULT  # noqa: E402
 from BreastCMSLLib.results.wording import OUT_OF_RANGE  # noqa: E402
 

@@ -21,15 +21,16 @@ from pydicom import Dataset, FileMetaDataset  # noqa: E402
 from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage  # noqa: E402
 
 from BreastCMSLLib.core.errors import OutputError  # noqa: E402
-from BreastCMSLLib.pacs import inbox, sending  # noqa: E402
+from BreastCMSLLib.pacs import inbox, sending, study  # noqa: E402
 from BreastCMSLLib.pacs import listen as listening  # noqa: E402
 from BreastCMSLLib.pacs.arrivals import Arrivals  # noqa: E402
 from BreastCMSLLib.pacs.config import Config, Limits, Peer, Web  # noqa: E402
-from BreastCMSLLib.pacs.inbox import Inbox, Study, key_of  # noqa: E402
+from BreastCMSLLib.pacs.inbox import Inbox  # noqa: E402
 from BreastCMSLLib.pacs.jobs import Jobs  # noqa: E402
 from BreastCMSLLib.pacs.listen import Desk  # noqa: E402
 from BreastCMSLLib.pacs.outcome import ANSWERED, INCOMPLETE, read_outcome  # noqa: E402
 from BreastCMSLLib.pacs.sending import SendError, Unreachable, count_images, results_of  # noqa: E402
+from BreastCMSLLib.pacs.study import Study, key_of  # noqa: E402
 
 ARCHIVE = Peer("ARCHIVE", "127.0.0.1", 1)
 UID = "1.2"
@@ -199,9 +200,12 @@ def test_images_of_which_nothing_says_whose_they_are_end_the_start_and_stay(tmp_
 @pytest.mark.skipif(os.name != "posix", reason="elsewhere folders are not synchronised")
 def test_whose_images_are_is_on_the_disk_before_the_first_of_them(tmp_path, monkeypatch):
     steps: list[str] = []
-    replace, sync = os.replace, inbox._sync
+    replace, sync = os.replace, study.sync
     monkeypatch.setattr(os, "replace", lambda old, new: (steps.append(Path(new).name), replace(old, new)))
-    monkeypatch.setattr(inbox, "_sync", lambda folder: (steps.append(f"sync {folder.name}"), sync(folder)))
+    for module in (inbox, study):
+        monkeypatch.setattr(
+            module, "sync", lambda folder: (steps.append(f"sync {folder.name}"), sync(folder))
+        )
     Inbox(tmp_path, Limits(free_gb=1e-9)).add(UID, f"{UID}.1", b"image")
     assert steps[:3] == ["study.json", f"sync {key_of(UID)}", "sync studies"]
     assert steps[4] == "sync images" and len(steps) == 5
