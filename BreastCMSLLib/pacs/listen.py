@@ -201,9 +201,7 @@ class Desk:
             self._rest(study, left)
             return
         folder = Path(self._jobs.of(study, outcome.digest).dicom)
-        objects = cache(
-            lambda: results_of(folder, study.uid, outcome.out_of_range)
-        )  # where one can be called
+        objects = cache(lambda: results_of(folder, study.uid, outcome.out_of_range))  # where they are needed
         sent, sentence = list(outcome.sent), ""
         try:
             for destination, call in self._destinations(objects).items():
