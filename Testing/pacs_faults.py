@@ -232,8 +232,8 @@ def campaign(port: int, images: Sequence[Dataset], count: int, rng: random.Rando
 
 def misplaced(folder: Path) -> list[str]:
     """What lies in a node's folder and should not, or is another image than its name says."""
-    from BreastCMSLLib.pacs.inbox import file_name_of, key_of
     from BreastCMSLLib.pacs.objects import identifiers
+    from BreastCMSLLib.pacs.study import file_name_of, key_of
 
     wrong = []
     for path in folder.rglob("*"):

@@ -9,6 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from ..core.errors import InputError
+from .identifiers import read_identifiers
 from .records import write_file
 
 _MEMORY = "archive.json"  # in a batch's folder
@@ -97,13 +98,4 @@ def _files_below(folder: str) -> list[str]:
 
 def _study_of(path: str) -> str:
     """The StudyInstanceUID of a DICOM file, "" of any other."""
-    from pydicom import dcmread
-    from pydicom.errors import InvalidDicomError
-
-    try:
-        if not os.path.isfile(path):
-            return ""
-        data = dcmread(path, stop_before_pixels=True, specific_tags=["StudyInstanceUID"])
-        return str(data.get("StudyInstanceUID") or "").strip()
-    except (InvalidDicomError, OSError, ValueError, EOFError, KeyError, AttributeError, TypeError):
-        return ""
+    return read_identifiers(path).study if os.path.isfile(path) else ""

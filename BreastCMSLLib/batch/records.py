@@ -18,9 +18,11 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from ..core.checksum import sha256_of
 from ..core.errors import OutputError
 from ..core.interruption import signals_wait
 from ..results.earlier import FILES, RESULT
+from ..results.locks import lock
 from ..results.replacement import recover
 from .job import RECORDS, Job
 from .summary import row_of
@@ -28,6 +30,7 @@ from .summary import row_of
 STARTED, DONE, REFUSED, FAILED = "started", "done", "refused", "failed"
 KIND, SCHEMA_VERSION = "breastcmsl.batch.record", 1
 _LOOK_S = 0.1  # how often one looks whether another process has finished an exam
+os.umask(_UMASK := os.umask(0o077))  # can only be read so: once, before there are threads
 
 
 def read_record(job: Job) -> dict[str, Any] | None:
@@ -41,16 +44,24 @@ def read_record(job: Job) -> dict[str, Any] | None:
     -------
     dict or None
         None where it is not known, or of another job for an exam of this name.
+
+    Raises
+    ------
+    OutputError
+        The record cannot be written.
     """
     record = _read(job.record)
     if record is None or record["job"] != job.key:
         return None
     if record["status"] == STARTED and stamp(job) not in (None, record["earlier"]):
-        record = done_record(job, seconds=None)
+        try:
+            record = done_record(job, seconds=None)
+        except (OSError, ValueError, AttributeError, TypeError, LookupError):  # damaged: it is done again
+            return None
         with suppress(OSError):
             recover(job.folder, FILES)  # what the killed process left beside
         write_record(job, record)
-    if record["status"] == DONE and stamp(job) is None:  # somebody took the results away
+    if record["status"] == DONE and not (job.folder / RESULT).exists():  # somebody took the results away
         return None
     return record
 
@@ -110,7 +121,7 @@ def write_file(path: Path, content: bytes) -> None:
                 file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
-            os.chmod(new, 0o666 & ~_umask())
+            os.chmod(new, 0o666 & ~_UMASK)
             os.replace(new, path)
     except OSError as error:
         if new is not None:
@@ -120,13 +131,12 @@ def write_file(path: Path, content: bytes) -> None:
         raise OutputError(f"{path} cannot be written ({reason}); free space there.") from error
 
 
-def stamp(job: Job) -> list[int] | None:
-    """What tells one ``result.json`` of an exam from the next; None where there is none."""
+def stamp(job: Job) -> str | None:
+    """What tells one ``result.json`` of an exam from the next, also in a copy; None where there is none."""
     try:
-        status = os.stat(job.folder / RESULT)
+        return sha256_of(job.folder / RESULT)
     except OSError:
         return None
-    return [status.st_mtime_ns, status.st_ino, status.st_size]
 
 
 @contextmanager
@@ -137,31 +147,18 @@ def claim(job: Job) -> Iterator[None]:
     or the system has no such locks, two processes may do the same exam twice.
     """
     try:
-        import fcntl
-
         Path(job.output, RECORDS).mkdir(parents=True, exist_ok=True)
         descriptor = os.open(Path(job.output, RECORDS, ".claims"), os.O_RDWR | os.O_CREAT, 0o666)
-    except (ImportError, OSError):
+    except OSError:
         yield
         return
     place = zlib.crc32(job.folder_name.encode("utf-8", "surrogateescape"))
     try:
-        while not _locked(fcntl, descriptor, place):
+        while not lock(descriptor, place):
             time.sleep(_LOOK_S)
         yield
     finally:
         os.close(descriptor)
-
-
-def _locked(fcntl, descriptor: int, place: int) -> bool:
-    """True, too, on a disk that has no locks."""
-    try:
-        fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, place)
-    except (BlockingIOError, PermissionError):
-        return False
-    except OSError:
-        pass
-    return True
 
 
 def _read(path: Path) -> dict[str, Any] | None:
@@ -175,9 +172,3 @@ def _read(path: Path) -> dict[str, Any] | None:
         return None
     needed = {"earlier"} if record.get("status") == STARTED else {"exam", "sentence", "seconds", "row"}
     return record if needed <= set(record) else None
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

@@ -47,11 +47,11 @@ def do(values: Mapping[str, Any]) -> dict[str, Any]:
     """
     job = Job.from_json(values)
     with _ONE_AT_A_TIME, claim(job):
-        earlier = read_record(job)
-        if earlier is not None and earlier["status"] == DONE:  # by a process that outlived its batch
-            return earlier
         start, known = time.monotonic(), job.record.exists()
         try:
+            earlier = read_record(job)
+            if earlier is not None and earlier["status"] == DONE:  # by a process that outlived its batch
+                return earlier
             _check_version(job)
             start_record(job)
             _analyze(job, overwrite=known)

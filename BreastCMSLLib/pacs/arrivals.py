@@ -22,7 +22,7 @@ class Arrivals:
     Parameters
     ----------
     mark, clear : callable
-        Called with a study's key: somebody is sending it or has broken off; all have ended well.
+        Called with a study's identifier: somebody is about to send an image of it; all have ended well.
     """
 
     def __init__(self, mark: Callable[[str], None], clear: Callable[[str], None]):
@@ -30,28 +30,27 @@ class Arrivals:
         self._studies: dict[str, _Senders] = {}
         self._lock = threading.Lock()
 
-    def image(self, association: Hashable, key: str) -> None:
-        """An association is about to bring an image of a study."""
+    def image(self, association: Hashable, study: str) -> None:
+        """An association is about to bring an image of a study, which is marked before each."""
         with self._lock:
-            senders = self._studies.setdefault(key, _Senders())
-            if association not in senders.open:
-                senders.open[association] = senders.round
-                self._mark(key)
+            self._mark(study)
+            senders = self._studies.setdefault(study, _Senders())
+            senders.open.setdefault(association, senders.round)
 
     def released(self, association: Hashable) -> None:
         """An association has ended as it should: it has sent all it wanted to."""
         with self._lock:
-            for key, senders in self._of(association):
+            for study, senders in self._of(association):
                 senders.best = max(senders.best, senders.open.pop(association))
-                self._look(key, senders)
+                self._look(study, senders)
 
     def broken(self, association: Hashable) -> None:
         """An association has ended otherwise."""
         with self._lock:
-            for key, senders in self._of(association):
+            for study, senders in self._of(association):
                 del senders.open[association]
                 senders.round += 1
-                self._look(key, senders)
+                self._look(study, senders)
 
     def lost(self, alive: Collection[Hashable]) -> None:
         """Associations that are none of these have ended without a word: they count as broken."""
@@ -61,11 +60,11 @@ class Arrivals:
             self.broken(association)
 
     def _of(self, association: Hashable) -> list[tuple[str, _Senders]]:
-        return [(key, senders) for key, senders in self._studies.items() if association in senders.open]
+        return [(study, senders) for study, senders in self._studies.items() if association in senders.open]
 
-    def _look(self, key: str, senders: _Senders) -> None:
+    def _look(self, study: str, senders: _Senders) -> None:
         if senders.open:
             return
         if senders.best == senders.round:
-            self._clear(key)
-            del self._studies[key]
+            self._clear(study)
+            del self._studies[study]

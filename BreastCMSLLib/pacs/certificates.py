@@ -49,9 +49,10 @@ def _with_certificates(context: ssl.SSLContext, tls: Tls) -> ssl.SSLContext:
         context.load_cert_chain(tls.certificate, tls.key, password=_no_password)
         context.load_verify_locations(tls.authority)
     except (OSError, ValueError) as error:  # ssl's errors are of these
+        reason = getattr(error, "strerror", None) or type(error).__name__
         raise InputError(
-            f"The certificates of [tls] cannot be used ({error.strerror or type(error).__name__}): give PEM "
-            "files of certificate, key without a password, and authority."
+            f"The certificates of [tls] cannot be used ({reason}): give PEM files of certificate, "
+            "key without a password, and authority."
         ) from error
     return context
 

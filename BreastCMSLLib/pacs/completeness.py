@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from .inbox import Study
 from .sending import SendError
+from .study import Study
 
 BROKEN_OFF = "Its sender broke off and did not send the rest; send the study again."
 

@@ -20,6 +20,7 @@ except ModuleNotFoundError:  # Python 3.10
     import tomli as tomllib
 
 _TITLE = re.compile(r"[\x21-\x5b\x5d-\x7e](?:[\x20-\x5b\x5d-\x7e]{0,14}[\x21-\x5b\x5d-\x7e])?")
+_MOST = 1e9  # of seconds, hours, megabytes; clocks and sizes overflow with more, and with infinity
 _SECTIONS = {"limits": Limits, "tls": Tls, "send": Peer, "query": Peer, "stow": Web}
 _ANALYSIS = {
     "model": str,
@@ -87,7 +88,12 @@ def _fill(cls, table: object, where: str, **known):
 def _typed(value: object, kind: str, where: str):
     if kind == "tuple[str, ...]" and isinstance(value, list) and all(isinstance(v, str) for v in value):
         return tuple(value)
-    if kind == "float" and isinstance(value, (int, float)) and not isinstance(value, bool) and value > 0:
+    if (
+        kind == "float"
+        and isinstance(value, (int, float))
+        and not isinstance(value, bool)
+        and 0 < value < _MOST
+    ):
         return float(value)
     if kind == "int" and isinstance(value, int) and not isinstance(value, bool) and value > 0:
         return value
@@ -95,7 +101,7 @@ def _typed(value: object, kind: str, where: str):
         return value
     words = {
         "tuple[str, ...]": "a list of texts",
-        "float": "a number above 0",
+        "float": f"a number above 0, less than {_MOST:g}",
         "int": "a whole number above 0",
     }
     raise InputError(f"{where} has to be {words.get(kind, {'str': 'a text'}.get(kind, 'true or false'))}.")
@@ -151,9 +157,9 @@ def _is_private(url: str) -> bool:
     """With TLS, or on this computer."""
     try:
         parts = urlsplit(url)
-        if parts.scheme == "https":
+        if url.startswith("https://"):  # the client takes no capitals
             return bool(parts.hostname) and parts.port != 0
-        return parts.scheme == "http" and ipaddress.ip_address(parts.hostname or "").is_loopback
+        return url.startswith("http://") and ipaddress.ip_address(parts.hostname or "").is_loopback
     except ValueError:  # no port, or no address
         return False
 

@@ -1,71 +1,19 @@
-"""Studies on disk: what was acknowledged to a sender is there, whatever is killed.
-
-A study has a folder, named after a digest of its StudyInstanceUID:
-
-- ``images/``: an object a file, written aside and renamed into its place before it is acknowledged
-- ``study.json``: whose it is
-- ``sending``: present while somebody sends or after somebody broke off (``arrivals``)
-- ``outcome.json``: what became of these images (``outcome``); of other images it does not hold
-"""
+"""Studies on disk (``study``): what was acknowledged to a sender is there, whatever is killed."""
 
 from __future__ import annotations
 
-import hashlib
-import json
-import os
 import shutil
 import threading
 import time
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 from ..batch.records import write_file
 from ..core.errors import OutputError
 from .config import Limits
+from .study import SENDING, Study, file_name_of, key_of, make_study, read_study, sync
 
-NEW, CHANGED, KNOWN = "new", "changed", "known"  # an object, to the inbox
-_STUDIES, _IMAGES, _ABOUT, _SENDING = "studies", "images", "study.json", "sending"
-
-
-@dataclass
-class Study:
-    """One study in the inbox.
-
-    Parameters
-    ----------
-    key : str
-        The name of its folder; logs know it by this.
-    uid : str
-        StudyInstanceUID.
-    folder : Path
-    count, size : int
-        Images, and their bytes.
-    last : float
-        When the last image came, by the monotonic clock; the start of this process at the earliest.
-    """
-
-    key: str
-    uid: str
-    folder: Path
-    count: int = 0
-    size: int = 0
-    last: float = 0.0
-
-    @property
-    def images(self) -> Path:
-        return self.folder / _IMAGES
-
-    @property
-    def whole(self) -> bool:
-        """Nobody is sending it, and nobody broke off."""
-        return not (self.folder / _SENDING).exists()
-
-    def digest(self) -> str:
-        """16 hexadecimal digits: other images, another digest."""
-        files = sorted((entry.name, entry.stat()) for entry in os.scandir(self.images) if _is_image(entry))
-        listed = [(name, status.st_size, status.st_mtime_ns) for name, status in files]
-        return hashlib.sha256(json.dumps(listed).encode()).hexdigest()[:16]
+_STUDIES = "studies"
 
 
 class Inbox:
@@ -80,13 +28,13 @@ class Inbox:
     Raises
     ------
     OutputError
-        The folder cannot be used.
+        The folder cannot be used, or it is not known whose images lie in it.
     """
 
     def __init__(self, folder: Path, limits: Limits):
         self.folder, self._most_studies = folder, limits.studies
         self._most, self._free = limits.inbox_gb * 1e9, limits.free_gb * 1e9
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # taken after a study's own, where both are
         self._studies: dict[str, Study] = {}
         self._size = 0
         try:
@@ -104,8 +52,8 @@ class Inbox:
         with self._lock:
             return sorted(self._studies.values(), key=lambda study: study.last)
 
-    def add(self, uid: str, image_uid: str, content: bytes) -> str:
-        """Keep an image; when this returns, it is on the disk.
+    def add(self, uid: str, image_uid: str, content: bytes) -> None:
+        """Keep an image, in place of an earlier one with its number; when this returns, it is on the disk.
 
         Parameters
         ----------
@@ -114,75 +62,64 @@ class Inbox:
         content : bytes
             A DICOM file.
 
-        Returns
-        -------
-        {"new", "changed", "known"}
-            Changed: its number was known with another content, which is gone. Known: nothing has changed.
-
         Raises
         ------
         OutputError
-            There is no room.
+            There is no room, or the study has just been deleted.
         """
         study = self._study(uid)
         path = study.images / file_name_of(image_uid)
-        earlier = _content(path)
-        if earlier == content:
-            study.last = time.monotonic()
-            return KNOWN
-        self._reserve(len(content))
-        kept = False
-        try:
-            write_file(path, content)
-            _sync(path.parent)
-            kept = True
-        finally:
-            with self._lock:
-                gone = len(earlier or b"") if kept else len(content)
-                self._size -= gone
-                study.size += len(content) - gone
-                study.count += kept and earlier is None
+        with study.lock:
+            if self._studies.get(study.key) is not study:  # the sender tries again
+                raise OutputError(f"{study.folder} has just been deleted.")
+            try:
+                earlier = _content(path)
+                if earlier != content:
+                    self._write(study, path, content, len(earlier or b""))
+            finally:
                 study.last = time.monotonic()
-                deleted = self._studies.get(study.key) is not study
-        if deleted:  # meanwhile; the sender tries again
-            raise OutputError(f"{study.folder} was deleted as it was written.")
-        return NEW if earlier is None else CHANGED
 
-    def mark_sending(self, key: str) -> None:
-        """Somebody begins to send a study."""
-        folder = self.folder / _STUDIES / key
-        with suppress(OSError):  # a full disk refuses the image itself
-            folder.mkdir(mode=0o700, exist_ok=True)
-            (folder / _SENDING).touch()
-            _sync(folder)
+    def mark_sending(self, uid: str) -> None:
+        """Somebody is about to send an image of a study. Raises OutputError where that cannot be noted."""
+        with self._lock:
+            study = self._study(uid)
+            try:
+                if study.whole:
+                    (study.folder / SENDING).touch()
+                    sync(study.folder)
+            except OSError as error:
+                raise OutputError(f"{study.folder} cannot be written ({error.strerror}).") from error
 
-    def clear_sending(self, key: str) -> None:
+    def clear_sending(self, uid: str) -> None:
         """All who sent a study have ended well."""
         with suppress(OSError):
-            (self.folder / _STUDIES / key / _SENDING).unlink(missing_ok=True)
+            (self.folder / _STUDIES / key_of(uid) / SENDING).unlink(missing_ok=True)
 
-    def remove(self, study: Study) -> None:
-        """Delete a study."""
-        with self._lock:
+    def remove(self, study: Study, last: float) -> bool:
+        """Delete a study, unless somebody is sending it, or an image came after ``last`` (``study.last``).
+
+        Returns
+        -------
+        bool
+            Whether it is deleted.
+        """
+        aside = study.folder.with_name(f".{study.key}.{time.time_ns()}")
+        with study.lock, self._lock:
+            if study.last != last or not study.whole:
+                return False
+            study.folder.rename(aside)  # killed in the midst of it, half a study would be left
             self._studies.pop(study.key, None)
             self._size -= study.size
-            shutil.rmtree(study.folder, ignore_errors=True)
+        shutil.rmtree(aside, ignore_errors=True)
+        return True
 
     def _load(self, folder: Path) -> None:
-        """A study as it lies there; what was not finished with its first image is deleted."""
-        try:
-            uid = json.loads((folder / _ABOUT).read_text(encoding="utf-8"))["study"]
-        except (OSError, ValueError, KeyError, TypeError):
+        if not folder.is_dir():
+            return
+        study = None if folder.name.startswith(".") else read_study(folder)  # hidden: it was being deleted
+        if study is None:
             shutil.rmtree(folder, ignore_errors=True)
             return
-        study = Study(folder.name, uid, folder, last=time.monotonic())
-        study.images.mkdir(mode=0o700, exist_ok=True)
-        for entry in os.scandir(study.images):
-            if _is_image(entry):
-                study.count += 1
-                study.size += entry.stat().st_size
-            else:  # half a file of a process that was killed
-                os.unlink(entry.path)
         self._studies[study.key] = study
         self._size += study.size
 
@@ -195,13 +132,23 @@ class Inbox:
                 raise OutputError(f"The inbox {self.folder} has {self._most_studies} studies, its limit.")
             folder = self.folder / _STUDIES / key
             try:
-                folder.mkdir(mode=0o700, exist_ok=True)
-                (folder / _IMAGES).mkdir(mode=0o700, exist_ok=True)
+                study = self._studies[key] = make_study(folder, uid)
             except OSError as error:
                 raise OutputError(f"{folder} cannot be made ({error.strerror}); free space there.") from error
-            write_file(folder / _ABOUT, json.dumps({"schema_version": 1, "study": uid}).encode())
-            study = self._studies[key] = Study(key, uid, folder, last=time.monotonic())
             return study
+
+    def _write(self, study: Study, path: Path, content: bytes, earlier: int) -> None:
+        """Write an image in place of so many bytes, and count."""
+        self._reserve(len(content))
+        gone = len(content)
+        try:
+            write_file(path, content)
+            sync(path.parent)
+            gone = earlier
+        finally:
+            with self._lock:
+                self._size -= gone
+                study.size += len(content) - gone
 
     def _reserve(self, size: int) -> None:
         with self._lock:
@@ -212,20 +159,6 @@ class Inbox:
             self._size += size
 
 
-def key_of(uid: str) -> str:
-    """The name of a study's folder, from which nobody learns whose it is."""
-    return _digest(uid)[:16]
-
-
-def file_name_of(image_uid: str) -> str:
-    """The name of an image's file: no identifier of a caller becomes a path."""
-    return _digest(image_uid) + ".dcm"
-
-
-def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()[:32]
-
-
 def _content(path: Path) -> bytes | None:
     try:
         return path.read_bytes()
@@ -233,17 +166,3 @@ def _content(path: Path) -> bytes | None:
         return None
     except OSError as error:
         raise OutputError(f"{path} cannot be read ({error.strerror}).") from error
-
-
-def _is_image(entry: os.DirEntry) -> bool:
-    return entry.name.endswith(".dcm")
-
-
-def _sync(folder: Path) -> None:
-    """A renamed file outlives a power cut; Windows has no such thing for folders."""
-    if os.name == "posix":
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import re
 import shutil
+from collections.abc import Iterable
 from pathlib import Path
 
 from .. import __version__
-from ..batch.job import Job
+from ..batch.job import EXAMS, RECORDS, THUMBNAILS, Job
 from ..core.checksum import sha256_of
 from ..core.errors import DependencyError
 from ..models.cards import default_model, read_card
 from ..one_exam import analysis_settings, check_dicom, check_model, check_output
 from .config import Config
-from .inbox import Study
+from .study import Study
 
+_NAME = re.compile(r"\.?(?P<key>[0-9a-f]{16})-[0-9a-f]{16}\b")  # hidden: of a process that was killed
 _OWN = ("model", "scene", "threads")  # of [analysis], beside the settings
 
 
@@ -73,10 +76,37 @@ class Jobs:
         return Job(exam, (str(study.images),), dicom=str(self._dicom / exam), **self._common)
 
     def remove(self, study: Study) -> None:
-        """Delete the results of a study, also those of earlier images of it."""
-        for folder in ("exams", "records", "thumbnails", "dicom"):
-            for path in (self._output / folder).glob(f"{study.key}-*"):
-                if path.is_dir():
-                    shutil.rmtree(path, ignore_errors=True)
-                else:
-                    path.unlink(missing_ok=True)
+        """Delete all results of a study, of earlier images too, and what killed processes left half done."""
+        for path in self._files():
+            if _key_of(path) == study.key:
+                _delete(path)
+
+    def clear(self, studies: Iterable[Study]) -> None:
+        """Delete what a killed process left of other studies than these, and files that it did not finish.
+
+        Parameters
+        ----------
+        studies : iterable of Study
+            Those in the inbox, before any is analysed.
+        """
+        keys = {study.key for study in studies}
+        for path in self._files():
+            if _key_of(path) not in (None, *keys) or path.match(".*.part"):
+                _delete(path)
+
+    def _files(self) -> list[Path]:
+        folders = (EXAMS, RECORDS, THUMBNAILS, "dicom")
+        return [path for folder in folders for path in (self._output / folder).glob("*")]
+
+
+def _key_of(path: Path) -> str | None:
+    """The key of the study that a file or folder of results is of; None for anything else."""
+    name = _NAME.match(path.name)
+    return name and name["key"]
+
+
+def _delete(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)

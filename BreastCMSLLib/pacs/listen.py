@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing
+from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
+
+from pydicom import Dataset
 
 from ..batch.job import Job
 from ..batch.local import run_local
@@ -16,12 +20,13 @@ from ..batch.records import REFUSED as EXAM_REFUSED
 from ..core.errors import BreastCMSLError, OutputError
 from .completeness import waits
 from .config import Config
-from .inbox import Inbox, Study
+from .inbox import Inbox
 from .jobs import Jobs
 from .lock import alone
 from .node import Node
 from .outcome import ANALYSED, ANSWERED, FAILED, INCOMPLETE, REFUSED, Outcome, read_outcome, write_outcome
 from .sending import SendError, Unreachable, count_images, results_of, store
+from .study import Study
 
 TRIES = 3  # of an analysis that fails
 _LOOK_S = 0.5
@@ -53,6 +58,7 @@ def listen(config: Config, log: Callable[[str], None], stop: threading.Event | N
 
             check_web(config.stow)
         inbox = Inbox(folder, config.limits)
+        jobs.clear(inbox.studies())
         node = Node(config, inbox, log)
         try:
             node.start()
@@ -85,7 +91,8 @@ class Desk:
     ):
         self._config, self._inbox, self._jobs, self._log, self._engine = config, inbox, jobs, log, engine
         self._resting: dict[str, tuple[float, float]] = {}  # study → its last image, when to look again
-        self._down: dict[str, tuple[float, Unreachable]] = {}  # destination → when to call again, and why
+        self._down: dict[str, tuple[float, str]] = {}  # destination → when to call again, and why
+        self._warned = False  # that [query] has checked nothing
 
     def round(self) -> None:
         """Look at every study once; what goes wrong with one stops no other."""
@@ -100,8 +107,9 @@ class Desk:
                 self._put_off(study, error)
         try:
             self._analyze(ready)
-        except BreastCMSLError as error:  # of the engine, which names no exam
-            self._log(f"nothing can be analysed at present: {error}")
+        except Exception as error:  # errors of the engine's own name no exam; of others nothing is known
+            why = error if isinstance(error, BreastCMSLError) else type(error).__name__
+            self._log(f"nothing can be analysed at present: {why}")
             for study, _, _ in ready.values():
                 self._rest(study, _FIRST_WAIT_S)
 
@@ -123,7 +131,7 @@ class Desk:
         self._rest(study, _FIRST_WAIT_S)
 
     def _decide(self, study: Study, ready: dict[str, tuple[Study, Job, int]]) -> None:
-        config, now = self._config, time.monotonic()
+        config, now, last = self._config, time.monotonic(), study.last
         waiting = waits(study, now, config.quiet_s, config.patience_s, self._expected)
         if waiting is not None and not waiting.given_up:
             self._resting[study.key] = (study.last, waiting.look_at)
@@ -138,14 +146,23 @@ class Desk:
         elif outcome.status == ANALYSED:
             self._send(study, outcome)
         elif time.time() - outcome.time > config.keep_h * 3600:
-            self._remove(study)
+            self._remove(study, last)
         else:
             self._rest(study, min(_LONGEST_WAIT_S, outcome.time + config.keep_h * 3600 - time.time()))
 
     def _expected(self, study: Study) -> int | None:
-        if self._config.query is None or read_outcome(study) is not None:
+        """Not asked of images that have been analysed; of those that were given up it is asked again."""
+        outcome = None if self._config.query is None else read_outcome(study)
+        if self._config.query is None or (outcome is not None and outcome.status != INCOMPLETE):
             return None
-        return self._reach("query", count_images, self._config, self._config.query, study.uid)
+        count = self._reach("query", lambda: count_images(self._config, self._config.query, study.uid))
+        if count is None and not self._warned:
+            self._warned = True
+            self._log(
+                f"{self._config.query.ae_title} does not say of every study how many images it has; "
+                "[query] checks nothing then, which is said once"
+            )
+        return count
 
     def _prepare(
         self, study: Study, outcome: Outcome | None, ready: dict[str, tuple[Study, Job, int]]
@@ -183,47 +200,60 @@ class Desk:
         if left > 0:
             self._rest(study, left)
             return
-        config = self._config
         folder = Path(self._jobs.of(study, outcome.digest).dicom)
+        objects = cache(lambda: results_of(folder, study.uid, outcome.out_of_range))  # where they are needed
+        sent, sentence = list(outcome.sent), ""
         try:
-            wanted = config.send or config.stow
-            objects = results_of(folder, study.uid, outcome.out_of_range) if wanted else []
-            if config.send is not None and "send" not in outcome.sent:
-                self._reach("send", store, config, config.send, objects)
-                outcome = outcome.changed(sent=(*outcome.sent, "send"))
-            if config.stow is not None and "stow" not in outcome.sent:
-                from .stow import store_web
-
-                self._reach("stow", store_web, config.stow, objects)
-                outcome = outcome.changed(sent=(*outcome.sent, "stow"))
-        except SendError as error:
-            outcome = outcome.changed(sentence=str(error), tries=outcome.tries + 1, time=time.time())
-            write_outcome(study, outcome)
-            self._say(study, f"could not be answered, which is tried again: {error}")
-            return
+            for destination, call in self._destinations(objects).items():
+                if destination in sent:
+                    continue
+                try:
+                    self._reach(destination, call)
+                    sent.append(destination)
+                except SendError as error:
+                    sentence = str(error)
         except OutputError as error:  # these must not be sent, whoever asks
-            self._finish(study, outcome.changed(status=FAILED, sentence=str(error), tries=TRIES))
+            self._finish(study, replace(outcome, status=FAILED, sentence=str(error), tries=TRIES))
             return
-        self._finish(study, outcome.changed(status=ANSWERED, sentence=""))
+        outcome = replace(outcome, sent=tuple(sent), sentence=sentence)
+        if not sentence:
+            self._finish(study, replace(outcome, status=ANSWERED))
+            return
+        write_outcome(study, replace(outcome, tries=outcome.tries + 1, time=time.time()))
+        self._say(study, f"could not be answered, which is tried again: {sentence}")
 
-    def _reach(self, destination: str, call: Callable, *arguments: Any) -> Any:
+    def _destinations(self, objects: Callable[[], Sequence[Dataset]]) -> dict[str, Callable[[], None]]:
+        config, calls = self._config, {}
+        if config.send is not None:
+            calls["send"] = lambda: store(config, config.send, objects())
+        if config.stow is not None:
+            from .stow import store_web
+
+            calls["stow"] = lambda: store_web(config.stow, objects())
+        return calls
+
+    def _reach(self, destination: str, call: Callable[[], Any]) -> Any:
         """Call, but not again soon where nobody answered: each call of many studies would wait in vain."""
-        call_at, why = self._down.get(destination, (0.0, None))
-        if why is not None and time.monotonic() < call_at:
-            raise why
+        call_at, why = self._down.get(destination, (0.0, ""))
+        if time.monotonic() < call_at:
+            raise Unreachable(why)
         try:
-            return call(*arguments)
-        except Unreachable as error:
-            self._down[destination] = (time.monotonic() + _FIRST_WAIT_S, error)
+            answer = call()
+        except Unreachable as error:  # not kept itself: it would hold the objects
+            self._down[destination] = (time.monotonic() + _FIRST_WAIT_S, str(error))
             raise
+        self._down.pop(destination, None)
+        return answer
 
     def _finish(self, study: Study, outcome: Outcome) -> None:
-        write_outcome(study, outcome.changed(time=time.time()))
+        write_outcome(study, replace(outcome, time=time.time()))
         self._say(study, f"is {outcome.status}" + ("" if outcome.status == ANSWERED else f"; {_why(study)}"))
 
-    def _remove(self, study: Study) -> None:
+    def _remove(self, study: Study, last: float) -> None:
+        """Delete a study that has been quiet since ``last``, and its results."""
+        if not self._inbox.remove(study, last):
+            return
         self._jobs.remove(study)
-        self._inbox.remove(study)
         self._resting.pop(study.key, None)
         self._say(study, "is deleted")
 

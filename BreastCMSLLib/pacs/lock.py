@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ..core.errors import OutputError
+from ..results.locks import lock
 
 
 @contextmanager
@@ -31,14 +32,6 @@ def alone(folder: Path) -> Iterator[None]:
             f"The folder {folder} cannot be used ({error.strerror}); name another one."
         ) from error
     with file:
-        try:
-            import fcntl
-
-            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except ImportError:  # Windows
-            pass
-        except (BlockingIOError, PermissionError) as error:
-            raise OutputError(f"Another breastcmsl listen works with {folder}; end it first.") from error
-        except OSError:  # a disk without locks
-            pass
+        if not lock(file.fileno(), 0):
+            raise OutputError(f"Another breastcmsl listen works with {folder}; end it first.")
         yield

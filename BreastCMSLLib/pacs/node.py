@@ -10,7 +10,7 @@ from contextlib import suppress
 from typing import Any
 from weakref import WeakKeyDictionary, WeakSet
 
-from pynetdicom import AE, _config, evt
+from pynetdicom import AE, Association, _config, evt
 from pynetdicom.sop_class import Verification
 
 from ..core.errors import DependencyError, OutputError
@@ -19,12 +19,21 @@ from .arrivals import Arrivals
 from .certificates import server_context
 from .config import Config
 from .guard import AGREED_PDU, Guard, Rate
-from .inbox import Inbox, key_of
+from .inbox import Inbox
 from .objects import IMAGES, add_contexts, file_content, identifiers
 
 # PS3.4 table B.2-1; of other objects than images the node keeps nothing, which is no failure of the sender
 SUCCESS, DISCARDED, NO_ROOM, WRONG_OBJECT, NOT_UNDERSTOOD = 0x0000, 0xB006, 0xA700, 0xA900, 0xC000
-_CONNECTIONS = 4  # for each association: connections that have not asked for one are let go
+_CONNECTIONS = 4  # for each association; beyond, they are let go at once
+_ASKING_S = 10.0  # in which a connection has to ask for an association
+
+
+class _Entity(AE):
+    """Counts those as associations that have asked to be one: pynetdicom counts bare connections, too."""
+
+    @property
+    def active_associations(self) -> list[Association]:
+        return [one for one in super().active_associations if one.requestor.primitive is not None]
 
 
 class Node:
@@ -54,12 +63,13 @@ class Node:
         """Listen. Raises DependencyError where the address cannot be used, InputError for certificates."""
         config = self._config
         silence_libraries()
-        entity = AE(ae_title=config.ae_title)
+        entity = _Entity(ae_title=config.ae_title)
         entity.require_called_aet = True
         entity.require_calling_aet = list(config.calling)
         entity.maximum_associations = config.limits.associations
         entity.maximum_pdu_size = AGREED_PDU
-        entity.network_timeout = entity.acse_timeout = entity.dimse_timeout = config.limits.idle_s
+        entity.network_timeout = entity.dimse_timeout = config.limits.idle_s
+        entity.acse_timeout = min(config.limits.idle_s, _ASKING_S)
         entity.add_supported_context(Verification)
         add_contexts(entity)
         context = None if config.tls is None else server_context(config.tls)
@@ -139,12 +149,11 @@ class Node:
         if uids is None:
             self._log("refused an object that is damaged")
             return NOT_UNDERSTOOD
-        study, *own = uids
-        if tuple(own) != announced:
+        self._arrivals.image(event.assoc, uids.study)  # also of one that is refused: the study lacks it
+        if (uids.image, uids.kind) != announced:
             self._log("refused an object that is another one than was announced")
             return WRONG_OBJECT
-        self._arrivals.image(event.assoc, key_of(study))
-        self._inbox.add(study, own[0], content)
+        self._inbox.add(uids.study, uids.image, content)
         return SUCCESS
 
     def _released(self, event) -> None:

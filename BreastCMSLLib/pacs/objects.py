@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import zlib
 
-from pydicom import dcmread
 from pydicom.uid import (
     DeflatedExplicitVRLittleEndian,
     ExplicitVRBigEndian,
@@ -26,7 +25,7 @@ from pynetdicom.sop_class import (
     MRImageStorage,
 )
 
-from ..readers.dicom.objects import quiet_pydicom
+from ..batch.identifiers import Identifiers, read_identifiers
 
 IMAGES = (MRImageStorage, EnhancedMRImageStorage, LegacyConvertedEnhancedMRImageStorage)
 TRANSFER_SYNTAXES = (
@@ -47,7 +46,6 @@ _PRIVATE = {
     "1.3.46.670589.11.0.0.12.2": "PhilipsPrivateMRSeriesDataStorage",
     "1.3.46.670589.11.0.0.12.4": "PhilipsPrivateMRExamcardStorage",
 }
-_TAGS = ("StudyInstanceUID", "SOPInstanceUID", "SOPClassUID")
 
 
 def add_contexts(entity: AE) -> None:
@@ -102,12 +100,7 @@ def file_content(event, largest: float) -> bytes | None:
     return b"\0" * 128 + b"DICM" + encode_file_meta(meta) + content
 
 
-def identifiers(content: bytes) -> tuple[str, str, str] | None:
-    """StudyInstanceUID, SOPInstanceUID and SOPClassUID of a DICOM file; None where they cannot be read."""
-    try:
-        with quiet_pydicom():
-            data = dcmread(io.BytesIO(content), stop_before_pixels=True, specific_tags=list(_TAGS))
-            uids = tuple(str(data.get(tag) or "").strip("\0 ") for tag in _TAGS)
-    except Exception:  # pydicom's parsers raise whatever damaged bytes lead them to
-        return None
+def identifiers(content: bytes) -> Identifiers | None:
+    """Those of a DICOM file; None where one of them is missing or is none."""
+    uids = read_identifiers(io.BytesIO(content))
     return uids if all(0 < len(uid) <= 64 and set(uid) <= set("0123456789.") for uid in uids) else None

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, replace
-from typing import Any
+from dataclasses import asdict, dataclass
 
 from ..batch.records import write_file
-from .inbox import Study
+from .study import Study
 
 ANALYSED, ANSWERED, REFUSED, FAILED, INCOMPLETE = "analysed", "answered", "refused", "failed", "incomplete"
 FINISHED = (ANSWERED, REFUSED, FAILED, INCOMPLETE)
@@ -44,10 +43,6 @@ class Outcome:
     tries: int = 0
     time: float = 0.0
     out_of_range: bool = False
-
-    def changed(self, **values: Any) -> Outcome:
-        """The same with other values."""
-        return replace(self, **values)
 
 
 def read_outcome(study: Study) -> Outcome | None:

@@ -24,6 +24,7 @@ SLOWEST = 250e3  # bytes a second, of a network that is worth waiting for
 _LARGEST_ANSWERS = 16e6  # bytes, of all of an association
 MOST_SERIES = 10_000
 _PENDING = (0xFF00, 0xFF01)
+_RESULTS = "BreastCMSL-*/*.dcm"  # hidden beside is what killed processes left half written
 
 
 class SendError(DependencyError):
@@ -55,7 +56,7 @@ def results_of(folder: Path, study: str, out_of_range: bool) -> list[Dataset]:
         There are none, one is of another study, or one does not say that it is out of range: nothing is
         sent then.
     """
-    objects = [dcmread(path) for path in sorted(folder.rglob("*.dcm"))]
+    objects = [dcmread(path) for path in sorted(folder.glob(_RESULTS))]
     if not objects:
         raise OutputError(f"{folder} holds no results.")
     if any(str(data.StudyInstanceUID) != study for data in objects):
@@ -118,7 +119,7 @@ def count_images(config: Config, peer: Peer, study: str) -> int | None:
     Returns
     -------
     int or None
-        None where it does not say.
+        None where it does not say of each series, or knows none.
 
     Raises
     ------
@@ -130,19 +131,22 @@ def count_images(config: Config, peer: Peer, study: str) -> int | None:
     query.SeriesInstanceUID, query.NumberOfSeriesRelatedInstances = "", ""
     counts: list[int] = []
     with _association(config, peer, lambda entity: entity.add_requested_context(FIND)) as association:
-        for answers, (status, series) in enumerate(association.send_c_find(query, FIND)):
-            code = status.get("Status")
-            if answers > MOST_SERIES:
-                raise SendError(f"{peer.ae_title} answers a query without end.")
-            if code in _PENDING and series is not None:
-                if series.get("Modality", "MR") != "MR":  # some nodes do not look at it
-                    continue
-                with suppress(TypeError, ValueError):
-                    counts.append(int(series.NumberOfSeriesRelatedInstances))
-                    continue
-                return None
-            if code != 0x0000:
-                raise SendError(f"{peer.ae_title} does not answer a query.")
+        try:
+            for answers, (status, series) in enumerate(association.send_c_find(query, FIND)):
+                code = status.get("Status")
+                if answers > MOST_SERIES:
+                    raise SendError(f"{peer.ae_title} answers a query without end.")
+                if code in _PENDING and series is not None:
+                    if series.get("Modality", "MR") != "MR":  # some nodes do not look at it
+                        continue
+                    with suppress(TypeError, ValueError):
+                        counts.append(int(series.get("NumberOfSeriesRelatedInstances")))
+                        continue
+                    return None
+                if code != 0x0000:
+                    raise SendError(f"{peer.ae_title} does not answer a query.")
+        except (ValueError, RuntimeError, AttributeError) as error:  # no context for it; the peer left
+            raise SendError(f"{peer.ae_title} does not take a query.") from error
     return sum(counts) if counts else None
 
 

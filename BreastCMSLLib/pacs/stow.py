@@ -79,9 +79,13 @@ def _client(web: Web):
     if web.token_file:
         try:
             token = Path(web.token_file).read_text(encoding="utf-8").strip()
-        except OSError as error:
-            raise SendError(f"{web.token_file} cannot be read ({error.strerror}).") from error
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or "it is no text in UTF-8"
+            raise SendError(f"{web.token_file} cannot be read ({reason}).") from error
         session.headers["Authorization"] = f"Bearer {token}"
-    client = DICOMwebClient(web.url, session=session, timeout=TIMEOUT_S)
+    try:
+        client = DICOMwebClient(web.url, session=session, timeout=TIMEOUT_S)
+    except ValueError as error:
+        raise SendError("[stow] url is none that dicomweb-client takes; correct it.") from error
     client.set_http_retry_params(retry=False)  # the desk tries again
     return client

@@ -22,6 +22,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from ..core.processes import MARK, is_abandoned, make_folder, release
+from .locks import lock
 
 _EARLIER, _MOVES = "earlier", "moving.json"  # in a private folder, while files change places
 _PATIENCE_S = 10.0  # an exchange takes milliseconds
@@ -86,32 +87,19 @@ def exclusive(folder: Path) -> Iterator[None]:
         EBUSY, when another process does not come to an end.
     """
     try:
-        import fcntl
-
         descriptor = os.open(os.path.dirname(os.path.realpath(folder)), os.O_RDONLY)
-    except (ImportError, OSError):
+    except OSError:  # Windows opens no folder
         yield
         return
     try:
         limit = time.monotonic() + _PATIENCE_S
-        while not _locked(fcntl, descriptor):
+        while not lock(descriptor):
             if time.monotonic() > limit:
                 raise OSError(errno.EBUSY, "another run is writing there")
             time.sleep(0.02)
         yield
     finally:
         os.close(descriptor)
-
-
-def _locked(fcntl, descriptor: int) -> bool:
-    """True, too, on a disk that has no locks."""
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError:
-        pass
-    return True
 
 
 def put_in_place(new: Path, folder: Path, names: Sequence[str]) -> None:

@@ -141,8 +141,9 @@ def write_stub(job) -> None:
     stub.PixelData = bytes(2)
     stub.file_meta = FileMetaDataset()
     stub.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    Path(job.dicom).mkdir(parents=True, exist_ok=True)
-    stub.save_as(Path(job.dicom, "stub.dcm"), enforce_file_format=True)
+    folder = Path(job.dicom, "BreastCMSL-stub")
+    folder.mkdir(parents=True, exist_ok=True)
+    stub.save_as(folder / "stub.dcm", enforce_file_format=True)
 
 
 def certificate(folder: Path) -> Tls:

@@ -203,6 +203,43 @@ def test_an_exam_whose_process_ended_before_its_results_is_not_done(exams, model
     assert records.read_record(a_job(exams, model, tmp_path, "b")) is None
 
 
+def test_an_unfinished_exam_is_not_done_because_its_folder_was_copied(exams, model, tmp_path):
+    job = a_job(exams, model, tmp_path / "out")
+    job.folder.mkdir(parents=True)
+    (job.folder / "result.json").write_text("{}")
+    records.start_record(job)
+    shutil.copytree(tmp_path / "out", tmp_path / "copy")  # other inodes, and no more of the kind
+    assert records.read_record(a_job(exams, model, tmp_path / "copy"))["status"] == "started"
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{", '{"finding": {"ras_mm": [1]}}', '{"breasts": 3}'])
+def test_a_damaged_result_of_an_unfinished_exam_stops_no_batch(exams, model, tmp_path, content):
+    job = a_job(exams, model, tmp_path)
+    records.start_record(job)
+    job.folder.mkdir(parents=True)
+    (job.folder / "result.json").write_text(content)
+    assert records.read_record(job) is None
+
+
+def test_a_record_that_cannot_be_written_is_a_failed_exam(exams, model, tmp_path, monkeypatch):
+    def full(path, content):
+        raise OutputError("No space.")
+
+    job = a_job(exams, model, tmp_path)
+    records.start_record(job)
+    job.folder.mkdir(parents=True)
+    (job.folder / "result.json").write_text("{}")
+    monkeypatch.setattr(records, "write_file", full)
+    assert task.do(job.as_json())["status"] == "failed"
+
+
+def test_files_get_the_rights_of_the_user_s_mask_which_is_not_touched(tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "umask", None)  # other threads would make their files with another one
+    records.write_file(tmp_path / "file", b"")
+    (tmp_path / "other").touch()
+    assert (tmp_path / "file").stat().st_mode == (tmp_path / "other").stat().st_mode
+
+
 @pytest.mark.parametrize(
     "content", [b"", b"{", b"[]", b"{}", b"\xff", b'{"kind": "breastcmsl.batch.record"}']
 )
@@ -390,13 +427,13 @@ def test_a_folder_of_exams_lists_its_folders_but_not_the_output(tmp_path):
     assert found == [Entry(name, (str(tmp_path / name),)) for name in ("a", "b")]
 
 
-def write_header(path: Path, study: str) -> None:
+def write_header(path: Path, study: str, deflated: bool = False) -> None:
     from pydicom.dataset import Dataset, FileMetaDataset
-    from pydicom.uid import ExplicitVRLittleEndian
+    from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian
 
     data = Dataset()
     data.file_meta = FileMetaDataset()
-    data.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    data.file_meta.TransferSyntaxUID = DeflatedExplicitVRLittleEndian if deflated else ExplicitVRLittleEndian
     data.file_meta.MediaStorageSOPClassUID = data.SOPClassUID = "1.2.840.10008.5.1.4.1.1.4"
     data.file_meta.MediaStorageSOPInstanceUID = data.SOPInstanceUID = "1.2.3"
     data.StudyInstanceUID = study
@@ -418,6 +455,9 @@ def test_studies_are_found_in_an_archive_whose_headers_are_read_once(tmp_path, m
     }.items():
         write_header(archive / name, study)
     (archive / "P1" / "notes.txt").write_text("no DICOM")
+    write_header(archive / "P1" / "s1" / "damaged", "1.1", deflated=True)
+    damaged = (archive / "P1" / "s1" / "damaged").read_bytes()
+    (archive / "P1" / "s1" / "damaged").write_bytes(damaged[:-20] + b"\xff" * 20)
     studies = tmp_path / "studies.txt"
     studies.write_text("1.5 # scattered\n1.1\n1.2\n1.9\n")
     entries = read_worklist(studies, archive, tmp_path / "out")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 from refusals import refuse
 
+from BreastCMSLLib.pacs import certificates
+from BreastCMSLLib.pacs.config import Tls
 from BreastCMSLLib.pacs.config_file import read_config
 
 GOOD = 'folder = "node"\nae_title = "BREASTCMSL"\ncalling = ["ARCHIVE"]\n'
@@ -41,6 +43,10 @@ def test_files_that_a_configuration_names_lie_beside_it(tmp_path):
         (GOOD + "port = 70000", "too large"),
         (GOOD + "port = true", "whole number"),
         (GOOD + "quiet_s = -1", "above 0"),
+        (GOOD + "quiet_s = inf", "less than"),
+        (GOOD + "quiet_s = nan", "above 0"),
+        (GOOD + "[limits]\nidle_s = inf", "less than"),
+        (GOOD + "[limits]\nobject_mb = 1e400", "less than"),
         (GOOD + "quiet_s = 60\npatience_s = 5", "patience_s"),
         (GOOD + "colour = 1", "colour is unknown"),
         (GOOD + "[limits]\nspeed = 1", "speed is unknown"),
@@ -50,6 +56,8 @@ def test_files_that_a_configuration_names_lie_beside_it(tmp_path):
         (GOOD + '[stow]\nurl = "http://127.0.0.1.example.org"', "https"),
         (GOOD + '[stow]\nurl = "http://127.0.0.1@example.org"', "https"),
         (GOOD + '[stow]\nurl = "https://"', "a host"),
+        (GOOD + '[stow]\nurl = "HTTPS://example.org"', "https"),
+        (GOOD + '[stow]\nurl = "HTTP://127.0.0.1"', "https"),
         (GOOD + '[stow]\nurl = "https://example.org:port"', "a host"),
     ],
 )
@@ -57,3 +65,12 @@ def test_a_wrong_configuration_is_refused_in_one_sentence(tmp_path, text, part):
     path = tmp_path / "node.toml"
     path.write_text(text)
     refuse(lambda: read_config(path), str(path), part)
+
+
+def test_a_key_with_a_password_is_refused_in_one_sentence():
+    class Context:
+        def load_cert_chain(self, certificate, key, password):
+            password()
+
+    tls = Tls("node.pem", "node.key", "hospital.pem")
+    refuse(lambda: certificates._with_certificates(Context(), tls), "ValueError", "without a password")

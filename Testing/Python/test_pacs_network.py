@@ -119,14 +119,14 @@ def test_an_object_beyond_the_limit_ends_the_association(site, files):
 
 def test_damaged_and_disguised_objects_are_refused(site, files):
     site.begin()
-    good = dcmread(files[0])
     other, unnamed = dcmread(files[0]), dcmread(files[0])
     del unnamed.StudyInstanceUID
     escaping = dcmread(files[0])
     escaping.StudyInstanceUID = "../../etc"
     association = site.call()
-    codes = [association.send_c_store(data).Status for data in (unnamed, escaping, good)]
+    codes = [association.send_c_store(data).Status for data in (unnamed, escaping)]
     association.release()
+    codes += site.send(files[:1])
     assert codes == [NOT_UNDERSTOOD, NOT_UNDERSTOOD, SUCCESS]
     event = SimpleNamespace(
         assoc=association,
@@ -136,8 +136,11 @@ def test_damaged_and_disguised_objects_are_refused(site, files):
         file_meta=other.file_meta,
         encoded_dataset=lambda: files[0].read_bytes(),
     )
+    assert site.inbox.studies()[0].whole
     assert site.node._store(event) == WRONG_OBJECT
     assert len(list(Path(site.config.folder).rglob("*.dcm"))) == 1
+    site.node._released(event)
+    assert not site.inbox.studies()[0].whole, "an image of it was refused, in an association of its own"
 
 
 @pytest.mark.timeout(300)
@@ -199,6 +202,18 @@ def test_callers_beyond_the_limit_are_rejected_until_one_leaves(site):
     assert third.is_established
     second.release()
     third.release()
+
+
+def test_connections_that_ask_for_nothing_take_nobody_s_place(site):
+    site.begin(limits=replace(site.config.limits, associations=2))
+    address = ("127.0.0.1", site.node.port)
+    idle = [socket.create_connection(address) for _ in range(4)]
+    idle.pop().close()
+    until(lambda: len(site.node._server.active_associations) == 4)
+    first, second = site.call(), site.call()
+    assert first.is_established and second.is_established and site.call().is_rejected
+    for one in (*idle, first, second):
+        one.release() if one in (first, second) else one.close()
 
 
 def test_more_studies_than_the_limit_are_refused(site, files):

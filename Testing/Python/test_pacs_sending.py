@@ -37,7 +37,7 @@ HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/dicom+json\r\n"
 @pytest.fixture
 def result(tmp_path, files) -> Dataset:
     write_stub(SimpleNamespace(exam="one", input=[str(files[0].parent)], dicom=str(tmp_path)))
-    return dcmread(tmp_path / "stub.dcm")
+    return dcmread(tmp_path / "BreastCMSL-stub" / "stub.dcm")
 
 
 @pytest.fixture
