@@ -443,6 +443,15 @@ def test_the_page_escapes_names_and_runs_its_own_script_alone(tmp_path):
     assert f"sha256-{digest}" in text and "http" not in text.replace("http-equiv", "")
 
 
+def test_the_page_has_no_verdict_of_an_exam_out_of_range(tmp_path):
+    row = {"exam": "a", "status": "done", "folder": "a", "probability": 0.912, "malignant": True}
+    row |= {"probability_left": 0.912, "finding_size_mm": 23.4, "out_of_range": ""}
+    text = page.index_page([Job("a", (), str(tmp_path))], [row]).decode()
+    assert "0.912" in text and ">yes<" in text and "23.4" in text
+    text = page.index_page([Job("a", (), str(tmp_path))], [{**row, "out_of_range": "motion"}]).decode()
+    assert "motion" in text and not any(said in text for said in ("0.912", ">yes<", "23.4"))
+
+
 def test_parquet_holds_what_the_csv_holds(tmp_path):
     pyarrow = pytest.importorskip("pyarrow", reason="pyarrow (the extra parquet) is not installed")
     from pyarrow import parquet

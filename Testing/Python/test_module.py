@@ -857,6 +857,8 @@ def test_an_exam_the_model_was_not_made_for_says_so_beside_the_score(panel, exam
         "No result: outside what the model was made for" in text and "The breasts fill only a tenth" in text
     )
     assert "Suspicious" not in text and "returned 0.93" in text
+    assert panel.ui.peaksTable.horizontalHeaderItem(1).text() == "Map value"
+    assert not panel.ui.outlineButton.enabled and "outside what" in panel.ui.outlineButton.toolTip
     assert "a tenth" not in panel.ui.warningsLabel.text, "said once"
     page = report_page(panel)
     assert page.count("The breasts fill only a tenth") == 1 and "Suspicious" not in page

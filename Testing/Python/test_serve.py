@@ -22,6 +22,7 @@ from BreastCMSLLib.serve.choices import Choices, command_of, models, reading_arg
 from BreastCMSLLib.serve.desk import ANALYZING, EMPTY, READY, STOPPING, Desk, Reading
 from BreastCMSLLib.serve.packages import check_packages
 from BreastCMSLLib.serve.session import Session
+from BreastCMSLLib.serve.texts import result_texts
 
 RESULT = {
     "kind": "breastcmsl.result",
@@ -428,6 +429,15 @@ def test_an_analysis_tells_its_progress_and_shows_its_result(folder):
     assert table.scene.index == table.values["candidate"] == 1
     table.desk.go_to(2)
     assert table.scene.index == 1
+
+
+def test_out_of_range_and_without_calibration_nothing_is_said_of_suspicion():
+    bare = [
+        {key: peak[key] for key in ("ras_mm", "value", "probability", "side")} for peak in RESULT["peaks"]
+    ]
+    texts = result_texts({**RESULT, "peaks": bare})
+    assert not texts["judged"] and [row["suspicion"] for row in texts["candidates"]] == ["", ""]
+    assert result_texts(RESULT)["judged"]
 
 
 def test_a_cancelled_analysis_leaves_the_exam_ready(folder):
