@@ -320,6 +320,15 @@ def test_a_batch_that_is_stopped_ends_its_processes(tmp_path, fake_worker):
     assert fake_worker and all(process.poll() is not None for process in fake_worker)
 
 
+def test_a_process_runs_no_file_of_the_folder_that_the_batch_was_started_in(tmp_path, monkeypatch):
+    (tmp_path / "json.py").write_text("import os; os._exit(7)")
+    monkeypatch.chdir(tmp_path)
+    process = local._started(1)
+    process.stdin.close()  # no jobs
+    with process.stdout:
+        assert process.wait(120) == 0
+
+
 def test_processes_that_cannot_start_are_one_sentence(tmp_path, monkeypatch):
     def start(threads):
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}

@@ -974,6 +974,16 @@ def test_real_analysis_from_a_read_only_install_with_long_non_ascii_paths(panel,
     assert panel.widget.results.result["phases"][3]["name"] == "später 3 – 放射線"
 
 
+def test_the_child_works_in_a_folder_of_its_own(panel, tmp_path):
+    from BreastCMSLDesktop.child_process import ChildProcess
+
+    lines, ended = [], []
+    process = ChildProcess(onLine=lines.append, onFinished=lambda *end: ended.append(end))
+    process.start([sys.executable, "-c", "import os; print(os.getcwd())"], tmp_path)
+    panel.until(lambda: ended, seconds=60)
+    assert lines == [str(tmp_path)]
+
+
 def test_the_child_ends_when_slicer_is_killed(tmp_path):
     """A program starts an analysis as the module does, and is killed: the analysis must not live on."""
     log = tmp_path / "pid"
