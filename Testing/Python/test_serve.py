@@ -397,6 +397,7 @@ def test_an_exam_that_cannot_be_read_leaves_a_sentence(folder):
         asyncio.run(table.desk.choose(index))
         sentences[index] = table.values["message"]
         assert table.values["error"] and table.values["step"] == EMPTY and not table.values["can_analyze"]
+        assert table.values["exam"] == -1, "it can be chosen again"
     assert sentences[0] == "one is empty; choose another." and sentences[2] == "It has no files."
     assert "RuntimeError: odd" in sentences[1]
 
@@ -407,13 +408,58 @@ def test_of_two_exams_chosen_at_once_the_second_is_shown(folder):
         table = Table(folder, readings={"one": gate.wait})
         first = asyncio.ensure_future(table.desk.choose(0))
         await asyncio.sleep(0)
-        await table.desk.choose(1)
+        second = asyncio.ensure_future(table.desk.choose(1))
+        await asyncio.sleep(0)
         gate.set()
-        await first
+        await asyncio.gather(first, second)
         return table
 
     table = asyncio.run(work())
     assert table.scene.exam.exam_id == "two" and table.values["exam"] == 1
+
+
+def test_of_exams_chosen_while_one_is_read_the_last_alone_is_read_then(folder):
+    async def work():
+        gate, read = asyncio.Event(), []
+
+        async def note():
+            read.append("two")
+
+        table = Table(folder, readings={"one": gate.wait, "two": note})
+        first = asyncio.ensure_future(table.desk.choose(0))
+        await asyncio.sleep(0)
+        others = [asyncio.ensure_future(table.desk.choose(index)) for index in (1, 2, 1)]
+        await asyncio.sleep(0)
+        assert not read, "not beside the first"
+        gate.set()
+        await asyncio.gather(first, *others)
+        return table, read
+
+    table, read = asyncio.run(work())
+    assert read == ["two"] and table.scene.exam.exam_id == "two" and table.values["step"] == READY
+
+
+def test_an_analysis_that_cannot_be_written_or_shown_leaves_a_sentence_and_nothing_else(folder, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    async def analysed(table):
+        task = await table.begin()
+        if table.children:
+            table.children[0].go.set()
+        await task
+        assert "No space left" in table.values["message"] and "TMPDIR" in table.values["message"]
+        assert table.values["can_analyze"] and table.values["result"] is None
+        assert table.desk.output_folder is None and table.scene.output is None
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "mkdir", full)
+        asyncio.run(analysed(Table(folder)))
+    table = Table(folder)
+    show = table.scene.show_output
+    table.scene.show_output = lambda output: full(show(output))
+    asyncio.run(analysed(table))
+    assert not list(folder.iterdir())
 
 
 def test_an_analysis_tells_its_progress_and_shows_its_result(folder):
