@@ -111,8 +111,10 @@ def viewer_html(analysis: Analysis) -> str:
         training_data=(result.get("model") or {}).get("training_data") or "simulated exams",
         candidates=_candidates(result),
         phases=_phase_labels(result),
-        maps={name: wording.map_title(name) for name in volumes.maps},
-        map_note=wording.map_note(result["map"]),
+        maps=[
+            (name, wording.map_label({**result, "map": name}), wording.map_note(name))
+            for name in volumes.maps
+        ],
         low=words.low_text(result.get("peaks") or ()),
         **_verdict(result),
     )

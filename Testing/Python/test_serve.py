@@ -108,6 +108,16 @@ def test_a_folder_of_exams_offers_each_but_no_results(tmp_path):
     assert [entry.exam for entry in exams.offered_exams(tmp_path)] == ["a", "b"]
 
 
+@pytest.mark.parametrize("name", ["Thumbs.db", "README.txt", "DICOMDIR"])
+def test_a_stray_file_makes_no_exam_of_a_folder_of_exams(tmp_path, name):
+    write_study(tmp_path / "one", study_uid="1.2.3")
+    write_study(tmp_path / "two", study_uid="1.2.4")
+    (tmp_path / name).write_bytes(bytes(128) + b"DICM" * (name == "DICOMDIR"))
+    assert [entry.exam for entry in exams.offered_exams(tmp_path)] == ["one", "two"]
+    (tmp_path / "image").write_bytes(bytes(128) + b"DICM")
+    assert exams.is_one_exam(tmp_path)
+
+
 def test_a_folder_with_volumes_is_one_exam(tmp_path):
     write_volumes(tmp_path / "woman", small_exam().phases)
     entries = exams.offered_exams(tmp_path / "woman")

@@ -51,6 +51,19 @@ def test_the_exam_and_its_maps_are_offered(views, shown):
     assert views.show_exam(exam) == ["Subtraction", "Before contrast", "First after contrast"]
 
 
+def test_a_map_that_means_nothing_says_so_and_a_kinetic_one_measures(views):
+    exam = small_exam()
+    _, heatmap, result = case(exam.grid.affine, malignant=False, map_meaningful=False)
+    views.show_exam(exam)
+    try:
+        maps = views.show_output(Output(result, heatmap, maps={"CAM": heatmap}, kinetics={"PE": heatmap}))
+        titles = {entry["value"]: entry["title"] for entry in maps}
+        assert titles["PE"] == "Percent enhancement"
+        assert all("not meaningful" in titles[name] for name in ("COAM", "CAM"))
+    finally:
+        views.clear()
+
+
 def test_slices_go_to_a_candidate_and_their_sliders_follow(views, shown):
     _, result, _ = shown
     for index, peak in enumerate(result["peaks"]):
