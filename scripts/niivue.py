@@ -15,6 +15,7 @@ import sys
 import tarfile
 import tempfile
 import zipfile
+import zlib
 from hashlib import sha256
 from pathlib import Path
 
@@ -22,6 +23,8 @@ FOLDER = Path(__file__).resolve().parents[1] / "Resources" / "NiiVue"
 PINS = json.loads((FOLDER / "niivue.json").read_text(encoding="utf-8"))
 TARGET = FOLDER / PINS["file"]
 _PATIENCE_S = 300
+# what archives raise, and a member or letters that are not there
+_DAMAGED = (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, LookupError, ValueError)
 
 
 class NotTakenError(Exception):
@@ -37,6 +40,9 @@ def main() -> None:
             code = checked(take(PINS["sources"][name]), PINS["sources"][name]["sha256"])
         except (NotTakenError, OSError, subprocess.SubprocessError) as error:
             reasons.append(f"{name}: {' '.join(str(error).split())}")
+            continue
+        except _DAMAGED as error:
+            reasons.append(f"{name}: the package is damaged ({' '.join(str(error).split())})")
             continue
         TARGET.write_bytes(code)
         print(f"{TARGET} holds NiiVue {PINS['sources'][name]['niivue']}, taken by {name}.")

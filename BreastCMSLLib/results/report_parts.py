@@ -17,7 +17,7 @@ from .curve_plot import BRIGHTEST, MEAN
 Rows = list[tuple[str, str]]
 Figures = list[tuple[str, bytes]]
 COMPARED = "Compared with a prior exam"
-NOTHING = "No finding in either exam; this does not exclude cancer."
+NOTHING = "Nothing that could be measured and compared was found; this does not exclude cancer."
 FOLDED = "Candidates and curve, none of which reached the threshold"
 FOLDED_UNSCORED = "Candidates and curve, not to be relied on"
 

@@ -18,7 +18,7 @@ from typing import Any
 
 from ..batch.worklist import Entry
 from ..checks.input_check import check_exam
-from ..core.errors import InputError, OutputError
+from ..core.errors import InputError
 from ..core.processes import clear_temporary_folders, make_folder
 from ..core.text import one_line
 from ..exam import Exam
@@ -26,7 +26,7 @@ from ..one_exam import reading_options
 from ..readers import read
 from .desk import Desk, Reading
 from .exams import offered_exams
-from .output import Output, download_path, pack_dicom, read_output
+from .output import Output, download_path, pack_dicom, read_output, temporary_trouble
 from .page import Page
 from .session import HOST, Session
 from .web import Gate
@@ -59,9 +59,7 @@ def run_server(source: Path | None, port: int, say: Callable[[str], None]) -> No
     try:
         folder = make_folder(Path(tempfile.gettempdir()))
     except OSError as error:
-        raise OutputError(
-            f"The folder for temporary files cannot be used ({error.strerror}); set TMPDIR to another."
-        ) from error
+        raise temporary_trouble(error) from error
     try:
         asyncio.run(_serve(entries, folder, port, say))
     finally:

@@ -16,7 +16,7 @@ from ..core.text import one_line
 from ..exam import Exam
 from .child import Child, Progress
 from .choices import Choices, command_of
-from .output import DICOM, RESULTS, Output, downloads
+from .output import DICOM, RESULTS, Output, downloads, temporary_trouble
 from .texts import check_lines, curve_picture, plan_table, result_texts
 from .time_left import TimeLeft, duration_text
 
@@ -72,7 +72,7 @@ class Desk:
     read, read_output : callable
         Coroutines that give the ``Reading`` of an entry, and the ``Output`` of a folder.
     child : callable
-        Makes what runs a command.
+        Makes what runs a command in a folder.
     """
 
     def __init__(
@@ -84,7 +84,7 @@ class Desk:
         *,
         read: Callable[[Entry], Awaitable[Reading]],
         read_output: Callable[[Path], Awaitable[Output]],
-        child: Callable[[Sequence[str], Progress], Child] = Child,
+        child: Callable[[Sequence[str], Progress, Path], Child] = Child,
     ):
         self.entries, self._scene, self._folder = list(entries), scene, folder
         self._show_values, self._read, self._read_output, self._make_child = show, read, read_output, child
@@ -93,6 +93,7 @@ class Desk:
         self._result: dict[str, Any] | None = None
         self._entry: Entry | None = None
         self._child: Child | None = None
+        self._reads = asyncio.Lock()
         self._count, self._analyses, self._last_s = 0, 0, 0.0
         exams = [{"value": n, "title": one_line(entry.exam, 80)} for n, entry in enumerate(self.entries)]
         # a page follows those values alone that it knows from the start: all of them
@@ -109,16 +110,20 @@ class Desk:
         self._count += 1
         asked, entry = self._count, self.entries[index]
         self._enter(READING, "Reading the exam…", exam=index, plan=[], check=[], backgrounds=[], **_NOTHING)
-        try:
-            if entry.problem:
-                raise InputError(entry.problem)
-            reading = await self._read(entry)
-            if asked == self._count:  # no other one was chosen meanwhile
-                self._take(entry, reading)
-        except Exception as error:  # whatever a reader meets, the page goes on
-            if asked == self._count:
-                self._forget()
-                self._enter(EMPTY, _sentence(error), error=True)
+        async with self._reads:  # one exam at a time is in memory
+            if asked != self._count:  # another one was chosen meanwhile
+                return
+            try:
+                if entry.problem:
+                    raise InputError(entry.problem)
+                reading = await self._read(entry)
+                if asked == self._count:
+                    self._take(entry, reading)
+            except Exception as error:  # whatever a reader meets, the page goes on
+                if asked == self._count:
+                    self._forget()
+                    # none is chosen, so that the same one can be chosen again
+                    self._enter(EMPTY, _sentence(error), error=True, exam=-1)
 
     def _take(self, entry: Entry, reading: Reading) -> None:
         backgrounds = self._scene.show_exam(reading.exam)
@@ -144,7 +149,6 @@ class Desk:
         self._forget_output()
         self._analyses += 1
         folder = self._folder / f"analysis-{self._analyses}"
-        folder.mkdir()
         dicom = folder / DICOM if self._as_dicom else None
         left = TimeLeft(self._last_s)
 
@@ -154,9 +158,11 @@ class Desk:
                 text = "" if seconds is None else f"about {duration_text(seconds)} left"
                 self._show(progress=round(100 * share), stage=stage, time_left=text)
 
-        self._child = self._make_child(command_of(self._entry, choices, folder / RESULTS, dicom), progress)
         self._enter(ANALYZING, "Analysing…", **_NOTHING)
         try:
+            folder.mkdir()
+            command = command_of(self._entry, choices, folder / RESULTS, dicom)
+            self._child = self._make_child(command, progress, folder)
             await self._child.run()
             self._show(stage="Showing the results", time_left="")
             output = await self._read_output(folder)
@@ -165,7 +171,10 @@ class Desk:
             self._last_s = left.elapsed
             self._show_output(folder, output)
         except Exception as error:
+            self._forget_output()  # what was shown of it
             shutil.rmtree(folder, ignore_errors=True)
+            if isinstance(error, OSError) and not lacks_memory(error):
+                error = temporary_trouble(error)
             self._enter(READY, _sentence(error), error=not isinstance(error, Cancelled))
         finally:
             self._child = None
@@ -177,8 +186,8 @@ class Desk:
             self._child.stop()
 
     def _show_output(self, folder: Path, output: Output) -> None:
-        maps = self._scene.show_output(output)
         self.output_folder, self._result = folder, output.result
+        maps = self._scene.show_output(output)
         texts, curve = result_texts(output.result), curve_picture(output.result, 0)
         shown = {
             "result": texts,

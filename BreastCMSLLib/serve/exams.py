@@ -9,6 +9,8 @@ from pathlib import Path
 
 from ..batch.worklist import Entry, read_worklist
 from ..core.errors import InputError
+from ..readers.dicom.objects import is_dicom
+from ..readers.volumes import EXTENSIONS
 
 DEMO = Path("demo", "exam")  # where make demo puts it
 _LOOKED_AT = 200  # files of a folder, in search of one that names its study
@@ -45,7 +47,7 @@ def offered_exams(source: Path | None) -> list[Entry]:
 
 
 def is_one_exam(folder: Path) -> bool:
-    """Whether a folder is an exam itself: it holds files, or series of one study in folders.
+    """Whether a folder is an exam itself: it holds images, files alone, or series of one study in folders.
 
     Parameters
     ----------
@@ -59,11 +61,20 @@ def is_one_exam(folder: Path) -> bool:
         entries = [entry for entry in sorted(folder.iterdir()) if not entry.name.startswith(".")]
     except OSError as error:
         raise InputError(f"{folder} cannot be looked into ({error.strerror}); choose another.") from error
-    if any(entry.is_file() for entry in entries):
+    files = [entry for entry in entries if entry.is_file()]
+    # what is no image, such as Thumbs.db, may lie beside folders of exams
+    if files and (len(files) == len(entries) or any(map(_may_be_image, files))):
         return True
     studies = (study for entry in entries if (study := _study_of(entry)))
     first = next(studies, None)
     return first is not None and next(studies, None) == first
+
+
+def _may_be_image(path: Path) -> bool:
+    """Whether a file can be part of an exam; a DICOMDIR only lists others."""
+    if path.name.upper() == "DICOMDIR":
+        return False
+    return path.name.lower().endswith(EXTENSIONS) or is_dicom(path)
 
 
 def _study_of(folder: Path) -> str | None:

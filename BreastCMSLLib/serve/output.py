@@ -47,6 +47,14 @@ class Output:
     outlines: Volume | None = None
 
 
+def temporary_trouble(error: OSError) -> OutputError:
+    """What to raise where the server's folder cannot be made or written to."""
+    return OutputError(
+        f"The folder for temporary files cannot be used ({error.strerror or error}); "
+        "free space there, or set TMPDIR to another."
+    )
+
+
 def read_output(folder: Path) -> Output:
     """Read the results of an analysis.
 

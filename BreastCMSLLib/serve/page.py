@@ -68,6 +68,7 @@ class Page:
             if values.get("result"):
                 threshold = round(100 * values["threshold"])
                 state.update({"map_shown": False, "outline": True, "threshold": threshold})
+                state.background = state.backgrounds[0]  # as the views show it
                 state.map = values["maps"][0]["value"]
                 self._describe_map()
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..exam import Exam
-from ..results.wording import map_note, map_title
+from ..results.wording import map_label, map_note, map_title
 from ..scene import bundle, embedded
 from ..scene.nodes import ResultNodes
 from ..scene.outlines import show_outline
@@ -164,8 +164,17 @@ class SceneViews:
         bundle.show_in_views(self.scene, subtraction, self._nodes, result["peaks"][0]["ras_mm"], opacity=0.0)
         self._show_in_3d()
         self.go_to(0)
+        # outlines are first drawn as their slice reports a change, and it may lie there already
+        for view in self._manager.get_slice_views():
+            view.get_view_node().Modified()
+        self.render()
         return [
-            {"value": name, "title": map_title(name), "note": map_note(name), "kinetic": is_kinetic(node)}
+            {
+                "value": name,
+                "title": _title(result, name, node),
+                "note": map_note(name),
+                "kinetic": is_kinetic(node),
+            }
             for name, node in self._nodes.maps.items()
             if not name.startswith("MIP")  # projections are no overlays; the report has them
         ]
@@ -239,6 +248,11 @@ class SceneViews:
         """Draw all views soon."""
         for view in self._manager.get_views():
             view.schedule_render()
+
+
+def _title(result: dict[str, Any], name: str, node: Any) -> str:
+    """Of a map, with its warning; what a kinetic map measures does not rest on the score."""
+    return map_title(name) if is_kinetic(node) else map_label({**result, "map": name})
 
 
 def _nothing_more(*_: object) -> None:

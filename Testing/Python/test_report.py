@@ -19,6 +19,7 @@ from BreastCMSLLib.results.pages import render, style
 from BreastCMSLLib.results.pdf import pdf_report
 from BreastCMSLLib.results.plan_table import HEAD, plan_rows, plan_text, stack_records
 from BreastCMSLLib.results.report import report_html, write_report
+from BreastCMSLLib.results.report_parts import comparison_lines
 from BreastCMSLLib.results.summary import summary_lines
 from BreastCMSLLib.results.wording_finding import reasons_text
 
@@ -373,3 +374,9 @@ def test_jinja_is_imported_only_when_a_page_is_written():
 def test_words_are_light():
     code = "import sys, BreastCMSLLib.results.wording; sys.exit('numpy' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=CHECKOUT, check=False).returncode == 0
+
+
+def test_a_comparison_without_lesions_to_tell_calls_no_suspicious_exam_free_of_findings():
+    exams = "Prior exam 91 %, suspicious; current exam 93 %, suspicious."
+    lines = comparison_lines({"comparison": {"exams": exams, "findings": [], "remarks": []}})
+    assert lines[0] == exams and "does not exclude cancer" in lines[1] and "No finding" not in lines[1]

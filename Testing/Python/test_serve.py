@@ -6,6 +6,7 @@ import sys
 import zipfile
 from dataclasses import replace
 from importlib import metadata
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -22,6 +23,7 @@ from BreastCMSLLib.serve.choices import Choices, command_of, models, reading_arg
 from BreastCMSLLib.serve.desk import ANALYZING, EMPTY, READY, STOPPING, Desk, Reading
 from BreastCMSLLib.serve.packages import check_packages
 from BreastCMSLLib.serve.session import Session
+from BreastCMSLLib.serve.texts import result_texts
 
 RESULT = {
     "kind": "breastcmsl.result",
@@ -106,6 +108,16 @@ def test_a_folder_of_exams_offers_each_but_no_results(tmp_path):
     assert [entry.exam for entry in exams.offered_exams(tmp_path)] == ["a", "b"]
 
 
+@pytest.mark.parametrize("name", ["Thumbs.db", "README.txt", "DICOMDIR"])
+def test_a_stray_file_makes_no_exam_of_a_folder_of_exams(tmp_path, name):
+    write_study(tmp_path / "one", study_uid="1.2.3")
+    write_study(tmp_path / "two", study_uid="1.2.4")
+    (tmp_path / name).write_bytes(bytes(128) + b"DICM" * (name == "DICOMDIR"))
+    assert [entry.exam for entry in exams.offered_exams(tmp_path)] == ["one", "two"]
+    (tmp_path / "image").write_bytes(bytes(128) + b"DICM")
+    assert exams.is_one_exam(tmp_path)
+
+
 def test_a_folder_with_volumes_is_one_exam(tmp_path):
     write_volumes(tmp_path / "woman", small_exam().phases)
     entries = exams.offered_exams(tmp_path / "woman")
@@ -183,7 +195,8 @@ def test_a_port_that_does_not_exist_is_one_sentence(capsys):
 
 def child_of(code, lines=None):
     lines = [] if lines is None else lines
-    return Child([sys.executable, "-c", code], lambda share, stage: lines.append((share, stage)))
+    progress = lambda share, stage: lines.append((share, stage))  # noqa: E731
+    return Child([sys.executable, "-c", code], progress, Path.cwd())
 
 
 def test_a_child_tells_its_progress_whatever_else_is_printed():
@@ -216,11 +229,22 @@ def test_a_child_is_stopped_even_if_it_does_not_listen(deaf, monkeypatch):
 print(json.dumps({{"event": "progress", "fraction": 0.1, "text": "On"}}), flush=True); time.sleep(60)"""
 
     async def work():
-        child = Child([sys.executable, "-c", code], lambda *_: child.stop())
+        child = Child([sys.executable, "-c", code], lambda *_: child.stop(), Path.cwd())
         await asyncio.wait_for(child.run(), 30)
 
     with pytest.raises(Cancelled):
         asyncio.run(work())
+
+
+def test_a_child_runs_no_file_of_the_folder_that_the_server_was_started_in(tmp_path, monkeypatch):
+    strange, private = tmp_path / "exam", tmp_path / "private"
+    strange.mkdir()
+    private.mkdir()
+    (strange / "json.py").write_text("import os; os._exit(7)")
+    monkeypatch.chdir(strange)
+    code = f"import json, os, tempfile; assert os.getcwd() == tempfile.gettempdir() == {str(private)!r}"
+    (private / "job.py").write_text(code)
+    asyncio.run(Child([sys.executable, "-m", "job"], lambda *_: None, private).run())
 
 
 # ---------------------------------------------------------------- downloads
@@ -277,8 +301,8 @@ class FakeScene:
 class FakeChild:
     """Waits until it is let on; ``error`` is what it then raises."""
 
-    def __init__(self, command, progress):
-        self.command, self.progress = command, progress
+    def __init__(self, command, progress, folder):
+        self.command, self.progress, self.folder = command, progress, folder
         self.go, self.error, self.killed = asyncio.Event(), None, False
 
     async def run(self):
@@ -325,8 +349,8 @@ class Table:
         (folder / output.RESULTS / "report.html").write_text("")
         return SimpleNamespace(result=RESULT)
 
-    def child(self, command, progress):
-        self.children.append(FakeChild(command, progress))
+    def child(self, *arguments):
+        self.children.append(FakeChild(*arguments))
         return self.children[-1]
 
     async def begin(self):
@@ -383,6 +407,7 @@ def test_an_exam_that_cannot_be_read_leaves_a_sentence(folder):
         asyncio.run(table.desk.choose(index))
         sentences[index] = table.values["message"]
         assert table.values["error"] and table.values["step"] == EMPTY and not table.values["can_analyze"]
+        assert table.values["exam"] == -1, "it can be chosen again"
     assert sentences[0] == "one is empty; choose another." and sentences[2] == "It has no files."
     assert "RuntimeError: odd" in sentences[1]
 
@@ -393,13 +418,58 @@ def test_of_two_exams_chosen_at_once_the_second_is_shown(folder):
         table = Table(folder, readings={"one": gate.wait})
         first = asyncio.ensure_future(table.desk.choose(0))
         await asyncio.sleep(0)
-        await table.desk.choose(1)
+        second = asyncio.ensure_future(table.desk.choose(1))
+        await asyncio.sleep(0)
         gate.set()
-        await first
+        await asyncio.gather(first, second)
         return table
 
     table = asyncio.run(work())
     assert table.scene.exam.exam_id == "two" and table.values["exam"] == 1
+
+
+def test_of_exams_chosen_while_one_is_read_the_last_alone_is_read_then(folder):
+    async def work():
+        gate, read = asyncio.Event(), []
+
+        async def note():
+            read.append("two")
+
+        table = Table(folder, readings={"one": gate.wait, "two": note})
+        first = asyncio.ensure_future(table.desk.choose(0))
+        await asyncio.sleep(0)
+        others = [asyncio.ensure_future(table.desk.choose(index)) for index in (1, 2, 1)]
+        await asyncio.sleep(0)
+        assert not read, "not beside the first"
+        gate.set()
+        await asyncio.gather(first, *others)
+        return table, read
+
+    table, read = asyncio.run(work())
+    assert read == ["two"] and table.scene.exam.exam_id == "two" and table.values["step"] == READY
+
+
+def test_an_analysis_that_cannot_be_written_or_shown_leaves_a_sentence_and_nothing_else(folder, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    async def analysed(table):
+        task = await table.begin()
+        if table.children:
+            table.children[0].go.set()
+        await task
+        assert "No space left" in table.values["message"] and "TMPDIR" in table.values["message"]
+        assert table.values["can_analyze"] and table.values["result"] is None
+        assert table.desk.output_folder is None and table.scene.output is None
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "mkdir", full)
+        asyncio.run(analysed(Table(folder)))
+    table = Table(folder)
+    show = table.scene.show_output
+    table.scene.show_output = lambda output: full(show(output))
+    asyncio.run(analysed(table))
+    assert not list(folder.iterdir())
 
 
 def test_an_analysis_tells_its_progress_and_shows_its_result(folder):
@@ -428,6 +498,15 @@ def test_an_analysis_tells_its_progress_and_shows_its_result(folder):
     assert table.scene.index == table.values["candidate"] == 1
     table.desk.go_to(2)
     assert table.scene.index == 1
+
+
+def test_out_of_range_and_without_calibration_nothing_is_said_of_suspicion():
+    bare = [
+        {key: peak[key] for key in ("ras_mm", "value", "probability", "side")} for peak in RESULT["peaks"]
+    ]
+    texts = result_texts({**RESULT, "peaks": bare})
+    assert not texts["judged"] and [row["suspicion"] for row in texts["candidates"]] == ["", ""]
+    assert result_texts(RESULT)["judged"]
 
 
 def test_a_cancelled_analysis_leaves_the_exam_ready(folder):

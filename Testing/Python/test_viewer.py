@@ -8,12 +8,14 @@ import hashlib
 import io
 import json
 import re
+import runpy
 from html.parser import HTMLParser
 
 import numpy as np
 import pytest
 from browser import CHROMIUM, Browser
 from builders import small_exam, write_volumes
+from conftest import CHECKOUT
 from phantom import body_exam, oblique_affine
 from PIL import Image
 from scene_case import case
@@ -25,7 +27,7 @@ from BreastCMSLLib.exam import Phase, make_exam
 from BreastCMSLLib.findings.kinetics import region_curve
 from BreastCMSLLib.kinetics.looking import ball_about
 from BreastCMSLLib.preprocessing.model_input import ModelInput
-from BreastCMSLLib.results import niivue, viewer
+from BreastCMSLLib.results import niivue, viewer, wording
 from BreastCMSLLib.results.analysis import Analysis
 from BreastCMSLLib.results.viewer import viewer_html, write_viewer
 
@@ -230,12 +232,22 @@ def test_candidates_of_an_exam_that_is_not_suspicious_are_folded(stub):
     assert not any(candidate["shown"] for candidate in page.data["candidates"])
 
 
+def test_every_map_has_its_own_note_and_its_warning(stub):
+    options = re.findall(r'<option value="(\w+)" data-note="([^"]*)">([^<]*)<', viewer_html(analysis_of()[0]))
+    assert [name for name, *_ in options] == ["COAM", "CAM"]
+    assert all(note == wording.map_note(name) and title == name for name, note, title in options)
+    html = viewer_html(analysis_of(malignant=False, probability=0.1)[0])
+    assert html.count("(not meaningful at this score)</option>") == 2
+
+
 def test_out_of_range_there_is_no_probability(stub):
     reasons = [{"code": "x", "text": "The exam is of a phantom."}]
     html = viewer_html(analysis_of(out_of_range=reasons)[0])
     text = Tags(html).text
     assert "No result" in text and "The exam is of a phantom." in text and "93 %" not in text
-    assert Page(html).data["meaningful"] is False
+    page = Page(html)
+    assert page.data["meaningful"] is False and page.data["outlined"] is False
+    assert 'id="volume-outlines"' not in html
 
 
 # ---------------------------------------------------------------- NiiVue
@@ -256,6 +268,20 @@ def test_without_niivue_the_command_says_so_before_it_reads_the_exam(no_niivue, 
     assert cli.main(command) == 2
     said = capsys.readouterr().err
     assert said.count("\n") == 1 and "scripts/niivue.py" in said and not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("package", [b"no archive", b"PK\x05\x06" + bytes(18)])
+def test_a_damaged_package_is_told_in_a_line(tmp_path, monkeypatch, capsys, package):
+    script = runpy.run_path(str(CHECKOUT / "scripts" / "niivue.py"))
+    broken = tmp_path / "package"
+    broken.write_bytes(package)
+    monkeypatch.setitem(script["main"].__globals__, "TARGET", tmp_path / "niivue.js")
+    monkeypatch.setitem(script["main"].__globals__, "run", lambda command: None)
+    monkeypatch.setitem(script["main"].__globals__, "only_file", lambda folder: str(broken))
+    monkeypatch.setattr("shutil.which", lambda name: name)
+    script["main"]()
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1 and said.count("is damaged") == 2 and not (tmp_path / "niivue.js").exists()
 
 
 def test_another_niivue_is_refused(no_niivue):

@@ -54,6 +54,7 @@ function fillMap() {
   const threshold = Number(element("threshold").value);
   element("opacity-text").textContent = `${opacity} %`;
   element("threshold-text").textContent = (threshold / 100).toFixed(2);
+  element("map-note").textContent = element("map").selectedOptions[0]?.dataset.note ?? "";
   if (!overlay) return;
   overlay.img.set(maps[element("map").value]);
   overlay.cal_min = (255 * threshold) / 100;
