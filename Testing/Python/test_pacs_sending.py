@@ -279,6 +279,16 @@ def test_a_service_that_confirms_every_object_has_them(web_client, result, tmp_p
     assert b"Authorization: Bearer secret" in service.came and b"DICM" in service.came
 
 
+def test_a_token_that_is_no_text_and_a_url_that_the_client_does_not_take_are_one_sentence(
+    web_client, tmp_path
+):
+    (tmp_path / "token").write_bytes(b"\xff")
+    with pytest.raises(SendError, match="no text in UTF-8"):
+        stow.check_web(Web("https://example.org", str(tmp_path / "token")))
+    with pytest.raises(SendError, match="correct it"):
+        stow.check_web(Web("HTTPS://example.org"))
+
+
 @pytest.mark.parametrize(
     "answer",
     [
