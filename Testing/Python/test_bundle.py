@@ -10,6 +10,7 @@ from builders import save_model
 from phantom import smoothing_network
 
 from BreastCMSLLib.core.errors import ModelError
+from BreastCMSLLib.models import inference
 from BreastCMSLLib.models.bundle import load_bundle
 from BreastCMSLLib.models.cards import read_card, read_weights
 from BreastCMSLLib.models.folding import FoldedConv
@@ -144,6 +145,18 @@ def test_half_precision_answers_like_float32():
     assert abs(full.probability - auto.probability) < 0.05
     again = Predictor(bundle, "cpu", "auto").predict(x)
     assert again.logit == auto.logit and torch.equal(again.features, auto.features)
+
+
+def test_a_processor_that_emulates_bfloat16_computes_in_float32(monkeypatch):
+    """oneDNN says that it supports bfloat16 wherever there is AVX-512."""
+    monkeypatch.setattr(inference.torch.backends.mkldnn, "is_available", lambda: True)
+    monkeypatch.setattr(inference.torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: True)
+    monkeypatch.setattr(inference.platform, "machine", lambda: "x86_64")
+    for native, dtype in ((False, torch.float32), (True, torch.bfloat16)):
+        monkeypatch.setattr(
+            torch.cpu, "_is_avx512_bf16_supported", lambda native=native: native, raising=False
+        )
+        assert inference.fast_precision(torch.device("cpu")) == dtype
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from BreastCMSLLib.core.errors import InputError
+from BreastCMSLLib.models.inference import cpu_bfloat16
 from training.data import cache
 from training.recipes import Config
 from training.runs import folder as runs
@@ -21,8 +22,7 @@ def pick_precision(precision: str) -> str:
         return precision
     if torch.cuda.is_available():
         return "bf16" if torch.cuda.is_bf16_supported() else "fp16"
-    bf16 = torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported()
-    return "bf16" if bf16 else "no"
+    return "bf16" if cpu_bfloat16() else "no"
 
 
 def starting_network(config: Config, exams: cache.Cache) -> tuple[nn.Module, list[dict]]:
