@@ -33,17 +33,10 @@ from .report_parts import (
     finding_rows,
     similar_lesions,
     sorted_figures,
+    verdict_parts,
     verdict_place,
 )
-from .wording_verdict import (
-    cautions,
-    cutoff_text,
-    is_in_range,
-    not_analysed_text,
-    range_reasons,
-    verdict_line,
-    verdict_note,
-)
+from .wording_verdict import cutoff_text, is_in_range
 
 _BAR = 58.0  # pixels of the longest bar
 
@@ -135,21 +128,16 @@ def report_html(result: Mapping, images: Mapping[str, bytes], *, written: dateti
 
 def _verdict(result: Mapping) -> dict[str, Any]:
     """What stands at the head of the page."""
-    suspicious, scored = bool(result["malignant"]), is_in_range(result)
+    parts = verdict_parts(result)
     return {
-        "state": ("suspicious" if suspicious else "calm") if scored else "unscored",
-        "verdict": verdict_line(result),
-        "place": verdict_place(result) if suspicious and scored else "",
-        "verdict_note": verdict_note(result),
-        "range_reasons": range_reasons(result),
+        **parts,
+        "place": verdict_place(result) if parts["state"] == "suspicious" else "",
         "probability": float(result["probability"]),
         "probability_text": wording.probability_text(result["probability"]),
         "threshold": float(result["threshold"]),
         "breasts": wording.breasts_text(result),
         "prevalence": wording.prevalence_text(result),
         "cutoff": cutoff_text(result),
-        "not_analysed": not_analysed_text(result),
-        "cautions": cautions(result),
     }
 
 

@@ -12,6 +12,7 @@ from ..findings.kinetics import peak_curve
 from . import wording
 from . import wording_descriptors as described
 from . import wording_finding as words
+from . import wording_verdict as said
 from .curve_plot import BRIGHTEST, MEAN
 
 Rows = list[tuple[str, str]]
@@ -48,6 +49,19 @@ def sorted_figures(images: Mapping[str, bytes]) -> SortedFigures:
     projections = [item for item in images.items() if item[0].startswith(wording.PROJECTIONS)]
     others = [item for item in images.items() if item not in projections]
     return SortedFigures(others[:1], others[1:3], others[3:], projections)
+
+
+def verdict_parts(result: Mapping[str, Any]) -> dict[str, Any]:
+    """What heads a page: ``state`` (suspicious, calm or unscored), verdict, and what limits it."""
+    state = ("suspicious" if result["malignant"] else "calm") if said.is_in_range(result) else "unscored"
+    return {
+        "state": state,
+        "verdict": said.verdict_line(result),
+        "verdict_note": said.verdict_note(result),
+        "range_reasons": said.range_reasons(result),
+        "cautions": said.cautions(result),
+        "not_analysed": said.not_analysed_text(result),
+    }
 
 
 def verdict_place(result: Mapping[str, Any]) -> str:

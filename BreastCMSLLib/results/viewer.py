@@ -26,16 +26,9 @@ from .analysis import Analysis
 from .colors import heat_ramp
 from .niivue import niivue_code, niivue_licences
 from .pages import TEMPLATES, render
-from .report_parts import FOLDED, FOLDED_UNSCORED
+from .report_parts import FOLDED, FOLDED_UNSCORED, verdict_parts
 from .viewer_volumes import PackedVolumes, pack_volumes
-from .wording_verdict import (
-    cautions,
-    is_in_range,
-    not_analysed_text,
-    range_reasons,
-    verdict_line,
-    verdict_note,
-)
+from .wording_verdict import is_in_range
 
 LARGEST_BYTES = 25_000_000  # of the page
 _TEXT_BYTES = 300_000  # of it for all that is neither code nor volume
@@ -210,11 +203,9 @@ def _facts(peak: Mapping) -> str:
 
 def _verdict(result: Mapping) -> dict[str, Any]:
     """What stands above the list of candidates, as in the report."""
-    suspicious, scored = bool(result["malignant"]), is_in_range(result)
+    scored = is_in_range(result)
     return {
-        "state": ("suspicious" if suspicious else "calm") if scored else "unscored",
-        "verdict": verdict_line(result),
-        "verdict_note": verdict_note(result),
+        **verdict_parts(result),
         "score": (
             f"probability of malignancy {wording.percent(result['probability'])} "
             f"({wording.threshold_text(result)})"
@@ -222,8 +213,5 @@ def _verdict(result: Mapping) -> dict[str, Any]:
             else ""
         ),
         "folded_title": FOLDED if scored else FOLDED_UNSCORED,
-        "range_reasons": range_reasons(result),
-        "cautions": cautions(result),
-        "not_analysed": not_analysed_text(result),
         "legend": wording.LEGEND.format(least=float(result.get("map_threshold", 0.4))),
     }

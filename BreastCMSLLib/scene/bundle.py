@@ -15,6 +15,7 @@ from ..core.processes import make_folder
 from ..results.pictures import ORIENTATIONS, Orientation
 from .embedded import SCENE_VERSION, is_embedded, working_folder_kept
 from .nodes import ResultNodes
+from .overlay import legends_of
 from .views import view_scale
 
 _VIEWS = {"Red": "axial", "Yellow": "sagittal", "Green": "coronal"}
@@ -108,7 +109,8 @@ def show_in_views(
             _show_volumes(scene, tag, background, nodes.heatmap, opacity)
             _centre_view(_slice_node(scene, tag, name), ORIENTATIONS[name], background, position)
         if opacity == 0:
-            _hide_legend(nodes.heatmap)
+            for legend in legends_of(nodes.heatmap):
+                legend.SetVisibility(False)
         selection = scene.GetFirstNodeByClass("vtkMRMLSelectionNode")
         if selection is not None:
             selection.SetActiveVolumeID(background.GetID())
@@ -116,13 +118,6 @@ def show_in_views(
             selection.SetActiveTableID(nodes.table.GetID())
     finally:
         scene.EndState(scene.BatchProcessState)
-
-
-def _hide_legend(heatmap) -> None:
-    displays = (heatmap.GetNthDisplayNode(index) for index in range(heatmap.GetNumberOfDisplayNodes()))
-    for display in displays:
-        if display is not None and display.IsA("vtkMRMLColorLegendDisplayNode"):
-            display.SetVisibility(False)
 
 
 def _add_layout(scene) -> None:

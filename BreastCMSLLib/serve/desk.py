@@ -230,10 +230,8 @@ class Desk:
     def _enter(self, step: str, message: str, error: bool = False, **values: Any) -> None:
         """Another step, with its sentence."""
         self.step = step
-        self._show(step=step, message=message, error=error, **{**self._idle(), **values})
-
-    def _idle(self) -> dict[str, Any]:
-        return {"progress": 0, "stage": "", "time_left": "", "can_analyze": self.can_analyze}
+        idle = {"progress": 0, "stage": "", "time_left": "", "can_analyze": self.can_analyze}
+        self._show(step=step, message=message, error=error, **{**idle, **values})
 
     def _show(self, **values: Any) -> None:
         self._show_values(values)

@@ -556,6 +556,29 @@ def test_a_failed_analysis_says_why_and_another_may_follow(folder):
     assert table.values["result"] is not None and not table.values["error"]
 
 
+class State(dict):
+    """Stands in for trame's state: values by name, changed in a block."""
+
+    __getattr__, __setattr__ = dict.__getitem__, dict.__setitem__
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        pass
+
+
+def test_after_an_analysis_the_page_names_the_images_that_the_views_show():
+    pytest.importorskip("trame_slicer")
+    from BreastCMSLLib.serve.page import Page
+
+    page = Page.__new__(Page)
+    page._state = State(backgrounds=["Subtraction", "Before contrast"], background="Before contrast", map="")
+    maps = [{"value": "COAM", "note": "", "kinetic": False}]
+    page._show({"result": {"verdict": ""}, "threshold": 0.4, "maps": maps})
+    assert page._state.background == "Subtraction" and page._state.map == "COAM"
+
+
 def test_another_exam_takes_the_place_of_the_results(folder):
     async def work():
         table = Table(folder)
