@@ -171,7 +171,8 @@ def analyze(
         reasons = [*range_check.result(), *unlike(bundle, score.ordinary)]
         scored = score_record(score, decision, bundle)
         add_places(peaks, exam, model_input.landmarks, registered=any(motion.applied))
-        add_suspicion(peaks, scored)
+        if not reasons:  # out of range no candidate is judged, as the exam is not
+            add_suspicion(peaks, scored)
         breast_words = breasts_record(exam, model_input, outlines)
     with watch.stage("kinetics"):
         breasts = breasts_of(exam, model_input)
@@ -188,7 +189,7 @@ def analyze(
         "research_use_only": True,
         "exam_id": exam.exam_id,
         **scored,
-        **map_record(map_name, malignant, bundle),
+        **map_record(map_name, malignant and not reasons, bundle),
         "peaks": peaks,
         "finding": finding_record(exam, peaks, outlines, breasts.inside) if malignant else None,
         "out_of_range": [vars(reason) for reason in reasons],

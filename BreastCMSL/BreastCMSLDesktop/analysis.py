@@ -196,7 +196,7 @@ class AnalysisRun(VTKObservationMixin):
         self._process = ChildProcess(onLine=self._onLine, onFinished=self._onChildFinished)
         self._report(0.01, _("Starting the analysis"))
         what = handover.arguments(self._folder, self._output, viewer=bool(self._options.get("viewer")))
-        self._process.start([*self._command, *what])
+        self._process.start([*self._command, *what], self._folder)
 
     def _onLine(self, line):
         """One line of the child's standard output: a JSON event, or something a library printed."""

@@ -47,8 +47,11 @@ class ChildProcess:
         """The end of what the child wrote to standard error."""
         return self._errors.decode("utf-8", errors="replace")
 
-    def start(self, command):
-        """command: program and arguments. The child finds BreastCMSLLib."""
+    def start(self, command, folder):
+        """command: program and arguments. The child finds BreastCMSLLib. folder: private, where it works.
+
+        Python would run the files of a stranger's folder that are called like modules.
+        """
         environment = qt.QProcessEnvironment.systemEnvironment()
         paths = [str(libraryRoot()), *filter(None, [environment.value("PYTHONPATH")])]
         environment.insert("PYTHONPATH", os.pathsep.join(paths))
@@ -56,6 +59,7 @@ class ChildProcess:
         environment.insert("PYTHONIOENCODING", "utf-8")
         environment.insert("PYTHONDONTWRITEBYTECODE", "1")  # nobody may write into some installations
         self._process.setProcessEnvironment(environment)
+        self._process.setWorkingDirectory(str(folder))
         self._process.start(command[0], command[1:])
 
     def wait(self, milliseconds):

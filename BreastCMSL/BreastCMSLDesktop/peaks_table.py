@@ -28,9 +28,11 @@ class PeaksTable:
     def choose(self, row):
         self._table.setCurrentCell(row, 0)
 
-    def show(self, peaks, changes=None):
-        """changes: number of a peak, from 1 → what became of it since a prior exam; None without one."""
-        scored = bool(peaks) and all(peak.get("probability") is not None for peak in peaks)
+    def show(self, result, changes=None):
+        """result: None for no peaks. changes: number of a peak, from 1 → what became of it."""
+        peaks = result["peaks"] if result is not None else []
+        inRange = bool(peaks) and not result.get("out_of_range")  # else no probability means anything
+        scored = inRange and all(peak.get("probability") is not None for peak in peaks)
         judged = scored and all(peak.get("suspicion") for peak in peaks)
         value = _("Suspicion") if judged else _("Probability") if scored else _("Map value")
         self._table.setHorizontalHeaderLabels(

@@ -9,6 +9,7 @@ from BreastCMSLLib.results import wording_verdict as said
 from BreastCMSLLib.results.report_parts import NOTHING
 from BreastCMSLLib.results.wording import (
     NO_FINDING,
+    OUT_OF_RANGE,
     breasts_text,
     curve_facts,
     evidence_lines,
@@ -21,10 +22,10 @@ from BreastCMSLLib.results.wording import (
 _RED, _GREY = "#c62828", "#5b6570"
 
 __all__ = [
-    "NO_FINDING",
     "changesOfPeaks",
     "comparisonHtml",
     "curveText",
+    "noFindingText",
     "resultHtml",
     "resultTip",
     "warningsText",
@@ -65,6 +66,13 @@ def _findingLines(result):
     if reasons := words.reasons_text(finding, curve):
         lines.append(_("Reasons {text}").format(text=reasons))
     return [line for line in lines if line]
+
+
+def noFindingText(result):
+    """Why there is no finding to outline; "" where there is one."""
+    if not said.is_in_range(result):
+        return OUT_OF_RANGE
+    return "" if result.get("map_meaningful", True) else NO_FINDING
 
 
 def _limits(result):

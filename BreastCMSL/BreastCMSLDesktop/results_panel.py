@@ -17,10 +17,10 @@ from .descriptors_panel import DescriptorsPanel
 from .overlay_panel import OverlayPanel
 from .peaks_table import PeaksTable
 from .result_text import (
-    NO_FINDING,
     changesOfPeaks,
     comparisonHtml,
     curveText,
+    noFindingText,
     resultHtml,
     resultTip,
     warningsText,
@@ -102,7 +102,7 @@ class ResultsPanel:
         self._show(None, None)
 
     def _listExams(self, records, exam):
-        from BreastCMSLLib.results.wording import percent
+        from BreastCMSLLib.results.wording import percent, verdict
 
         self._exams = list(records)
         box = self.ui.resultComboBox
@@ -110,7 +110,8 @@ class ResultsPanel:
             box.clear()
             for examID, result in records.items():
                 name = next((phase["name"] for phase in result.get("phases", [])), examID)
-                box.addItem(f"{name}: {percent(result['probability'])}")
+                score = verdict(result) if result.get("out_of_range") else percent(result["probability"])
+                box.addItem(f"{name}: {score}")
             box.setCurrentIndex(self._exams.index(exam) if exam in self._exams else -1)
         box.visible = len(self._exams) > 1
 
@@ -123,7 +124,7 @@ class ResultsPanel:
         self._showButtons()
         if not same:
             self._showScore()
-            self.table.show(result["peaks"] if result is not None else [], changesOfPeaks(result))
+            self.table.show(result, changesOfPeaks(result))
             self._showCurve(0)
             self.descriptors.show(result)
 
@@ -141,10 +142,10 @@ class ResultsPanel:
             else _("None was made: choose it under Advanced, Browser, and press Analyze")
         )
         self.ui.plotButton.enabled = self._has("chart")
-        button.enabled = self._has("outline")
+        missing = noFindingText(result) if result is not None else ""
+        button.enabled = self._has("outline") and not missing
         button.checked = button.enabled and outline_shown(nodes, result)
-        meaningful = result is None or result.get("map_meaningful", True)
-        button.toolTip = _("Show the outline of the chosen candidate (key O)") if meaningful else NO_FINDING
+        button.toolTip = missing or _("Show the outline of the chosen candidate (key O)")
 
     def _showScore(self):
         shown = self.result is not None

@@ -251,7 +251,7 @@ def result(mode, request, size, affine):
         "candidates_calibrated": mode == "calibrated",
         "threshold": 0.5,
         "map": "COAMxCAM" if mode == "no-classifier" else "LESION",
-        "map_meaningful": malignant,
+        "map_meaningful": malignant and mode != "odd",
         "map_threshold": 0.4,
         "maps": {name: {"file": f"map_{name}.nrrd"} for name in further_maps(mode)},
         "kinetic_maps": {

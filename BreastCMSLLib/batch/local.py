@@ -191,6 +191,7 @@ def _started(threads: int) -> subprocess.Popen:
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
+        cwd=above,  # Python would run files of a stranger's folder that are called like modules
         env=environment,
         text=True,
         encoding="utf-8",

@@ -29,6 +29,7 @@ HEAD = (
     "Out of range",
     "Warnings",
 )
+_OF_VERDICT = ("malignant", "probability", "probability_right", "probability_left", "finding_size_mm")
 NUMBERS = (3, 5, 6, 7, 9)  # columns aligned to the right
 
 
@@ -69,6 +70,8 @@ def index_page(jobs: Sequence[Job], rows: Iterable[Mapping[str, Any]]) -> bytes:
 def _line(job: Job, row: Mapping[str, Any]) -> dict[str, Any]:
     """What a line of the table shows; each cell as text and as what it is sorted by."""
     done = row["status"] == DONE
+    if row.get("out_of_range"):  # no verdict, nor what might be taken for one
+        row = {name: value for name, value in row.items() if name not in _OF_VERDICT}
     suspicious = {True: "yes", False: "no"}.get(row.get("malignant"), "")
     probabilities = [row.get(f"probability{side}") for side in ("", "_right", "_left")]
     first, right, left = (

@@ -13,6 +13,7 @@ from ..kinetics.names import MIP_AXIAL
 from ..results.analysis import Analysis
 from ..results.colors import grey_window
 from ..results.pictures import ORIENTATIONS, Layers, slice_picture
+from ..results.wording import meaning_note
 from .records import write_file
 
 SIZE = (192, 128)  # pixels
@@ -36,7 +37,7 @@ def write_thumbnail(analysis: Analysis, path: Path) -> None:
     if volume is None:
         path.unlink(missing_ok=True)
         return
-    finding = analysis.result["finding"]
+    finding = None if meaning_note(analysis.result) else analysis.result["finding"]
     # through the middle plane, as all planes are alike
     position = apply_affine(volume.affine, (np.array(volume.shape) - 1) / 2)
     if finding is not None:

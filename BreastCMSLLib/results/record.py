@@ -54,11 +54,11 @@ def score_record(score: ExamScore, decision: Decision, bundle: Bundle) -> dict[s
     }
 
 
-def map_record(name: str, malignant: bool, bundle: Bundle) -> dict[str, Any]:
-    """The saliency map's name and how to show it."""
+def map_record(name: str, meaningful: bool, bundle: Bundle) -> dict[str, Any]:
+    """The saliency map's name and how to show it; meaningful: of a suspicious exam that is in range."""
     return {
         "map": name,
-        "map_meaningful": bool(malignant),
+        "map_meaningful": bool(meaningful),
         "map_threshold": MAP_THRESHOLD,
         "map_cell_mm": round(bundle.network.settings.total_stride * bundle.contract.spacing_mm, 2),
     }

@@ -12,6 +12,7 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -90,6 +91,8 @@ def viewer_html(analysis: Analysis) -> str:
     # the parser of HTML ends lines in one way, and the hash is of what it has read
     library = niivue_code().replace("\r\n", "\n")
     script = "\n".join((TEMPLATES / name).read_text("utf-8") for name in _SCRIPTS)
+    if wording.meaning_note(analysis.result):  # what is no finding is not outlined
+        analysis = replace(analysis, outlines=None)
     volumes = pack_volumes(analysis, LARGEST_BYTES - _TEXT_BYTES - len(library.encode()))
     result = analysis.result
     packed = {name: base64.b64encode(data).decode("ascii") for name, data in volumes.named.items()}
@@ -136,7 +139,7 @@ def _page(analysis: Analysis, volumes: PackedVolumes) -> dict[str, Any]:
     if times is not None:
         seconds = [0.0, *times] if relative else list(times)
         minutes = [round((float(time) - float(times[0])) / 60, 3) for time in seconds]
-    meaningful = bool(result["map_meaningful"]) and is_in_range(result)
+    meaningful = not wording.meaning_note(result)
     return {
         "shape": volumes.shape,
         "spacing": [float(step) for step in volumes.affine.diagonal()[:3]],

@@ -24,6 +24,7 @@ CURVE_NOTE = (
 )
 NOT_MEANINGFUL = "not meaningful at this score"
 NO_FINDING = f"No finding: the score is below the threshold, and the map is {NOT_MEANINGFUL}."
+NOT_IN_RANGE = "not meaningful: out of range"
 NO_EVIDENCE = "no evidence is recorded in its card"
 LEGEND = "Colours: dark red at {least:g} of the map's maximum, yellow at the maximum; transparent below."
 OUT_OF_RANGE = "No result: outside what the model was made for."
@@ -186,10 +187,17 @@ def map_note(name: object) -> str:
     return _MAP_NOTES.get(str(name), "")
 
 
+def meaning_note(result: Mapping) -> str:
+    """Why map and candidates mean nothing: the exam is out of range or not suspicious; else ""."""
+    if result.get("out_of_range"):
+        return NOT_IN_RANGE
+    return "" if result.get("map_meaningful", True) else NOT_MEANINGFUL
+
+
 def map_label(result: Mapping) -> str:
-    """The title of a result's map, with a warning when the score gives the map no meaning."""
-    title = map_title(result["map"])
-    return title if result["map_meaningful"] else f"{title} ({NOT_MEANINGFUL})"
+    """The title of a result's map, with a warning where it means nothing."""
+    title, note = map_title(result["map"]), meaning_note(result)
+    return f"{title} ({note})" if note else title
 
 
 def mask_text(result: Mapping) -> str:
@@ -243,7 +251,8 @@ def _tumour_volumes(result: Mapping) -> list[tuple[str, str]]:
     own = (result.get("finding") or {}).get("ftv_ml")
     breasts = (result.get("tumour_volume") or {}).get("breasts_ml") or {}
     names = {"breast": "Whole breast", "right": "Whole right breast", "left": "Whole left breast"}
-    rows = [] if own is None else [("Box about the finding", f"{float(own):.2f} ml")]
+    about = "candidate 1" if result.get("out_of_range") else "the finding"
+    rows = [] if own is None else [(f"Box about {about}", f"{float(own):.2f} ml")]
     return rows + [(names.get(name, name), f"{float(ml):.1f} ml") for name, ml in breasts.items()]
 
 
@@ -302,6 +311,8 @@ def moved_text(record: Mapping) -> str:
 def finding_text(result: Mapping) -> str:
     """The finding in one line, or why there is none."""
     finding = result.get("finding")
+    if result.get("out_of_range"):
+        return "none: outside what the model was made for"
     if not result.get("map_meaningful", True):
         return "none: the score is below the threshold"
     if not finding:
@@ -313,18 +324,20 @@ def finding_text(result: Mapping) -> str:
 
 def outline_names(result: Mapping) -> dict[int, str]:
     """Label → name of each outline: "Finding: 24 mm, 3.6 ml", "Peak 2: 9 mm, 0.13 ml"."""
-    names = {}
+    names, first = {}, "Peak 1" if result.get("out_of_range") else "Finding"
     for label, peak in enumerate(result.get("peaks") or (), 1):
         if peak.get("outline") == label:  # a candidate may lie in an earlier one's outline
-            names[label] = f"{'Finding' if label == 1 else f'Peak {label}'}: {size_text(peak)}"
+            names[label] = f"{first if label == 1 else f'Peak {label}'}: {size_text(peak)}"
     return names
 
 
 def marker_labels(result: Mapping) -> list[str]:
-    """What stands beside each candidate's marker in the views; below the threshold none is a finding."""
+    """What stands beside each candidate's marker; below the threshold or out of range none is a finding."""
     peaks: Sequence[Mapping] = result["peaks"]
     if not peaks:
         return []
+    if note := meaning_note(result):
+        return [f"Peak of map ({note})", *(f"{number} ({note})" for number in range(2, len(peaks) + 1))]
     highest = max(float(peak["value"]) for peak in peaks) or 1.0
     heights = [
         f"{percent(peak['value'] / highest)} of peak"
@@ -333,8 +346,6 @@ def marker_labels(result: Mapping) -> list[str]:
         for peak in peaks
     ]
     further = [f"{number}: {height}" for number, height in enumerate(heights[1:], 2)]
-    if not result["map_meaningful"]:
-        return [f"Peak of map ({NOT_MEANINGFUL})", *(f"{text} ({NOT_MEANINGFUL})" for text in further)]
     if all(peak.get("suspicion") for peak in peaks):
         return [f"{number}: {peak['suspicion']}" for number, peak in enumerate(peaks, 1)]
     if peaks[0].get("probability") is not None:

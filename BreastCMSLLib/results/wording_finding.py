@@ -126,6 +126,8 @@ def low_text(peaks: Sequence[Mapping]) -> str:
 
 def suspicion_note(result: Mapping) -> str:
     """What high, moderate and low mean, or why they are not said."""
+    if result.get("out_of_range"):
+        return "Out of range no high, moderate or low is said."
     if not result.get("candidates_calibrated"):
         return "In order of suspicion; not calibrated, so that no high, moderate or low is said."
     return (

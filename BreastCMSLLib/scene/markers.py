@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from ..results.colors import MARKER_COLOR
-from ..results.wording import NOT_MEANINGFUL, marker_labels, moved_text
+from ..results.wording import marker_labels, meaning_note, moved_text
 from .nodes import add_node
 from .transforms import Frame
 
 
 def add_markers(scene, result: Mapping, frame: Frame):
-    """Add one locked marker for each candidate, hidden when the score gives the map no meaning.
+    """Add one locked marker for each candidate, hidden where they mean nothing.
 
     Parameters
     ----------
@@ -27,8 +27,8 @@ def add_markers(scene, result: Mapping, frame: Frame):
     """
     import vtk
 
-    meaningful = bool(result["map_meaningful"])
-    name = "Peaks" if meaningful else f"Peaks ({NOT_MEANINGFUL})"
+    note = meaning_note(result)
+    name = f"Peaks ({note})" if note else "Peaks"
     node = add_node(scene, "vtkMRMLMarkupsFiducialNode", name, result, "peaks")
     for peak, label in zip(result["peaks"], marker_labels(result)):
         position = (float(value) for value in frame.point(peak["ras_mm"]))
@@ -45,5 +45,5 @@ def add_markers(scene, result: Mapping, frame: Frame):
     display.SetGlyphScale(4.0)
     display.SetTextScale(4.0)
     display.SetPointLabelsVisibility(True)
-    display.SetVisibility(meaningful)
+    display.SetVisibility(not note)
     return node

@@ -8,7 +8,7 @@ import numpy as np
 
 from ..core.geometry import Volume, apply_affine
 from ..results.colors import MARKER_COLOR
-from ..results.wording import outline_names
+from ..results.wording import meaning_note, outline_names
 from .looking import segment_region
 from .nodes import ResultNodes, add_node
 from .transforms import ijk_to_ras, local_to_world, to_vtk
@@ -16,7 +16,7 @@ from .volumes import to_image_data
 
 
 def add_outlines(scene, labels: Volume, result: Mapping, heatmap):
-    """Add a segment for each outline, the finding's on show.
+    """Add a segment for each outline, the finding's on show; where it means nothing none is.
 
     Parameters
     ----------
@@ -39,6 +39,7 @@ def add_outlines(scene, labels: Volume, result: Mapping, heatmap):
     for label, name in outline_names(result).items():
         node.GetSegmentation().AddSegment(_segment(labels, label, name), _segment_id(label))
         display.SetSegmentVisibility(_segment_id(label), label == 1)
+    display.SetVisibility(not meaning_note(result))
     display.SetVisibility2DFill(False)
     display.SetVisibility2DOutline(True)
     return node
@@ -84,11 +85,11 @@ def show_outline(nodes: ResultNodes, result: Mapping, index: int | None) -> bool
     Returns
     -------
     bool
-        Whether one shows now: not every candidate has one.
+        Whether one shows now: not every candidate has one, and out of range none is drawn.
     """
     if nodes.outline is None:
         return False
-    label = None if index is None else result["peaks"][index].get("outline")
+    label = None if index is None or meaning_note(result) else result["peaks"][index].get("outline")
     display = nodes.outline.GetDisplayNode()
     for other in outline_names(result):
         display.SetSegmentVisibility(_segment_id(other), other == label)

@@ -9,6 +9,7 @@ from ..core.stages import Progress, Stopwatch
 from ..exam import Exam
 from ..kinetics.names import MIP_AXIAL
 from ..results.analysis import Analysis
+from ..results.wording import meaning_note
 from . import bundle, embedded
 from .first_picture import Views, first_picture
 from .pictures import peak_pictures, projection_pictures
@@ -71,8 +72,7 @@ def write_scene(
             kinetics=analysis.kinetic_maps,
         )
         progress("scene", 0.4)
-        means_something = result["map_meaningful"] and not result["out_of_range"]
-        opacity = 0.5 if means_something else 0.0
+        opacity = 0.0 if meaning_note(result) else 0.5
         render_overlay(scene, background, nodes, first, folder / "overlay.png", opacity=opacity)
         progress("scene", 0.6)
         # the map waits until it is asked for: it would hide the lesion

@@ -16,7 +16,7 @@ from ..findings.names import LOW
 from ..kinetics.names import MIP_AXIAL
 from ..results.colors import grey_window
 from ..results.pictures import ORIENTATIONS, Layers, sample, slice_picture
-from ..results.wording import PROJECTIONS, coordinate_text, map_title, position_text
+from ..results.wording import PROJECTIONS, coordinate_text, map_title, meaning_note, position_text
 from .drawing import GREY, draw_orientation, draw_text, encode_png
 
 NEAR_MM = 80.0  # width of a close-up
@@ -58,7 +58,7 @@ def peak_pictures(
     peaks = result.get("peaks") or ()
     title = map_title(result["map"])
     threshold = float(result.get("map_threshold", 0.4))
-    if not result.get("map_meaningful", True) or result.get("out_of_range"):
+    if meaning_note(result):
         return {}
     window = grey_window(background.array)
     layers = Layers(background, window, heatmap, threshold, outlines=outlines, marked=True)

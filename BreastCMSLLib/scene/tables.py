@@ -61,13 +61,13 @@ def result_rows(result: Mapping) -> list[tuple[str, str]]:
         ("Research use only", "not for diagnosis"),
         ("Model trained on", model.get("training_data", "simulated exams")),
         ("Verdict", verdict(result)),
-        ("Probability of malignancy", probability_text(result["probability"])),
+        ("Probability of malignancy", _probability(result)),
         ("Threshold", f"{float(result['threshold']):.3f}"),
         ("Map", map_label(result)),
         ("Finding", finding_text(result)),
     ]
     for number, peak in enumerate(result["peaks"], 1):
-        rows += [(f"Peak {number} {name}", value) for name, value in _peak_rows(peak)]
+        rows += [(f"Peak {number} {name}", value) for name, value in _peak_rows(peak, result)]
     rows += _curve_rows(result.get("kinetics"))
     if volumes := tumour_volume_text(result):
         rows.append(("Functional tumour volume", volumes))
@@ -82,7 +82,12 @@ def result_rows(result: Mapping) -> list[tuple[str, str]]:
     return [(name, str(value)) for name, value in rows]
 
 
-def _peak_rows(peak: Mapping) -> list[tuple[str, str]]:
+def _probability(result: Mapping) -> str:
+    note = ", which means nothing for such an exam" if result.get("out_of_range") else ""
+    return probability_text(result["probability"]) + note
+
+
+def _peak_rows(peak: Mapping, result: Mapping) -> list[tuple[str, str]]:
     rows = [("RAS (mm)", ", ".join(f"{value:.1f}" for value in peak["ras_mm"]))]
     if peak.get("side"):
         rows.append(("side", peak["side"]))
@@ -90,7 +95,7 @@ def _peak_rows(peak: Mapping) -> list[tuple[str, str]]:
         rows.append(("place", place_text(peak)))
     if peak.get("suspicion"):
         rows.append(("suspicion", peak["suspicion"]))
-    if peak.get("probability") is not None:
+    if peak.get("probability") is not None and not result.get("out_of_range"):
         rows.append(("probability", probability_text(peak["probability"])))
     rows.append(("value", f"{float(peak['value']):.3f}"))
     if size := size_text(peak):

@@ -9,7 +9,7 @@ import numpy as np
 from ..core.errors import InputError
 from ..core.geometry import Volume, check_affine
 from ..results.colors import grey_window, heat_ramp
-from ..results.wording import headline, map_label, map_title
+from ..results.wording import headline, map_label, map_title, meaning_note
 from .changes import scene_transaction
 from .nodes import HEADLINE, MAP, add_node, tag_node
 from .transforms import to_vtk
@@ -126,7 +126,7 @@ def add_map(scene, name: str, volume: Volume, result: Mapping, colors):
     set_voxels(node, volume)
     legend = add_legend(node, map_label(shown), "%.1f", result)
     if legend is not None:
-        legend.SetVisibility(bool(result["map_meaningful"]))
+        legend.SetVisibility(not meaning_note(result))
     return node
 
 

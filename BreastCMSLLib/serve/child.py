@@ -9,6 +9,7 @@ import signal
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from pathlib import Path
 
 from ..core.errors import BreastCMSLError, Cancelled
 
@@ -29,10 +30,13 @@ class Child:
         Of :func:`.choices.command_of`.
     progress : callable
         Called with the share done (0 to 1) and the stage.
+    folder : Path
+        Private, absolute: where it works, since Python would run the files of a stranger's folder that are
+        called like modules, and where its temporary files go, which it cannot remove when it is killed.
     """
 
-    def __init__(self, command: Sequence[str], progress: Progress):
-        self._command, self._progress = list(command), progress
+    def __init__(self, command: Sequence[str], progress: Progress, folder: Path):
+        self._command, self._progress, self._folder = list(command), progress, folder
         self._process: asyncio.subprocess.Process | None = None
         self._stopping: asyncio.Task | None = None
         self._error = ""
@@ -55,7 +59,8 @@ class Child:
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
             limit=_LINE,
-            env=_environment(),
+            cwd=self._folder,
+            env=_environment(self._folder),
             start_new_session=os.name != "nt",  # a group of its own: Ctrl-C is the server's
         )
         try:
@@ -113,7 +118,8 @@ async def _last(stream: asyncio.StreamReader) -> str:
     return text
 
 
-def _environment() -> dict[str, str]:
-    """The child finds the library where this process did."""
-    folders = [folder for folder in sys.path if folder]
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(folders), "PYTHONIOENCODING": "utf-8"}
+def _environment(folder: Path) -> dict[str, str]:
+    """The child finds the library where this process did; its temporary files go into the folder."""
+    known = os.pathsep.join(os.path.abspath(place) for place in sys.path if place)
+    temporary = dict.fromkeys(("TMPDIR", "TEMP", "TMP"), str(folder))
+    return {**os.environ, **temporary, "PYTHONPATH": known, "PYTHONIOENCODING": "utf-8"}

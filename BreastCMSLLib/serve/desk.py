@@ -72,7 +72,7 @@ class Desk:
     read, read_output : callable
         Coroutines that give the ``Reading`` of an entry, and the ``Output`` of a folder.
     child : callable
-        Makes what runs a command.
+        Makes what runs a command in a folder.
     """
 
     def __init__(
@@ -84,7 +84,7 @@ class Desk:
         *,
         read: Callable[[Entry], Awaitable[Reading]],
         read_output: Callable[[Path], Awaitable[Output]],
-        child: Callable[[Sequence[str], Progress], Child] = Child,
+        child: Callable[[Sequence[str], Progress, Path], Child] = Child,
     ):
         self.entries, self._scene, self._folder = list(entries), scene, folder
         self._show_values, self._read, self._read_output, self._make_child = show, read, read_output, child
@@ -154,7 +154,8 @@ class Desk:
                 text = "" if seconds is None else f"about {duration_text(seconds)} left"
                 self._show(progress=round(100 * share), stage=stage, time_left=text)
 
-        self._child = self._make_child(command_of(self._entry, choices, folder / RESULTS, dicom), progress)
+        command = command_of(self._entry, choices, folder / RESULTS, dicom)
+        self._child = self._make_child(command, progress, folder)
         self._enter(ANALYZING, "Analysing…", **_NOTHING)
         try:
             await self._child.run()

@@ -49,7 +49,8 @@ def result_texts(result: Mapping[str, Any]) -> dict[str, Any]:
     Returns
     -------
     dict
-        ``verdict``, ``suspicious``, ``lines``, ``cautions``, ``limits`` and ``candidates``.
+        ``verdict``, ``suspicious``, ``lines``, ``cautions``, ``limits``, ``candidates``, and whether their
+        suspicion is known, ``judged``.
     """
     scored = said.is_in_range(result)
     lines = []
@@ -66,6 +67,7 @@ def result_texts(result: Mapping[str, Any]) -> dict[str, Any]:
         "cautions": said.cautions(result),
         "limits": [t for t in (scored and said.cutoff_text(result), said.not_analysed_text(result)) if t],
         "candidates": [_candidate(number, peak) for number, peak in enumerate(result["peaks"], 1)],
+        "judged": any(peak.get("suspicion") for peak in result["peaks"]),
     }
 
 
@@ -87,12 +89,9 @@ def _finding_lines(result: Mapping[str, Any]) -> list[str]:
 
 def _candidate(number: int, peak: Mapping[str, Any]) -> dict[str, Any]:
     """A row of the table of candidates."""
-    value = peak.get("suspicion")
-    if not value:
-        value = words.percent(peak["value"] if peak.get("probability") is None else peak["probability"])
     return {
         "number": number,
-        "suspicion": value,
+        "suspicion": peak.get("suspicion", ""),
         "place": ", ".join(filter(None, (words.breast_text(peak), places.quadrant_text(peak)))),
         "size": "" if peak.get("size_mm") is None else f"{float(peak['size_mm']):.0f} mm",
         "position": words.position_text(peak["ras_mm"]),

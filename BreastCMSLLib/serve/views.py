@@ -164,6 +164,10 @@ class SceneViews:
         bundle.show_in_views(self.scene, subtraction, self._nodes, result["peaks"][0]["ras_mm"], opacity=0.0)
         self._show_in_3d()
         self.go_to(0)
+        # outlines are first drawn as their slice reports a change, and it may lie there already
+        for view in self._manager.get_slice_views():
+            view.get_view_node().Modified()
+        self.render()
         return [
             {"value": name, "title": map_title(name), "note": map_note(name), "kinetic": is_kinetic(node)}
             for name, node in self._nodes.maps.items()

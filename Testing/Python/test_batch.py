@@ -320,6 +320,15 @@ def test_a_batch_that_is_stopped_ends_its_processes(tmp_path, fake_worker):
     assert fake_worker and all(process.poll() is not None for process in fake_worker)
 
 
+def test_a_process_runs_no_file_of_the_folder_that_the_batch_was_started_in(tmp_path, monkeypatch):
+    (tmp_path / "json.py").write_text("import os; os._exit(7)")
+    monkeypatch.chdir(tmp_path)
+    process = local._started(1)
+    process.stdin.close()  # no jobs
+    with process.stdout:
+        assert process.wait(120) == 0
+
+
 def test_processes_that_cannot_start_are_one_sentence(tmp_path, monkeypatch):
     def start(threads):
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
@@ -441,6 +450,15 @@ def test_the_page_escapes_names_and_runs_its_own_script_alone(tmp_path):
     script = re.search(r"<script>(.*?)</script>", text, re.DOTALL)[1]
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     assert f"sha256-{digest}" in text and "http" not in text.replace("http-equiv", "")
+
+
+def test_the_page_has_no_verdict_of_an_exam_out_of_range(tmp_path):
+    row = {"exam": "a", "status": "done", "folder": "a", "probability": 0.912, "malignant": True}
+    row |= {"probability_left": 0.912, "finding_size_mm": 23.4, "out_of_range": ""}
+    text = page.index_page([Job("a", (), str(tmp_path))], [row]).decode()
+    assert "0.912" in text and ">yes<" in text and "23.4" in text
+    text = page.index_page([Job("a", (), str(tmp_path))], [{**row, "out_of_range": "motion"}]).decode()
+    assert "motion" in text and not any(said in text for said in ("0.912", ">yes<", "23.4"))
 
 
 def test_parquet_holds_what_the_csv_holds(tmp_path):

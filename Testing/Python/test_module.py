@@ -857,6 +857,8 @@ def test_an_exam_the_model_was_not_made_for_says_so_beside_the_score(panel, exam
         "No result: outside what the model was made for" in text and "The breasts fill only a tenth" in text
     )
     assert "Suspicious" not in text and "returned 0.93" in text
+    assert panel.ui.peaksTable.horizontalHeaderItem(1).text() == "Map value"
+    assert not panel.ui.outlineButton.enabled and "outside what" in panel.ui.outlineButton.toolTip
     assert "a tenth" not in panel.ui.warningsLabel.text, "said once"
     page = report_page(panel)
     assert page.count("The breasts fill only a tenth") == 1 and "Suspicious" not in page
@@ -970,6 +972,16 @@ def test_real_analysis_from_a_read_only_install_with_long_non_ascii_paths(panel,
         for path in locked:
             path.chmod(0o755 if path.is_dir() else 0o644)
     assert panel.widget.results.result["phases"][3]["name"] == "später 3 – 放射線"
+
+
+def test_the_child_works_in_a_folder_of_its_own(panel, tmp_path):
+    from BreastCMSLDesktop.child_process import ChildProcess
+
+    lines, ended = [], []
+    process = ChildProcess(onLine=lines.append, onFinished=lambda *end: ended.append(end))
+    process.start([sys.executable, "-c", "import os; print(os.getcwd())"], tmp_path)
+    panel.until(lambda: ended, seconds=60)
+    assert lines == [str(tmp_path)]
 
 
 def test_the_child_ends_when_slicer_is_killed(tmp_path):

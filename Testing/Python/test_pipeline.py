@@ -75,15 +75,18 @@ def analysed(predictor):
     )
 
 
-def test_an_exam_of_one_breast_has_no_side(predictor, analysed):
+def test_an_exam_of_one_breast_has_no_side_and_is_not_judged(predictor, analysed, monkeypatch):
+    from BreastCMSLLib import pipeline
     from BreastCMSLLib.results.summary import summary_lines
 
+    monkeypatch.setattr(pipeline, "add_suspicion", lambda peaks, _: peaks[0].update(suspicion="high"))
     exam = analysed[0]
     half = [
         Phase(Volume(p.volume.array[110:], p.volume.affine), p.name, time_s=p.time_s)
         for p in (exam.pre, *exam.post)
     ]
     result = analyze(make_exam(half, kind="phases"), predictor).result
+    assert result["malignant"] and not result["map_meaningful"] and "suspicion" not in result["peaks"][0]
     assert result["peaks"][0]["side"] == "" and "one breast" in {
         reason["code"] for reason in result["out_of_range"]
     }

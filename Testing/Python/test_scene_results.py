@@ -181,6 +181,21 @@ def test_benign_result_marks_no_finding(scene):
     assert dict(cells(nodes.table))["Verdict"] == "not suspicious"
 
 
+def test_out_of_range_nothing_is_drawn_or_named_as_a_finding(scene):
+    grey, heatmap, result, labels = outlined_case()
+    result["out_of_range"] = [{"code": "x", "text": "It is odd."}]
+    result["peaks"][0]["probability"] = 0.9
+    nodes = results.write_results(scene, result, heatmap, outlines=labels)
+    assert not nodes.outline.GetDisplayNode().GetVisibility() and not show_outline(nodes, result, 0)
+    assert not nodes.peaks.GetDisplayNode().GetVisibility()
+    assert nodes.outline.GetSegmentation().GetSegment("Peak_1").GetName().startswith("Peak 1: ")
+    rows = dict(cells(nodes.table))
+    assert "none" in rows["Finding"] and "means nothing" in rows["Probability of malignancy"]
+    assert "Peak 1 probability" not in rows
+    texts = [nodes.heatmap.GetName(), *(nodes.peaks.GetNthControlPointLabel(n) for n in (0, 1))]
+    assert all("not meaningful: out of range" in text and "%" not in text for text in texts)
+
+
 def test_no_peaks(scene):
     _, heatmap, result = case(peaks=[], kinetics=None)
     assert results.write_results(scene, result, heatmap).peaks.GetNumberOfControlPoints() == 0

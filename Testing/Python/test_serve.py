@@ -6,6 +6,7 @@ import sys
 import zipfile
 from dataclasses import replace
 from importlib import metadata
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -22,6 +23,7 @@ from BreastCMSLLib.serve.choices import Choices, command_of, models, reading_arg
 from BreastCMSLLib.serve.desk import ANALYZING, EMPTY, READY, STOPPING, Desk, Reading
 from BreastCMSLLib.serve.packages import check_packages
 from BreastCMSLLib.serve.session import Session
+from BreastCMSLLib.serve.texts import result_texts
 
 RESULT = {
     "kind": "breastcmsl.result",
@@ -183,7 +185,8 @@ def test_a_port_that_does_not_exist_is_one_sentence(capsys):
 
 def child_of(code, lines=None):
     lines = [] if lines is None else lines
-    return Child([sys.executable, "-c", code], lambda share, stage: lines.append((share, stage)))
+    progress = lambda share, stage: lines.append((share, stage))  # noqa: E731
+    return Child([sys.executable, "-c", code], progress, Path.cwd())
 
 
 def test_a_child_tells_its_progress_whatever_else_is_printed():
@@ -216,11 +219,22 @@ def test_a_child_is_stopped_even_if_it_does_not_listen(deaf, monkeypatch):
 print(json.dumps({{"event": "progress", "fraction": 0.1, "text": "On"}}), flush=True); time.sleep(60)"""
 
     async def work():
-        child = Child([sys.executable, "-c", code], lambda *_: child.stop())
+        child = Child([sys.executable, "-c", code], lambda *_: child.stop(), Path.cwd())
         await asyncio.wait_for(child.run(), 30)
 
     with pytest.raises(Cancelled):
         asyncio.run(work())
+
+
+def test_a_child_runs_no_file_of_the_folder_that_the_server_was_started_in(tmp_path, monkeypatch):
+    strange, private = tmp_path / "exam", tmp_path / "private"
+    strange.mkdir()
+    private.mkdir()
+    (strange / "json.py").write_text("import os; os._exit(7)")
+    monkeypatch.chdir(strange)
+    code = f"import json, os, tempfile; assert os.getcwd() == tempfile.gettempdir() == {str(private)!r}"
+    (private / "job.py").write_text(code)
+    asyncio.run(Child([sys.executable, "-m", "job"], lambda *_: None, private).run())
 
 
 # ---------------------------------------------------------------- downloads
@@ -277,8 +291,8 @@ class FakeScene:
 class FakeChild:
     """Waits until it is let on; ``error`` is what it then raises."""
 
-    def __init__(self, command, progress):
-        self.command, self.progress = command, progress
+    def __init__(self, command, progress, folder):
+        self.command, self.progress, self.folder = command, progress, folder
         self.go, self.error, self.killed = asyncio.Event(), None, False
 
     async def run(self):
@@ -325,8 +339,8 @@ class Table:
         (folder / output.RESULTS / "report.html").write_text("")
         return SimpleNamespace(result=RESULT)
 
-    def child(self, command, progress):
-        self.children.append(FakeChild(command, progress))
+    def child(self, *arguments):
+        self.children.append(FakeChild(*arguments))
         return self.children[-1]
 
     async def begin(self):
@@ -428,6 +442,15 @@ def test_an_analysis_tells_its_progress_and_shows_its_result(folder):
     assert table.scene.index == table.values["candidate"] == 1
     table.desk.go_to(2)
     assert table.scene.index == 1
+
+
+def test_out_of_range_and_without_calibration_nothing_is_said_of_suspicion():
+    bare = [
+        {key: peak[key] for key in ("ras_mm", "value", "probability", "side")} for peak in RESULT["peaks"]
+    ]
+    texts = result_texts({**RESULT, "peaks": bare})
+    assert not texts["judged"] and [row["suspicion"] for row in texts["candidates"]] == ["", ""]
+    assert result_texts(RESULT)["judged"]
 
 
 def test_a_cancelled_analysis_leaves_the_exam_ready(folder):

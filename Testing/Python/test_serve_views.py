@@ -3,6 +3,7 @@
 import asyncio
 from importlib.util import find_spec
 
+import numpy as np
 import pytest
 from builders import small_exam
 from scene_case import case
@@ -77,6 +78,37 @@ def test_one_marker_shows_at_a_time(views, shown):
     views.go_to(1)
     markers = views._nodes.peaks
     assert [markers.GetNthControlPointVisibility(n) for n in range(2)] == [False, True]
+
+
+def cyan(view):
+    """Number of pixels of a view in the outline's colour."""
+    from slicer import vtkMRMLLayerDisplayableManager
+    from vtk import vtkImageData
+    from vtk.util.numpy_support import vtk_to_numpy
+
+    window, picture = view.render_window(), vtkImageData()
+    window.SetSize(300, 300)
+    window.Render()
+    vtkMRMLLayerDisplayableManager.RenderWindowBufferToImage(window, picture)
+    red, green, blue = vtk_to_numpy(picture.GetPointData().GetScalars()).astype(int).T
+    return int(((red < 120) & (green > 150) & (blue > 150)).sum())
+
+
+@pytest.mark.parametrize("in_range", [True, False])
+def test_the_outline_of_a_finding_is_drawn_as_the_result_comes(views, in_range):
+    exam = small_exam()
+    _, heatmap, result = case(exam.grid.affine, out_of_range=[] if in_range else [{"code": "x", "text": "x"}])
+    result["peaks"][0] |= {"outline": 1, "size_mm": 28.0, "volume_ml": 3.0}
+    outlines = heatmap.with_array((heatmap.array >= 0.5).astype(np.uint8))
+    views.show_exam(exam)
+    try:
+        for _ in range(2):  # a second analysis leaves the slices where they are
+            views.show_output(Output(result, heatmap, outlines=outlines))
+            for tag in ("Red", "Yellow", "Green"):
+                assert (cyan(views.slice_view(tag)) > 0) is in_range, tag
+            views.clear_output()
+    finally:
+        views.clear()
 
 
 def test_results_and_exams_leave_nothing_in_the_scene(views):

@@ -235,7 +235,9 @@ def test_out_of_range_there_is_no_probability(stub):
     html = viewer_html(analysis_of(out_of_range=reasons)[0])
     text = Tags(html).text
     assert "No result" in text and "The exam is of a phantom." in text and "93 %" not in text
-    assert Page(html).data["meaningful"] is False
+    page = Page(html)
+    assert page.data["meaningful"] is False and page.data["outlined"] is False
+    assert 'id="volume-outlines"' not in html
 
 
 # ---------------------------------------------------------------- NiiVue
