@@ -2,7 +2,8 @@
 
 A probability holds where as many exams are malignant as among those that the model was calibrated on. Where
 another share P is, the odds of every exam change by one factor (Bayes): its logit moves by
-logit P − logit P₀. The threshold moves with it, so that the same exams are called.
+logit P − logit P₀. The threshold moves with it, so that the same exams are called. What is decided is
+decided before restating: which exams are called, which candidates are listed, and what they are called.
 """
 
 from __future__ import annotations
@@ -32,6 +33,8 @@ class Decision:
     ----------
     threshold : float
         Probability, restated, from which on an exam is suspicious.
+    assumed_threshold : float
+        The same before restating.
     operating_point : str or None
         The wanted sensitivity in percent; None where the model does not name its threshold.
     prevalence, assumed_prevalence : float or None
@@ -42,6 +45,7 @@ class Decision:
     """
 
     threshold: float
+    assumed_threshold: float
     operating_point: str | None
     prevalence: float | None
     assumed_prevalence: float | None
@@ -81,7 +85,7 @@ def decide(
             )
         threshold, name = model.operating_points[operating_point], operating_point
     if prevalence is None:
-        return Decision(threshold, name, model.prevalence, model.prevalence)
+        return Decision(threshold, threshold, name, model.prevalence, model.prevalence)
     if not 0.0 < prevalence < 1.0:
         raise InputError(
             f"The prevalence must lie between 0 and 1, not {prevalence:g}; "
@@ -92,9 +96,20 @@ def decide(
             f"{model.name} does not say which share of malignant exams it assumes, so its probability cannot "
             "be restated; leave out the prevalence, or use another model."
         )
-    shift = _logit(prevalence) - _logit(model.prevalence)
-    moved = 1.0 / (1.0 + math.exp(-(_logit(threshold) + shift)))
-    return Decision(moved, name, prevalence, model.prevalence, shift)
+    shift = shift_between(model.prevalence, prevalence)
+    moved = restate(threshold, shift)
+    return Decision(moved, threshold, name, prevalence, model.prevalence, shift)
+
+
+def shift_between(assumed: float, prevalence: float) -> float:
+    """What restating from one share of malignant exams to another adds to a logit."""
+    return _logit(prevalence) - _logit(assumed)
+
+
+def restate(probability: float, shift: float) -> float:
+    """A probability restated: its logit moves by the shift."""
+    factor = math.exp(shift)  # of the odds
+    return factor * probability / (1.0 + (factor - 1.0) * probability)
 
 
 def _logit(probability: float) -> float:

@@ -200,7 +200,7 @@ def _candidates(result: Mapping[str, Any]) -> list:
             *([_text(title)] if title else []),
             _table([table["head"], *rows], [widths[n] for n in table["head"]]),
         ]
-    low = words.low_text(result.get("peaks") or ())
+    low = words.low_text(result)
     return [*parts, *([_text(low)] if low else []), _text(words.suspicion_note(result), "small")]
 
 

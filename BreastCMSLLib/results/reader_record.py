@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from ..candidates.candidate import Candidate
 from ..core.geometry import Volume
 from ..exam import Exam
 from ..exam.plan import LEFT_OUT
@@ -51,14 +52,33 @@ def add_places(
             peak["image"] = image
 
 
-def add_suspicion(peaks: list[dict[str, Any]], result: Mapping[str, Any]) -> None:
-    """Give each peak ``suspicion``, where the candidates' probabilities are calibrated."""
-    for peak in peaks:
-        if result["candidates_calibrated"] and peak.get("probability") is not None:
+def add_suspicion(
+    peaks: list[dict[str, Any]],
+    candidates: Sequence[Candidate],
+    decision: Decision,
+    bundle: Bundle,
+    malignant: bool,
+) -> None:
+    """Give each peak ``suspicion``, where the candidates' probabilities are calibrated.
+
+    Parameters
+    ----------
+    peaks : list of dict
+    candidates : sequence of Candidate
+        Those of the peaks, before restating: no prevalence makes another word of a candidate.
+    decision : Decision
+    bundle : Bundle
+    malignant : bool
+        Whether the exam is suspicious.
+    """
+    if bundle.candidate_calibration is None:
+        return
+    for peak, candidate in zip(peaks, candidates):
+        if candidate.probability is not None:
             peak["suspicion"] = suspicion(
-                peak["probability"],
-                result["threshold"],
-                malignant=result["malignant"],
+                candidate.probability,
+                decision.assumed_threshold,
+                malignant=malignant,
                 first=peak is peaks[0],
             )
 
@@ -96,7 +116,7 @@ def cutoff_record(decision: Decision, bundle: Bundle) -> dict[str, Any] | None:
     """
     evidence = bundle.evidence if isinstance(bundle.evidence, Mapping) else {}
     tested = evidence.get("classification")
-    threshold = bundle.operating_points.get(decision.operating_point, bundle.threshold)
+    threshold = decision.assumed_threshold
     if not isinstance(tested, Mapping):
         return None
     if not _same(tested.get("threshold"), threshold):

@@ -35,12 +35,12 @@ MAP_THRESHOLD = 0.4
 _BOX_MARGIN_MM = 5.0  # about an outline, in which its functional tumour volume is measured
 
 
-def score_record(score: ExamScore, decision: Decision, bundle: Bundle) -> dict[str, Any]:
-    """The exam's probability and each breast's, whether it is suspicious, and what that rests on."""
+def score_record(score: ExamScore, malignant: bool, decision: Decision, bundle: Bundle) -> dict[str, Any]:
+    """The probabilities of exam and breasts, restated; whether it is suspicious, and what that rests on."""
     return {
         "probability": round(score.probability, 6),
         "logit": round(score.logit, 6),
-        "malignant": bool(score.probability >= decision.threshold),
+        "malignant": malignant,
         "threshold": decision.threshold,
         "operating_point": decision.operating_point,
         "prevalence": decision.prevalence,

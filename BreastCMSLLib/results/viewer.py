@@ -113,7 +113,7 @@ def viewer_html(analysis: Analysis) -> str:
         phases=_phase_labels(result),
         maps={name: wording.map_title(name) for name in volumes.maps},
         map_note=wording.map_note(result["map"]),
-        low=words.low_text(result.get("peaks") or ()),
+        low=words.low_text(result),
         **_verdict(result),
     )
 

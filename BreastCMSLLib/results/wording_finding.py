@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from ..findings.names import AXILLARY, GROUPS, LOW, LOW_BELOW, POSTERIOR
+from ..models.decision import restate, shift_between
 from .wording import amount_text, breast_text, depth_text, percent, position_text
 
 UNSURE_PLACE = "not known: midline or nipples were not seen surely"
@@ -114,14 +115,21 @@ def candidate_groups(peaks: Sequence[Mapping]) -> list[tuple[str, list[tuple[int
     return [(title, pairs) for title, pairs in groups if pairs]
 
 
-def low_text(peaks: Sequence[Mapping]) -> str:
+def low_text(result: Mapping) -> str:
     """The candidates of low suspicion in one line; "" where there are none."""
     parts = [
         f"{number} ({', '.join(filter(None, (breast_text(peak), quadrant_text(peak))))})"
-        for number, peak in enumerate(peaks, 1)
+        for number, peak in enumerate(result.get("peaks") or (), 1)
         if peak.get("suspicion") == LOW
     ]
-    return f"Low suspicion, below {percent(LOW_BELOW)}: {'; '.join(parts)}." if parts else ""
+    return f"Low suspicion, below {_low_below(result)}: {'; '.join(parts)}." if parts else ""
+
+
+def _low_below(result: Mapping) -> str:
+    """Where low suspicion ends, as the result's probabilities are stated."""
+    share, assumed = result.get("prevalence"), result.get("assumed_prevalence")
+    known = share is not None and assumed is not None
+    return percent(restate(LOW_BELOW, shift_between(assumed, share)) if known else LOW_BELOW)
 
 
 def suspicion_note(result: Mapping) -> str:
@@ -132,7 +140,7 @@ def suspicion_note(result: Mapping) -> str:
         return "In order of suspicion; not calibrated, so that no high, moderate or low is said."
     return (
         f"High: the index finding, and what reaches the cut-off by itself; moderate: from "
-        f"{percent(LOW_BELOW)} on; low: below. Calibrated, of the candidate alone."
+        f"{_low_below(result)} on; low: below. Calibrated, of the candidate alone."
     )
 
 

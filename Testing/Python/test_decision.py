@@ -7,9 +7,10 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from builders import TINY
+from builders import TINY, small_exam
 from test_candidates import COUNT, DURATION_MIN, FEATURES, SHAPE, WASHOUT, breast
 
+from BreastCMSLLib import pipeline
 from BreastCMSLLib.candidates.classifier import CandidateClassifier
 from BreastCMSLLib.candidates.settings import CandidateSettings
 from BreastCMSLLib.checks.unlike import unlike
@@ -23,7 +24,8 @@ from BreastCMSLLib.network.resnet import BreastNet
 from BreastCMSLLib.preprocessing.model_input import InputContract
 from BreastCMSLLib.results.record import score_record
 from BreastCMSLLib.results.wording import breasts_text, prevalence_text, threshold_text
-from BreastCMSLLib.scoring import restated, score_exam
+from BreastCMSLLib.results.wording_finding import suspicion_note
+from BreastCMSLLib.scoring import probability_of, restated, restated_candidates, score_exam
 
 POINTS = {"95": 0.1, "90": 0.2, "85": 0.4}
 EXAM = breast([((40, 48.4, 44), 9, WASHOUT), ((130, 48.4, 44), 6, WASHOUT / 3)])
@@ -110,14 +112,37 @@ def test_another_prevalence_changes_the_probability_and_never_the_call(bundle, s
     plain = decide(bundle, point)
     assert plain.threshold == POINTS[point or "90"] and plain.operating_point == (point or "90")
     moved = decide(bundle, point, prevalence)
-    other = restated(score, moved.shift, bundle)
+    other = restated(score, moved.shift)
     assert (score.probability >= plain.threshold) == (other.probability >= moved.threshold)
     odds = other.probability / (1 - other.probability) * (1 - score.probability) / score.probability
     assert odds == pytest.approx(prevalence / (1 - prevalence))
-    first = other.candidates[0].probability
+    first = restated_candidates(score.candidates, moved.shift, bundle)[0].probability
     assert np.log(first / (1 - first)) - moved.shift == pytest.approx(
         np.log(score.candidates[0].probability / (1 - score.candidates[0].probability)), abs=1e-4
     )
+
+
+def test_another_prevalence_lists_the_same_candidates_and_calls_them_the_same(bundle, monkeypatch):
+    monkeypatch.setattr(pipeline, "out_of_range", lambda exam, model_input: [])
+    monkeypatch.setattr(pipeline, "unlike", lambda bundle, ordinary: [])
+
+    def scored(*about, **more):
+        score = score_exam(*about, **more)
+        first, shares = score.candidates[0], (0.6, 0.25, 0.1, 0.03, 0.01)
+        moved = [(first.ras_mm[0], first.ras_mm[1], first.ras_mm[2] - 9.0 * n) for n in range(len(shares))]
+        candidates = [replace(first, ras_mm=at, probability=p) for at, p in zip(moved, shares)]
+        return replace(score, logit=1.0, probability=probability_of(1.0), candidates=candidates)
+
+    monkeypatch.setattr(pipeline, "score_exam", scored)
+    predictor = Predictor(bundle, "cpu", "float32")
+    plain, rare = (pipeline.analyze(small_exam(), predictor, prevalence=p).result for p in (None, 0.001))
+    listed, known = rare["peaks"], plain["peaks"]
+    assert [peak["suspicion"] for peak in known] == ["high", "high", "moderate", "low"]
+    assert [(p["ras_mm"], p["suspicion"]) for p in listed] == [(p["ras_mm"], p["suspicion"]) for p in known]
+    assert [p["probability"] for p in listed] == [0.0015, 0.0003, 0.0001, 0.0]
+    assert listed[0]["probability"] < 0.02 and rare["malignant"] == plain["malignant"]
+    note = suspicion_note(rare)
+    assert "moderate: from <1 % on" in note and "moderate: from 5 % on" in suspicion_note(plain)
 
 
 @pytest.mark.parametrize("prevalence", [0.0, 1.0, -2.0, float("nan")])
@@ -138,7 +163,7 @@ def test_each_breast_has_the_score_of_its_own_candidates(bundle, score):
 
 def test_a_result_says_what_the_score_rests_on(bundle, score):
     decision = decide(bundle, "85", 0.05)
-    record = score_record(restated(score, decision.shift, bundle), decision, bundle)
+    record = score_record(restated(score, decision.shift), True, decision, bundle)
     assert record["operating_point"] == "85" and record["prevalence"] == 0.05
     assert record["candidates_calibrated"] and set(record["breasts"]) == {"right", "left"}
     assert "for 85 % sensitivity" in threshold_text(record)

@@ -79,7 +79,7 @@ def test_an_exam_of_one_breast_has_no_side_and_is_not_judged(predictor, analysed
     from BreastCMSLLib import pipeline
     from BreastCMSLLib.results.summary import summary_lines
 
-    monkeypatch.setattr(pipeline, "add_suspicion", lambda peaks, _: peaks[0].update(suspicion="high"))
+    monkeypatch.setattr(pipeline, "add_suspicion", lambda peaks, *_: peaks[0].update(suspicion="high"))
     exam = analysed[0]
     half = [
         Phase(Volume(p.volume.array[110:], p.volume.affine), p.name, time_s=p.time_s)

@@ -104,6 +104,6 @@ def test_candidates_are_grouped_by_breast_and_low_ones_stand_in_one_line():
     peaks[2]["suspicion"] = "low"
     groups = [(title, [number for number, _ in pairs]) for title, pairs in candidate_groups(peaks)]
     assert groups == [("Index finding", [1]), ("Same quadrant", [2]), ("Same breast", [4])]
-    assert low_text(peaks) == "Low suspicion, below 5 %: 3 (left breast, upper, about 12 o'clock)."
+    assert low_text({"peaks": peaks}) == "Low suspicion, below 5 %: 3 (left breast, upper, about 12 o'clock)."
     # of an earlier version: one group without a title
     assert [title for title, _ in candidate_groups([{"side": "left"}])] == [""]

@@ -44,15 +44,15 @@ def test_the_cut_off_says_what_it_gave_on_the_test_exams():
     points = {"sensitivity_85": {"threshold": 0.4, "test": {"sensitivity": 0.8, "specificity": 0.9}}}
     evidence = {"classification": tested, "operating_points": points}
     # the threshold moves with the prevalence, and calls the same exams
-    record = cutoff_record(Decision(0.05, "90", 0.1, 0.5, -2.2), bundle(evidence))
+    record = cutoff_record(Decision(0.05, 0.2, "90", 0.1, 0.5, -2.2), bundle(evidence))
     assert record == {"sensitivity": 0.925, "false_positives": 0.225, "malignant": 80, "others": 80}
-    assert cutoff_record(Decision(0.4, "85", 0.5, 0.5), bundle(evidence))["sensitivity"] == 0.8
+    assert cutoff_record(Decision(0.4, 0.4, "85", 0.5, 0.5), bundle(evidence))["sensitivity"] == 0.8
     for poor in (
         {},
         {"classification": tested | {"threshold": 0.9}},
         {"classification": tested | {"n": "x"}},
     ):
-        assert cutoff_record(Decision(0.2, "90", 0.5, 0.5), bundle(poor)) is None
+        assert cutoff_record(Decision(0.2, 0.2, "90", 0.5, 0.5), bundle(poor)) is None
     result = {"threshold": 0.2, "operating_point": "90", "cutoff": record, "model": {}}
     text = "Cut-off 20 % for 90 % sensitivity, set on simulated exams: in a test on 160 others it called "
     assert cutoff_text(result) == text + "92 % of the cancers and 22 % of the rest."
