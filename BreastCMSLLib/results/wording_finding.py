@@ -169,7 +169,9 @@ def curve_unknowns(result: Mapping, curve: Mapping) -> str:
     if curve.get("unit") != "%":
         unknown.append("signal before contrast unknown, so that there are no percent and no initial type")
     if curve.get("type") is None:
-        unknown.append("one phase after contrast, so that there is no delayed type")
+        one = len(curve.get("enhancement") or ()) == 1
+        why = "one phase after contrast" if one else "hardly any early enhancement"
+        unknown.append(f"{why}, so that there is no delayed type")
     text = "; ".join(unknown)
     return f"{text[:1].upper()}{text[1:]}."
 

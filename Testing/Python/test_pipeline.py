@@ -234,6 +234,8 @@ def test_kinetics_at_the_lesion(analysed):
         ([100, 101, 99], "plateau"),
         ([150, 130, 100], "washout"),
         ([80], None),
+        ([-4, -6, -9], None),
+        ([0, 40, 80], None),
     ],
 )
 def test_curve_types(curve, kind):

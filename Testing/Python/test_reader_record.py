@@ -11,8 +11,9 @@ from shapes import ball
 from test_kinetic_maps import AFFINE, PERSISTENT, PLATEAU, SHAPE, WASHOUT, block, blocks_exam
 
 from BreastCMSLLib.core.geometry import Volume, apply_affine
+from BreastCMSLLib.exam import Phase, make_exam
 from BreastCMSLLib.findings.appearance import appearance
-from BreastCMSLLib.findings.kinetics import initial_rise
+from BreastCMSLLib.findings.kinetics import initial_rise, region_curve
 from BreastCMSLLib.findings.outline import diameters
 from BreastCMSLLib.findings.suspicion import suspicion
 from BreastCMSLLib.findings.voxel_types import type_shares
@@ -155,11 +156,42 @@ def test_a_curve_is_named_and_what_is_not_known_of_it_is_said():
     long_before = curve_unknowns(result, {**curve, "times_s": [1380.0, 1470.0]})
     assert "Injection time unknown" in long_before and "23 min before the first one after it" in long_before
     assert curve_unknowns(result, {**curve, "times_s": [90.0, 180.0]}) == "Injection time unknown."
-    bare = {"unit": "a.u.", "wash_in": 3.0, "wash_out": None, "type": None, "times_s": None}
+    bare = {
+        "enhancement": [3.0],
+        "unit": "a.u.",
+        "wash_in": 3.0,
+        "wash_out": None,
+        "type": None,
+        "times_s": None,
+    }
     unknown = curve_unknowns({}, bare)
     assert (
         "no percent" in unknown and "no delayed type" in unknown and unknown.startswith("Times of the phases")
     )
+    assert "one phase after contrast" in unknown
+    flat = {**curve, "enhancement": [2.0, 1.0], "wash_out": None, "type": None, "times_s": [90.0, 180.0]}
+    assert "hardly any early enhancement, so that there is no delayed type" in curve_unknowns(result, flat)
+    assert curve_words(flat).endswith("delayed phase not known")
+
+
+def test_noise_has_no_type_of_curve_and_weak_enhancement_that_rises_has():
+    rng = np.random.default_rng(1)
+    volumes = 100.0 + rng.normal(0.0, 5.0, (4, 20, 20, 20))
+
+    def type_in(volumes):
+        listed = [
+            Phase(Volume(v.astype(np.float32), AFFINE), f"dyn {n}", time_s=90.0 * n) for n, v in volumes
+        ]
+        exam = make_exam(listed, kind="phases", keep_order=True)
+        regions = [slice(n, n + 3) for n in range(0, 18, 3)]
+        boxes = [np.zeros((20, 20, 20), bool) for _ in regions]
+        for box, own in zip(boxes, regions):
+            box[own, own, own] = True
+        return {region_curve(exam, Volume(box, AFFINE))["type"] for box in boxes}
+
+    assert type_in(enumerate(volumes)) == {None}
+    rise = np.array([0.0, 8.0, 30.0, 60.0])[:, None, None, None]
+    assert type_in(enumerate(volumes + rise)) == {"persistent"}
 
 
 def test_routine_remarks_are_no_cautions():
