@@ -252,6 +252,19 @@ def test_results_of_registered_phases_lie_on_the_phase_they_were_registered_to(t
     assert set(uids) == {pydicom.dcmread(file).SOPInstanceUID for file in series[0]}
 
 
+def test_a_voxel_without_a_value_is_not_one_of_zero(tmp_path):
+    exam, _ = exam_in(tmp_path)
+    values = np.full(exam.grid.shape, np.nan, np.float32)
+    values[2:5, 3, 4], values[2:5, 3, 5] = 0.0, 7.0
+    wash_out = NamedMap("WASHOUT", "Wash-out", Volume(values, exam.grid.affine), (-100.0, 100.0))
+    written = objects_of(exam, maps=[wash_out])["map01.pm.dcm"]
+    pixels = np.frombuffer(written.FloatPixelData, "<f4")
+    assert written.FloatPixelPaddingValue == -9999.0
+    assert [int((pixels == value).sum()) for value in (0.0, 7.0)][1] == 3
+    assert set(np.unique(pixels)) <= {0.0, 7.0, -9999.0}
+    assert "FloatPixelPaddingValue" not in objects_of(exam)["map01.pm.dcm"]
+
+
 # ---------------------------------------------------------------- what it says
 
 
