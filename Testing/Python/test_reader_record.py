@@ -21,7 +21,7 @@ from BreastCMSLLib.models.decision import Decision
 from BreastCMSLLib.readers import read
 from BreastCMSLLib.results.image_numbers import image_numbers
 from BreastCMSLLib.results.reader_record import EARLIER_EXAMS, cutoff_record, not_analysed, routine
-from BreastCMSLLib.results.wording_finding import curve_unknowns, curve_words, reason_rows
+from BreastCMSLLib.results.wording_finding import curve_unknowns, curve_words, reason_rows, voxel_types_text
 from BreastCMSLLib.results.wording_verdict import cautions, cutoff_text
 
 
@@ -108,6 +108,11 @@ def test_voxels_of_a_region_are_counted_by_type():
     regions = {"washout": WASHOUT, "plateau": PLATEAU, "persistent": PERSISTENT}
     for name, corner in regions.items():
         assert type_shares(exam, Volume(block(corner), AFFINE))[name] == 1.0
+    five = np.zeros(SHAPE, dtype=bool)
+    five[WASHOUT[0] : WASHOUT[0] + 4, WASHOUT[1], WASHOUT[2]] = five[PERSISTENT] = True
+    shares = type_shares(exam, Volume(five, AFFINE))
+    assert shares == {"washout": 0.8, "plateau": 0.0, "persistent": 0.2}
+    assert voxel_types_text({"voxel_types": shares}) == "washout 80 %, plateau 0 %, persistent 20 %"
     both = Volume(block(WASHOUT) | block(PERSISTENT), AFFINE)
     assert type_shares(exam, both) == {"washout": 0.5, "plateau": 0.0, "persistent": 0.5}
     assert type_shares(blocks_exam(kind="subtractions"), both)["washout"] == 0.5
