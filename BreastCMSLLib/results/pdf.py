@@ -149,8 +149,7 @@ def _verdict(result: Mapping[str, Any]) -> list:
     lines = [
         verdict_note(result),
         verdict_place(result) if result["malignant"] else "",
-        f"Probability of malignancy {wording.probability_text(result['probability'])}"
-        + (f"; {breasts}." if breasts else "."),
+        f"Probability of malignancy {wording.score_text(result)}" + (f"; {breasts}." if breasts else "."),
     ]
     below = [cutoff_text(result), wording.prevalence_text(result), not_analysed_text(result)]
     return [

@@ -82,7 +82,8 @@ def peak_records(
         }
         if candidate.probability is not None:
             reasons = {group: round(share, 2) for group, share in candidate.reasons}
-            record |= {"probability": round(candidate.probability, 4), "reasons": reasons}
+            own = round(candidate.probability, 4) or round(candidate.probability, 6)
+            record |= {"probability": own, "reasons": reasons}
         records.append(record)
     return records
 

@@ -143,7 +143,7 @@ def _verdict(result: Mapping) -> dict[str, Any]:
         "verdict_note": verdict_note(result),
         "range_reasons": range_reasons(result),
         "probability": float(result["probability"]),
-        "probability_text": wording.probability_text(result["probability"]),
+        "probability_text": wording.score_text(result),
         "threshold": float(result["threshold"]),
         "breasts": wording.breasts_text(result),
         "prevalence": wording.prevalence_text(result),

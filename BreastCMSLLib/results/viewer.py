@@ -214,8 +214,7 @@ def _verdict(result: Mapping) -> dict[str, Any]:
         "verdict": verdict_line(result),
         "verdict_note": verdict_note(result),
         "score": (
-            f"probability of malignancy {wording.percent(result['probability'])} "
-            f"({wording.threshold_text(result)})"
+            f"probability of malignancy {wording.score_percent(result)} ({wording.threshold_text(result)})"
             if scored
             else ""
         ),

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 
 from ..findings.names import AXILLARY, GROUPS, LOW, LOW_BELOW, POSTERIOR
 from ..models.decision import restate, shift_between
-from .wording import amount_text, breast_text, depth_text, percent, position_text
+from .wording import amount_text, breast_text, depth_text, percent, position_text, probability_percent
 
 UNSURE_PLACE = "not known: midline or nipples were not seen surely"
 REASONS_TITLE = "What moved the model"
@@ -129,7 +129,7 @@ def _low_below(result: Mapping) -> str:
     """Where low suspicion ends, as the result's probabilities are stated."""
     share, assumed = result.get("prevalence"), result.get("assumed_prevalence")
     known = share is not None and assumed is not None
-    return percent(restate(LOW_BELOW, shift_between(assumed, share)) if known else LOW_BELOW)
+    return probability_percent(restate(LOW_BELOW, shift_between(assumed, share)) if known else LOW_BELOW)
 
 
 def suspicion_note(result: Mapping) -> str:

@@ -23,8 +23,16 @@ from BreastCMSLLib.models.ordinary import OrdinaryExams
 from BreastCMSLLib.network.resnet import BreastNet
 from BreastCMSLLib.preprocessing.model_input import InputContract
 from BreastCMSLLib.results.record import score_record
-from BreastCMSLLib.results.wording import breasts_text, prevalence_text, threshold_text
+from BreastCMSLLib.results.wording import (
+    breasts_text,
+    prevalence_text,
+    score_percent,
+    score_text,
+    threshold_percent,
+    threshold_text,
+)
 from BreastCMSLLib.results.wording_finding import suspicion_note
+from BreastCMSLLib.results.wording_verdict import verdict_note
 from BreastCMSLLib.scoring import probability_of, restated, restated_candidates, score_exam
 
 POINTS = {"95": 0.1, "90": 0.2, "85": 0.4}
@@ -139,10 +147,35 @@ def test_another_prevalence_lists_the_same_candidates_and_calls_them_the_same(bu
     listed, known = rare["peaks"], plain["peaks"]
     assert [peak["suspicion"] for peak in known] == ["high", "high", "moderate", "low"]
     assert [(p["ras_mm"], p["suspicion"]) for p in listed] == [(p["ras_mm"], p["suspicion"]) for p in known]
-    assert [p["probability"] for p in listed] == [0.0015, 0.0003, 0.0001, 0.0]
+    assert [p["probability"] for p in listed] == [0.0015, 0.0003, 0.0001, 0.000031]
     assert listed[0]["probability"] < 0.02 and rare["malignant"] == plain["malignant"]
     note = suspicion_note(rare)
-    assert "moderate: from <1 % on" in note and "moderate: from 5 % on" in suspicion_note(plain)
+    assert "moderate: from 0.0053 % on" in note and "moderate: from 5 % on" in suspicion_note(plain)
+
+
+@pytest.mark.parametrize(
+    ("probability", "threshold", "said"),
+    [
+        (0.934, 0.27, ("93 %", "27 %", "0.934")),
+        (0.0424, 0.05, ("4.2 %", "5 %", "0.042")),
+        (0.0047, 0.0044, ("0.47 %", "0.44 %", "0.005")),
+        (0.3199, 0.32, ("31.99 %", "32.00 %", "0.3199")),
+        (0.32, 0.32, ("32 %", "32 %", "0.320")),
+        (0.99972, 0.9996, ("99.97 %", "99.96 %", "0.9997")),
+        (0.000003, 0.000002, ("0.0003 %", "0.0002 %", "0.000003")),
+    ],
+)
+def test_a_probability_is_never_the_text_of_a_threshold_that_it_is_not_at(probability, threshold, said):
+    result = {"probability": probability, "threshold": threshold}
+    assert (score_percent(result), threshold_percent(result), score_text(result)) == said
+
+
+def test_where_the_other_breast_is_the_likelier_one_the_verdict_explains_it():
+    result = {"malignant": True, "peaks": [{"side": "left"}]}
+    result["breasts"] = {"right": {"probability": 0.6}, "left": {"probability": 0.56}}
+    assert verdict_note(result).startswith("The first candidate lies in the left breast")
+    result["breasts"]["left"]["probability"] = 0.7
+    assert verdict_note(result) == verdict_note({**result, "breasts": {}}) == ""
 
 
 @pytest.mark.parametrize("prevalence", [0.0, 1.0, -2.0, float("nan")])

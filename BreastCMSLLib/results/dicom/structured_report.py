@@ -100,7 +100,7 @@ def _comments(result: Mapping[str, Any]) -> list[str]:
     return [
         f"{RESEARCH_USE}. Model {model.get('name', '')}, trained on {model.get('training_data', '')}.",
         *([f"{wording.OUT_OF_RANGE} {' '.join(reasons)}"] if reasons else []),
-        f"{wording.verdict(result).capitalize()}: probability {wording.percent(result['probability'])}, "
+        f"{wording.verdict(result).capitalize()}: probability {wording.score_percent(result)}, "
         f"{wording.threshold_text(result)}.",
     ]
 
