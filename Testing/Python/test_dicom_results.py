@@ -63,6 +63,7 @@ def contents_of(exam, **changes) -> study.Contents:
         "probability": 0.93,
         "malignant": True,
         "threshold": 0.5,
+        "candidates_calibrated": True,
         "map": "LESION",
         "map_meaningful": True,
         "breasts": {"right": {"probability": 0.1}, "left": {"probability": 0.92}},
@@ -306,6 +307,9 @@ def test_the_structured_report_holds_the_numbers(tmp_path):
         *(("Probability of cancer", 80.0), ("Depth", 18.0)),
     ]
     assert ("Diameter", 6.5) not in numbers["Candidate 2"]
+    rough = measured(objects_of(exam, result={"candidates_calibrated": False})["report.sr.dcm"])
+    assert rough["Candidate 1"] == [("Diameter", 6.5), ("Volume", 0.1), ("Depth", 18.0)]
+    assert rough["Exam"] == numbers["Exam"], "that of the exam is calibrated on its own"
     points = [item.GraphicData for item in items(report) if item.get("GraphicType") == "POINT"]
     assert np.allclose(points[0], lps_of(exam, LESION), atol=1e-2)
     texts = " ".join(item.TextValue for item in items(report) if item.get("ValueType") == "TEXT")
