@@ -199,8 +199,8 @@ def _candidates(result: Mapping[str, Any]) -> list:
             *([_text(title)] if title else []),
             _table([table["head"], *rows], [widths[n] for n in table["head"]]),
         ]
-    low = words.low_text(result)
-    return [*parts, *([_text(low)] if low else []), _text(words.suspicion_note(result), "small")]
+    low, note = words.low_text(result), words.suspicion_note(result)
+    return [*parts, *([_text(low)] if low else []), *([_text(note, "small")] if note else [])]
 
 
 def _volumes(result: Mapping[str, Any], figures: Figures) -> list:

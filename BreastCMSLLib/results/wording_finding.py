@@ -133,10 +133,13 @@ def _low_below(result: Mapping) -> str:
 
 
 def suspicion_note(result: Mapping) -> str:
-    """What high, moderate and low mean, or why they are not said."""
+    """What high, moderate and low mean, or why they are not said; "" where nothing is said of candidates."""
     if result.get("out_of_range"):
         return "Out of range no high, moderate or low is said."
-    if not result.get("candidates_calibrated"):
+    peaks = result.get("peaks") or ()
+    if all(peak.get("probability") is None for peak in peaks):
+        return ""  # those of a network's map
+    if not any(peak.get("suspicion") for peak in peaks):
         return "In order of suspicion; not calibrated, so that no high, moderate or low is said."
     return (
         f"High: the index finding, and what reaches the cut-off by itself; moderate: from "
