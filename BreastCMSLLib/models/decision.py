@@ -14,6 +14,8 @@ from typing import Protocol
 
 from ..core.errors import InputError, ModelError
 
+_LEAST = 1e-6  # share of malignant exams, or of others: beyond, restated probabilities are 0 or 1
+
 
 class Calibrated(Protocol):
     """What a :class:`~.cards.Card` or :class:`~.bundle.Bundle` says of its calibration."""
@@ -63,7 +65,7 @@ def decide(
     operating_point : str, optional
         A name in ``model.operating_points``; the model's default by default.
     prevalence : float, optional
-        Share of malignant exams, above 0 and below 1; that of the model's calibration by default.
+        Share of malignant exams, 10⁻⁶ to 1 − 10⁻⁶; that of the model's calibration by default.
 
     Returns
     -------
@@ -74,7 +76,7 @@ def decide(
     InputError
         The prevalence is out of range.
     ModelError
-        The model has no such operating point, or does not say which prevalence it assumes.
+        The model has no such operating point or no threshold, or does not say which prevalence it assumes.
     """
     threshold, name = model.threshold, model.operating_point
     if operating_point is not None:
@@ -84,14 +86,16 @@ def decide(
                 f"{model.name} has no operating point for {operating_point} % sensitivity; it has {known}."
             )
         threshold, name = model.operating_points[operating_point], operating_point
+    if threshold is None or not 0.0 < threshold < 1.0:
+        raise ModelError(f"{model.name} has no threshold between 0 and 1; use another model.")
     if prevalence is None:
         return Decision(threshold, threshold, name, model.prevalence, model.prevalence)
-    if not 0.0 < prevalence < 1.0:
+    if not is_prevalence(prevalence):
         raise InputError(
-            f"The prevalence must lie between 0 and 1, not {prevalence:g}; "
+            f"The prevalence must lie between 0 and 1, {_LEAST:f} or more from either, not {prevalence:g}; "
             "0.05 means one malignant exam in 20."
         )
-    if model.prevalence is None:
+    if model.prevalence is None or not is_prevalence(model.prevalence):
         raise ModelError(
             f"{model.name} does not say which share of malignant exams it assumes, so its probability cannot "
             "be restated; leave out the prevalence, or use another model."
@@ -99,6 +103,11 @@ def decide(
     shift = shift_between(model.prevalence, prevalence)
     moved = restate(threshold, shift)
     return Decision(moved, threshold, name, prevalence, model.prevalence, shift)
+
+
+def is_prevalence(share: float) -> bool:
+    """Whether a share of malignant exams is one that probabilities can be restated for."""
+    return _LEAST <= share <= 1.0 - _LEAST
 
 
 def shift_between(assumed: float, prevalence: float) -> float:

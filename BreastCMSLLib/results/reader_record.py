@@ -121,7 +121,8 @@ def cutoff_record(decision: Decision, bundle: Bundle) -> dict[str, Any] | None:
         return None
     if not _same(tested.get("threshold"), threshold):
         points = evidence.get("operating_points")
-        known = [point for point in points.values() if isinstance(point, Mapping)] if points else []
+        points = points.values() if isinstance(points, Mapping) else ()
+        known = [point for point in points if isinstance(point, Mapping)]
         other = next((point for point in known if _same(point.get("threshold"), threshold)), None)
         tested = {**tested, **other["test"]} if other and isinstance(other.get("test"), Mapping) else {}
     values = [tested.get(key) for key in ("sensitivity", "specificity", "n", "malignant")]

@@ -179,8 +179,8 @@ def score_text(result: Mapping) -> str:
 
 def _decimals(result: Mapping, text: Callable[[float], str], least: int) -> int | None:
     """How many decimals tell probability and threshold apart; None where the usual text does."""
-    score, threshold = result["probability"], result.get("threshold", result["probability"])
-    if score == threshold or text(score) != text(threshold):
+    score, threshold = result.get("probability"), result.get("threshold")
+    if score is None or threshold is None or score == threshold or text(score) != text(threshold):
         return None
     # in percent there are two fewer
     scale = 100.0 if text is probability_percent else 1.0

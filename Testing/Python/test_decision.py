@@ -22,6 +22,7 @@ from BreastCMSLLib.models.inference import Predictor
 from BreastCMSLLib.models.ordinary import OrdinaryExams
 from BreastCMSLLib.network.resnet import BreastNet
 from BreastCMSLLib.preprocessing.model_input import InputContract
+from BreastCMSLLib.results.reader_record import cutoff_record
 from BreastCMSLLib.results.record import score_record
 from BreastCMSLLib.results.wording import (
     breasts_text,
@@ -88,6 +89,9 @@ def test_a_bundle_keeps_what_it_decides_by(bundle):
     [
         {"operating_points": {"95": 1.5}},
         {"prevalence": 1},
+        {"prevalence": 1e-310},
+        {"threshold": 0.25},
+        {"threshold": None},
         {"candidate_calibration": [-1, 0]},
         {"candidate_calibration": ["a"]},
         {"ordinary": {"limit": 3}},
@@ -101,6 +105,36 @@ def test_a_card_that_makes_no_sense_is_refused_in_a_sentence(path, tmp_path, cha
     (tmp_path / "calibrated.safetensors").write_bytes(path.with_suffix(".safetensors").read_bytes())
     with pytest.raises(ModelError, match="use a"):
         load_bundle(other)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"operating_point": ["90"]},
+        {"operating_point": {}},
+        {"operating_points": ["90"]},
+        {"threshold": None},
+        {"threshold": "high"},
+        {"prevalence": None},
+        {"prevalence": [0.5]},
+        {"evidence": {"operating_points": [1], "classification": {"threshold": 0.3}}},
+        {"evidence": {"operating_points": {"90": {"threshold": 0.2, "test": [1]}}, "classification": {}}},
+    ],
+    ids=str,
+)
+def test_a_foreign_card_is_read_or_refused_in_a_sentence(path, tmp_path, bundle, change):
+    other = tmp_path / path.name
+    other.write_text(json.dumps(json.loads(path.read_text()) | change))
+    (tmp_path / "calibrated.safetensors").write_bytes(path.with_suffix(".safetensors").read_bytes())
+    for model in (read_card, load_bundle):
+        for asked in ({}, {"prevalence": 0.01}, {"operating_point": "90"}):
+            try:
+                decision = decide(model(other), **asked)
+            except ModelError as error:
+                assert str(error).endswith(".")
+            else:
+                evidence = replace(bundle, evidence=read_card(other).evidence)
+                assert cutoff_record(decision, evidence) is None
 
 
 def test_the_shipped_model_still_loads_and_says_what_it_lacks():
@@ -178,7 +212,7 @@ def test_where_the_other_breast_is_the_likelier_one_the_verdict_explains_it():
     assert verdict_note(result) == verdict_note({**result, "breasts": {}}) == ""
 
 
-@pytest.mark.parametrize("prevalence", [0.0, 1.0, -2.0, float("nan")])
+@pytest.mark.parametrize("prevalence", [0.0, 1.0, -2.0, 1e-310, float("nan")])
 def test_a_prevalence_is_a_share(bundle, prevalence):
     with pytest.raises(InputError, match="between 0 and 1"):
         decide(bundle, prevalence=prevalence)
