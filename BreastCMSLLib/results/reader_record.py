@@ -23,7 +23,7 @@ from ..preprocessing.landmarks import Landmarks
 from .image_numbers import image_numbers
 
 # parts of the warnings that tell how the exam was prepared, and do not speak against its result
-_ROUTINE = ("were interpolated in time", "was given: the breast mask was made from")
+_ROUTINE = ("were interpolated in time", "No non-fat-saturated T1 was given: the breast mask was made from")
 
 
 EARLIER_EXAMS = "earlier exams"  # of what was not analysed
