@@ -200,8 +200,7 @@ def analyze(
         "tumour_volume": tumour_volume,
         "kinetic_maps": {name: {"missing": text} for name, text in missing.items()},
         **model_record(predictor),
-        # its seconds are among the timings: all else of a result is the same at every run
-        "registration": {name: value for name, value in motion.as_json().items() if name != "seconds"},
+        "registration": motion.as_json(),
         "timings_s": watch.seconds,
         "warnings": warnings,
         "remarks": routine(warnings),
