@@ -32,6 +32,7 @@ _OPTIONAL = (
     *("ClinicalTrialSponsorName", "ClinicalTrialProtocolID", "ClinicalTrialProtocolName"),
     *("ClinicalTrialSiteID", "ClinicalTrialSiteName", "ClinicalTrialSubjectID"),
 )
+IDENTITY = ("StudyInstanceUID", *_REQUIRED, *_OPTIONAL)
 
 
 @dataclass(frozen=True)
