@@ -5,7 +5,6 @@ All that reads an exam comes through :func:`register`: the pipeline, and the cac
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -38,7 +37,6 @@ class Registration:
         and as analysed; None where it was not measured.
     applied : tuple of bool
         Whether each phase was moved.
-    seconds : float
     text : str
         A sentence for the user, "" where there is nothing to say.
     """
@@ -47,7 +45,6 @@ class Registration:
     before_mm: tuple[float, ...] | None
     after_mm: tuple[float, ...] | None
     applied: tuple[bool, ...]
-    seconds: float
     text: str
 
     def as_json(self) -> dict:
@@ -61,7 +58,6 @@ class Registration:
             "before_mm": rounded[0],
             "after_mm": rounded[1],
             "applied": list(self.applied),
-            "seconds": round(self.seconds, 2),
         }
 
 
@@ -97,19 +93,18 @@ def register(
         The mode is unknown.
     """
     check_mode(mode)
-    start = time.perf_counter()
     report = progress or (lambda stage, fraction: None)
     nothing = (False,) * len(exam.post)
     if mode == "off" or exam.pre is None:
         text = "" if mode in ("off", "auto") else _SUBTRACTIONS
-        return exam, Registration("off", None, None, nothing, 0.0, text)
+        return exam, Registration("off", None, None, nothing, text)
     report("register", 0.0)
     before = block_sketch(exam.pre)
     sketches = [block_sketch(phase) for phase in exam.post]
     moved = tuple(displacement_mm(before, sketch) for sketch in sketches)
     rows = _front(before)
     if (mode == "auto" and max(moved) <= MOVED_MM) or rows.stop - rows.start < 2 * _AIR:
-        return exam, Registration("off", moved, moved, nothing, time.perf_counter() - start, "")
+        return exam, Registration("off", moved, moved, nothing, "")
     mode = "rigid" if mode == "auto" else mode
     from .core.threads import for_each
 
@@ -123,8 +118,7 @@ def register(
     report("register", 1.0)
     applied = tuple(new is not old for new, old in zip(post, exam.post))
     text = _sentence(exam, mode, moved, left, applied)
-    seconds = time.perf_counter() - start
-    return replace(exam, post=post), Registration(mode, moved, left, applied, seconds, text)
+    return replace(exam, post=post), Registration(mode, moved, left, applied, text)
 
 
 _SUBTRACTIONS = (

@@ -94,7 +94,7 @@ def analyze_exam(
         loading = pool.submit(load)
         with watch.stage("read"):
             exam = read()
-            write_dicom = None if dicom is None else dicom_writer(dicom, exam)
+            write_dicom = None if dicom is None else dicom_writer(dicom, exam, settings["register"])
         earlier = check_earlier_results(output, exam.exam_id, overwrite=overwrite)
         progress("model", 0.0)
         with watch.stage("model"):
@@ -292,15 +292,15 @@ def check_dicom(folder: Path) -> None:
         )
 
 
-def dicom_writer(folder: Path, exam):
+def dicom_writer(folder: Path, exam, register: str):
     """What writes an exam's DICOM results into a folder, as ``results.files.write_results`` calls it. Raises
-    InputError where the exam did not come from DICOM files.
+    InputError where the exam did not come from DICOM files that results, registered so, can refer to.
     """
     from functools import partial
 
     from .results.dicom.study import check_source, write_study
 
-    check_source(exam)
+    check_source(exam, register)
     return partial(write_study, folder)
 
 

@@ -47,7 +47,7 @@ from .results.record import (
     versions,
     warning_texts,
 )
-from .scoring import candidates_of_map, restated, saliency_map, score_exam
+from .scoring import candidates_of_map, restated, restated_candidates, saliency_map, score_exam
 
 
 def analyze(
@@ -141,8 +141,7 @@ def analyze(
             landmarks=model_input.landmarks,
             middle=model_input.middle if both else None,
         )
-        score = restated(score, decision.shift, bundle)
-    malignant = score.probability >= decision.threshold
+    malignant = bool(score.probability >= decision.assumed_threshold)
 
     # saliency maps and candidates; beside them, as these steps mostly use one core, the range check
     report("map", 0.0)
@@ -166,13 +165,13 @@ def analyze(
     report("map", 0.7)
     with watch.stage("findings"):
         curve = curve_at(exam, candidates[0].ras_mm)
-        peaks = peak_records(candidates, exam, model_input, bundle.contract.mask.skin_mm)
+        shown = restated_candidates(candidates, decision.shift, bundle)
+        peaks = peak_records(shown, exam, model_input, bundle.contract.mask.skin_mm)
         outlines = add_outlines(peaks, exam, model_input) if malignant else None
         reasons = [*range_check.result(), *unlike(bundle, score.ordinary)]
-        scored = score_record(score, decision, bundle)
         add_places(peaks, exam, model_input.landmarks, registered=any(motion.applied))
         if not reasons:  # out of range no candidate is judged, as the exam is not
-            add_suspicion(peaks, scored)
+            add_suspicion(peaks, candidates, decision, bundle, malignant)
         breast_words = breasts_record(exam, model_input, outlines)
     with watch.stage("kinetics"):
         breasts = breasts_of(exam, model_input)
@@ -188,7 +187,7 @@ def analyze(
         "kind": "breastcmsl.result",
         "research_use_only": True,
         "exam_id": exam.exam_id,
-        **scored,
+        **score_record(restated(score, decision.shift), malignant, decision, bundle),
         **map_record(map_name, malignant and not reasons, bundle),
         "peaks": peaks,
         "finding": finding_record(exam, peaks, outlines, breasts.inside) if malignant else None,
@@ -201,8 +200,7 @@ def analyze(
         "tumour_volume": tumour_volume,
         "kinetic_maps": {name: {"missing": text} for name, text in missing.items()},
         **model_record(predictor),
-        # its seconds are among the timings: all else of a result is the same at every run
-        "registration": {name: value for name, value in motion.as_json().items() if name != "seconds"},
+        "registration": motion.as_json(),
         "timings_s": watch.seconds,
         "warnings": warnings,
         "remarks": routine(warnings),

@@ -23,6 +23,7 @@ from .candidates.proposals import SNAP_MM
 from .candidates.regions import FAR_MM, snap
 from .core.geometry import apply_affine
 from .models.bundle import Bundle
+from .models.decision import restate
 from .models.inference import Prediction, Predictor
 from .models.maps import LESION_MAP
 from .network.attention import attention_map, upsample
@@ -70,25 +71,29 @@ def probability_of(logit: float) -> float:
     return float(1.0 / (1.0 + np.exp(-logit)))
 
 
-def restated(score: ExamScore, shift: float, bundle: Bundle) -> ExamScore:
-    """The score where another share of exams is malignant, see ``models.decision``.
+def restated(score: ExamScore, shift: float) -> ExamScore:
+    """The exam's score and its breasts' where another share of exams is malignant, see ``models.decision``.
 
-    Candidates that are not calibrated stay what they are.
+    Candidates stay what they are: which are listed is decided by their own probabilities.
     """
     if not shift:
         return score
-    candidates = score.candidates
-    if candidates and bundle.candidate_calibration is not None:
-        factor = np.exp(shift)  # of the odds
-        candidates = [
-            replace(c, probability=factor * c.probability / (1.0 + (factor - 1.0) * c.probability))
-            for c in candidates
-        ]
     logit = score.logit + shift
     breasts = {side: own + shift for side, own in score.breasts.items()}
-    return replace(
-        score, logit=logit, probability=probability_of(logit), candidates=candidates, breasts=breasts
-    )
+    return replace(score, logit=logit, probability=probability_of(logit), breasts=breasts)
+
+
+def restated_candidates(candidates: Sequence[Candidate], shift: float, bundle: Bundle) -> list[Candidate]:
+    """Candidates to show where another share of exams is malignant.
+
+    Those without a calibrated probability stay what they are.
+    """
+    if not shift or bundle.candidate_calibration is None:
+        return list(candidates)
+    return [
+        c if c.probability is None else replace(c, probability=restate(c.probability, shift))
+        for c in candidates
+    ]
 
 
 def score_exam(

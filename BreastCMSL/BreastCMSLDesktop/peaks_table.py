@@ -46,12 +46,19 @@ class PeaksTable:
         self._layOut(peaks, _LENGTHS if changes is None else _LENGTHS_COMPARED)
 
     def _fillRow(self, row, peak, scored, judged, change):
-        from BreastCMSLLib.results.wording import moved_text, percent, position_text, size_text
+        from BreastCMSLLib.results.wording import (
+            moved_text,
+            percent,
+            position_text,
+            probability_percent,
+            size_text,
+        )
         from BreastCMSLLib.results.wording_finding import place_text, region_text
 
+        height = probability_percent(peak["probability"]) if scored else percent(peak["value"])
         texts = [
             str(row + 1),
-            peak["suspicion"] if judged else percent(peak["probability" if scored else "value"]),
+            peak["suspicion"] if judged else height,
             position_text(peak["ras_mm"]).removesuffix(" mm"),
             sideText(peak.get("side")),
             *("" if peak.get(key) is None else f"{float(peak[key]):.0f} mm" for key in _LENGTHS.values()),

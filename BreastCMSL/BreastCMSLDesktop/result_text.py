@@ -13,8 +13,8 @@ from BreastCMSLLib.results.wording import (
     breasts_text,
     curve_facts,
     evidence_lines,
-    percent,
     prevalence_text,
+    score_percent,
     size_text,
     tumour_volume_text,
 )
@@ -37,9 +37,7 @@ def resultHtml(result):
     scored = said.is_in_range(result)
     lines = [_verdictHtml(result)]
     if scored:
-        score = _("Probability of malignancy {probability}").format(
-            probability=percent(result["probability"])
-        )
+        score = _("Probability of malignancy {probability}").format(probability=score_percent(result))
         lines.append(f"<b>{escape(score)}</b>")
         lines += [escape(text) for text in (breasts_text(result), prevalence_text(result)) if text]
     if note := said.verdict_note(result):

@@ -102,7 +102,7 @@ class ResultsPanel:
         self._show(None, None)
 
     def _listExams(self, records, exam):
-        from BreastCMSLLib.results.wording import percent, verdict
+        from BreastCMSLLib.results.wording import score_percent, verdict
 
         self._exams = list(records)
         box = self.ui.resultComboBox
@@ -110,7 +110,7 @@ class ResultsPanel:
             box.clear()
             for examID, result in records.items():
                 name = next((phase["name"] for phase in result.get("phases", [])), examID)
-                score = verdict(result) if result.get("out_of_range") else percent(result["probability"])
+                score = verdict(result) if result.get("out_of_range") else score_percent(result)
                 box.addItem(f"{name}: {score}")
             box.setCurrentIndex(self._exams.index(exam) if exam in self._exams else -1)
         box.visible = len(self._exams) > 1

@@ -30,7 +30,7 @@ from ..exam import (
     uncertain_order,
     wide_enough_for_both,
 )
-from .acquisition import MAX_SPACING_MM, span_and_step
+from .acquisition import MAX_SPACING_MM, span_and_step, unknown_acquisition
 from .contrast import loss_and_gain
 from .motion import MOVED_MM, largest_displacement
 from .sketch import Sketch, sketch
@@ -161,6 +161,7 @@ def _dynamics(phases: Sequence[Phase], sketches: Sequence[Sketch], kind: str) ->
     """Findings of usable dynamic volumes."""
     geometry = _geometry(sketches)
     findings = [*geometry, *_spacing(sketches[0]), *_coverage(sketches[0]), *_times(phases, kind)]
+    findings += _range(phases, sketches[0], kind)
     if not any(finding.level == BAD for finding in geometry):
         findings += _order(phases, sketches, kind)
         motion = _motion(sketches, kind)
@@ -237,6 +238,17 @@ def _times(phases: Sequence[Phase], kind: str) -> list[Finding]:
         text += ": a gap of more than half an hour; do they belong to one injection?"
         return [Finding(FAIR, "Times", text)]
     return [Finding(GOOD, "Times", f"{text}.")]
+
+
+def _range(phases: Sequence[Phase], one: Sketch, kind: str) -> list[Finding]:
+    """What the model does not know: the range check will say it again, and there will be no result."""
+    post = phases[1:] if kind == "phases" else phases
+    times = [phase.time_s for phase in phases]
+    used = None not in times and (np.diff(np.array(times, dtype=float)) > 0).all()
+    own = times[len(phases) - len(post) :] if used else None
+    reasons = unknown_acquisition(one.shape, one.affine, len(post), own)
+    texts = [f"{reason.text[0].lower()}{reason.text[1:]}" for reason in reasons]
+    return [Finding(FAIR, "Range", f"There will be no result: {text}") for text in texts]
 
 
 def _order(phases: Sequence[Phase], sketches: Sequence[Sketch], kind: str) -> list[Finding]:

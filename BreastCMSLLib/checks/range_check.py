@@ -6,15 +6,13 @@ a second. They cannot prove that an exam is in range; they catch what would make
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
-from ..core.geometry import extent_mm, spacing_of
-from ..exam import Exam, wide_enough_for_both
+from ..core.geometry import spacing_of
+from ..exam import Exam
 from ..preprocessing.enhancement import mean_over_phases
 from ..preprocessing.model_input import PLAUSIBLE_ML, ModelInput
-from .acquisition import MAX_SPACING_MM, span_and_step
+from .acquisition import Reason, unknown_acquisition
 from .contrast import coherence, loss_and_gain
 from .implant import implants
 from .motion import largest_displacement
@@ -25,9 +23,6 @@ MIN_SIDE_ML = 40.0  # a breast after large surgery is smaller than that at most 
 MIN_SIDE_SHARE = 0.15
 MIN_SULCUS_MM = 6.0  # the skin over the sternum lies that far behind the breasts
 MIN_COHERENCE = 0.15  # over about 9 mm: 0.0 for noise, about 0.5 in the two real exams
-SPAN_S = (60.0, 1800.0)  # from the first post-contrast phase to the last
-MAX_STEP_S = 420.0
-MAX_EXTENT_MM = 300.0  # from head to foot; a breast MRI takes in 140 to 260 mm
 MIN_RECESS_MM = 15.0  # 32 mm and more in simulated and real exams, 0 in a pair of thighs
 MAX_MOVED_MM = 4.0  # up to 2.8 mm in simulated and real exams, 9 mm and more between phases of two exams
 # loss against gain of a phase's extreme hundredths (up to 0.66 in simulated and real exams, 1.07 and more
@@ -35,22 +30,6 @@ MAX_MOVED_MM = 4.0  # up to 2.8 mm in simulated and real exams, 9 mm and more be
 DARKER, MIN_LOSS = 0.9, 0.1
 _BESIDE_IMPLANTS = {"spacing", "phases", "times", "one breast"}
 _COARSE_MM = 4.4
-
-
-@dataclass(frozen=True)
-class Reason:
-    """Why an exam is out of range.
-
-    Parameters
-    ----------
-    code : str
-        A stable word for programs.
-    text : str
-        A sentence for people.
-    """
-
-    code: str
-    text: str
 
 
 def out_of_range(exam: Exam, model_input: ModelInput) -> list[Reason]:
@@ -69,7 +48,8 @@ def out_of_range(exam: Exam, model_input: ModelInput) -> list[Reason]:
         "one breast", "mask volume", "not a breast", "order", "noise", "implant".
     """
     motion = _motion(exam)
-    reasons = [*_voxels(exam), *_field(exam), *_times(exam), *motion]
+    grid = exam.grid
+    reasons = [*unknown_acquisition(grid.shape, grid.affine, len(exam.post), exam.times_s), *motion]
     spacing = spacing_of(model_input.affine)
     step = np.maximum(1, np.round(_COARSE_MM / spacing)).astype(int)
     coarse = tuple(slice(None, None, int(s)) for s in step)
@@ -90,54 +70,10 @@ def out_of_range(exam: Exam, model_input: ModelInput) -> list[Reason]:
     elif not motion:  # which darkens as much as it brightens
         reasons += _darkening(model_input.array[(slice(None), *coarse)][:, inside])
     # where breasts were found and read, whatever else is unusual
-    if {reason.code for reason in reasons} <= _BESIDE_IMPLANTS:
-        reasons += _implant(exam, model_input, mean[coarse], inside, step)
+    codes = {reason.code for reason in reasons}
+    if codes <= _BESIDE_IMPLANTS:
+        reasons += _implant(exam, model_input, mean[coarse], inside, step, "one breast" in codes)
     return reasons
-
-
-def _voxels(exam: Exam) -> list[Reason]:
-    widest = exam.grid.spacing.max()
-    if widest <= MAX_SPACING_MM:
-        return []
-    text = (
-        f"The voxels measure up to {widest:.1f} mm, more than {MAX_SPACING_MM:g} mm: "
-        "small lesions cannot be seen."
-    )
-    return [Reason("spacing", text)]
-
-
-def _field(exam: Exam) -> list[Reason]:
-    reasons = []
-    across, _, height = extent_mm(exam.grid.shape, exam.grid.affine)
-    if not wide_enough_for_both(exam.grid.shape, exam.grid.affine):
-        text = (
-            f"The exam is {across:.0f} mm wide, too little for both breasts, which the model knows: "
-            "is it of one breast, or of another part of the body?"
-        )
-        reasons.append(Reason("one breast", text))
-    if height > MAX_EXTENT_MM:
-        text = (
-            f"The exam measures {height:.0f} mm from head to foot, more than a breast MRI does: "
-            "does it hold two exams in one volume, or another part of the body?"
-        )
-        reasons.append(Reason("extent", text))
-    return reasons
-
-
-def _times(exam: Exam) -> list[Reason]:
-    if len(exam.post) < 2:
-        text = "There is only one post-contrast phase, so the model cannot see how enhancement goes on."
-        return [Reason("phases", text)]
-    if exam.times_s is None:
-        return []
-    span, step = span_and_step(exam.times_s)
-    if SPAN_S[0] <= span <= SPAN_S[1] and step <= MAX_STEP_S:
-        return []
-    text = (
-        f"The post-contrast phases span {span:.0f} s in steps of up to {step:.0f} s; the model knows spans "
-        f"of {SPAN_S[0]:.0f} to {SPAN_S[1]:.0f} s in steps below {MAX_STEP_S:.0f} s."
-    )
-    return [Reason("times", text)]
 
 
 def _motion(exam: Exam) -> list[Reason]:
@@ -204,10 +140,15 @@ def _darkening(values: np.ndarray) -> list[Reason]:
 
 
 def _implant(
-    exam: Exam, model_input: ModelInput, mean: np.ndarray, inside: np.ndarray, step: np.ndarray
+    exam: Exam,
+    model_input: ModelInput,
+    mean: np.ndarray,
+    inside: np.ndarray,
+    step: np.ndarray,
+    one_breast: bool,
 ) -> list[Reason]:
-    """mean, inside: on the coarse grid. Looks at T1 and phase before contrast: one may show what the other
-    does not.
+    """mean, inside: on the coarse grid. one_breast: then there is no middle to be left or right of. Looks at
+    T1 and phase before contrast: one may show what the other does not.
     """
     affine = model_input.affine.copy()
     affine[:3, :3] *= step
@@ -217,7 +158,10 @@ def _implant(
     if not found:
         return []
     sides = {"right" if own.index[0] * step[0] > model_input.middle else "left" for own in found}
-    where = "Both breasts hold" if len(sides) == 2 else f"The {sides.pop()} breast holds"
+    if one_breast:
+        where = "The breast holds"
+    else:
+        where = "Both breasts hold" if len(sides) == 2 else f"The {sides.pop()} breast holds"
     text = (
         f"{where} {sum(own.ml for own in found):.0f} ml without texture or enhancement, "
         f"{'brighter' if found[0].bright else 'darker'} than fat, as an implant does: "

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..results.report_parts import comparison_lines
-from ..results.wording import amount_text, percent, size_text
+from ..results.wording import amount_text, probability_percent, size_text
 from ..results.wording_finding import TYPES, place_text
 from .names import NEW, RIGID, VANISHED
 
@@ -105,7 +105,7 @@ def _verdict(exam: Mapping[str, Any]) -> str:
     if exam["out_of_range"]:
         return "out of the model's range"
     verdict = "suspicious" if exam["malignant"] else "below the threshold"
-    return f"{percent(exam['probability'])}, {verdict}"
+    return f"{probability_percent(exam['probability'])}, {verdict}"
 
 
 def _shown(finding: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -11,7 +11,7 @@ unit
 wash_in
     The early peak, in that unit.
 wash_out
-    The delayed change, % of the early peak, or None.
+    The delayed change, % of the early peak, or None where too little enhances.
 initial
     "slow" (< 50 %), "medium" or "fast" (> 100 %) by the early peak; None where it is not in %.
 type
@@ -36,6 +36,10 @@ from ..exam import Exam
 _EARLY_S = 120.0  # from the first post-contrast phase, which BI-RADS calls the initial phase
 MINUTES = "minutes from the first phase after contrast"  # title of the axis of times
 CHANGE_PERCENT = 10.0  # below which a delayed change is a plateau
+# Highest enhancement, % of the signal before contrast, below which a curve has no type: there the ±10 % of a
+# plateau are ±2 % of that signal. Noise and drift alone reach it: in the mean of 30 voxels whose signal is
+# 20 times their noise, two phases differ by √2 · 5 % / √30 = 1.3 %.
+_LEAST_PERCENT = 20.0
 _MEDIUM_PERCENT, _FAST_PERCENT = 50.0, 100.0  # of the signal before contrast, between slow, medium and fast
 
 
@@ -147,7 +151,7 @@ def _curve(exam: Exam, change: np.ndarray, baseline: float | None, ras_mm: np.nd
     relative = baseline is not None and baseline > 0
     values = 100.0 * change / baseline if relative else change
     times = exam.times_s
-    wash_in, wash_out, kind = describe(values, times)
+    wash_in, wash_out, kind = describe(values, times, _LEAST_PERCENT if relative else 0.0)
     return {
         "times_s": None if times is None else [round(float(t), 1) for t in times],
         "enhancement": [round(float(value), 2) for value in values],
@@ -160,32 +164,39 @@ def _curve(exam: Exam, change: np.ndarray, baseline: float | None, ras_mm: np.nd
     }
 
 
-def describe(curve: np.ndarray, times_s: np.ndarray | None) -> tuple[float, float | None, str | None]:
+def describe(
+    curve: np.ndarray, times_s: np.ndarray | None, least: float = 0.0
+) -> tuple[float, float | None, str | None]:
     """Early peak, delayed change and type of a curve (BI-RADS MRI lexicon).
 
     The early peak is the highest phase within two minutes of the first post-contrast one, or in the first
-    half where times are unknown. What follows is delayed.
+    half where times are unknown. What follows is delayed. Where nothing enhances early, or nothing enough,
+    there is nothing that could wash out or persist.
 
     Parameters
     ----------
     curve : ndarray, shape (phases,)
         Enhancement.
     times_s : ndarray, shape (phases,), or None
+    least : float
+        The highest phase below which nothing enhances enough, in the curve's unit.
 
     Returns
     -------
     wash_in : float
         The early peak.
     wash_out : float or None
-        The delayed change, % of the early peak; None where one phase is all.
+        The delayed change, % of the early peak; None where one phase is all, or too little enhances.
     kind : str or None
-        "persistent" (> +10 %), "plateau" or "washout" (< −10 %); None where one phase is all.
+        "persistent" (> +10 %), "plateau" or "washout" (< −10 %); None with ``wash_out``.
     """
     count = len(curve)
     if count < 2:
         return float(curve[0]), None, None
     peak = float(curve[early_phases_of(count, times_s)].max())
-    delayed = 100.0 * (float(curve[-1]) - peak) / abs(peak) if peak else 0.0
+    if peak <= 0 or float(curve.max()) < least:
+        return peak, None, None
+    delayed = 100.0 * (float(curve[-1]) - peak) / peak
     if abs(delayed) <= CHANGE_PERCENT:
         return peak, delayed, "plateau"
     return peak, delayed, "persistent" if delayed > 0 else "washout"

@@ -14,9 +14,9 @@ def suspicion(probability: float, threshold: float, *, malignant: bool, first: b
     Parameters
     ----------
     probability : float
-        Of the candidate, calibrated.
+        Of the candidate, calibrated, for the prevalence that the model assumes.
     threshold : float
-        Of the exam.
+        Of the exam, for the same prevalence.
     malignant : bool
         Whether the exam is suspicious.
     first : bool

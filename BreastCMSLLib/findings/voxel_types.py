@@ -43,9 +43,9 @@ def type_shares(exam: Exam, region: Volume) -> dict[str, float] | None:
     if not enhances.any():
         return None
     delayed = 100.0 * (change[-1, enhances] - peak[enhances]) / peak[enhances]
-    washout, persistent = float((delayed < -CHANGE_PERCENT).mean()), float((delayed > CHANGE_PERCENT).mean())
-    return {
-        "washout": round(washout, 3),
-        "plateau": round(1.0 - washout - persistent, 3),
-        "persistent": round(persistent, 3),
+    types = {
+        "washout": delayed < -CHANGE_PERCENT,
+        "plateau": np.abs(delayed) <= CHANGE_PERCENT,
+        "persistent": delayed > CHANGE_PERCENT,
     }
+    return {name: round(float(own.mean()), 3) for name, own in types.items()}

@@ -12,7 +12,7 @@ from ..exam import Exam, wide_enough_for_both
 from ..preprocessing.body import tissue
 from ..preprocessing.model_input import ModelInput
 
-_BODY_MM = 3.0  # voxels in which the body is told from air
+_BODY_MM = 3.0  # the largest voxels in which the body is told from air
 
 
 @dataclass(frozen=True)
@@ -61,11 +61,13 @@ def body_of(exam: Exam, breasts: Breasts) -> np.ndarray:
     # a coarse grid of the exam's own axes, towards right, front and head
     pre = exam.pre.volume
     axes, flips = closest_canonical_axes(pre.affine)
-    affine, shape = np.eye(4), [max(2, int(pre.shape[a] * pre.spacing[a] / _BODY_MM)) for a in axes]
+    # of about that many voxels, which end where the exam's do: what is beyond has no body
+    extents = [pre.shape[a] * pre.spacing[a] for a in axes]
+    affine, shape = np.eye(4), [max(2, int(np.ceil(extent / _BODY_MM))) for extent in extents]
     corner = np.array([-0.5] * 3)
     for column, (axis, flip) in enumerate(zip(axes, flips)):
         direction = pre.affine[:3, axis] / pre.spacing[axis] * (-1 if flip else 1)
-        affine[:3, column] = direction * _BODY_MM
+        affine[:3, column] = direction * extents[column] / shape[column]
         corner[axis] = pre.shape[axis] - 0.5 if flip else -0.5
     affine[:3, 3] = apply_affine(pre.affine, corner) + affine[:3, :3].sum(axis=1) / 2
     small = resample(pre, tuple(shape), affine)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -17,6 +18,7 @@ from ..core.text import one_line
 from ..network.resnet import BreastNet, NetworkSettings
 from ..preprocessing.model_input import InputContract
 from .cards import SCHEMA_VERSION, UNFINISHED, Card, read_card, read_weights
+from .decision import is_prevalence
 from .ordinary import OrdinaryExams
 
 _CANDIDATES = "candidates."  # prefix of the candidate classifier's weights
@@ -136,9 +138,15 @@ def load_bundle(path: str | os.PathLike | None = None) -> Bundle:
     threshold, temperature = card.threshold or 0.0, card.temperature or 0.0
     if not 0.0 < threshold < 1.0 or not 0.001 < temperature < 1000:
         raise ModelError(f"{file}: its threshold or temperature is out of range; use another model.")
-    shares = [*card.operating_points.values(), *([] if card.prevalence is None else [card.prevalence])]
-    if not all(0.0 < share < 1.0 for share in shares):
+    known = card.prevalence is None or is_prevalence(card.prevalence)
+    if not known or not all(0.0 < share < 1.0 for share in card.operating_points.values()):
         raise ModelError(f"{file}: its operating points or prevalence are out of range; use another model.")
+    own = card.operating_points.get(card.operating_point, threshold)
+    if not math.isclose(own, threshold, rel_tol=1e-6):
+        raise ModelError(
+            f"{file}: its threshold is not that of its operating point {card.operating_point} %; "
+            "use another model."
+        )
     return Bundle(
         card.name,
         network,

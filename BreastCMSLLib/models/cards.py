@@ -73,7 +73,7 @@ class Card:
     def operating_point(self) -> str | None:
         """Name of the operating point that gives the threshold."""
         name = self.content.get("operating_point")
-        return name if name in self.operating_points else None
+        return name if isinstance(name, str) and name in self.operating_points else None
 
     @property
     def prevalence(self) -> float | None:

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..kinetics.names import PE, SER, SER_LEVELS, TIME_TO_PEAK, WASH_IN, WASH_IN_LEVELS, WASH_OUT
+from ..kinetics.settings import DEFAULTS
 from .colors import heat_ramp
 
 _RED, _YELLOW, _GREEN = (0.84, 0.10, 0.11), (1.0, 0.85, 0.10), (0.20, 0.70, 0.25)
 _BLUE, _PURPLE = (0.12, 0.35, 0.90), (0.55, 0.10, 0.60)
-_SHOWN_PERCENT = 50.0  # of enhancement, from which it is shown: slow enhancement is mostly noise in fat
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class KineticColors:
     table : ndarray of float64, shape (n, 3)
         sRGB, 0 to 1, each over an equal part of these values.
     shown_from : float
-        Below it nothing is drawn.
+        Below it nothing is drawn: slow enhancement is mostly noise in fat.
     label_format : str
         Of values in a legend.
     """
@@ -58,10 +58,11 @@ def kinetic_colors(name: str, result: Mapping) -> KineticColors | None:
         None for a projection, which is grey.
     """
     if name == PE:
-        return KineticColors(0.0, 300.0, heat_ramp(), _SHOWN_PERCENT)
+        return KineticColors(0.0, 300.0, heat_ramp(), DEFAULTS.shown_percent)
     if name == WASH_IN:
         colors = (_GREEN, _YELLOW, _RED)
-        return KineticColors(0.0, 200.0, _steps(0, 200, 10, WASH_IN_LEVELS, colors), _SHOWN_PERCENT)
+        table = _steps(0, 200, 10, WASH_IN_LEVELS, colors)
+        return KineticColors(0.0, 200.0, table, DEFAULTS.shown_percent)
     if name == WASH_OUT:
         return KineticColors(-100.0, 100.0, _steps(-100, 100, 10, (-10, 10), (_RED, _YELLOW, _BLUE)))
     if name == SER:

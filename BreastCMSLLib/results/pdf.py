@@ -149,8 +149,7 @@ def _verdict(result: Mapping[str, Any]) -> list:
     lines = [
         verdict_note(result),
         verdict_place(result) if result["malignant"] else "",
-        f"Probability of malignancy {wording.probability_text(result['probability'])}"
-        + (f"; {breasts}." if breasts else "."),
+        f"Probability of malignancy {wording.score_text(result)}" + (f"; {breasts}." if breasts else "."),
     ]
     below = [cutoff_text(result), wording.prevalence_text(result), not_analysed_text(result)]
     return [
@@ -200,8 +199,8 @@ def _candidates(result: Mapping[str, Any]) -> list:
             *([_text(title)] if title else []),
             _table([table["head"], *rows], [widths[n] for n in table["head"]]),
         ]
-    low = words.low_text(result.get("peaks") or ())
-    return [*parts, *([_text(low)] if low else []), _text(words.suspicion_note(result), "small")]
+    low, note = words.low_text(result), words.suspicion_note(result)
+    return [*parts, *([_text(low)] if low else []), *([_text(note, "small")] if note else [])]
 
 
 def _volumes(result: Mapping[str, Any], figures: Figures) -> list:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from ..candidates.candidate import Candidate
 from ..core.geometry import Volume
 from ..exam import Exam
 from ..exam.plan import LEFT_OUT
@@ -22,7 +23,7 @@ from ..preprocessing.landmarks import Landmarks
 from .image_numbers import image_numbers
 
 # parts of the warnings that tell how the exam was prepared, and do not speak against its result
-_ROUTINE = ("were interpolated in time", "was given: the breast mask was made from")
+_ROUTINE = ("were interpolated in time", "No non-fat-saturated T1 was given: the breast mask was made from")
 
 
 EARLIER_EXAMS = "earlier exams"  # of what was not analysed
@@ -51,14 +52,33 @@ def add_places(
             peak["image"] = image
 
 
-def add_suspicion(peaks: list[dict[str, Any]], result: Mapping[str, Any]) -> None:
-    """Give each peak ``suspicion``, where the candidates' probabilities are calibrated."""
-    for peak in peaks:
-        if result["candidates_calibrated"] and peak.get("probability") is not None:
+def add_suspicion(
+    peaks: list[dict[str, Any]],
+    candidates: Sequence[Candidate],
+    decision: Decision,
+    bundle: Bundle,
+    malignant: bool,
+) -> None:
+    """Give each peak ``suspicion``, where the candidates' probabilities are calibrated.
+
+    Parameters
+    ----------
+    peaks : list of dict
+    candidates : sequence of Candidate
+        Those of the peaks, before restating: no prevalence makes another word of a candidate.
+    decision : Decision
+    bundle : Bundle
+    malignant : bool
+        Whether the exam is suspicious.
+    """
+    if bundle.candidate_calibration is None:
+        return
+    for peak, candidate in zip(peaks, candidates):
+        if candidate.probability is not None:
             peak["suspicion"] = suspicion(
-                peak["probability"],
-                result["threshold"],
-                malignant=result["malignant"],
+                candidate.probability,
+                decision.assumed_threshold,
+                malignant=malignant,
                 first=peak is peaks[0],
             )
 
@@ -96,12 +116,13 @@ def cutoff_record(decision: Decision, bundle: Bundle) -> dict[str, Any] | None:
     """
     evidence = bundle.evidence if isinstance(bundle.evidence, Mapping) else {}
     tested = evidence.get("classification")
-    threshold = bundle.operating_points.get(decision.operating_point, bundle.threshold)
+    threshold = decision.assumed_threshold
     if not isinstance(tested, Mapping):
         return None
     if not _same(tested.get("threshold"), threshold):
         points = evidence.get("operating_points")
-        known = [point for point in points.values() if isinstance(point, Mapping)] if points else []
+        points = points.values() if isinstance(points, Mapping) else ()
+        known = [point for point in points if isinstance(point, Mapping)]
         other = next((point for point in known if _same(point.get("threshold"), threshold)), None)
         tested = {**tested, **other["test"]} if other and isinstance(other.get("test"), Mapping) else {}
     values = [tested.get(key) for key in ("sensitivity", "specificity", "n", "malignant")]

@@ -35,12 +35,12 @@ MAP_THRESHOLD = 0.4
 _BOX_MARGIN_MM = 5.0  # about an outline, in which its functional tumour volume is measured
 
 
-def score_record(score: ExamScore, decision: Decision, bundle: Bundle) -> dict[str, Any]:
-    """The exam's probability and each breast's, whether it is suspicious, and what that rests on."""
+def score_record(score: ExamScore, malignant: bool, decision: Decision, bundle: Bundle) -> dict[str, Any]:
+    """The probabilities of exam and breasts, restated; whether it is suspicious, and what that rests on."""
     return {
         "probability": round(score.probability, 6),
         "logit": round(score.logit, 6),
-        "malignant": bool(score.probability >= decision.threshold),
+        "malignant": malignant,
         "threshold": decision.threshold,
         "operating_point": decision.operating_point,
         "prevalence": decision.prevalence,
@@ -82,7 +82,8 @@ def peak_records(
         }
         if candidate.probability is not None:
             reasons = {group: round(share, 2) for group, share in candidate.reasons}
-            record |= {"probability": round(candidate.probability, 4), "reasons": reasons}
+            own = round(candidate.probability, 4) or round(candidate.probability, 6)
+            record |= {"probability": own, "reasons": reasons}
         records.append(record)
     return records
 

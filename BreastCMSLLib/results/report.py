@@ -83,7 +83,7 @@ def report_html(result: Mapping, images: Mapping[str, bytes], *, written: dateti
     str
     """
     curve, mean = peak_curve(result), (result.get("finding") or {}).get("kinetics")
-    model, peaks = result.get("model") or {}, result.get("peaks") or ()
+    model = result.get("model") or {}
     figures, (similar, similar_figures) = sorted_figures(images), similar_lesions(result)
     return render(
         "report.html.jinja",
@@ -104,7 +104,7 @@ def report_html(result: Mapping, images: Mapping[str, bytes], *, written: dateti
         curve_unknowns=words.curve_unknowns(result, curve) if curve else "",
         voxel_types=words.voxel_types_text(result.get("finding") or {}),
         candidates=candidate_table(result),
-        low=words.low_text(peaks),
+        low=words.low_text(result),
         suspicion_note=words.suspicion_note(result),
         folded_title=FOLDED if is_in_range(result) else FOLDED_UNSCORED,
         map_label=wording.map_label(result),
@@ -133,7 +133,7 @@ def _verdict(result: Mapping) -> dict[str, Any]:
         **parts,
         "place": verdict_place(result) if parts["state"] == "suspicious" else "",
         "probability": float(result["probability"]),
-        "probability_text": wording.probability_text(result["probability"]),
+        "probability_text": wording.score_text(result),
         "threshold": float(result["threshold"]),
         "breasts": wording.breasts_text(result),
         "prevalence": wording.prevalence_text(result),

@@ -8,16 +8,23 @@ from .wording import (
     NOT_MEANINGFUL,
     breast_text,
     breasts_text,
-    percent,
     prevalence_text,
     probability_text,
+    score_percent,
     size_text,
     threshold_text,
     tumour_volume_text,
     verdict,
 )
 from .wording_finding import distances_text, from_nipple_text, place_text, region_text
-from .wording_verdict import NEGATIVE, UNSCORED, is_in_range, not_analysed_text, range_reasons
+from .wording_verdict import (
+    NEGATIVE,
+    UNSCORED,
+    is_in_range,
+    not_analysed_text,
+    other_breast_note,
+    range_reasons,
+)
 
 
 def summary_lines(result: Mapping) -> list[str]:
@@ -47,7 +54,7 @@ def summary_lines(result: Mapping) -> list[str]:
 def _scored(result: Mapping) -> list[str]:
     first, breasts = result["peaks"][0], breasts_text(result)
     where = f"in the {breast_text(first)} at RAS ({', '.join(f'{c:.1f}' for c in first['ras_mm'])}) mm"
-    score = f"Probability of malignancy {percent(result['probability'])} ({threshold_text(result)})"
+    score = f"Probability of malignancy {score_percent(result)} ({threshold_text(result)})"
     by_breast = [f"By breast: {breasts}." if breasts else "", prevalence_text(result)]
     if not result["malignant"]:
         first_of_map = f"no finding. The map's first candidate, {NOT_MEANINGFUL}: {where}."
@@ -55,7 +62,7 @@ def _scored(result: Mapping) -> list[str]:
     finding = f"finding {', '.join(filter(None, (where, size_text(first))))}."
     facts = (place_text(first), from_nipple_text(first), distances_text(first), region_text(first))
     place = f"Place: {'; '.join(filter(None, facts))}."
-    return [f"{score}: {verdict(result)}; {finding}", place, *by_breast]
+    return [f"{score}: {verdict(result)}; {finding}", place, *by_breast, other_breast_note(result)]
 
 
 def _unscored(result: Mapping) -> list[str]:

@@ -108,7 +108,7 @@ def viewer_html(analysis: Analysis) -> str:
             (name, wording.map_label({**result, "map": name}), wording.map_note(name))
             for name in volumes.maps
         ],
-        low=words.low_text(result.get("peaks") or ()),
+        low=words.low_text(result),
         **_verdict(result),
     )
 
@@ -207,8 +207,7 @@ def _verdict(result: Mapping) -> dict[str, Any]:
     return {
         **verdict_parts(result),
         "score": (
-            f"probability of malignancy {wording.percent(result['probability'])} "
-            f"({wording.threshold_text(result)})"
+            f"probability of malignancy {wording.score_percent(result)} ({wording.threshold_text(result)})"
             if scored
             else ""
         ),

@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from ..models.maps import COMPARED_MAPS
 
@@ -108,6 +108,23 @@ def percent(fraction: float) -> str:
     return f"{value:.0f} %"
 
 
+def probability_percent(probability: float, decimals: int | None = None) -> str:
+    """A probability in percent: "93 %"; below 10 % with two digits: "4.2 %", "0.47 %".
+
+    Parameters
+    ----------
+    probability : float
+    decimals : int, optional
+        Other ones, where two probabilities must be told apart.
+    """
+    value = 100 * float(probability)
+    if decimals is not None:
+        return f"{value:.{decimals}f} %"
+    if value >= 10:
+        return percent(probability)
+    return "<0.0001 %" if 0 < value < 1e-4 else f"{value:.2g} %"
+
+
 def number_text(value: object) -> str:
     """A number with three digits: "0.884", "1234"; what is no number as it is."""
     if isinstance(value, float):
@@ -143,16 +160,44 @@ def verdict(result: Mapping) -> str:
     return "suspicious" if result["malignant"] else "not suspicious"
 
 
+def score_percent(result: Mapping) -> str:
+    """The exam's probability in percent, never the same text as that of a threshold it is not at."""
+    return probability_percent(result["probability"], _decimals(result, probability_percent, 1))
+
+
+def threshold_percent(result: Mapping) -> str:
+    """The threshold in percent, beside :func:`score_percent`."""
+    return probability_percent(result["threshold"], _decimals(result, probability_percent, 1))
+
+
+def score_text(result: Mapping) -> str:
+    """The exam's probability with three digits, or with as many as tell it from the threshold."""
+    decimals = _decimals(result, probability_text, 4)
+    score = result["probability"]
+    return probability_text(score) if decimals is None else f"{float(score):.{decimals}f}"
+
+
+def _decimals(result: Mapping, text: Callable[[float], str], least: int) -> int | None:
+    """How many decimals tell probability and threshold apart; None where the usual text does."""
+    score, threshold = result.get("probability"), result.get("threshold")
+    if score is None or threshold is None or score == threshold or text(score) != text(threshold):
+        return None
+    # in percent there are two fewer
+    scale = 100.0 if text is probability_percent else 1.0
+    apart = (n for n in range(least, 7) if f"{scale * score:.{n}f}" != f"{scale * threshold:.{n}f}")
+    return next(apart, None)
+
+
 def threshold_text(result: Mapping) -> str:
     """The threshold, and the sensitivity it was chosen for: "threshold 27 %, for 90 % sensitivity"."""
     point = result.get("operating_point")
-    return f"threshold {percent(result['threshold'])}" + (f", for {point} % sensitivity" if point else "")
+    return f"threshold {threshold_percent(result)}" + (f", for {point} % sensitivity" if point else "")
 
 
 def breasts_text(result: Mapping) -> str:
     """The probability of either breast: "right breast 93 %, left breast 4 %"; "" where it is not known."""
-    breasts = result.get("breasts") or {}
-    return ", ".join(f"{name} breast {percent(own['probability'])}" for name, own in breasts.items())
+    breasts = {name: own["probability"] for name, own in (result.get("breasts") or {}).items()}
+    return ", ".join(f"{name} breast {probability_percent(own)}" for name, own in breasts.items())
 
 
 def prevalence_text(result: Mapping) -> str:
@@ -160,9 +205,9 @@ def prevalence_text(result: Mapping) -> str:
     share, assumed = result.get("prevalence"), result.get("assumed_prevalence")
     if share is None:
         return ""
-    text = f"The probability assumes that {percent(share)} of the exams are malignant"
+    text = f"The probability assumes that {probability_percent(share)} of the exams are malignant"
     if share != assumed:
-        text += f" (restated, as asked; {percent(assumed)} were where the model was calibrated)"
+        text += f" (restated, as asked; {probability_percent(assumed)} were where the model was calibrated)"
     return text + "."
 
 
@@ -170,7 +215,7 @@ def headline(result: Mapping) -> str:
     """One line over a picture: verdict, probability, threshold, map; out of range no score."""
     if result.get("out_of_range"):
         return f"{OUT_OF_RANGE} {map_label(result)}"
-    score = f"probability {percent(result['probability'])} ({threshold_text(result)})"
+    score = f"probability {score_percent(result)} ({threshold_text(result)})"
     return f"{verdict(result).capitalize()}: {score}, {map_label(result)}"
 
 
@@ -342,7 +387,7 @@ def marker_labels(result: Mapping) -> list[str]:
     heights = [
         f"{percent(peak['value'] / highest)} of peak"
         if peak.get("probability") is None
-        else percent(peak["probability"])
+        else probability_percent(peak["probability"])
         for peak in peaks
     ]
     further = [f"{number}: {height}" for number, height in enumerate(heights[1:], 2)]
@@ -350,7 +395,7 @@ def marker_labels(result: Mapping) -> list[str]:
         return [f"{number}: {peak['suspicion']}" for number, peak in enumerate(peaks, 1)]
     if peaks[0].get("probability") is not None:
         return [f"1: {heights[0]}", *further]
-    return [f"Suspicious {percent(result['probability'])}", *further]
+    return [f"Suspicious {score_percent(result)}", *further]
 
 
 # ---------------------------------------------------------------- enhancement curves
@@ -427,7 +472,8 @@ def _decision_lines(bundle) -> list[str]:
     points = ", ".join(f"{name} % from {value:.3f}" for name, value in bundle.operating_points.items())
     lines = [f"Sensitivities to choose from: {points}"] if points else []
     if bundle.prevalence is not None:
-        lines.append(f"Malignant among the exams of its calibration: {percent(bundle.prevalence)}")
+        share = probability_percent(bundle.prevalence)
+        lines.append(f"Malignant among the exams of its calibration: {share}")
     return lines
 
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from ..findings.names import AXILLARY, GROUPS, LOW, LOW_BELOW, POSTERIOR
-from .wording import amount_text, breast_text, depth_text, percent, position_text
+from ..models.decision import restate, shift_between
+from .wording import amount_text, breast_text, depth_text, percent, position_text, probability_percent
 
 UNSURE_PLACE = "not known: midline or nipples were not seen surely"
 REASONS_TITLE = "What moved the model"
@@ -114,25 +115,35 @@ def candidate_groups(peaks: Sequence[Mapping]) -> list[tuple[str, list[tuple[int
     return [(title, pairs) for title, pairs in groups if pairs]
 
 
-def low_text(peaks: Sequence[Mapping]) -> str:
+def low_text(result: Mapping) -> str:
     """The candidates of low suspicion in one line; "" where there are none."""
     parts = [
         f"{number} ({', '.join(filter(None, (breast_text(peak), quadrant_text(peak))))})"
-        for number, peak in enumerate(peaks, 1)
+        for number, peak in enumerate(result.get("peaks") or (), 1)
         if peak.get("suspicion") == LOW
     ]
-    return f"Low suspicion, below {percent(LOW_BELOW)}: {'; '.join(parts)}." if parts else ""
+    return f"Low suspicion, below {_low_below(result)}: {'; '.join(parts)}." if parts else ""
+
+
+def _low_below(result: Mapping) -> str:
+    """Where low suspicion ends, as the result's probabilities are stated."""
+    share, assumed = result.get("prevalence"), result.get("assumed_prevalence")
+    known = share is not None and assumed is not None
+    return probability_percent(restate(LOW_BELOW, shift_between(assumed, share)) if known else LOW_BELOW)
 
 
 def suspicion_note(result: Mapping) -> str:
-    """What high, moderate and low mean, or why they are not said."""
+    """What high, moderate and low mean, or why they are not said; "" where nothing is said of candidates."""
     if result.get("out_of_range"):
         return "Out of range no high, moderate or low is said."
-    if not result.get("candidates_calibrated"):
+    peaks = result.get("peaks") or ()
+    if all(peak.get("probability") is None for peak in peaks):
+        return ""  # those of a network's map
+    if not any(peak.get("suspicion") for peak in peaks):
         return "In order of suspicion; not calibrated, so that no high, moderate or low is said."
     return (
         f"High: the index finding, and what reaches the cut-off by itself; moderate: from "
-        f"{percent(LOW_BELOW)} on; low: below. Calibrated, of the candidate alone."
+        f"{_low_below(result)} on; low: below. Calibrated, of the candidate alone."
     )
 
 
@@ -161,7 +172,9 @@ def curve_unknowns(result: Mapping, curve: Mapping) -> str:
     if curve.get("unit") != "%":
         unknown.append("signal before contrast unknown, so that there are no percent and no initial type")
     if curve.get("type") is None:
-        unknown.append("one phase after contrast, so that there is no delayed type")
+        one = len(curve.get("enhancement") or ()) == 1
+        why = "one phase after contrast" if one else "hardly any early enhancement"
+        unknown.append(f"{why}, so that there is no delayed type")
     text = "; ".join(unknown)
     return f"{text[:1].upper()}{text[1:]}."
 

@@ -7,9 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from .wording import OUT_OF_RANGE, finding_place, percent, probability_text, verdict
+from .wording import OUT_OF_RANGE, finding_place, percent, probability_text, threshold_percent, verdict
 
 NEGATIVE = "No candidate reached the threshold; this does not exclude cancer."
+OTHER_BREAST = (
+    "The first candidate lies in the {side} breast; the probability of the {other} breast is higher, to "
+    "which all candidates there add."
+)
 UNSCORED = "The model returned {score}, which means nothing for such an exam."
 
 
@@ -33,17 +37,26 @@ def verdict_line(result: Mapping) -> str:
 
 
 def verdict_note(result: Mapping) -> str:
-    """What the verdict leaves open; "" for a suspicious exam."""
+    """What the verdict leaves open; of a suspicious exam "", but where its breasts seem to contradict it."""
     if not is_in_range(result):
         return UNSCORED.format(score=probability_text(result["probability"]))
-    return "" if result["malignant"] else NEGATIVE
+    return other_breast_note(result) if result["malignant"] else NEGATIVE
+
+
+def other_breast_note(result: Mapping) -> str:
+    """Why the breast that the verdict names is not the one of the higher probability; "" where it is."""
+    breasts = {name: own["probability"] for name, own in (result.get("breasts") or {}).items()}
+    side = (result.get("peaks") or [{}])[0].get("side")
+    if side not in breasts or breasts[side] >= max(breasts.values()):
+        return ""
+    return OTHER_BREAST.format(side=side, other=max(breasts, key=breasts.get))
 
 
 def cutoff_text(result: Mapping) -> str:
     """The cut-off and what it gave: "Cut-off 27 %, set on simulated exams: of 160 others it calls …"."""
     data = (result.get("model") or {}).get("training_data") or "simulated exams"
     point, cutoff = result.get("operating_point"), result.get("cutoff")
-    text = f"Cut-off {percent(result['threshold'])}" + (f" for {point} % sensitivity" if point else "")
+    text = f"Cut-off {threshold_percent(result)}" + (f" for {point} % sensitivity" if point else "")
     text += f", set on {data}"
     if not cutoff:
         return f"{text}."

@@ -46,7 +46,7 @@ def write_dicom(
     from ..results.wording import map_title
 
     heatmap = volume_from_node(nodes.heatmap)
-    name, files = _series(result)
+    name, files, place = _series(result)
     maps = {**nodes.maps, result["map"]: nodes.heatmap}
     contents = Contents(
         dict(result),
@@ -55,12 +55,12 @@ def write_dicom(
         pictures=pictures,
         pdf=pdf_report(result, pictures),
     )
-    return write_objects(Path(folder), source_of_files(files, heatmap, name), contents)
+    return write_objects(Path(folder), source_of_files(files, heatmap, name, place=place), contents)
 
 
-def _series(result: Mapping[str, Any]) -> tuple[str, list[str]]:
-    """Name and files of the series that the results refer to: that of the first phase after contrast, or
-    before it where phases were registered.
+def _series(result: Mapping[str, Any]) -> tuple[str, list[str], tuple[int, int]]:
+    """Name, files, and place among the phases of the one that the results refer to: the first after contrast,
+    or the one before it where phases were registered.
     """
     import slicer
 
@@ -75,4 +75,5 @@ def _series(result: Mapping[str, Any]) -> tuple[str, list[str]]:
     index = 0 if moved else next((n for n, phase in enumerate(phases) if phase["role"] != "pre"), 0)
     chosen = [series[index]] if len(series) == len(phases) else series
     name = phases[index]["name"] if phases else "the exam"
-    return name, [file for uid in chosen for file in database.filesForSeries(uid)]
+    files = [file for uid in chosen for file in database.filesForSeries(uid)]
+    return name, files, (index, len(phases))

@@ -55,7 +55,7 @@ def result_texts(result: Mapping[str, Any]) -> dict[str, Any]:
     scored = said.is_in_range(result)
     lines = []
     if scored:
-        lines.append(f"Probability of malignancy {words.percent(result['probability'])}")
+        lines.append(f"Probability of malignancy {words.score_percent(result)}")
         lines += [words.breasts_text(result), words.prevalence_text(result)]
     lines += [said.verdict_note(result), *said.range_reasons(result)]
     if scored and result["malignant"]:

@@ -23,7 +23,7 @@ highdicom = pytest.importorskip(
 
 from BreastCMSLLib.results.dicom import study  # noqa: E402
 from BreastCMSLLib.results.dicom.parametric_map import NamedMap  # noqa: E402
-from BreastCMSLLib.results.dicom.source import source_of  # noqa: E402
+from BreastCMSLLib.results.dicom.source import source_of, source_of_files  # noqa: E402
 from BreastCMSLLib.results.dicom.stamp import NO_RESULT  # noqa: E402
 
 GRIDS = {
@@ -63,6 +63,7 @@ def contents_of(exam, **changes) -> study.Contents:
         "probability": 0.93,
         "malignant": True,
         "threshold": 0.5,
+        "candidates_calibrated": True,
         "map": "LESION",
         "map_meaningful": True,
         "breasts": {"right": {"probability": 0.1}, "left": {"probability": 0.92}},
@@ -203,6 +204,33 @@ def test_frames_of_an_enhanced_object_are_those_of_the_phase(tmp_path):
     assert group.FrameContentSequence[0].TemporalPositionIndex == 2
 
 
+def test_phases_of_one_file_are_found_where_another_series_has_their_name(tmp_path):
+    phases = dynamics(3, grid=affine(flips=(True, True, False)))
+    for number in (5, 6):
+        write_enhanced(tmp_path / f"{number}.dcm", phases)
+        edit([tmp_path / f"{number}.dcm"], FrameOfReferenceUID="1.2.3.4", SeriesNumber=number)
+    edit([tmp_path / "6.dcm"], ImageType=["DERIVED", "PRIMARY", "MIP", "NONE"])
+    exam = read(tmp_path)
+    assert exam.post[1].name == "dyn enhanced (series 5) phase 3"
+    groups = pydicom.dcmread(tmp_path / "5.dcm").PerFrameFunctionalGroupsSequence
+    for index, phase in enumerate((exam.pre, *exam.post), 1):
+        frames = source_of(exam, phase).frames
+        positions = {groups[n - 1].FrameContentSequence[0].TemporalPositionIndex for n in frames}
+        assert positions == {index}
+
+
+def test_without_a_name_a_phase_is_told_by_its_place_or_not_at_all(tmp_path):
+    write_enhanced(tmp_path / "5.dcm", dynamics(3, grid=affine(flips=(True, True, False))))
+    edit([tmp_path / "5.dcm"], FrameOfReferenceUID="1.2.3.4")
+    exam = read(tmp_path)
+    files, grid = exam.plan.files, exam.grid
+    frames = source_of_files(files, grid, "MRBreast", place=(1, 3)).frames
+    assert frames == source_of(exam, exam.post[0]).frames
+    for place in (None, (1, 2)):
+        with pytest.raises(InputError, match="which of 3 volumes"):
+            source_of_files(files, grid, "MRBreast", place=place)
+
+
 def test_the_mark_is_a_circle_about_the_finding(tmp_path):
     exam, series = exam_in(tmp_path)
     (annotation,) = objects_of(exam)["marks.gsps.dcm"].GraphicAnnotationSequence
@@ -223,6 +251,19 @@ def test_results_of_registered_phases_lie_on_the_phase_they_were_registered_to(t
     phase = study.reference_phase(exam, {"registration": {"applied": [False, True]}})
     uids = [image.SOPInstanceUID for image in source_of(exam, phase).images]
     assert set(uids) == {pydicom.dcmread(file).SOPInstanceUID for file in series[0]}
+
+
+def test_a_voxel_without_a_value_is_not_one_of_zero(tmp_path):
+    exam, _ = exam_in(tmp_path)
+    values = np.full(exam.grid.shape, np.nan, np.float32)
+    values[2:5, 3, 4], values[2:5, 3, 5] = 0.0, 7.0
+    wash_out = NamedMap("WASHOUT", "Wash-out", Volume(values, exam.grid.affine), (-100.0, 100.0))
+    written = objects_of(exam, maps=[wash_out])["map01.pm.dcm"]
+    pixels = np.frombuffer(written.FloatPixelData, "<f4")
+    assert written.FloatPixelPaddingValue == -9999.0
+    assert [int((pixels == value).sum()) for value in (0.0, 7.0)][1] == 3
+    assert set(np.unique(pixels)) <= {0.0, 7.0, -9999.0}
+    assert "FloatPixelPaddingValue" not in objects_of(exam)["map01.pm.dcm"]
 
 
 # ---------------------------------------------------------------- what it says
@@ -266,6 +307,9 @@ def test_the_structured_report_holds_the_numbers(tmp_path):
         *(("Probability of cancer", 80.0), ("Depth", 18.0)),
     ]
     assert ("Diameter", 6.5) not in numbers["Candidate 2"]
+    rough = measured(objects_of(exam, result={"candidates_calibrated": False})["report.sr.dcm"])
+    assert rough["Candidate 1"] == [("Diameter", 6.5), ("Volume", 0.1), ("Depth", 18.0)]
+    assert rough["Exam"] == numbers["Exam"], "that of the exam is calibrated on its own"
     points = [item.GraphicData for item in items(report) if item.get("GraphicType") == "POINT"]
     assert np.allclose(points[0], lps_of(exam, LESION), atol=1e-2)
     texts = " ".join(item.TextValue for item in items(report) if item.get("ValueType") == "TEXT")
@@ -419,6 +463,13 @@ def test_images_that_are_gone_are_refused(tmp_path):
     for file in series[1][2:]:
         file.unlink()
     refuse(lambda: study.check_source(exam), "files are gone")
+
+
+def test_the_phase_before_contrast_is_checked_too_where_results_may_lie_on_it(tmp_path):
+    exam, series = exam_in(tmp_path)
+    edit(series[0], FrameOfReferenceUID=None)
+    study.check_source(exam, "off")
+    refuse(lambda: study.check_source(exam), "Frame of Reference")
 
 
 def test_a_failure_leaves_the_earlier_objects_and_the_users_files(tmp_path, monkeypatch):

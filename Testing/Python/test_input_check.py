@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 
 from BreastCMSLLib.checks import input_check
+from BreastCMSLLib.checks.acquisition import unknown_acquisition
 from BreastCMSLLib.checks.input_check import BAD, FAIR, GOOD, check
 from BreastCMSLLib.checks.motion import displacement_mm
 from BreastCMSLLib.checks.sketch import sketch
 from BreastCMSLLib.checks.tissue import fat_brightness
 from BreastCMSLLib.core.geometry import Volume
-from BreastCMSLLib.exam import Phase
+from BreastCMSLLib.exam import Phase, make_exam
 
 AFFINE = np.array([[-2.0, 0, 0, 160], [0, -2.0, 0, 100], [0, 0, 2.5, -70], [0, 0, 0, 1.0]])
 SHAPE = (160, 110, 56)
@@ -127,6 +128,26 @@ def test_times(good, times, level, word):
     phases = [replace(p, time_s=t) for p, t in zip(good[0], times)]
     finding = find(check(phases, good[1]), "Times")
     assert finding.level == level and word in finding.text
+
+
+def test_what_the_range_check_will_refuse_is_told_before(good):
+    def told(phases, sketches, **more):
+        return [f.text for f in check(phases, sketches, **more).findings if f.topic == "Range"]
+
+    assert told(*good) == []
+    late = [replace(p, time_s=t) for p, t in zip(good[0], (0, 80, 160, 700))]
+    (text,) = told(late, good[1])
+    assert text.startswith("There will be no result: the post-contrast phases span 620 s in steps of up to 5")
+    (text,) = told(good[0][:2], good[1][:2])
+    assert "only one post-contrast phase" in text
+    # seen by both: what one says of an acquisition, the other says
+    tall = np.diag([1.0, 1.0, 3.0, 1.0]) @ AFFINE
+    long = [phase(body(), p.name, p.time_s, affine=tall) for p in good[0]]
+    exam = make_exam(long, kind="phases")
+    reasons = unknown_acquisition(exam.grid.shape, tall, len(exam.post), exam.times_s)
+    assert "extent" in {reason.code for reason in reasons}
+    texts = told(long, [sketch(p) for p in long])
+    assert [text.split(": ", 1)[1].lower() for text in texts] == [reason.text.lower() for reason in reasons]
 
 
 def test_order(good):

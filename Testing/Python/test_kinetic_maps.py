@@ -266,6 +266,18 @@ def test_body_and_breasts_lie_where_the_phantom_has_them():
     assert (breasts.sides["right"] ^ breasts.sides["left"] == breasts.inside).all()
 
 
+@pytest.mark.parametrize("slices", [72, 73, 74, 75])
+def test_the_body_reaches_the_last_slice(slices):
+    rng = np.random.default_rng(2)
+    array = np.abs(rng.normal(0, 3, (60, 50, slices))).astype(np.float32)
+    array[12:48, 8:40] += 200.0
+    affine = np.diag([4.0, 4.0, 1.0, 1.0])
+    phases = [Phase(Volume(array * share, affine), f"dyn {n}") for n, share in enumerate((1.0, 1.5, 1.4))]
+    exam = make_exam(phases, kind="phases", keep_order=True)
+    body = body_of(exam, Breasts(np.zeros(array.shape, dtype=bool), {}))
+    assert body[20:40, 15:30].all(axis=(0, 1)).all()
+
+
 # --- a curve where one looks ---
 
 

@@ -79,7 +79,7 @@ def test_an_exam_of_one_breast_has_no_side_and_is_not_judged(predictor, analysed
     from BreastCMSLLib import pipeline
     from BreastCMSLLib.results.summary import summary_lines
 
-    monkeypatch.setattr(pipeline, "add_suspicion", lambda peaks, _: peaks[0].update(suspicion="high"))
+    monkeypatch.setattr(pipeline, "add_suspicion", lambda peaks, *_: peaks[0].update(suspicion="high"))
     exam = analysed[0]
     half = [
         Phase(Volume(p.volume.array[110:], p.volume.affine), p.name, time_s=p.time_s)
@@ -234,6 +234,8 @@ def test_kinetics_at_the_lesion(analysed):
         ([100, 101, 99], "plateau"),
         ([150, 130, 100], "washout"),
         ([80], None),
+        ([-4, -6, -9], None),
+        ([0, 40, 80], None),
     ],
 )
 def test_curve_types(curve, kind):

@@ -15,6 +15,7 @@ from BreastCMSLLib.results.wording_finding import (
     low_text,
     place_text,
     region_text,
+    suspicion_note,
 )
 
 NIPPLES = np.array([[-90.0, 60.0, 0.0], [90.0, 60.0, 0.0]])  # left breast first
@@ -104,6 +105,12 @@ def test_candidates_are_grouped_by_breast_and_low_ones_stand_in_one_line():
     peaks[2]["suspicion"] = "low"
     groups = [(title, [number for number, _ in pairs]) for title, pairs in candidate_groups(peaks)]
     assert groups == [("Index finding", [1]), ("Same quadrant", [2]), ("Same breast", [4])]
-    assert low_text(peaks) == "Low suspicion, below 5 %: 3 (left breast, upper, about 12 o'clock)."
+    assert low_text({"peaks": peaks}) == "Low suspicion, below 5 %: 3 (left breast, upper, about 12 o'clock)."
+    # a network's map says nothing of its candidates, nor is said what it would mean
+    assert suspicion_note({"peaks": [{"value": 1.0}], "candidates_calibrated": True}) == ""
+    told = suspicion_note({"peaks": [{"probability": 0.4, "suspicion": "high"}]})
+    assert told.startswith("High: the index finding")
+    assert "not calibrated" in suspicion_note({"peaks": [{"probability": 0.4}]})
+    assert "Out of range" in suspicion_note({"peaks": [{}], "out_of_range": [{"text": "Noise."}]})
     # of an earlier version: one group without a title
     assert [title for title, _ in candidate_groups([{"side": "left"}])] == [""]

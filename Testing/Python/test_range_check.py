@@ -220,6 +220,12 @@ def test_implants_of_any_kind_are_told(how):
     assert reason.text.startswith(where)
 
 
+def test_in_an_exam_of_one_breast_an_implant_has_no_side():
+    exam = exam_of([array[: SHAPE[0] // 2] for array in implanted(sides=(1,), grey=4.0)])
+    texts = {r.code: r.text for r in out_of_range(exam, preprocess(exam, CONTRACT))}
+    assert "one breast" in texts and texts["implant"].startswith("The breast holds")
+
+
 def test_implants_are_told_beside_thick_slices():
     arrays = [array[:, :, ::2] for array in implanted(grey=4.0)]
     thick = AXIAL.copy()

@@ -11,8 +11,9 @@ from shapes import ball
 from test_kinetic_maps import AFFINE, PERSISTENT, PLATEAU, SHAPE, WASHOUT, block, blocks_exam
 
 from BreastCMSLLib.core.geometry import Volume, apply_affine
+from BreastCMSLLib.exam import Phase, make_exam
 from BreastCMSLLib.findings.appearance import appearance
-from BreastCMSLLib.findings.kinetics import initial_rise
+from BreastCMSLLib.findings.kinetics import initial_rise, region_curve
 from BreastCMSLLib.findings.outline import diameters
 from BreastCMSLLib.findings.suspicion import suspicion
 from BreastCMSLLib.findings.voxel_types import type_shares
@@ -20,7 +21,7 @@ from BreastCMSLLib.models.decision import Decision
 from BreastCMSLLib.readers import read
 from BreastCMSLLib.results.image_numbers import image_numbers
 from BreastCMSLLib.results.reader_record import EARLIER_EXAMS, cutoff_record, not_analysed, routine
-from BreastCMSLLib.results.wording_finding import curve_unknowns, curve_words, reason_rows
+from BreastCMSLLib.results.wording_finding import curve_unknowns, curve_words, reason_rows, voxel_types_text
 from BreastCMSLLib.results.wording_verdict import cautions, cutoff_text
 
 
@@ -44,15 +45,15 @@ def test_the_cut_off_says_what_it_gave_on_the_test_exams():
     points = {"sensitivity_85": {"threshold": 0.4, "test": {"sensitivity": 0.8, "specificity": 0.9}}}
     evidence = {"classification": tested, "operating_points": points}
     # the threshold moves with the prevalence, and calls the same exams
-    record = cutoff_record(Decision(0.05, "90", 0.1, 0.5, -2.2), bundle(evidence))
+    record = cutoff_record(Decision(0.05, 0.2, "90", 0.1, 0.5, -2.2), bundle(evidence))
     assert record == {"sensitivity": 0.925, "false_positives": 0.225, "malignant": 80, "others": 80}
-    assert cutoff_record(Decision(0.4, "85", 0.5, 0.5), bundle(evidence))["sensitivity"] == 0.8
+    assert cutoff_record(Decision(0.4, 0.4, "85", 0.5, 0.5), bundle(evidence))["sensitivity"] == 0.8
     for poor in (
         {},
         {"classification": tested | {"threshold": 0.9}},
         {"classification": tested | {"n": "x"}},
     ):
-        assert cutoff_record(Decision(0.2, "90", 0.5, 0.5), bundle(poor)) is None
+        assert cutoff_record(Decision(0.2, 0.2, "90", 0.5, 0.5), bundle(poor)) is None
     result = {"threshold": 0.2, "operating_point": "90", "cutoff": record, "model": {}}
     text = "Cut-off 20 % for 90 % sensitivity, set on simulated exams: in a test on 160 others it called "
     assert cutoff_text(result) == text + "92 % of the cancers and 22 % of the rest."
@@ -107,6 +108,11 @@ def test_voxels_of_a_region_are_counted_by_type():
     regions = {"washout": WASHOUT, "plateau": PLATEAU, "persistent": PERSISTENT}
     for name, corner in regions.items():
         assert type_shares(exam, Volume(block(corner), AFFINE))[name] == 1.0
+    five = np.zeros(SHAPE, dtype=bool)
+    five[WASHOUT[0] : WASHOUT[0] + 4, WASHOUT[1], WASHOUT[2]] = five[PERSISTENT] = True
+    shares = type_shares(exam, Volume(five, AFFINE))
+    assert shares == {"washout": 0.8, "plateau": 0.0, "persistent": 0.2}
+    assert voxel_types_text({"voxel_types": shares}) == "washout 80 %, plateau 0 %, persistent 20 %"
     both = Volume(block(WASHOUT) | block(PERSISTENT), AFFINE)
     assert type_shares(exam, both) == {"washout": 0.5, "plateau": 0.0, "persistent": 0.5}
     assert type_shares(blocks_exam(kind="subtractions"), both)["washout"] == 0.5
@@ -155,11 +161,42 @@ def test_a_curve_is_named_and_what_is_not_known_of_it_is_said():
     long_before = curve_unknowns(result, {**curve, "times_s": [1380.0, 1470.0]})
     assert "Injection time unknown" in long_before and "23 min before the first one after it" in long_before
     assert curve_unknowns(result, {**curve, "times_s": [90.0, 180.0]}) == "Injection time unknown."
-    bare = {"unit": "a.u.", "wash_in": 3.0, "wash_out": None, "type": None, "times_s": None}
+    bare = {
+        "enhancement": [3.0],
+        "unit": "a.u.",
+        "wash_in": 3.0,
+        "wash_out": None,
+        "type": None,
+        "times_s": None,
+    }
     unknown = curve_unknowns({}, bare)
     assert (
         "no percent" in unknown and "no delayed type" in unknown and unknown.startswith("Times of the phases")
     )
+    assert "one phase after contrast" in unknown
+    flat = {**curve, "enhancement": [2.0, 1.0], "wash_out": None, "type": None, "times_s": [90.0, 180.0]}
+    assert "hardly any early enhancement, so that there is no delayed type" in curve_unknowns(result, flat)
+    assert curve_words(flat).endswith("delayed phase not known")
+
+
+def test_noise_has_no_type_of_curve_and_weak_enhancement_that_rises_has():
+    rng = np.random.default_rng(1)
+    volumes = 100.0 + rng.normal(0.0, 5.0, (4, 20, 20, 20))
+
+    def type_in(volumes):
+        listed = [
+            Phase(Volume(v.astype(np.float32), AFFINE), f"dyn {n}", time_s=90.0 * n) for n, v in volumes
+        ]
+        exam = make_exam(listed, kind="phases", keep_order=True)
+        regions = [slice(n, n + 3) for n in range(0, 18, 3)]
+        boxes = [np.zeros((20, 20, 20), bool) for _ in regions]
+        for box, own in zip(boxes, regions):
+            box[own, own, own] = True
+        return {region_curve(exam, Volume(box, AFFINE))["type"] for box in boxes}
+
+    assert type_in(enumerate(volumes)) == {None}
+    rise = np.array([0.0, 8.0, 30.0, 60.0])[:, None, None, None]
+    assert type_in(enumerate(volumes + rise)) == {"persistent"}
 
 
 def test_routine_remarks_are_no_cautions():
@@ -168,9 +205,10 @@ def test_routine_remarks_are_no_cautions():
         "5 post-contrast phases were interpolated in time to the model's 6.",
         "No non-fat-saturated T1 was given: the breast mask was made from the pre-contrast phase.",
         "The times of the phases are unknown: equally spaced ones of an ordinary exam were assumed.",
+        "Neither a T1 nor a pre-contrast phase was given: the breast mask was made from the subtractions.",
     ]
     result = {"warnings": warnings, "remarks": routine(warnings), "out_of_range": [{"text": warnings[0]}]}
-    assert cautions(result) == [warnings[3]]
+    assert cautions(result) == warnings[3:]
 
 
 def test_what_was_not_analysed_names_series_that_were_left_out(tmp_path):

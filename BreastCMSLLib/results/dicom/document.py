@@ -6,13 +6,8 @@ import pydicom
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import EncapsulatedPDFStorage, ExplicitVRLittleEndian
 
+from .source import IDENTITY
 from .stamp import Stamp
-
-_IDENTITY = (
-    *("PatientName", "PatientID", "PatientBirthDate", "PatientSex"),
-    *("StudyInstanceUID", "StudyDate", "StudyTime", "StudyID", "AccessionNumber", "ReferringPhysicianName"),
-    *("IssuerOfPatientID", "StudyDescription", "PatientIdentityRemoved", "DeidentificationMethod"),
-)
 
 
 def encapsulated_pdf(stamp: Stamp, pdf: bytes) -> Dataset:
@@ -29,7 +24,7 @@ def encapsulated_pdf(stamp: Stamp, pdf: bytes) -> Dataset:
     """
     document = Dataset()
     document.SpecificCharacterSet = "ISO_IR 192"
-    for keyword in _IDENTITY:
+    for keyword in IDENTITY:
         if keyword in stamp.source.head:
             setattr(document, keyword, stamp.source.head.get(keyword))
     series = stamp.series("document")

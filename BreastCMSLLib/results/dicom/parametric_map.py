@@ -15,6 +15,8 @@ from ...core.geometry import Volume
 from .segmentation import placed
 from .stamp import MAKER, RESEARCH_USE, Stamp
 
+NO_VALUE = -9999.0  # of voxels without a value, which no map can have: 0 is one of wash-out, a plateau
+
 
 @dataclass(frozen=True)
 class NamedMap:
@@ -27,7 +29,7 @@ class NamedMap:
     title : str
         For the reader.
     volume : Volume
-        On the exam's grid; what is not a number is written as 0.
+        On the exam's grid; what is not a number is written as ``NO_VALUE``.
     window : (float, float)
         Values shown darkest and brightest.
     unit : pydicom.sr.coding.Code
@@ -42,7 +44,7 @@ class NamedMap:
 
 
 def parametric_map(stamp: Stamp, named: NamedMap, number: int = 1) -> pm.ParametricMap:
-    """A map as float32, without the slices at both ends in which it is 0.
+    """A map as float32, without the slices at both ends in which it is 0 or has no value.
 
     Parameters
     ----------
@@ -56,10 +58,12 @@ def parametric_map(stamp: Stamp, named: NamedMap, number: int = 1) -> pm.Paramet
     highdicom.pm.ParametricMap
         Its frames in the order of the slices.
     """
-    array = np.nan_to_num(stamp.source.slices_of(named.volume).astype(np.float32), posinf=0.0, neginf=0.0)
+    array = stamp.source.slices_of(named.volume).astype(np.float32)
+    known = np.isfinite(array)
+    array[~known] = NO_VALUE
     low, high = named.window
     volume = placed(stamp.source, array)
-    filled = np.flatnonzero(array.any(axis=(1, 2)))
+    filled = np.flatnonzero((known & (array != 0)).any(axis=(1, 2)))
     if len(filled):
         volume = volume[filled[0] : filled[-1] + 1]
     mapping = pm.RealWorldValueMapping(
@@ -79,6 +83,8 @@ def parametric_map(stamp: Stamp, named: NamedMap, number: int = 1) -> pm.Paramet
         derived_pixel_contrast="NONE",
         **stamp.series("map", number, series=named.name),
     )
+    if not known.all():
+        written.FloatPixelPaddingValue = NO_VALUE
     _name_anatomy(written)
     _order_frames(written, len(volume.array))
     return stamp.finished(written, named.title)

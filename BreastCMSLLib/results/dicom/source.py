@@ -32,6 +32,7 @@ _OPTIONAL = (
     *("ClinicalTrialSponsorName", "ClinicalTrialProtocolID", "ClinicalTrialProtocolName"),
     *("ClinicalTrialSiteID", "ClinicalTrialSiteName", "ClinicalTrialSubjectID"),
 )
+IDENTITY = ("StudyInstanceUID", *_REQUIRED, *_OPTIONAL)
 
 
 @dataclass(frozen=True)
@@ -106,13 +107,19 @@ def source_of(exam: Exam, phase: Phase) -> Source:
         The exam was not read from DICOM files, or these are gone or lack what results must refer to.
     """
     dynamics = [] if exam.plan is None else [stack for stack in exam.plan.stacks if stack.is_dynamic]
-    own = [file for stack in dynamics if stack.name == phase.name for file in stack.files]
+    own = next((stack for stack in dynamics if stack.name == phase.name), None)
     # where one file holds several phases, it stands in the first of them alone
-    files = own or [file for stack in dynamics for file in stack.files]
-    return source_of_files(files, exam.grid, phase.name)
+    files = own.files if own and own.files else [file for stack in dynamics for file in stack.files]
+    return source_of_files(files, exam.grid, phase.name, own.series_number if own else None)
 
 
-def source_of_files(files: Iterable[str | Path], grid: Volume, name: str) -> Source:
+def source_of_files(
+    files: Iterable[str | Path],
+    grid: Volume,
+    name: str,
+    series_number: int | None = None,
+    place: tuple[int, int] | None = None,
+) -> Source:
     """The images of a volume among files.
 
     Parameters
@@ -123,6 +130,11 @@ def source_of_files(files: Iterable[str | Path], grid: Volume, name: str) -> Sou
         Where the volume lies, RAS mm.
     name : str
         Of the volume, to choose among several on this grid.
+    series_number : int, optional
+        Its, for the same.
+    place : (int, int), optional
+        Index of the volume among the exam's, and how many these are: where no name tells, and one series
+        holds as many.
 
     Returns
     -------
@@ -131,7 +143,7 @@ def source_of_files(files: Iterable[str | Path], grid: Volume, name: str) -> Sou
     Raises
     ------
     InputError
-        As for :func:`source_of`.
+        As for :func:`source_of`, or nothing tells which of several volumes it is.
     """
     paths = [Path(file) for file in files]
     if not paths or not all(map(is_dicom, paths[:1])):
@@ -139,7 +151,7 @@ def source_of_files(files: Iterable[str | Path], grid: Volume, name: str) -> Sou
             "The exam was not read from DICOM files, so there is no study that DICOM results could "
             "belong to; give the exam's DICOM folder, or do not ask for DICOM."
         )
-    stack = _stack_on(scan(paths).slices, grid, name)
+    stack = _chosen(_stacks_on(scan(paths).slices, grid, name), name, series_number, place)
     if not stack.head.frame_of_reference or not all(item.sop_uid for item in stack.slices):
         raise InputError(
             f"{name} has no Frame of Reference UID or no SOP Instance UIDs, which DICOM results must "
@@ -167,8 +179,8 @@ def _along(volume: Volume, affine: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return array, matrix
 
 
-def _stack_on(slices: list[Slice], grid: Volume, name: str) -> Stack:
-    """The volume on a grid; of several the one of that name, or else the first."""
+def _stacks_on(slices: list[Slice], grid: Volume, name: str) -> list[Stack]:
+    """The volumes on a grid, at least one."""
     with quiet_pydicom():
         stacks = [stack for stack in build_stacks(slices, Path("the exam")) if stack.affine is not None]
     source = [stack for stack in stacks if _covers(stack, grid)]
@@ -177,7 +189,37 @@ def _stack_on(slices: list[Slice], grid: Volume, name: str) -> Stack:
             f"No DICOM images of {name} lie where its results do: files are gone, or volumes were moved; "
             "analyse the exam's DICOM folder again."
         )
-    return next((stack for stack in source if stack.name == name), source[0])
+    return source
+
+
+def _chosen(
+    stacks: list[Stack], name: str, series_number: int | None, place: tuple[int, int] | None
+) -> Stack:
+    """The volume of that name; never another one, whose images the results would refer to."""
+    if len(stacks) == 1:
+        return stacks[0]
+    alike = [
+        stack
+        for stack in stacks
+        if _bare(stack.name) == _bare(name) and series_number in (None, stack.head.series_number)
+    ]
+    if len(alike) > 1:
+        alike = [stack for stack in alike if stack.name == name]
+    in_order = sorted(stacks, key=lambda stack: stack.phase or 0)
+    of_one_series = [stack.phase for stack in in_order] == list(range(1, len(stacks) + 1))
+    if not alike and place is not None and of_one_series and place[1] == len(stacks):
+        alike = [in_order[place[0]]]
+    if not alike:
+        raise InputError(
+            f"Nothing tells which of {len(stacks)} volumes in the exam's DICOM files {name} is, so that no "
+            "DICOM results can refer to it; give the exam's DICOM folder, or do not ask for DICOM."
+        )
+    return alike[0]
+
+
+def _bare(name: str) -> str:
+    """A name without what tells it from others of the same input, which are not all here."""
+    return re.sub(r" \(series \d+\)| \[\d+\]$", "", name)
 
 
 def _covers(stack: Stack, grid: Volume) -> bool:

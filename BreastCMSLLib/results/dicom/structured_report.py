@@ -90,7 +90,7 @@ def _comments(result: Mapping[str, Any]) -> list[str]:
     return [
         f"{RESEARCH_USE}. Model {model.get('name', '')}, trained on {model.get('training_data', '')}.",
         *([f"{wording.OUT_OF_RANGE} {' '.join(reasons)}"] if reasons else []),
-        f"{wording.verdict(result).capitalize()}: probability {wording.percent(result['probability'])}, "
+        f"{wording.verdict(result).capitalize()}: probability {wording.score_percent(result)}, "
         f"{wording.threshold_text(result)}.",
     ]
 
@@ -139,7 +139,8 @@ def _candidate_groups(
     lps = apply_affine(LPS_FROM_RAS, np.array([peak["ras_mm"]]))
     point = sr.CoordinatesForMeasurement3D("POINT", lps, stamp.source.head.FrameOfReferenceUID)
     measurements = []
-    if peak.get("probability") is not None:
+    # what is not calibrated is no probability of cancer
+    if result.get("candidates_calibrated") and peak.get("probability") is not None:
         measurements.append(_probability(peak["probability"], referenced_coordinates=[point]))
     if peak.get("depth_mm") is not None:
         depth = round(float(peak["depth_mm"]), 1)
@@ -180,7 +181,8 @@ def _sizes(peak: Mapping[str, Any]) -> list[sr.Measurement]:
 
 
 def _probability(probability: float, **more: Any) -> sr.Measurement:
-    value = round(100 * float(probability), 2)
+    value = 100 * float(probability)
+    value = round(value, 2 if value >= 1 else 4)
     return sr.Measurement(codes.DCM.ProbabilityOfCancer, value, codes.UCUM.Percent, **more)
 
 

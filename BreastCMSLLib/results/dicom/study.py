@@ -219,12 +219,14 @@ def dicom_objects(source: Source, contents: Contents, written: datetime) -> dict
     return objects
 
 
-def check_source(exam: Exam) -> None:
+def check_source(exam: Exam, register: str = "auto") -> None:
     """Find out before the analysis whether its results can be written as DICOM.
 
     Parameters
     ----------
     exam : Exam
+    register : str
+        As of ``pipeline.analyze``: unless it is "off", results may come to lie on the phase before contrast.
 
     Raises
     ------
@@ -232,6 +234,8 @@ def check_source(exam: Exam) -> None:
         As for ``source.source_of``.
     """
     source_of(exam, exam.post[0])
+    if exam.pre is not None and register != "off":
+        source_of(exam, exam.pre)
 
 
 def reference_phase(exam: Exam, result: Mapping[str, Any]) -> Phase:
