@@ -6,6 +6,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -269,6 +270,30 @@ def test_an_interrupted_run_reaches_the_same_weights(config, monkeypatch):
     assert losses[0] == losses[1]
     with pytest.raises(InputError, match="another rate"):
         loop.train("test", replace(broken, rate=0.02))
+
+
+@pytest.mark.parametrize(
+    "change, said",
+    [
+        ({"split": "test"}, "e0 has the split test and had train"),
+        ({"label": 1}, "e0 has the label 1 and had 0"),
+        ({"patient": "p39"}, "e0 has the patient p39 and had p0"),
+        ({"exam": "e40"}, "e40 is new"),
+    ],
+)
+def test_a_run_goes_on_with_its_own_split_alone(config, cohort, change, said):
+    exams = cache.open_cache(cohort)
+    accelerator = SimpleNamespace(wait_for_everyone=lambda: None, is_main_process=True, num_processes=1)
+    ancestry = [{"patient": "earlier", "split": "train"}]
+    Log("test", config, exams, ancestry, accelerator, "no")
+    runs.remember_patients(config.output, [{"patient": "described", "split": "train"}])
+    Log("test", config, exams, ancestry, accelerator, "no")
+    seen = {row["patient"] for row in runs.seen_patients(config.output)}
+    assert {"earlier", "described"} <= seen, "what the candidate classifier has seen as well"
+    other = replace(exams, rows=[{**exams.rows[0], **change}, *exams.rows[1:]])
+    with pytest.raises(InputError, match=f"another cohort or split: the exam {said}; choose another"):
+        Log("test", config, other, ancestry, accelerator, "no")
+    assert read_rows(config.output / "split.csv")[0]["split"] == "train", "nothing was written"
 
 
 def test_starting_from_another_run(config, tmp_path):

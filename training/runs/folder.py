@@ -223,6 +223,32 @@ def refuse_another(path: Path, card: dict, may_change: Sequence[str] = ()) -> No
             )
 
 
+def refuse_another_split(folder: Path, rows: Sequence[dict]) -> None:
+    """Raise InputError when a run began with other exams, patients, labels or splits than these.
+
+    A training that goes on would otherwise test on exams that it has learned from.
+    """
+    columns = ("patient", "label", "split")
+    before, now = (
+        {row["exam"]: {name: str(row[name]) for name in columns} for row in table}
+        for table in (read_rows(folder / "split.csv"), rows)
+    )
+    if not before:
+        return
+    for exam in [*now, *before]:
+        if exam not in before or exam not in now:
+            change = "is new" if exam in now else "is gone"
+        elif names := [name for name in columns if before[exam][name] != now[exam][name]]:
+            name = names[0]
+            change = f"has the {name} {now[exam][name]} and had {before[exam][name]}"
+        else:
+            continue
+        raise InputError(
+            f"{folder} holds a training on another cohort or split: the exam {exam} {change}; "
+            "choose another folder, or remove that one."
+        )
+
+
 def seen_patients(folder: Path) -> list[dict]:
     """Patients (patient, split) that a run, or a run it started from, was trained or validated on."""
     own = [row for row in read_rows(folder / "split.csv") if row["split"] != "test"]
