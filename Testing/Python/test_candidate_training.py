@@ -16,6 +16,7 @@ from BreastCMSLLib.candidates.classifier import CandidateClassifier, noisy_or
 from BreastCMSLLib.candidates.proposals import propose_candidates
 from BreastCMSLLib.candidates.settings import CandidateSettings
 from BreastCMSLLib.core.errors import InputError
+from BreastCMSLLib.core.resources import resources
 from BreastCMSLLib.models.bundle import load_bundle
 from BreastCMSLLib.preprocessing.model_input import InputContract, ModelInput
 from BreastCMSLLib.scoring import score_exam
@@ -36,6 +37,7 @@ from training.runs import folder as runs
 from training.runs.draft import draft_predictor
 
 SMOKE = "simulated:smoke"
+SHIPPED = resources() / "Models" / "breastcmsl.json"
 SETTINGS = CandidateSettings(grid_mm=4.4, count=4)
 CONFIG = CandidateConfig(epochs=12, batch=8, rate=0.01, settings=SETTINGS)
 
@@ -201,6 +203,7 @@ def test_an_interrupted_training_reaches_the_same_weights(tmp_path, monkeypatch)
     straight, broken = (shutil.copytree(run, tmp_path / name) for name in ("straight", "broken"))
     config = CandidateConfig(epochs=5, batch=8, rate=0.01, settings=SETTINGS)
     training.train(straight, config)
+    runs.carry_candidates(SHIPPED, broken)  # these weights give way to those that are trained
     whole, calls = training.train_epoch, []
 
     def breaks(*arguments):
@@ -218,6 +221,9 @@ def test_an_interrupted_training_reaches_the_same_weights(tmp_path, monkeypatch)
     first, second = (runs.load_candidates(folder).state_dict() for folder in (straight, broken))
     assert all(torch.equal(first[name], second[name]) for name in first)
 
+    kept = (broken / "candidates" / "best.safetensors").read_bytes()
+    runs.carry_candidates(SHIPPED, broken)
+    assert (broken / "candidates" / "best.safetensors").read_bytes() == kept, "what was trained stays"
     (broken / "candidates" / "config.json").write_text("{}")
     with pytest.raises(InputError, match="train_candidates"):
         runs.load_run(broken)

@@ -123,6 +123,8 @@ def train(
         described = Bags.of([(exam.features, exam.label, exam.duration_min) for exam in further])
         bags["train"] = bags["train"] + described if "train" in bags else described
     bags["train"] = bags["train"].withhold_durations(config.seed)
+    # what was carried over, or trained by the same command before, does not belong to this card
+    (output / "best.safetensors").unlink(missing_ok=True)
     write_json(output / "config.json", card)
     classifier = fit(bags["train"], bags["validate"], config, settings, output, start)
     labels = bags["validate"].labels.numpy().astype(int)

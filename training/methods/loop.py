@@ -76,8 +76,9 @@ def train(recipe: str, config: Config) -> Path:
     if config.epochs == 0:
         loss, area = validate(accelerator, network, method, validation)
         log.epoch(Epoch(0, math.nan, loss, area, 0.0, 0.0, 0, math.nan))
-        log.save(network, optimiser, schedule, Progression(0, area), True)
-        runs.carry_candidates(config.init, config.output)
+        if accelerator.is_main_process:
+            runs.carry_candidates(config.init, config.output)
+        log.save(network, optimiser, schedule, Progression(0, area), True)  # last: with it the run has ended
     for epoch in range(progression.epochs, config.epochs):
         if config.patience and progression.waited >= config.patience:
             break
@@ -108,7 +109,8 @@ def train(recipe: str, config: Config) -> Path:
 def _ended(rows: list[dict], config: Config) -> bool:
     """Whether a run needs no further epoch, told without reading its exams."""
     losses = [float(row["train_loss"]) for row in rows]
-    return 0 < config.epochs <= len(losses) or converged(losses, config.converge)
+    ended = config.epochs <= len(losses) if config.epochs else bool(losses)
+    return ended or converged(losses, config.converge)
 
 
 def train_epoch(

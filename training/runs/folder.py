@@ -145,7 +145,7 @@ def load_candidates(folder: Path) -> CandidateClassifier | None:
     Returns
     -------
     CandidateClassifier or None
-        None when it has none.
+        None when it has none, or one that is not trained to its end.
 
     Raises
     ------
@@ -160,6 +160,8 @@ def load_candidates(folder: Path) -> CandidateClassifier | None:
         return None
     try:
         card = json.loads((own / "config.json").read_text())
+        if "settings" in card and "mix" not in card:  # written when a training begins
+            return None
         learned = {"mix": card["mix"], "sharpness": card.get("sharpness", 0.0)}
         settings = from_json(CandidateSettings, {**card["settings"], **learned})
         classifier = CandidateClassifier(settings)
@@ -172,7 +174,12 @@ def load_candidates(folder: Path) -> CandidateClassifier | None:
 
 
 def carry_candidates(init: Path | None, folder: Path) -> None:
-    """Copy the candidate classifier of the run or bundle that a run was carried over from, if it has one."""
+    """Copy the candidate classifier of the run or bundle that a run was carried over from, if it has one.
+
+    A classifier that was trained in the run stays.
+    """
+    if (folder / CANDIDATES / "metrics.csv").exists():
+        return
     start = None if init is None else load_start(init)
     if start is None or start.candidates is None:
         return
