@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,10 +17,11 @@ from BreastCMSLLib.core.errors import InputError
 from BreastCMSLLib.core.resources import resources
 from BreastCMSLLib.network.resnet import BreastNet
 from training import own, train
-from training.course import steps
+from training.course import estimate, steps
 from training.course.cohort import PARTS, freeze, frozen_cohort, split_cohort
 from training.course.estimate import Seconds
 from training.data import cache
+from training.data.files import write_json
 from training.data.manifest import Row, read_cohort, write_manifest
 from training.data.splits import fitting_batch
 from training.evaluation.doubts import doubts_of
@@ -66,6 +68,7 @@ def test_a_manifest_without_splits_is_split_by_patient_and_stays_so(tmp_path):
 def test_a_cohort_that_changes_under_a_run_is_refused(tmp_path):
     source, run = unsplit(tmp_path / "mine.csv", 8, 8), tmp_path / "run"
     freeze(*frozen_cohort(source, run))
+    (run / "split.csv").write_text("exam\n")  # as training leaves it: the network has begun to learn
     rows = read_cohort(source)
     write_manifest(source, [replace(row, voxel_mm=4.4) for row in rows])
     assert {row.voxel_mm for row in frozen_cohort(source, run)[1]} == {4.4}, "corrections are taken over"
@@ -75,6 +78,19 @@ def test_a_cohort_that_changes_under_a_run_is_refused(tmp_path):
             InputError, match="says something else of the exam (e0|e15|new) than when this run"
         ):
             frozen_cohort(source, run)
+
+
+def test_an_exam_that_cannot_be_used_may_be_left_out_until_the_network_learns(tmp_path):
+    source, run = unsplit(tmp_path / "mine.csv", 8, 8), tmp_path / "run"
+    kept, rows = frozen_cohort(source, run)
+    freeze(kept, rows)
+    gone = next(row for row in rows if row.split == "train")
+    write_manifest(source, [replace(row, split="") for row in rows if row != gone])
+    fewer = frozen_cohort(source, run, seed=7)[1]
+    assert {row.exam: row.split for row in fewer} == {r.exam: r.split for r in rows if r != gone}
+    write_manifest(source, [replace(row, split="") for row in rows if (row.split, row.label) != ("test", 1)])
+    with pytest.raises(InputError, match="has no malignant exams for test"):
+        frozen_cohort(source, run)
 
 
 def test_what_cannot_be_split_is_said_in_a_sentence(tmp_path):
@@ -137,6 +153,38 @@ def test_what_does_not_fit_is_said_before_anything_is_written(tmp_path, capsys):
     (tmp_path / "run" / "thesis.txt").write_text("mine")
     assert own.main(["simulated:smoke", *command[1:]]) == 2
     assert "holds something else" in capsys.readouterr().err
+
+
+def test_a_start_may_be_corrected_until_the_network_learns(tmp_path, monkeypatch):
+    def refuses(*_):
+        raise InputError("it has seen these patients")
+
+    course = steps.Course("simulated:smoke", tmp_path / "run", "own", SHIPPED, 0, 1)
+    monkeypatch.setattr(steps, "starting_network", refuses)
+    with pytest.raises(InputError, match="has seen these patients"):
+        steps.follow(course)
+    assert not course.run.exists(), "said before anything is written"
+    write_json(course.run / steps.CARD, course.card())
+    steps._refuse_another(replace(course, init=None))
+    with pytest.raises(InputError, match="another seed"):
+        steps._refuse_another(replace(course, seed=1))
+    (course.run / "split.csv").write_text("exam\n")
+    with pytest.raises(InputError, match="another init"):
+        steps._refuse_another(replace(course, init=None))
+
+
+def test_the_first_exams_that_can_be_used_are_measured(tmp_path, capsys):
+    def work(row):
+        if row.exam in ("e0", "e2"):
+            raise InputError("it is damaged")
+        return 2.0, 1.0
+
+    rows = [Row(f"p{n}", f"e{n}", n % 2) for n in range(5)]
+    with ThreadPoolExecutor(1) as pool:
+        assert list(estimate._first_usable(pool, work, rows)) == ["e1", "e3"]
+        assert "Cannot be used: e0: it is damaged\nCannot be used: e2" in capsys.readouterr().out
+        with pytest.raises(InputError, match="e0: it is damaged"):
+            estimate._first_usable(pool, work, rows[:1])
 
 
 def test_a_course_that_starts_from_the_shipped_bundle_learns_on_gently(tmp_path):

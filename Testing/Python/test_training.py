@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,7 +18,8 @@ from BreastCMSLLib.core.errors import InputError, ModelError
 from BreastCMSLLib.network.resnet import POOLINGS, BreastNet, NetworkSettings
 from BreastCMSLLib.preprocessing.model_input import ModelInput
 from training import prepare, train
-from training.data import cache, preparation
+from training.command import ends_in_a_sentence
+from training.data import cache, preparation, processes
 from training.data.files import read_rows
 from training.data.manifest import read_cohort
 from training.evaluation.figures import training_curves
@@ -162,6 +164,49 @@ def test_prepare_names_the_exam_that_cannot_be_used(tmp_path, capsys):
     assert "broken" in said
     assert "c.nrrd" in said and "Traceback" not in said
     assert not (tmp_path / "cache" / "index.csv").exists() and not list((tmp_path / "cache").rglob("*.npz"))
+
+
+def test_prepare_names_all_exams_that_cannot_be_used(tmp_path, monkeypatch, capsys):
+    """The others are prepared meanwhile."""
+
+    def broken(row, *_):
+        if row.seed % 4:
+            raise InputError("it is damaged")
+
+    monkeypatch.setattr(preparation, "prepare_exam", broken)
+    source = small_manifest(tmp_path, range(16))
+    command = [str(source), "--output", str(tmp_path / "cache"), "--spacing", "8.8", "--workers", "2"]
+    assert prepare.main(command) == 2
+    said = capsys.readouterr().err
+    assert "12 exams cannot be used; correct their lines or leave them out" in said
+    named = [n for n in range(16) if f" e{n}: it is damaged" in said]
+    assert named == [1, 2, 3, 5, 6, 7, 9, 10, 11, 13] and "And 2 more." in said
+
+
+def test_work_that_is_given_up_leaves_out_what_has_not_begun():
+    with pytest.raises(KeyboardInterrupt), processes.worker_processes(1) as pool:
+        jobs = [pool.submit(time.sleep, 0.05) for _ in range(20)]
+        raise KeyboardInterrupt
+    assert sum(job.cancelled() for job in jobs) > 10
+
+
+def test_a_process_that_is_ended_is_said_in_a_sentence(capsys):
+    @ends_in_a_sentence
+    def main(arguments):
+        with processes.worker_processes(1) as pool:
+            pool.submit(os._exit, 1).result()
+
+    assert main([]) == 2
+    said = capsys.readouterr().err
+    assert "A process was ended, mostly for lack of memory" in said and "Traceback" not in said
+
+
+def test_no_more_processes_are_usual_than_the_memory_holds(monkeypatch):
+    monkeypatch.setattr(os, "cpu_count", lambda: 16)
+    monkeypatch.setattr(os, "sysconf", lambda name: {"SC_PAGE_SIZE": 4096}.get(name, 2**21), raising=False)
+    assert processes.usual_workers() == 2, "of 8.6 GB"
+    monkeypatch.setattr(os, "sysconf", lambda name: {"SC_PAGE_SIZE": 4096}.get(name, 2**25))
+    assert processes.usual_workers() == 16
 
 
 @pytest.mark.parametrize("pooling", POOLINGS)
@@ -320,6 +365,16 @@ def test_starting_from_another_run(config, tmp_path):
     runs.check_ancestry(
         [{"patient": "p30", "split": "validate"}, {"patient": "p39", "split": "test"}], run.folder
     )
+
+
+def test_a_run_that_was_only_carried_over_is_not_carried_over_again(config, tmp_path, monkeypatch):
+    calls = []
+    monkeypatch.setattr(runs, "carry_candidates", lambda *places: calls.append(places))
+    base = loop.train("test", replace(config, epochs=1))
+    carried = replace(config, output=tmp_path / "carried", init=base, epochs=0)
+    for _ in range(2):
+        loop.train("test", carried)
+    assert calls == [(base, carried.output)] and len(read_rows(carried.output / "metrics.csv")) == 1
 
 
 def test_bad_runs_and_cohorts_are_refused_in_one_sentence(config, tmp_path, capsys):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -19,7 +18,7 @@ from BreastCMSLLib.candidates.settings import CandidateSettings
 from BreastCMSLLib.core.errors import InputError
 from BreastCMSLLib.preprocessing.landmarks import Landmarks
 from training.data import cache
-from training.data.preparation import use_one_core
+from training.data.processes import worker_processes
 
 Described = tuple[np.ndarray, int, float | None]  # features, label and duration in minutes of one exam
 
@@ -113,7 +112,7 @@ def bags_of_cache(paths: Sequence[Path], settings: CandidateSettings, workers: i
     Bags
         In the order given.
     """
-    with ProcessPoolExecutor(workers, initializer=use_one_core) as pool:
+    with worker_processes(workers) as pool:
         work = pool.map(partial(describe_cached, settings=settings), paths, chunksize=8)
         return Bags.of(list(track(work, title, total=len(paths))))
 

@@ -9,9 +9,7 @@ computers can each make some of the parts. Exams of a cache are described as the
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -29,7 +27,8 @@ from training.data.exams import load_exam, truth
 from training.data.files import write_arrays, write_json
 from training.data.manifest import Row, read_cohort
 from training.data.moved_grids import drawn_grid
-from training.data.preparation import keep_exam, use_one_core
+from training.data.preparation import keep_exam
+from training.data.processes import worker_processes
 
 from .bags import described_candidates
 
@@ -152,7 +151,7 @@ def describe_cohort(
     settings : CandidateSettings, optional
         How candidates are found and described.
     workers : int, optional
-        Processes (default: one a core).
+        Processes (default: ``usual_workers``).
     parts : iterable of int, optional
         Only these (None: all).
     copies : int
@@ -192,7 +191,7 @@ def describe_cohort(
     every = range(-(-len(rows) // PART))
     missing = [n for n in (every if parts is None else parts) if n in every and not _part(output, n).exists()]
     count = 0
-    with ProcessPoolExecutor(workers or os.cpu_count(), initializer=use_one_core) as pool:
+    with worker_processes(workers) as pool:
         for number in missing:
             of_part = rows[number * PART : (number + 1) * PART]
             chosen = [(row, n) for row in of_part for n in range(1 + (copies if row.split == "train" else 0))]

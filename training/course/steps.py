@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from BreastCMSLLib.candidates.settings import CandidateSettings
@@ -21,10 +21,11 @@ from training.evaluation.evaluation import evaluate
 from training.evaluation.records import read_evaluation
 from training.evaluation.run_figures import draw_run
 from training.methods.loop import train
+from training.methods.start import starting_network
 from training.recipes import RECIPES, CandidateConfig, Config
 from training.runs import folder as runs
 
-from .cohort import cohort_text, freeze, frozen_cohort
+from .cohort import cohort_text, freeze, frozen_cohort, has_learned
 from .estimate import Seconds, measure, missing_exams
 
 CARD = "own.json"
@@ -173,6 +174,10 @@ def _plan(course: Course, source: str, rows: Sequence[Row]) -> _Plan:
     if course.init is None:
         return _Plan(network, candidates, None)
     network = replace(network, epochs=EPOCHS_ON, rate=recipe.rate * RATE_ON)
+    listed = cache.Cache(
+        course.exams, cache.contract_at(recipe.spacing_mm), [asdict(row) for row in rows], source
+    )
+    starting_network(network, listed)  # what it cannot start from is said before anything is written
     if runs.load_start(course.init).candidates is None:
         return _Plan(network, candidates, None)
     start = classifier.starting_classifier(course.init, cache.contract_at(recipe.spacing_mm))
@@ -188,7 +193,7 @@ def _refuse_another(course: Course) -> None:
     path = course.run / CARD
     if not path.exists() and course.run.is_dir() and any(course.run.iterdir()):
         raise InputError(f"{course.run} holds something else; choose a new folder for --output.")
-    runs.refuse_another(path, course.card())
+    runs.refuse_another(path, course.card(), () if has_learned(course.run) else ("init",))
 
 
 def _left(course: Course, plan: _Plan, rows: Sequence[Row], seconds: Seconds) -> dict[str, float]:

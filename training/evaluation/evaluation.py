@@ -8,7 +8,6 @@ through the same Predictor, in the same precision, as *Analyze*.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import partial
 from multiprocessing import get_context
@@ -24,7 +23,7 @@ from BreastCMSLLib.models.ordinary import OrdinaryExams
 from BreastCMSLLib.network.resnet import NetworkSettings
 from training.data import cache
 from training.data.files import read_rows
-from training.data.preparation import use_one_core
+from training.data.processes import use_one_core, worker_processes
 from training.runs.draft import bundle_texts, draft_predictor
 from training.runs.folder import Run, load_run
 
@@ -189,7 +188,7 @@ def _read(
 ) -> tuple[list[dict], list[_Further]]:
     """Rows of the exams, and what goes into no row; by processes with a network each, if workers > 1."""
     if workers > 1:
-        with ProcessPoolExecutor(workers, get_context("spawn"), _begin_worker, (reader,)) as pool:
+        with worker_processes(workers, get_context("spawn"), _begin_worker, (reader,)) as pool:
             work = pool.map(partial(_row_in_worker, maps=maps), paths)
             pairs = list(track(work, f"{part} exams", total=len(paths)))
     else:
