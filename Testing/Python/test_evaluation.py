@@ -29,6 +29,7 @@ from training.evaluation import (
     card,
     comparison,
     difference,
+    doubts,
     evaluation,
     figures,
     method_runs,
@@ -133,6 +134,7 @@ def make_run(folder, cache_folder, rows, *, method="bce", seed=0, noise=0.0, **c
 def few_rounds():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(metrics, "ROUNDS", 100)
+        patch.setattr(doubts, "FEWEST_PATIENTS", 8)
         yield
 
 

@@ -132,6 +132,8 @@ def test_a_model_is_doubted_for_its_candidates_and_for_its_interval():
     assert "0.430–0.710, does not lie above 0.5" in doubts_of(None, chance)[0]
     assert "no interval" in doubts_of(None, {"auc_95": None})[0]
     assert len(doubts_of((0.0, 0.0, 0.0), {"auc_95": [0.1, 0.4]})) == 2
+    few, enough = ({"malignant_patients": n, "benign_patients": 40} for n in (9, 10))
+    assert "9 with malignant exams" in doubts_of(None, good | few)[0] and not doubts_of(None, good | enough)
 
 
 # --- the course ---

@@ -36,7 +36,8 @@ from .scored_exams import ScoredExam, evaluated_maps, peak_of, score_exams
 from .splits import check_split, open_cache_of, read_split, split_paths
 
 INTERVALS = (
-    "95 %; AUC: DeLong; sensitivity, specificity, predictive values, hit rates and pointing: Wilson; "
+    "95 %; AUC: DeLong, on the scale of the logit; "
+    "sensitivity, specificity, predictive values, hit rates and pointing: Wilson; "
     f"all else: bootstrap over patients, {metrics.ROUNDS} rounds, seed 0"
 )
 
@@ -334,6 +335,8 @@ def classification(rows: Sequence[dict], threshold: float) -> dict:
         "n": len(rows),
         "malignant": int(labels.sum()),
         "patients": int(np.unique(patients).size),
+        "malignant_patients": int(np.unique(patients[labels == 1]).size),
+        "benign_patients": int(np.unique(patients[labels == 0]).size),
         "auc": metrics.auc(labels, probabilities),
         "auc_95": metrics.auc_interval(labels, probabilities, patients=patients),
         **metrics.at_threshold(labels, probabilities, threshold, patients),
