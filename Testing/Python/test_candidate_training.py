@@ -1,5 +1,6 @@
 """Training of the candidate classifier: bags, learning from exam labels, and candidates kept as features."""
 
+import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -331,6 +332,17 @@ def test_a_cache_is_described_as_it_is_kept(folder, tmp_path):
         assert np.array_equal(one.ras_mm, other.ras_mm) and np.allclose(one.lesions_mm, other.lesions_mm)
     with pytest.raises(InputError, match="is a cache"):
         describe_cohort(str(kept.folder), tmp_path / "copies", 2.2, SETTINGS, workers=1, copies=1)
+
+
+def test_exams_of_other_code_are_not_mixed_with_candidates_of_this(folder, tmp_path, monkeypatch):
+    run = make_run(tmp_path, 24)
+    card = run.parent / "cache" / "cache.json"
+    card.write_text(json.dumps({**json.loads(card.read_text()), "code": "earlier"}))
+    with pytest.raises(InputError, match="prepared by another version of the code"):
+        describe_cohort(str(card.parent), tmp_path / "again", 4.4, SETTINGS, workers=1)
+    monkeypatch.setattr(training, "further_exams", lambda *_: ({"source": "some.csv"}, []))
+    with pytest.raises(InputError, match="prepared by another version of the code than those"):
+        training.train(run, CONFIG, more=folder)
 
 
 def test_folders_that_do_not_fit_are_named(folder, monkeypatch):

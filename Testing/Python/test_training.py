@@ -116,6 +116,31 @@ def test_an_unfinished_cache_is_refused(tmp_path):
     assert cache.contract_at(2.2).size == (170, 110, 64)
 
 
+def test_a_cache_of_other_code_is_said_once(tmp_path, monkeypatch, capsys):
+    cache.write_cache(tmp_path, cache.contract_at(2.2), "manifest.csv")
+    cache.write_index(tmp_path, [{"exam": "e1", "patient": "p1", "label": 1, "split": "train"}])
+    assert not cache.open_cache(tmp_path).of_other_code and not capsys.readouterr().err
+    monkeypatch.setattr(cache, "code_version", lambda *folders: "later")
+    for _ in range(2):
+        assert cache.open_cache(tmp_path).of_other_code
+    assert capsys.readouterr().err.count("prepared by another version of the code") == 1
+
+
+def test_names_are_written_and_read_alike_whatever_the_computer_writes_in(tmp_path, monkeypatch):
+    """Windows reads in an encoding of its country where none is named."""
+    cache.write_cache(tmp_path, cache.contract_at(2.2), "manifest.csv")
+    row = {"exam": "e1", "patient": "\u0141ucja", "label": 1, "split": "train"}
+    cache.write_index(tmp_path, [row])
+    real = open
+
+    def of_windows(file, mode="r", *arguments, encoding=None, **further):
+        encoding = encoding or (None if "b" in mode else "cp1252")
+        return real(file, mode, *arguments, encoding=encoding, **further)
+
+    monkeypatch.setattr("builtins.open", of_windows)
+    assert cache.open_cache(tmp_path).rows == [row]
+
+
 def small_manifest(folder: Path, seeds=(1, 2)) -> Path:
     lines = [
         "patient,exam,label,split,seed,voxel_mm",

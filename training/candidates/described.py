@@ -176,6 +176,11 @@ def describe_cohort(
                 f"{source} is a cache, which keeps each exam once; name the exams' source instead."
             )
         store = cache.open_cache(source)
+        if store.of_other_code:  # its candidates would pass for those of exams as they are read now
+            raise InputError(
+                f"The exams in {store.folder} were prepared by another version of the code; "
+                "run python training/prepare.py with the same source and folder first."
+            )
         source, contract = store.source, store.contract
         rows = [Row(**{name: row[name] for name in cache.INDEX}) for row in store.rows]
         describe = partial(describe_kept, folder=store.folder, settings=settings)
@@ -183,7 +188,7 @@ def describe_cohort(
         contract, rows = cache.contract_at(spacing_mm), read_cohort(source)
         describe = partial(describe_exam, contract=contract, settings=settings, coarse=coarse)
     card, path = card_of(source, contract, settings) | {"copies": copies}, output / CARD
-    if path.exists() and json.loads(path.read_text()) != card:
+    if path.exists() and json.loads(path.read_text(encoding="utf-8")) != card:
         raise InputError(
             f"{output} holds candidates of another cohort, or described otherwise; choose another folder."
         )
@@ -241,7 +246,7 @@ def load_described(folder: Path, split: str | None = None) -> tuple[dict, list[D
         When it is not such a folder, or a part is damaged.
     """
     try:
-        card = json.loads((folder / CARD).read_text())
+        card = json.loads((folder / CARD).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise InputError(
             f"{folder} holds no candidates; make them with python training/describe_candidates.py."

@@ -103,6 +103,11 @@ def train(
     further: list[DescribedExam] = []
     if more is not None:
         source, further = further_exams(more, run, settings, split)
+        if store.of_other_code:
+            raise InputError(
+                f"The exams in {store.folder} were prepared by another version of the code "
+                f"than those in {more}; run python training/prepare.py with the same source and folder first."
+            )
         card["more"] = f"{len(further)} training exams of {source['source']}"
     counts = {"train": len(paths["train"]) + len(further), "validate": len(paths["validate"])}
     if missing := [part for part, count in counts.items() if not count]:

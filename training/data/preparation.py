@@ -167,7 +167,7 @@ def _refuse_another(output: Path, source: str, spacing_mm: float) -> None:
     path = output / "cache.json"
     if not path.exists():
         return
-    before = json.loads(path.read_text())
+    before = json.loads(path.read_text(encoding="utf-8"))
     size = before["contract"]["spacing_mm"]
     if size != spacing_mm or before["source"] != source:
         raise InputError(f"{output} holds a cache of {before['source']} at {size} mm; choose another folder.")

@@ -412,7 +412,7 @@ def _bundle_card(folder: Path, evaluation: dict) -> Card:
 
 def _environment(folder: Path) -> dict:
     try:
-        return json.loads((folder / "environment.json").read_text())
+        return json.loads((folder / "environment.json").read_text(encoding="utf-8"))
     except FileNotFoundError:
         return {}
     except (OSError, ValueError) as error:

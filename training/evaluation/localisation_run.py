@@ -134,7 +134,7 @@ def compare_methods(
 
 def _read_choice(folder: Path | None) -> dict[str, str]:
     try:
-        result = json.loads((folder / "localisation.json").read_text())
+        result = json.loads((folder / "localisation.json").read_text(encoding="utf-8"))
         if result["split"] != "validation" or not {"best", "default"} <= set(result["choice"]):
             raise ValueError
         return result["choice"]

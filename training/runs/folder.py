@@ -109,7 +109,7 @@ def load_run(
 
     folder = Path(folder)
     try:
-        config = json.loads((folder / "config.json").read_text())
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
         network = (build or _breast_net)(config)
         network.load_state_dict(load_file(folder / weights))
         contract = InputContract.from_json(config["input"])
@@ -159,7 +159,7 @@ def load_candidates(folder: Path) -> CandidateClassifier | None:
     if not (own / "best.safetensors").exists():
         return None
     try:
-        card = json.loads((own / "config.json").read_text())
+        card = json.loads((own / "config.json").read_text(encoding="utf-8"))
         if "settings" in card and "mix" not in card:  # written when a training begins
             return None
         learned = {"mix": card["mix"], "sharpness": card.get("sharpness", 0.0)}
@@ -185,7 +185,7 @@ def carry_candidates(init: Path | None, folder: Path) -> None:
         return
     own = folder / CANDIDATES
     if start.folder.is_dir():
-        card = json.loads((start.folder / CANDIDATES / "config.json").read_text())
+        card = json.loads((start.folder / CANDIDATES / "config.json").read_text(encoding="utf-8"))
     else:
         settings = start.candidates.settings
         card = {"settings": asdict(settings), "mix": settings.mix, "sharpness": settings.sharpness}
@@ -221,7 +221,7 @@ def refuse_another(path: Path, card: dict, may_change: Sequence[str] = ()) -> No
     """
     if not path.exists():
         return
-    before, now = json.loads(path.read_text()), json.loads(json.dumps(card))
+    before, now = json.loads(path.read_text(encoding="utf-8")), json.loads(json.dumps(card))
     for key in now:
         if key not in may_change and before.get(key) != now[key]:
             raise InputError(
