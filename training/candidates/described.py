@@ -183,16 +183,18 @@ def describe_cohort(
             )
         source, contract = store.source, store.contract
         rows = [Row(**{name: row[name] for name in cache.INDEX}) for row in store.rows]
+        simulated = store.simulated
         describe = partial(describe_kept, folder=store.folder, settings=settings)
     else:
         contract, rows = cache.contract_at(spacing_mm), read_cohort(source)
+        simulated = all(row.seed is not None for row in rows)
         describe = partial(describe_exam, contract=contract, settings=settings, coarse=coarse)
     card, path = card_of(source, contract, settings) | {"copies": copies}, output / CARD
-    if path.exists() and json.loads(path.read_text(encoding="utf-8")) != card:
+    if path.exists() and _without_kind(json.loads(path.read_text(encoding="utf-8"))) != card:
         raise InputError(
             f"{output} holds candidates of another cohort, or described otherwise; choose another folder."
         )
-    write_json(path, card)
+    write_json(path, card | {"simulated": simulated})
     every = range(-(-len(rows) // PART))
     missing = [n for n in (every if parts is None else parts) if n in every and not _part(output, n).exists()]
     count = 0
@@ -205,6 +207,11 @@ def describe_cohort(
             _write(_part(output, number), list(track(work, title, total=len(chosen))))
             count += len(chosen)
     return count
+
+
+def _without_kind(card: dict) -> dict:
+    """A card without what it says of the exams' kind, which earlier ones do not."""
+    return {key: value for key, value in card.items() if key != "simulated"}
 
 
 def _describe_pair(pair: tuple[Row, int], describe: Callable[..., DescribedExam]) -> DescribedExam:

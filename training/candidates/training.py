@@ -108,7 +108,9 @@ def train(
                 f"The exams in {store.folder} were prepared by another version of the code "
                 f"than those in {more}; run python training/prepare.py with the same source and folder first."
             )
-        card["more"] = f"{len(further)} training exams of {source['source']}"
+        named = source["source"].startswith("simulated:")
+        kind = "simulated training" if source.get("simulated") and not named else "training"
+        card["more"] = f"{len(further)} {kind} exams of {source['source']}"
     counts = {"train": len(paths["train"]) + len(further), "validate": len(paths["validate"])}
     if missing := [part for part, count in counts.items() if not count]:
         raise InputError(

@@ -103,6 +103,11 @@ def freeze(source: str, rows: Sequence[Row]) -> None:
         write_manifest(source, rows)
 
 
+def frozen_rows(source: str, rows: Sequence[Row]) -> list[Row]:
+    """The rows as :func:`freeze` wrote them, if it did: paths written otherwise make an exam another one."""
+    return read_manifest(source) if Path(source).is_file() else list(rows)
+
+
 def _check_patients(rows: Sequence[Row], source: str) -> None:
     label_of = {row.patient: 0 for row in rows}
     label_of |= {row.patient: 1 for row in rows if row.label}

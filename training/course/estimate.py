@@ -18,7 +18,7 @@ from BreastCMSLLib.preprocessing.model_input import InputContract
 from training.candidates.bags import describe_cached
 from training.data import cache
 from training.data.manifest import Row
-from training.data.preparation import MOST_NAMED, prepare_exam, problem_of, problems_text
+from training.data.preparation import MOST_NAMED, is_prepared, prepare_exam, problem_of, problems_text
 from training.data.processes import worker_processes
 from training.methods.start import starting_network
 from training.recipes import Config
@@ -110,7 +110,7 @@ def measure(rows: Sequence[Row], config: Config, settings: CandidateSettings, fo
     network, _ = starting_network(config, listed)
     work = partial(_prepare_and_describe, contract=contract, folder=folder, settings=settings)
     with worker_processes(1) as pool:
-        measured = _first_usable(pool, work, missing_exams(rows, folder) or rows)
+        measured = _first_usable(pool, work, missing_exams(rows, folder, contract) or rows)
     prepare, describe = zip(*measured.values())
     paths = [cache.exam_path(folder, exam) for exam in measured]
     network = network.to("cuda" if torch.cuda.is_available() else "cpu").train()
@@ -147,9 +147,9 @@ def _prepare_and_describe(
     )
 
 
-def missing_exams(rows: Sequence[Row], folder: Path) -> list[Row]:
-    """Exams that are not in a cache yet."""
-    return [row for row in rows if not cache.exam_path(folder, row.exam).exists()]
+def missing_exams(rows: Sequence[Row], folder: Path, contract: InputContract) -> list[Row]:
+    """Exams that are not in a cache yet, or were made of other files or by other code."""
+    return [row for row in rows if not is_prepared(row, contract, folder)]
 
 
 def _learn(network: torch.nn.Module, path: Path) -> None:

@@ -12,7 +12,7 @@ from BreastCMSLLib.candidates.settings import CandidateSettings
 from BreastCMSLLib.core.errors import InputError
 from training.candidates import training as classifier
 from training.data import cache
-from training.data.files import write_json
+from training.data.files import read_rows, write_json
 from training.data.manifest import Row
 from training.data.preparation import prepare
 from training.data.splits import fitting_batch
@@ -25,7 +25,7 @@ from training.methods.start import starting_network
 from training.recipes import RECIPES, CandidateConfig, Config
 from training.runs import folder as runs
 
-from .cohort import cohort_text, freeze, frozen_cohort, has_learned
+from .cohort import cohort_text, freeze, frozen_cohort, frozen_rows, has_learned
 from .estimate import Seconds, measure, missing_exams
 
 CARD = "own.json"
@@ -99,6 +99,7 @@ def follow(course: Course) -> dict:
     source, rows = frozen_cohort(course.source, course.run, course.seed)
     plan = _plan(course, source, rows)
     freeze(source, rows)
+    rows = frozen_rows(source, rows)
     write_json(course.run / CARD, course.card())
     print(f"1 of 5, split: {cohort_text(rows)}", flush=True)
     _advise(course, rows)
@@ -141,7 +142,7 @@ def rehearse(course: Course) -> None:
     ):
         origin = "anew" if start is None else f"on from {start}"
         print(f"{name}: learns {origin}, {settings.epochs} epochs, {settings.batch} exams a step")
-    print(_hours(_left(course, plan, rows, seconds)))
+    print(_hours(_left(course, plan, frozen_rows(source, rows), seconds)))
     print("Nothing was written.")
 
 
@@ -198,8 +199,9 @@ def _refuse_another(course: Course) -> None:
 
 def _left(course: Course, plan: _Plan, rows: Sequence[Row], seconds: Seconds) -> dict[str, float]:
     """Seconds of each step ahead."""
-    missing = len(missing_exams(rows, course.exams))
-    left = seconds.left(rows, missing, plan.network.epochs, course.workers)
+    missing = len(missing_exams(rows, course.exams, cache.contract_at(plan.network.spacing_mm)))
+    epochs = max(0, plan.network.epochs - len(read_rows(course.run / "metrics.csv")))
+    left = seconds.left(rows, missing, epochs, course.workers)
     if runs.load_candidates(course.run) is not None:
         left |= {"network": 0.0, "candidates": 0.0}
     if _finished_evaluation(course.run) is not None:

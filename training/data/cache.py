@@ -26,7 +26,8 @@ from BreastCMSLLib.preprocessing.model_input import InputContract, ModelInput
 
 from .files import read_rows, write_arrays, write_json, write_rows
 
-INDEX = ("exam", "patient", "label", "split")  # and birads, where a manifest has it
+# and birads, where a manifest has it; and seed, where it has simulated exams beside others
+INDEX = ("exam", "patient", "label", "split")
 # what decides how an exam is read or made, and preprocessed
 CODE = (
     "BreastCMSLLib/core",
@@ -315,7 +316,9 @@ def write_cache(folder: Path, contract: InputContract, source: str, simulated: b
 
 def write_index(folder: Path, rows: Sequence[dict]) -> None:
     graded = ("birads",) if any(row.get("birads") for row in rows) else ()
-    write_rows(folder / "index.csv", rows, INDEX + graded)
+    simulated = [row.get("seed") is not None for row in rows]
+    mixed = ("seed",) if any(simulated) and not all(simulated) else ()
+    write_rows(folder / "index.csv", rows, INDEX + graded + mixed)
 
 
 def open_cache(folder: Path | str) -> Cache:

@@ -104,14 +104,19 @@ def prepare_exam(row: Row, contract: InputContract, folder: Path, device: str = 
     InputError
         When the exam cannot be used.
     """
-    digest = fingerprint(row, contract, device)
-    try:
-        if cache.read_meta(cache.exam_path(folder, row.exam)).get("fingerprint") == digest:
-            return
-    except Exception:  # absent or damaged: made anew
-        pass
+    if is_prepared(row, contract, folder, device):
+        return
     exam = load_exam(row, device)
     keep_exam(row, exam, preprocess(register(exam)[0], contract), contract, folder, device)
+
+
+def is_prepared(row: Row, contract: InputContract, folder: Path, device: str = "cpu") -> bool:
+    """Whether a cache holds an exam as :func:`prepare_exam` would make it now."""
+    try:
+        kept = cache.read_meta(cache.exam_path(folder, row.exam)).get("fingerprint")
+    except Exception:  # absent or damaged: made anew
+        return False
+    return kept == fingerprint(row, contract, device)
 
 
 def keep_exam(

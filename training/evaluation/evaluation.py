@@ -26,6 +26,7 @@ from training.data.files import read_rows
 from training.data.processes import use_one_core, worker_processes
 from training.runs.draft import bundle_texts, draft_predictor
 from training.runs.folder import Run, load_run
+from training.runs.lineage import only_simulated
 
 from . import calibration, metrics, records
 from .doubts import doubts_of
@@ -33,7 +34,7 @@ from .lesions import malignant_lesions, miss
 from .ordinary import fit_ordinary
 from .records import column, tidy
 from .scored_exams import ScoredExam, evaluated_maps, peak_of, score_exams
-from .splits import check_split, open_cache_of, read_split, split_paths
+from .splits import check_split, open_cache_of, read_split, simulated_among, split_paths
 
 INTERVALS = (
     "95 %; AUC: DeLong, on the scale of the logit; "
@@ -431,7 +432,8 @@ def _provenance(
 ) -> dict:
     return {
         "cohort": _cohort(store, calibrated_on, validation, test),
-        "simulated": bool(run.config["simulated"]),
+        **({} if calibrated_on is store else {"calibrated_on": f"the exams of {calibrated_on.title}"}),
+        "simulated": only_simulated(run) and store.simulated,
         "supervision": run.config["supervision"],
         "method": run.config["method"],
         "seed": run.config["seed"],
@@ -447,8 +449,9 @@ def _cohort(store: cache.Cache, calibrated_on: cache.Cache, validation: list[dic
     fitted = "validation exams" if calibrated_on is store else f"exams of {calibrated_on.title}"
     patients, malignant = len({row["patient"] for row in test}), sum(row["label"] for row in test)
     return (
-        f"{store.title}: {len(test)} test exams of {patients} patients, {malignant} malignant; "
-        f"temperature and thresholds from {len(validation)} {fitted}"
+        f"{store.title}: {len(test)} test exams{simulated_among(store, test)} of {patients} patients, "
+        f"{malignant} malignant; temperature and thresholds from {len(validation)} {fitted}"
+        f"{simulated_among(calibrated_on, validation)}"
     )
 
 
