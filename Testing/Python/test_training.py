@@ -366,6 +366,14 @@ def test_a_run_goes_on_with_its_own_split_alone(config, cohort, change, said):
     assert read_rows(config.output / "split.csv")[0]["split"] == "train", "nothing was written"
 
 
+def test_an_epoch_is_whole_batches_however_many_parts_they_are_read_in(config):
+    """A batch whose second part is missing would step at half its weight."""
+    for accumulation in (1, 2):
+        own = replace(config, output=config.output / str(accumulation), limit=22, accumulation=accumulation)
+        rows = read_rows(loop.train("test", replace(own, epochs=1)) / "metrics.csv")
+        assert rows[0]["exams"] == "16"
+
+
 def test_starting_from_another_run(config, tmp_path):
     base = loop.train("test", config)
     second = replace(config, output=tmp_path / "second", method="cmsl", init=base, margin_warmup=3)

@@ -139,10 +139,10 @@ def described_candidates(
         ) from error
 
 
-def describe_cached(path: Path, settings: CandidateSettings) -> Described:
-    """Find and describe the candidates of one cached exam; see :func:`bags_of_cache`."""
+def candidates_of_cached(path: Path, settings: CandidateSettings) -> tuple[cache.CachedExam, ExamCandidates]:
+    """A cached exam and its candidates. Raises InputError where it is damaged."""
     exam = cache.load(path)
-    described = described_candidates(
+    return exam, described_candidates(
         exam.meta["exam"],
         exam.array.numpy(),
         exam.inside,
@@ -151,4 +151,9 @@ def describe_cached(path: Path, settings: CandidateSettings) -> Described:
         settings,
         exam.landmarks,
     )
+
+
+def describe_cached(path: Path, settings: CandidateSettings) -> Described:
+    """Find and describe the candidates of one cached exam; see :func:`bags_of_cache`."""
+    exam, described = candidates_of_cached(path, settings)
     return described.features, exam.meta["label"], exam.duration_min

@@ -30,7 +30,7 @@ from training.data.moved_grids import drawn_grid
 from training.data.preparation import keep_exam
 from training.data.processes import worker_processes
 
-from .bags import described_candidates
+from .bags import candidates_of_cached, described_candidates
 
 PART = 500
 COARSE_MM = 4.4  # of the exams that the network learns from
@@ -101,16 +101,7 @@ def describe_exam(
 
 def describe_kept(row: Row, folder: Path, settings: CandidateSettings, copy: int = 0) -> DescribedExam:
     """Describe one exam of a cache. Raises InputError where it is damaged."""
-    exam = cache.load(cache.exam_path(folder, row.exam))
-    described = described_candidates(
-        row.exam,
-        exam.array.numpy(),
-        exam.inside,
-        exam.affine,
-        exam.duration_min,
-        settings,
-        exam.landmarks,
-    )
+    exam, described = candidates_of_cached(cache.exam_path(folder, row.exam), settings)
     return _described(row, described, exam.meta["lesions"])
 
 

@@ -6,10 +6,11 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import torch
-from accelerate import Accelerator
+from accelerate import Accelerator, InitProcessGroupKwargs
 from sklearn.metrics import roc_auc_score
 
 from BreastCMSLLib.core.errors import InputError
@@ -54,6 +55,8 @@ def train(recipe: str, config: Config) -> Path:
         mixed_precision=precision,
         cpu=not torch.cuda.is_available(),
         gradient_accumulation_steps=config.accumulation,
+        # one process may prepare a cohort while the others wait for it
+        kwargs_handlers=[InitProcessGroupKwargs(timeout=timedelta(days=7))],
     )
     _check_batch(config, accelerator.num_processes)
     torch.manual_seed(config.seed)
@@ -85,7 +88,7 @@ def train(recipe: str, config: Config) -> Path:
         if converged([row["train_loss"] for row in log.rows], config.converge):
             break
         sampler.epoch, start = epoch, time.perf_counter()
-        with log.progress(epoch, len(training) * config.batch) as progress:
+        with log.progress(epoch, len(sampler)) as progress:
             loss, seen = train_epoch(
                 accelerator, network, method, training, optimiser, schedule, config, epoch, progress
             )
