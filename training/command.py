@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
 from functools import wraps
 
@@ -21,7 +22,8 @@ def parser_of(doc: str) -> argparse.ArgumentParser:
 def ends_in_a_sentence(main: Callable[..., int | None]) -> Callable[..., int]:
     """Let a ``main`` end with status 0, or 2 after one sentence where the user can mend it, or 130.
 
-    SIGTERM and SIGHUP end it like Ctrl-C. When nobody reads what it prints any more, the status is 1.
+    A process that was ended for lack of memory is said so, too. SIGTERM and SIGHUP end it like Ctrl-C. When
+    nobody reads what it prints any more, the status is 1.
     """
 
     @wraps(main)
@@ -38,6 +40,12 @@ def ends_in_a_sentence(main: Callable[..., int | None]) -> Callable[..., int]:
         except KeyboardInterrupt:
             _say("Stopped.")
             return 130
+        except (BrokenProcessPool, MemoryError):
+            _say(
+                "A process was ended, mostly for lack of memory; "
+                "the same command with fewer --workers, or with more memory, goes on."
+            )
+            return 2
         except OSError as error:
             _let_go_of_output()
             if isinstance(error, BrokenPipeError):

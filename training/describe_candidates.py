@@ -37,7 +37,7 @@ def main(arguments: list[str] | None = None) -> None:
         help="describe every training exam so often again, its grid moved by a part of a voxel and turned",
     )
     parser.add_argument("--coarse", type=Path, metavar="CACHE", help="also keep the exams at 4.4 mm there")
-    parser.add_argument("--workers", type=int, help="processes (default: one a core)")
+    parser.add_argument("--workers", type=int, help="processes (default: one a core, if memory allows)")
     parser.add_argument(
         "--parts",
         nargs=2,

@@ -58,7 +58,7 @@ def main(arguments: list[str] | None = None) -> None:
         slow=o.slow,
         beside=o.beside,
     )
-    print((o.output / "localisation.md").read_text())
+    print((o.output / "localisation.md").read_text(encoding="utf-8"))
 
 
 if __name__ == "__main__":

@@ -10,7 +10,6 @@ called as RUN is. A model that was not shown to work stays in RUN, and its card 
 
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path
 
@@ -20,6 +19,7 @@ if not __package__:  # run by its path, which puts this folder first
 from training.command import ends_in_a_sentence, parser_of
 from training.course.steps import Course, follow, rehearse
 from training.data.manifest import SIMULATED
+from training.data.processes import usual_workers
 from training.recipes import RECIPES
 
 
@@ -33,7 +33,7 @@ def main(arguments: list[str] | None = None) -> None:
     )
     parser.add_argument("--recipe", choices=RECIPES, default="own")
     parser.add_argument("--seed", type=int, default=0, help="of the split and of the training")
-    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes")
+    parser.add_argument("--workers", type=int, default=usual_workers(), help="processes")
     parser.add_argument("--dry-run", action="store_true", help="only check, and print plan and duration")
     o = parser.parse_args(arguments)
     # absolute, so that the same course can be gone on with from another folder

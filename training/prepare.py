@@ -27,7 +27,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument(
         "--spacing", type=float, default=1.1, help="voxel size in mm of the model's input (1.1, 2.2 or 4.4)"
     )
-    parser.add_argument("--workers", type=int, help="processes (default: one a core)")
+    parser.add_argument("--workers", type=int, help="processes (default: one a core, if memory allows)")
     parser.add_argument(
         "--splits",
         nargs="+",

@@ -21,6 +21,7 @@ if not __package__:  # run by its path, which puts this folder first
 from rich.progress import track
 
 from BreastCMSLLib.alignment import register
+from BreastCMSLLib.core.errors import InputError
 from BreastCMSLLib.exam import Exam
 from BreastCMSLLib.models.bundle import load_bundle
 from BreastCMSLLib.models.inference import Predictor
@@ -45,9 +46,14 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps")
     parser.add_argument("--output", required=True, type=Path)
     o = parser.parse_args(arguments)
+    chosen = [row for row in read_cohort(o.cohort) if row.split == o.split][: o.exams]
+    if not chosen:
+        raise InputError(
+            f'{o.cohort} has no exams in the split "{o.split}"; '
+            'name one that it has with --split ("" where the exams have none).'
+        )
     predictor = Predictor(load_bundle(o.model), o.device)
     rows = []
-    chosen = [row for row in read_cohort(o.cohort) if row.split == o.split][: o.exams]
     for number, row in enumerate(track(chosen, "exams")):
         again = None if row.seed is None else _again(row)
         scores = readings(predictor, register(load_exam(row))[0], number, o.times, again)

@@ -12,7 +12,6 @@ with both.
 
 from __future__ import annotations
 
-import os
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -23,6 +22,7 @@ if not __package__:  # run by its path, which puts this folder first
 from BreastCMSLLib.candidates.settings import CandidateSettings
 from training.candidates.training import train
 from training.command import ends_in_a_sentence, parser_of
+from training.data.processes import usual_workers
 from training.recipes import CandidateConfig
 
 
@@ -54,7 +54,7 @@ def main(arguments: list[str] | None = None) -> None:
     )
     parser.add_argument("--seed", type=int, default=usual.seed)
     parser.add_argument(
-        "--workers", type=int, default=os.cpu_count() or 1, help="processes that describe candidates"
+        "--workers", type=int, default=usual_workers(), help="processes that describe candidates"
     )
     o = parser.parse_args(arguments)
     config = CandidateConfig(

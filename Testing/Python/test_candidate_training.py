@@ -1,5 +1,6 @@
 """Training of the candidate classifier: bags, learning from exam labels, and candidates kept as features."""
 
+import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +17,7 @@ from BreastCMSLLib.candidates.classifier import CandidateClassifier, noisy_or
 from BreastCMSLLib.candidates.proposals import propose_candidates
 from BreastCMSLLib.candidates.settings import CandidateSettings
 from BreastCMSLLib.core.errors import InputError
+from BreastCMSLLib.core.resources import resources
 from BreastCMSLLib.models.bundle import load_bundle
 from BreastCMSLLib.preprocessing.model_input import InputContract, ModelInput
 from BreastCMSLLib.scoring import score_exam
@@ -36,6 +38,7 @@ from training.runs import folder as runs
 from training.runs.draft import draft_predictor
 
 SMOKE = "simulated:smoke"
+SHIPPED = resources() / "Models" / "breastcmsl.json"
 SETTINGS = CandidateSettings(grid_mm=4.4, count=4)
 CONFIG = CandidateConfig(epochs=12, batch=8, rate=0.01, settings=SETTINGS)
 
@@ -201,6 +204,7 @@ def test_an_interrupted_training_reaches_the_same_weights(tmp_path, monkeypatch)
     straight, broken = (shutil.copytree(run, tmp_path / name) for name in ("straight", "broken"))
     config = CandidateConfig(epochs=5, batch=8, rate=0.01, settings=SETTINGS)
     training.train(straight, config)
+    runs.carry_candidates(SHIPPED, broken)  # these weights give way to those that are trained
     whole, calls = training.train_epoch, []
 
     def breaks(*arguments):
@@ -218,6 +222,9 @@ def test_an_interrupted_training_reaches_the_same_weights(tmp_path, monkeypatch)
     first, second = (runs.load_candidates(folder).state_dict() for folder in (straight, broken))
     assert all(torch.equal(first[name], second[name]) for name in first)
 
+    kept = (broken / "candidates" / "best.safetensors").read_bytes()
+    runs.carry_candidates(SHIPPED, broken)
+    assert (broken / "candidates" / "best.safetensors").read_bytes() == kept, "what was trained stays"
     (broken / "candidates" / "config.json").write_text("{}")
     with pytest.raises(InputError, match="train_candidates"):
         runs.load_run(broken)
@@ -325,6 +332,17 @@ def test_a_cache_is_described_as_it_is_kept(folder, tmp_path):
         assert np.array_equal(one.ras_mm, other.ras_mm) and np.allclose(one.lesions_mm, other.lesions_mm)
     with pytest.raises(InputError, match="is a cache"):
         describe_cohort(str(kept.folder), tmp_path / "copies", 2.2, SETTINGS, workers=1, copies=1)
+
+
+def test_exams_of_other_code_are_not_mixed_with_candidates_of_this(folder, tmp_path, monkeypatch):
+    run = make_run(tmp_path, 24)
+    card = run.parent / "cache" / "cache.json"
+    card.write_text(json.dumps({**json.loads(card.read_text()), "code": "earlier"}))
+    with pytest.raises(InputError, match="prepared by another version of the code"):
+        describe_cohort(str(card.parent), tmp_path / "again", 4.4, SETTINGS, workers=1)
+    monkeypatch.setattr(training, "further_exams", lambda *_: ({"source": "some.csv"}, []))
+    with pytest.raises(InputError, match="prepared by another version of the code than those"):
+        training.train(run, CONFIG, more=folder)
 
 
 def test_folders_that_do_not_fit_are_named(folder, monkeypatch):

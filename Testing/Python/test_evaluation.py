@@ -33,6 +33,7 @@ from training.evaluation import (
     figures,
     method_runs,
     metrics,
+    records,
     run_figures,
     splits,
 )
@@ -144,14 +145,12 @@ def cohort(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def evaluated(cohort, tmp_path_factory):
-    """A run evaluated by the command, with all that it writes."""
+    """A run evaluated by the command, with all that it writes; 16 exams would leave it doubted."""
     folder = make_run(tmp_path_factory.mktemp("evaluated") / "run", *cohort)
-    assert (
-        evaluate_command.main(
-            [str(folder), "--name", "tiny", "--export", str(folder / "models"), "--precision", "float32"]
-        )
-        == 0
-    )
+    command = [str(folder), "--name", "tiny", "--export", str(folder / "models"), "--precision", "float32"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(evaluation, "doubts_of", lambda mix, figures: [])
+        assert evaluate_command.main(command) == 0
     return folder
 
 
@@ -273,6 +272,9 @@ def test_a_run_can_be_calibrated_on_exams_of_another_cohort(cohort, tmp_path):
     bundle = load_bundle(result["bundle"]["file"])
     assert bundle.prevalence == pytest.approx(8 / 12)
     assert "12 exams of simulated cohort other" in result["evidence"]["cohort"]
+    card.write_card(run)
+    text = (run / "card.md").read_text()
+    assert "Frozen on the exams of simulated cohort other" in text and "the validation exams" not in text
     assert list(bundle.operating_points) == ["95", "90", "85"]
     assert bundle.threshold == bundle.operating_points[bundle.operating_point]
     assert bundle.candidate_calibration is None and bundle.ordinary is None, "it judges no candidates"
@@ -333,6 +335,12 @@ def test_second_evaluation_is_recorded_and_said(run, capsys):
     assert [entry["finished"] is not None for entry in held["history"]] == [True, True]
     card.write_card(run)
     assert "read 2 times" in (run / "card.md").read_text()
+    records.begin(run, {"command": "python training/localize.py RUN --split test"})
+    records.end(run)
+    records.begin(run, {"command": "python training/evaluate.py RUN"})  # and breaks off
+    card.write_card(run)
+    text = (run / "card.md").read_text()
+    assert "read 4 times" in text and f"{held['history'][1]['finished']}, reading 2 of 4" in text
 
 
 def test_evaluation_that_breaks_off_counts(run, monkeypatch):
@@ -556,6 +564,16 @@ def test_runs_of_one_method_are_told_apart_by_what_differs(cohort, tmp_path):
     ]
     with pytest.raises(InputError, match="name each run once"):
         method_runs.group_runs([runs[0], runs[0]])
+
+
+def test_runs_that_learned_from_other_exams_are_two_methods(cohort, tmp_path):
+    runs = [make_run(tmp_path / name, *cohort, seed=n) for n, name in enumerate(("all", "again", "fewer"))]
+    write_rows(runs[2] / "split.csv", cohort[1][1:])  # without the first training exam
+    for folder in runs:
+        quick(folder)
+    methods = method_runs.group_runs(runs)
+    assert [m.seeds for m in methods] == [[0, 1], [2]]
+    assert methods[1].name.startswith("3D ResNet, training exams 3 (")
 
 
 def test_runs_on_other_exams_are_not_compared(rivals, tmp_path):

@@ -69,6 +69,16 @@ def test_both_kinds_and_the_stages_of_the_training_stand_in_the_table(compared):
     assert "| Dice benign |" in text and "| untrained | 8 |" in text
 
 
+def test_a_choice_for_other_weights_is_refused_before_a_test_exam_is_read(compared, tmp_path, capsys):
+    top, run = compared
+    rows = [{**row, "label": int(row["label"])} for row in read_rows(run / "split.csv")]
+    other = make_run(tmp_path / "other", top / "cache", rows, noise=0.1)
+    command = [str(other), "--split", "test", "--choice", str(top / "out"), "--output", str(tmp_path / "out")]
+    assert localize.main([*command, "--precision", "float32"]) == 2
+    assert "was chosen for other weights than these" in capsys.readouterr().err
+    assert not (other / "evaluation.json").exists()
+
+
 def test_slow_maps_take_part_where_they_are_asked_for(compared, tmp_path, monkeypatch):
     _, run = compared
     monkeypatch.setattr(metrics, "ROUNDS", 50)

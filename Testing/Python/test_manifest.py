@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import types
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -22,6 +23,7 @@ from training.data.manifest import (
     Lesion,
     Row,
     box_lesion,
+    read_cohort,
     read_manifest,
     split_by_patient,
     validate,
@@ -198,6 +200,22 @@ BAD_LINES = {
     "quote": ((ONE, 'p2,"e2,benign'), ("line 3", "not valid CSV")),
     "line break": ((ONE.replace("malignant", '"mali\ngnant"'),), ("line 3 (e1)", '"mali gnant"')),
     "none": ((), ("lists no exams",)),
+    "small letters": (
+        (ONE, TWO.replace("p2,", "P1,")),
+        ("line 3 (e2)", "patient P1 is spelled p1", "line 2 (e1)"),
+    ),
+    "accent of two parts": (
+        (ONE.replace("p1,", "Ren\u00e9,"), TWO.replace("p2,", "Rene\u0301,")),
+        ("line 3 (e2)", "is spelled Ren\u00e9 in", "line 2 (e1)"),
+    ),
+    "exam of two patients": (
+        (ONE, ONE.replace("p1,e1", "p2,e2")),
+        ("line 3 (e2)", "one/z_before.nii.gz belongs to", "line 2 (e1)", "one line an exam"),
+    ),
+    "exam with both labels": (
+        (ONE, ONE.replace("e1,malignant", "e2,benign")),
+        ("line 3 (e2)", "one/z_before.nii.gz belongs to", "line 2 (e1)"),
+    ),
 }
 
 
@@ -206,6 +224,16 @@ def test_bad_lines_are_named(folder, case):
     lines, parts = BAD_LINES[case]
     path = write(folder, *lines)
     refuse(lambda: read_manifest(path), "manifest.csv", *parts)
+
+
+def test_a_link_to_images_of_another_exam_is_found(folder):
+    os.symlink(folder / "one", folder / "linked", target_is_directory=True)
+    path = write(folder, ONE, ONE.replace("p1,e1", "p2,e2").replace("one/", "linked/"))
+    refuse(lambda: read_manifest(path), "line 3 (e2)", "linked/z_before.nii.gz belongs to", "line 2 (e1)")
+
+
+def test_a_simulated_cohort_is_named_once():
+    refuse(lambda: read_cohort("simulated:smoke+smoke"), "listed already")
 
 
 BAD_CELLS = [

@@ -4,10 +4,12 @@ import json
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 from builders import TINY
 from conftest import CHECKOUT
@@ -16,14 +18,17 @@ from BreastCMSLLib.core.errors import InputError
 from BreastCMSLLib.core.resources import resources
 from BreastCMSLLib.network.resnet import BreastNet
 from training import own, train
-from training.course import steps
+from training.course import estimate, steps
 from training.course.cohort import PARTS, freeze, frozen_cohort, split_cohort
 from training.course.estimate import Seconds
-from training.data import cache
+from training.data import cache, preparation
+from training.data.files import read_rows, write_arrays, write_json, write_rows
 from training.data.manifest import Row, read_cohort, write_manifest
 from training.data.splits import fitting_batch
+from training.evaluation import splits
 from training.evaluation.doubts import doubts_of
 from training.methods.start import starting_network
+from training.runs import lineage
 from training.runs.draft import bundle_texts
 
 SHIPPED = resources() / "Models" / "breastcmsl.json"
@@ -66,6 +71,7 @@ def test_a_manifest_without_splits_is_split_by_patient_and_stays_so(tmp_path):
 def test_a_cohort_that_changes_under_a_run_is_refused(tmp_path):
     source, run = unsplit(tmp_path / "mine.csv", 8, 8), tmp_path / "run"
     freeze(*frozen_cohort(source, run))
+    (run / "split.csv").write_text("exam\n")  # as training leaves it: the network has begun to learn
     rows = read_cohort(source)
     write_manifest(source, [replace(row, voxel_mm=4.4) for row in rows])
     assert {row.voxel_mm for row in frozen_cohort(source, run)[1]} == {4.4}, "corrections are taken over"
@@ -75,6 +81,19 @@ def test_a_cohort_that_changes_under_a_run_is_refused(tmp_path):
             InputError, match="says something else of the exam (e0|e15|new) than when this run"
         ):
             frozen_cohort(source, run)
+
+
+def test_an_exam_that_cannot_be_used_may_be_left_out_until_the_network_learns(tmp_path):
+    source, run = unsplit(tmp_path / "mine.csv", 8, 8), tmp_path / "run"
+    kept, rows = frozen_cohort(source, run)
+    freeze(kept, rows)
+    gone = next(row for row in rows if row.split == "train")
+    write_manifest(source, [replace(row, split="") for row in rows if row != gone])
+    fewer = frozen_cohort(source, run, seed=7)[1]
+    assert {row.exam: row.split for row in fewer} == {r.exam: r.split for r in rows if r != gone}
+    write_manifest(source, [replace(row, split="") for row in rows if (row.split, row.label) != ("test", 1)])
+    with pytest.raises(InputError, match="has no malignant exams for test"):
+        frozen_cohort(source, run)
 
 
 def test_what_cannot_be_split_is_said_in_a_sentence(tmp_path):
@@ -102,6 +121,34 @@ def test_training_says_what_is_missing_before_it_prepares(tmp_path, capsys, monk
     assert "2 training exams do not fill a batch of 4; lower --batch" in capsys.readouterr().err
 
 
+def test_what_is_measured_need_not_be_prepared_again(tmp_path, monkeypatch):
+    """The frozen manifest names the same files by other paths; hours left count what is done already."""
+    lines = ["patient,exam,label,split,pre,post"]
+    for n in range(6):
+        for name in "ab":
+            (tmp_path / f"{name}{n}.nii").write_bytes(b"1")
+        lines.append(f"p{n},e{n},{n % 2},{PARTS[n // 2]},a{n}.nii,b{n}.nii")
+    (tmp_path / "mine.csv").write_text("\n".join(lines))
+    course = steps.Course(str(tmp_path / "mine.csv"), tmp_path / "run", "own", None, 0, 1)
+    kept = str(course.run / "cohort" / "mine.csv")
+    contract = cache.contract_at(2.2)
+
+    def measured(rows, config, settings, folder):
+        path = cache.exam_path(folder, rows[0].exam)
+        meta = {"fingerprint": preparation.fingerprint(rows[0], contract)}
+        write_arrays(path, meta=np.frombuffer(json.dumps(meta).encode(), np.uint8))
+        assert [row.exam for row in estimate.missing_exams(read_cohort(kept), folder, contract)] == [
+            f"e{n}" for n in range(1, 6)
+        ]
+        write_rows(course.run / "metrics.csv", [{"epoch": n} for n in range(5)])
+        return Seconds(prepare=10.0, describe=0.0, learn=3.0, megabytes=1.0)
+
+    monkeypatch.setattr(steps, "measure", measured)
+    monkeypatch.setattr(steps, "_hours", lambda left: pytest.fail(str(left)))
+    with pytest.raises(pytest.fail.Exception, match="'prepare': 50.0, 'network': 120.0"):
+        steps.follow(course)
+
+
 def test_few_exams_get_a_batch_that_they_fill():
     assert [fitting_batch(16, exams) for exams in (2, 10, 30, 180)] == [2, 2, 7, 16]
 
@@ -116,6 +163,8 @@ def test_a_model_is_doubted_for_its_candidates_and_for_its_interval():
     assert "0.430–0.710, does not lie above 0.5" in doubts_of(None, chance)[0]
     assert "no interval" in doubts_of(None, {"auc_95": None})[0]
     assert len(doubts_of((0.0, 0.0, 0.0), {"auc_95": [0.1, 0.4]})) == 2
+    few, enough = ({"malignant_patients": n, "benign_patients": 40} for n in (9, 10))
+    assert "9 with malignant exams" in doubts_of(None, good | few)[0] and not doubts_of(None, good | enough)
 
 
 # --- the course ---
@@ -139,6 +188,38 @@ def test_what_does_not_fit_is_said_before_anything_is_written(tmp_path, capsys):
     assert "holds something else" in capsys.readouterr().err
 
 
+def test_a_start_may_be_corrected_until_the_network_learns(tmp_path, monkeypatch):
+    def refuses(*_):
+        raise InputError("it has seen these patients")
+
+    course = steps.Course("simulated:smoke", tmp_path / "run", "own", SHIPPED, 0, 1)
+    monkeypatch.setattr(steps, "starting_network", refuses)
+    with pytest.raises(InputError, match="has seen these patients"):
+        steps.follow(course)
+    assert not course.run.exists(), "said before anything is written"
+    write_json(course.run / steps.CARD, course.card())
+    steps._refuse_another(replace(course, init=None))
+    with pytest.raises(InputError, match="another seed"):
+        steps._refuse_another(replace(course, seed=1))
+    (course.run / "split.csv").write_text("exam\n")
+    with pytest.raises(InputError, match="another init"):
+        steps._refuse_another(replace(course, init=None))
+
+
+def test_the_first_exams_that_can_be_used_are_measured(tmp_path, capsys):
+    def work(row):
+        if row.exam in ("e0", "e2"):
+            raise InputError("it is damaged")
+        return 2.0, 1.0
+
+    rows = [Row(f"p{n}", f"e{n}", n % 2) for n in range(5)]
+    with ThreadPoolExecutor(1) as pool:
+        assert list(estimate._first_usable(pool, work, rows)) == ["e1", "e3"]
+        assert "Cannot be used: e0: it is damaged\nCannot be used: e2" in capsys.readouterr().out
+        with pytest.raises(InputError, match="e0: it is damaged"):
+            estimate._first_usable(pool, work, rows[:1])
+
+
 def test_a_course_that_starts_from_the_shipped_bundle_learns_on_gently(tmp_path):
     course = steps.Course("simulated:smoke", tmp_path / "run", "own", SHIPPED, 0, 1)
     rows = frozen_cohort(course.source, course.run)[1]
@@ -152,7 +233,7 @@ def test_a_course_that_starts_from_the_shipped_bundle_learns_on_gently(tmp_path)
     assert (network.settings.stem_kernel, network.settings.stem_stride) == (3, 2) and ancestry == []
 
 
-def test_a_bundle_says_which_bundle_it_began_as():
+def test_a_bundle_says_which_bundle_it_began_as(tmp_path):
     config = {
         "method": "bce",
         "supervision": "labels",
@@ -160,11 +241,56 @@ def test_a_bundle_says_which_bundle_it_began_as():
         "source": "runs/a/cohort/a.csv",
     }
     run = SimpleNamespace(
-        network=BreastNet(TINY), candidates=None, config={**config, "init": "m/shipped.json"}
+        folder=tmp_path,
+        network=BreastNet(TINY),
+        candidates=None,
+        config={**config, "init": "m/shipped.json"},
     )
     assert bundle_texts(run)["training_data"] == "exams of a.csv, starting from the bundle shipped"
     run.config["init"] = "runs/base"
     assert bundle_texts(run)["training_data"] == "exams of a.csv"
+
+
+@pytest.mark.parametrize(
+    "simulated, more, init, said",
+    [
+        (True, "9 training exams of simulated:large", None, "simulated exams"),
+        (True, "9 simulated training exams of a/b.csv", SHIPPED, "simulated exams"),
+        (True, "9 training exams of a/b.csv", None, "simulated exams, candidates of 9 exams of b.csv"),
+        (True, "", "real", "simulated exams, starting from the run real, which learned from exams that"),
+        (
+            False,
+            "9 training exams of simulated:large",
+            None,
+            "exams of a.csv, candidates of 9 simulated exams",
+        ),
+    ],
+)
+def test_a_bundle_says_what_is_simulated_of_what_it_learned_from(tmp_path, simulated, more, init, said):
+    real = {"simulated": False}
+    write_json(tmp_path / "real" / "config.json", real)
+    write_json(tmp_path / "run" / "candidates" / "config.json", {"more": more} if more else {})
+    config = {"simulated": simulated, "source": "a.csv", "init": init and str(tmp_path / init)}
+    run = SimpleNamespace(folder=tmp_path / "run", candidates=True, config=config)
+    assert lineage.training_data(run).startswith(said)
+    assert lineage.only_simulated(run) == (said == "simulated exams")
+
+
+def test_simulated_exams_of_a_manifest_with_both_kinds_are_counted(tmp_path):
+    rows = [
+        {"exam": f"e{n}", "patient": f"p{n}", "label": n % 2, "split": "train", "seed": n if n < 3 else None}
+        for n in range(5)
+    ]
+    cache.write_index(tmp_path, rows)
+    kept = read_rows(tmp_path / "index.csv")
+    write_rows(tmp_path / "split.csv", kept)
+    config = {"simulated": False, "source": "a.csv"}
+    run = SimpleNamespace(folder=tmp_path, candidates=None, config=config)
+    assert lineage.training_data(run) == "exams of a.csv, 3 of 5 simulated"
+    store = cache.Cache(tmp_path, cache.contract_at(2.2), kept, "a.csv")
+    assert splits.simulated_among(store, kept[1:]) == ", 2 of them simulated"
+    cache.write_index(tmp_path, rows[:3])
+    assert "seed" not in read_rows(tmp_path / "index.csv")[0], "all are, as the cache says itself"
 
 
 def test_time_left_follows_from_what_an_exam_takes():

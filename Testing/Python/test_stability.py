@@ -11,6 +11,7 @@ from BreastCMSLLib.candidates.classifier import exam_logit
 from BreastCMSLLib.candidates.grids import judge_candidates, match, offsets, propose_on_grids
 from BreastCMSLLib.models.bundle import load_bundle
 from BreastCMSLLib.preprocessing.model_input import canonical_grid
+from training import stability as stability_command
 from training.candidates.described import describe_exam
 from training.data.cache import contract_at
 from training.data.manifest import read_cohort
@@ -22,6 +23,12 @@ from training.simulation import simulate
 @pytest.fixture(scope="module")
 def classifier():
     return load_bundle().candidates
+
+
+def test_a_cohort_without_exams_of_the_split_is_refused(tmp_path, capsys):
+    command = ["--cohort", "simulated:smoke", "--split", "", "--output", str(tmp_path / "out")]
+    assert stability_command.main(command) == 2
+    assert 'simulated:smoke has no exams in the split ""' in capsys.readouterr().err
 
 
 def test_an_input_that_is_not_averaged_has_one_grid():

@@ -4,8 +4,10 @@ import json
 import os
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -16,7 +18,8 @@ from BreastCMSLLib.core.errors import InputError, ModelError
 from BreastCMSLLib.network.resnet import POOLINGS, BreastNet, NetworkSettings
 from BreastCMSLLib.preprocessing.model_input import ModelInput
 from training import prepare, train
-from training.data import cache, preparation
+from training.command import ends_in_a_sentence
+from training.data import cache, preparation, processes
 from training.data.files import read_rows
 from training.data.manifest import read_cohort
 from training.evaluation.figures import training_curves
@@ -113,6 +116,31 @@ def test_an_unfinished_cache_is_refused(tmp_path):
     assert cache.contract_at(2.2).size == (170, 110, 64)
 
 
+def test_a_cache_of_other_code_is_said_once(tmp_path, monkeypatch, capsys):
+    cache.write_cache(tmp_path, cache.contract_at(2.2), "manifest.csv")
+    cache.write_index(tmp_path, [{"exam": "e1", "patient": "p1", "label": 1, "split": "train"}])
+    assert not cache.open_cache(tmp_path).of_other_code and not capsys.readouterr().err
+    monkeypatch.setattr(cache, "code_version", lambda *folders: "later")
+    for _ in range(2):
+        assert cache.open_cache(tmp_path).of_other_code
+    assert capsys.readouterr().err.count("prepared by another version of the code") == 1
+
+
+def test_names_are_written_and_read_alike_whatever_the_computer_writes_in(tmp_path, monkeypatch):
+    """Windows reads in an encoding of its country where none is named."""
+    cache.write_cache(tmp_path, cache.contract_at(2.2), "manifest.csv")
+    row = {"exam": "e1", "patient": "\u0141ucja", "label": 1, "split": "train"}
+    cache.write_index(tmp_path, [row])
+    real = open
+
+    def of_windows(file, mode="r", *arguments, encoding=None, **further):
+        encoding = encoding or (None if "b" in mode else "cp1252")
+        return real(file, mode, *arguments, encoding=encoding, **further)
+
+    monkeypatch.setattr("builtins.open", of_windows)
+    assert cache.open_cache(tmp_path).rows == [row]
+
+
 def small_manifest(folder: Path, seeds=(1, 2)) -> Path:
     lines = [
         "patient,exam,label,split,seed,voxel_mm",
@@ -161,6 +189,49 @@ def test_prepare_names_the_exam_that_cannot_be_used(tmp_path, capsys):
     assert "broken" in said
     assert "c.nrrd" in said and "Traceback" not in said
     assert not (tmp_path / "cache" / "index.csv").exists() and not list((tmp_path / "cache").rglob("*.npz"))
+
+
+def test_prepare_names_all_exams_that_cannot_be_used(tmp_path, monkeypatch, capsys):
+    """The others are prepared meanwhile."""
+
+    def broken(row, *_):
+        if row.seed % 4:
+            raise InputError("it is damaged")
+
+    monkeypatch.setattr(preparation, "prepare_exam", broken)
+    source = small_manifest(tmp_path, range(16))
+    command = [str(source), "--output", str(tmp_path / "cache"), "--spacing", "8.8", "--workers", "2"]
+    assert prepare.main(command) == 2
+    said = capsys.readouterr().err
+    assert "12 exams cannot be used; correct their lines or leave them out" in said
+    named = [n for n in range(16) if f" e{n}: it is damaged" in said]
+    assert named == [1, 2, 3, 5, 6, 7, 9, 10, 11, 13] and "And 2 more." in said
+
+
+def test_work_that_is_given_up_leaves_out_what_has_not_begun():
+    with pytest.raises(KeyboardInterrupt), processes.worker_processes(1) as pool:
+        jobs = [pool.submit(time.sleep, 0.05) for _ in range(20)]
+        raise KeyboardInterrupt
+    assert sum(job.cancelled() for job in jobs) > 10
+
+
+def test_a_process_that_is_ended_is_said_in_a_sentence(capsys):
+    @ends_in_a_sentence
+    def main(arguments):
+        with processes.worker_processes(1) as pool:
+            pool.submit(os._exit, 1).result()
+
+    assert main([]) == 2
+    said = capsys.readouterr().err
+    assert "A process was ended, mostly for lack of memory" in said and "Traceback" not in said
+
+
+def test_no_more_processes_are_usual_than_the_memory_holds(monkeypatch):
+    monkeypatch.setattr(os, "cpu_count", lambda: 16)
+    monkeypatch.setattr(os, "sysconf", lambda name: {"SC_PAGE_SIZE": 4096}.get(name, 2**21), raising=False)
+    assert processes.usual_workers() == 2, "of 8.6 GB"
+    monkeypatch.setattr(os, "sysconf", lambda name: {"SC_PAGE_SIZE": 4096}.get(name, 2**25))
+    assert processes.usual_workers() == 16
 
 
 @pytest.mark.parametrize("pooling", POOLINGS)
@@ -271,6 +342,38 @@ def test_an_interrupted_run_reaches_the_same_weights(config, monkeypatch):
         loop.train("test", replace(broken, rate=0.02))
 
 
+@pytest.mark.parametrize(
+    "change, said",
+    [
+        ({"split": "test"}, "e0 has the split test and had train"),
+        ({"label": 1}, "e0 has the label 1 and had 0"),
+        ({"patient": "p39"}, "e0 has the patient p39 and had p0"),
+        ({"exam": "e40"}, "e40 is new"),
+    ],
+)
+def test_a_run_goes_on_with_its_own_split_alone(config, cohort, change, said):
+    exams = cache.open_cache(cohort)
+    accelerator = SimpleNamespace(wait_for_everyone=lambda: None, is_main_process=True, num_processes=1)
+    ancestry = [{"patient": "earlier", "split": "train"}]
+    Log("test", config, exams, ancestry, accelerator, "no")
+    runs.remember_patients(config.output, [{"patient": "described", "split": "train"}])
+    Log("test", config, exams, ancestry, accelerator, "no")
+    seen = {row["patient"] for row in runs.seen_patients(config.output)}
+    assert {"earlier", "described"} <= seen, "what the candidate classifier has seen as well"
+    other = replace(exams, rows=[{**exams.rows[0], **change}, *exams.rows[1:]])
+    with pytest.raises(InputError, match=f"another cohort or split: the exam {said}; choose another"):
+        Log("test", config, other, ancestry, accelerator, "no")
+    assert read_rows(config.output / "split.csv")[0]["split"] == "train", "nothing was written"
+
+
+def test_an_epoch_is_whole_batches_however_many_parts_they_are_read_in(config):
+    """A batch whose second part is missing would step at half its weight."""
+    for accumulation in (1, 2):
+        own = replace(config, output=config.output / str(accumulation), limit=22, accumulation=accumulation)
+        rows = read_rows(loop.train("test", replace(own, epochs=1)) / "metrics.csv")
+        assert rows[0]["exams"] == "16"
+
+
 def test_starting_from_another_run(config, tmp_path):
     base = loop.train("test", config)
     second = replace(config, output=tmp_path / "second", method="cmsl", init=base, margin_warmup=3)
@@ -295,6 +398,16 @@ def test_starting_from_another_run(config, tmp_path):
     runs.check_ancestry(
         [{"patient": "p30", "split": "validate"}, {"patient": "p39", "split": "test"}], run.folder
     )
+
+
+def test_a_run_that_was_only_carried_over_is_not_carried_over_again(config, tmp_path, monkeypatch):
+    calls = []
+    monkeypatch.setattr(runs, "carry_candidates", lambda *places: calls.append(places))
+    base = loop.train("test", replace(config, epochs=1))
+    carried = replace(config, output=tmp_path / "carried", init=base, epochs=0)
+    for _ in range(2):
+        loop.train("test", carried)
+    assert calls == [(base, carried.output)] and len(read_rows(carried.output / "metrics.csv")) == 1
 
 
 def test_bad_runs_and_cohorts_are_refused_in_one_sentence(config, tmp_path, capsys):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -19,7 +18,7 @@ from BreastCMSLLib.candidates.settings import CandidateSettings
 from BreastCMSLLib.core.errors import InputError
 from BreastCMSLLib.preprocessing.landmarks import Landmarks
 from training.data import cache
-from training.data.preparation import use_one_core
+from training.data.processes import worker_processes
 
 Described = tuple[np.ndarray, int, float | None]  # features, label and duration in minutes of one exam
 
@@ -113,7 +112,7 @@ def bags_of_cache(paths: Sequence[Path], settings: CandidateSettings, workers: i
     Bags
         In the order given.
     """
-    with ProcessPoolExecutor(workers, initializer=use_one_core) as pool:
+    with worker_processes(workers) as pool:
         work = pool.map(partial(describe_cached, settings=settings), paths, chunksize=8)
         return Bags.of(list(track(work, title, total=len(paths))))
 
@@ -140,10 +139,10 @@ def described_candidates(
         ) from error
 
 
-def describe_cached(path: Path, settings: CandidateSettings) -> Described:
-    """Find and describe the candidates of one cached exam; see :func:`bags_of_cache`."""
+def candidates_of_cached(path: Path, settings: CandidateSettings) -> tuple[cache.CachedExam, ExamCandidates]:
+    """A cached exam and its candidates. Raises InputError where it is damaged."""
     exam = cache.load(path)
-    described = described_candidates(
+    return exam, described_candidates(
         exam.meta["exam"],
         exam.array.numpy(),
         exam.inside,
@@ -152,4 +151,9 @@ def describe_cached(path: Path, settings: CandidateSettings) -> Described:
         settings,
         exam.landmarks,
     )
+
+
+def describe_cached(path: Path, settings: CandidateSettings) -> Described:
+    """Find and describe the candidates of one cached exam; see :func:`bags_of_cache`."""
+    exam, described = candidates_of_cached(path, settings)
     return described.features, exam.meta["label"], exam.duration_min

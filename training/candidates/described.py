@@ -9,9 +9,7 @@ computers can each make some of the parts. Exams of a cache are described as the
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -29,9 +27,10 @@ from training.data.exams import load_exam, truth
 from training.data.files import write_arrays, write_json
 from training.data.manifest import Row, read_cohort
 from training.data.moved_grids import drawn_grid
-from training.data.preparation import keep_exam, use_one_core
+from training.data.preparation import keep_exam
+from training.data.processes import worker_processes
 
-from .bags import described_candidates
+from .bags import candidates_of_cached, described_candidates
 
 PART = 500
 COARSE_MM = 4.4  # of the exams that the network learns from
@@ -102,16 +101,7 @@ def describe_exam(
 
 def describe_kept(row: Row, folder: Path, settings: CandidateSettings, copy: int = 0) -> DescribedExam:
     """Describe one exam of a cache. Raises InputError where it is damaged."""
-    exam = cache.load(cache.exam_path(folder, row.exam))
-    described = described_candidates(
-        row.exam,
-        exam.array.numpy(),
-        exam.inside,
-        exam.affine,
-        exam.duration_min,
-        settings,
-        exam.landmarks,
-    )
+    exam, described = candidates_of_cached(cache.exam_path(folder, row.exam), settings)
     return _described(row, described, exam.meta["lesions"])
 
 
@@ -152,7 +142,7 @@ def describe_cohort(
     settings : CandidateSettings, optional
         How candidates are found and described.
     workers : int, optional
-        Processes (default: one a core).
+        Processes (default: ``usual_workers``).
     parts : iterable of int, optional
         Only these (None: all).
     copies : int
@@ -177,22 +167,29 @@ def describe_cohort(
                 f"{source} is a cache, which keeps each exam once; name the exams' source instead."
             )
         store = cache.open_cache(source)
+        if store.of_other_code:  # its candidates would pass for those of exams as they are read now
+            raise InputError(
+                f"The exams in {store.folder} were prepared by another version of the code; "
+                "run python training/prepare.py with the same source and folder first."
+            )
         source, contract = store.source, store.contract
         rows = [Row(**{name: row[name] for name in cache.INDEX}) for row in store.rows]
+        simulated = store.simulated
         describe = partial(describe_kept, folder=store.folder, settings=settings)
     else:
         contract, rows = cache.contract_at(spacing_mm), read_cohort(source)
+        simulated = all(row.seed is not None for row in rows)
         describe = partial(describe_exam, contract=contract, settings=settings, coarse=coarse)
     card, path = card_of(source, contract, settings) | {"copies": copies}, output / CARD
-    if path.exists() and json.loads(path.read_text()) != card:
+    if path.exists() and _without_kind(json.loads(path.read_text(encoding="utf-8"))) != card:
         raise InputError(
             f"{output} holds candidates of another cohort, or described otherwise; choose another folder."
         )
-    write_json(path, card)
+    write_json(path, card | {"simulated": simulated})
     every = range(-(-len(rows) // PART))
     missing = [n for n in (every if parts is None else parts) if n in every and not _part(output, n).exists()]
     count = 0
-    with ProcessPoolExecutor(workers or os.cpu_count(), initializer=use_one_core) as pool:
+    with worker_processes(workers) as pool:
         for number in missing:
             of_part = rows[number * PART : (number + 1) * PART]
             chosen = [(row, n) for row in of_part for n in range(1 + (copies if row.split == "train" else 0))]
@@ -201,6 +198,11 @@ def describe_cohort(
             _write(_part(output, number), list(track(work, title, total=len(chosen))))
             count += len(chosen)
     return count
+
+
+def _without_kind(card: dict) -> dict:
+    """A card without what it says of the exams' kind, which earlier ones do not."""
+    return {key: value for key, value in card.items() if key != "simulated"}
 
 
 def _describe_pair(pair: tuple[Row, int], describe: Callable[..., DescribedExam]) -> DescribedExam:
@@ -242,7 +244,7 @@ def load_described(folder: Path, split: str | None = None) -> tuple[dict, list[D
         When it is not such a folder, or a part is damaged.
     """
     try:
-        card = json.loads((folder / CARD).read_text())
+        card = json.loads((folder / CARD).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise InputError(
             f"{folder} holds no candidates; make them with python training/describe_candidates.py."

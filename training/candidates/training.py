@@ -103,7 +103,14 @@ def train(
     further: list[DescribedExam] = []
     if more is not None:
         source, further = further_exams(more, run, settings, split)
-        card["more"] = f"{len(further)} training exams of {source['source']}"
+        if store.of_other_code:
+            raise InputError(
+                f"The exams in {store.folder} were prepared by another version of the code "
+                f"than those in {more}; run python training/prepare.py with the same source and folder first."
+            )
+        named = source["source"].startswith("simulated:")
+        kind = "simulated training" if source.get("simulated") and not named else "training"
+        card["more"] = f"{len(further)} {kind} exams of {source['source']}"
     counts = {"train": len(paths["train"]) + len(further), "validate": len(paths["validate"])}
     if missing := [part for part, count in counts.items() if not count]:
         raise InputError(
@@ -123,6 +130,8 @@ def train(
         described = Bags.of([(exam.features, exam.label, exam.duration_min) for exam in further])
         bags["train"] = bags["train"] + described if "train" in bags else described
     bags["train"] = bags["train"].withhold_durations(config.seed)
+    # what was carried over, or trained by the same command before, does not belong to this card
+    (output / "best.safetensors").unlink(missing_ok=True)
     write_json(output / "config.json", card)
     classifier = fit(bags["train"], bags["validate"], config, settings, output, start)
     labels = bags["validate"].labels.numpy().astype(int)

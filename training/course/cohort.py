@@ -79,12 +79,21 @@ def frozen_cohort(source: str, run: Path, seed: int = 0) -> tuple[str, list[Row]
     ------
     InputError
         As :func:`split_cohort`, and when an exam, its patient, label or split is another than at first.
+        Exams that are gone are no reason until the network has begun to learn: they could not be used.
     """
     if source.startswith(f"{SIMULATED}:"):
         return source, split_cohort(source, seed)
     path = run / FOLDER / f"{Path(source).stem}.csv"
-    rows = _as_before(read_cohort(source), path, source) if path.exists() else split_cohort(source, seed)
+    if not path.exists():
+        return str(path), split_cohort(source, seed)
+    rows = _as_before(read_cohort(source), path, source, may_lack=not has_learned(run))
+    check_classes([(row.split, row.label) for row in rows], source, PARTS)
     return str(path), rows
+
+
+def has_learned(run: Path) -> bool:
+    """Whether a run's network has begun to learn from the exams, all of which are prepared then."""
+    return (run / "split.csv").exists()
 
 
 def freeze(source: str, rows: Sequence[Row]) -> None:
@@ -92,6 +101,11 @@ def freeze(source: str, rows: Sequence[Row]) -> None:
     if not source.startswith(f"{SIMULATED}:"):
         Path(source).parent.mkdir(parents=True, exist_ok=True)
         write_manifest(source, rows)
+
+
+def frozen_rows(source: str, rows: Sequence[Row]) -> list[Row]:
+    """The rows as :func:`freeze` wrote them, if it did: paths written otherwise make an exam another one."""
+    return read_manifest(source) if Path(source).is_file() else list(rows)
 
 
 def _check_patients(rows: Sequence[Row], source: str) -> None:
@@ -106,11 +120,13 @@ def _check_patients(rows: Sequence[Row], source: str) -> None:
             )
 
 
-def _as_before(rows: Sequence[Row], path: Path, source: str) -> list[Row]:
+def _as_before(rows: Sequence[Row], path: Path, source: str, may_lack: bool) -> list[Row]:
     """The rows with the splits they had; what else is told of an exam may have been corrected since."""
     before, now = {row.exam: row for row in read_manifest(path)}, {row.exam: row for row in rows}
     for exam in [*now, *before]:
         old, row = before.get(exam), now.get(exam)
+        if row is None and may_lack:
+            continue
         if (
             old is None
             or row is None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import Executor
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -12,12 +12,14 @@ from pathlib import Path
 import torch
 
 from BreastCMSLLib.candidates.settings import CandidateSettings
+from BreastCMSLLib.core.errors import BreastCMSLError, InputError
 from BreastCMSLLib.network.losses import sigmoid_loss
 from BreastCMSLLib.preprocessing.model_input import InputContract
 from training.candidates.bags import describe_cached
 from training.data import cache
 from training.data.manifest import Row
-from training.data.preparation import prepare_exam, use_one_core
+from training.data.preparation import MOST_NAMED, is_prepared, prepare_exam, problem_of, problems_text
+from training.data.processes import worker_processes
 from training.methods.start import starting_network
 from training.recipes import Config
 
@@ -80,6 +82,8 @@ class Seconds:
 def measure(rows: Sequence[Row], config: Config, settings: CandidateSettings, folder: Path) -> Seconds:
     """Prepare, describe and learn from the first exams that are not prepared yet, and time it.
 
+    What cannot be used is printed and passed over: the step that prepares names all such exams at once.
+
     Parameters
     ----------
     rows : sequence of Row
@@ -99,20 +103,39 @@ def measure(rows: Sequence[Row], config: Config, settings: CandidateSettings, fo
     Raises
     ------
     InputError
-        When an exam cannot be used, or the network cannot start.
+        When no exam can be used, or the network cannot start.
     """
     contract = cache.contract_at(config.spacing_mm)
     listed = cache.Cache(folder, contract, [asdict(row) for row in rows], config.cohort)
     network, _ = starting_network(config, listed)
-    chosen = (missing_exams(rows, folder) or rows)[:FIRST]
     work = partial(_prepare_and_describe, contract=contract, folder=folder, settings=settings)
-    with ProcessPoolExecutor(1, initializer=use_one_core) as pool:
-        prepare, describe = zip(*pool.map(work, chosen))
-    paths = [cache.exam_path(folder, row.exam) for row in chosen]
+    with worker_processes(1) as pool:
+        measured = _first_usable(pool, work, missing_exams(rows, folder, contract) or rows)
+    prepare, describe = zip(*measured.values())
+    paths = [cache.exam_path(folder, exam) for exam in measured]
     network = network.to("cuda" if torch.cuda.is_available() else "cpu").train()
     learn = min(_seconds(partial(_learn, network, path)) for path in paths)
     size = sum(path.stat().st_size for path in paths) / len(paths) / 1e6
     return Seconds(sum(prepare) / len(prepare), min(describe), learn, size)
+
+
+def _first_usable(
+    pool: Executor, work: Callable[[Row], tuple[float, float]], rows: Sequence[Row]
+) -> dict[str, tuple[float, float]]:
+    """What the work says of the first ``FIRST`` exams that can be used, by exam."""
+    measured: dict[str, tuple[float, float]] = {}
+    problems: list[str] = []
+    for row in rows:
+        try:
+            measured[row.exam] = pool.submit(work, row).result()
+        except BreastCMSLError as error:
+            problems.append(problem_of(row, error))
+            print(f"Cannot be used: {problems[-1]}", flush=True)
+        if len(measured) == FIRST or len(problems) == MOST_NAMED:
+            break
+    if not measured:
+        raise InputError(problems_text(problems))
+    return measured
 
 
 def _prepare_and_describe(
@@ -124,9 +147,9 @@ def _prepare_and_describe(
     )
 
 
-def missing_exams(rows: Sequence[Row], folder: Path) -> list[Row]:
-    """Exams that are not in a cache yet."""
-    return [row for row in rows if not cache.exam_path(folder, row.exam).exists()]
+def missing_exams(rows: Sequence[Row], folder: Path, contract: InputContract) -> list[Row]:
+    """Exams that are not in a cache yet, or were made of other files or by other code."""
+    return [row for row in rows if not is_prepared(row, contract, folder)]
 
 
 def _learn(network: torch.nn.Module, path: Path) -> None:

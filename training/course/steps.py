@@ -5,14 +5,14 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from BreastCMSLLib.candidates.settings import CandidateSettings
 from BreastCMSLLib.core.errors import InputError
 from training.candidates import training as classifier
 from training.data import cache
-from training.data.files import write_json
+from training.data.files import read_rows, write_json
 from training.data.manifest import Row
 from training.data.preparation import prepare
 from training.data.splits import fitting_batch
@@ -21,10 +21,11 @@ from training.evaluation.evaluation import evaluate
 from training.evaluation.records import read_evaluation
 from training.evaluation.run_figures import draw_run
 from training.methods.loop import train
+from training.methods.start import starting_network
 from training.recipes import RECIPES, CandidateConfig, Config
 from training.runs import folder as runs
 
-from .cohort import cohort_text, freeze, frozen_cohort
+from .cohort import cohort_text, freeze, frozen_cohort, frozen_rows, has_learned
 from .estimate import Seconds, measure, missing_exams
 
 CARD = "own.json"
@@ -98,6 +99,7 @@ def follow(course: Course) -> dict:
     source, rows = frozen_cohort(course.source, course.run, course.seed)
     plan = _plan(course, source, rows)
     freeze(source, rows)
+    rows = frozen_rows(source, rows)
     write_json(course.run / CARD, course.card())
     print(f"1 of 5, split: {cohort_text(rows)}", flush=True)
     _advise(course, rows)
@@ -140,7 +142,7 @@ def rehearse(course: Course) -> None:
     ):
         origin = "anew" if start is None else f"on from {start}"
         print(f"{name}: learns {origin}, {settings.epochs} epochs, {settings.batch} exams a step")
-    print(_hours(_left(course, plan, rows, seconds)))
+    print(_hours(_left(course, plan, frozen_rows(source, rows), seconds)))
     print("Nothing was written.")
 
 
@@ -173,6 +175,10 @@ def _plan(course: Course, source: str, rows: Sequence[Row]) -> _Plan:
     if course.init is None:
         return _Plan(network, candidates, None)
     network = replace(network, epochs=EPOCHS_ON, rate=recipe.rate * RATE_ON)
+    listed = cache.Cache(
+        course.exams, cache.contract_at(recipe.spacing_mm), [asdict(row) for row in rows], source
+    )
+    starting_network(network, listed)  # what it cannot start from is said before anything is written
     if runs.load_start(course.init).candidates is None:
         return _Plan(network, candidates, None)
     start = classifier.starting_classifier(course.init, cache.contract_at(recipe.spacing_mm))
@@ -188,13 +194,14 @@ def _refuse_another(course: Course) -> None:
     path = course.run / CARD
     if not path.exists() and course.run.is_dir() and any(course.run.iterdir()):
         raise InputError(f"{course.run} holds something else; choose a new folder for --output.")
-    runs.refuse_another(path, course.card())
+    runs.refuse_another(path, course.card(), () if has_learned(course.run) else ("init",))
 
 
 def _left(course: Course, plan: _Plan, rows: Sequence[Row], seconds: Seconds) -> dict[str, float]:
     """Seconds of each step ahead."""
-    missing = len(missing_exams(rows, course.exams))
-    left = seconds.left(rows, missing, plan.network.epochs, course.workers)
+    missing = len(missing_exams(rows, course.exams, cache.contract_at(plan.network.spacing_mm)))
+    epochs = max(0, plan.network.epochs - len(read_rows(course.run / "metrics.csv")))
+    left = seconds.left(rows, missing, epochs, course.workers)
     if runs.load_candidates(course.run) is not None:
         left |= {"network": 0.0, "candidates": 0.0}
     if _finished_evaluation(course.run) is not None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
@@ -25,7 +26,8 @@ from BreastCMSLLib.preprocessing.model_input import InputContract, ModelInput
 
 from .files import read_rows, write_arrays, write_json, write_rows
 
-INDEX = ("exam", "patient", "label", "split")  # and birads, where a manifest has it
+# and birads, where a manifest has it; and seed, where it has simulated exams beside others
+INDEX = ("exam", "patient", "label", "split")
 # what decides how an exam is read or made, and preprocessed
 CODE = (
     "BreastCMSLLib/core",
@@ -132,6 +134,8 @@ class Cache:
         The manifest, or simulated:NAME.
     simulated : bool
         Whether all exams are, also those of a manifest.
+    code : str
+        ``code_version`` that its exams were made by; "" where it is not known.
     """
 
     folder: Path
@@ -139,6 +143,12 @@ class Cache:
     rows: list[dict]
     source: str
     simulated: bool = False
+    code: str = ""
+
+    @property
+    def of_other_code(self) -> bool:
+        """Whether its exams were made by other code than that which reads exams now."""
+        return self.code not in ("", code_version())
 
     @property
     def title(self) -> str:
@@ -306,14 +316,20 @@ def write_cache(folder: Path, contract: InputContract, source: str, simulated: b
 
 def write_index(folder: Path, rows: Sequence[dict]) -> None:
     graded = ("birads",) if any(row.get("birads") for row in rows) else ()
-    write_rows(folder / "index.csv", rows, INDEX + graded)
+    simulated = [row.get("seed") is not None for row in rows]
+    mixed = ("seed",) if any(simulated) and not all(simulated) else ()
+    write_rows(folder / "index.csv", rows, INDEX + graded + mixed)
 
 
 def open_cache(folder: Path | str) -> Cache:
-    """A finished cache. Raises InputError when there is none in the folder, or its making was interrupted."""
+    """A finished cache. Raises InputError when there is none in the folder, or its making was interrupted.
+
+    Where its exams were made by other code than that which reads exams now, stderr says so. A run that was
+    trained on them can still be used.
+    """
     folder = Path(folder)
     try:
-        card = json.loads((folder / "cache.json").read_text())
+        card = json.loads((folder / "cache.json").read_text(encoding="utf-8"))
         contract, source = InputContract.from_json(card["contract"]), str(card.get("source", ""))
         simulated = bool(card.get("simulated", source.startswith("simulated:")))
     except (OSError, ValueError, KeyError, TypeError) as error:
@@ -328,4 +344,17 @@ def open_cache(folder: Path | str) -> Cache:
         raise InputError(
             f"The cache {folder} is not finished; run the same python training/prepare.py command again."
         ) from error
-    return Cache(folder, contract, rows, source, simulated)
+    found = Cache(folder, contract, rows, source, simulated, str(card.get("code", "")))
+    if found.of_other_code:
+        _say_other_code(folder.resolve())
+    return found
+
+
+@cache
+def _say_other_code(folder: Path) -> None:
+    """Once for each folder."""
+    print(
+        f"The exams in {folder} were prepared by another version of the code, which may have read them "
+        "otherwise; python training/prepare.py with the same source and folder makes them anew.",
+        file=sys.stderr,
+    )

@@ -54,7 +54,7 @@ def read_rows(path: Path) -> list[dict[str, str]]:
     """The rows of a CSV table; none where there is no file."""
     if not path.exists():
         return []
-    with open(path, newline="") as stream:
+    with open(path, newline="", encoding="utf-8") as stream:
         return list(csv.DictReader(stream))
 
 

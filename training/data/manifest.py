@@ -14,6 +14,7 @@ import math
 import os
 import re
 import stat
+import unicodedata
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -161,7 +162,10 @@ def read_cohort(source: Path | str) -> list[Row]:
     kind, _, name = str(source).partition(":")
     if kind == SIMULATED:
         cohorts = [_rows(cohort_manifest(part), Path(f"{part}.csv")) for part in name.split("+")]
-        return [row for cohort in cohorts for row in cohort]
+        rows = [row for cohort in cohorts for row in cohort]
+        if len(cohorts) > 1:
+            validate(rows, name)
+        return rows
     return read_manifest(source)
 
 
@@ -196,11 +200,16 @@ def write_manifest(path: Path | str, rows: Sequence[Row]) -> None:
 
 
 def validate(rows: Sequence[Row], name: str = "manifest") -> None:
-    """Check rows alone and together: keys, labels, splits, files, patients. Raises InputError."""
+    """Check rows alone and together: keys, labels, splits, files, patients. Raises InputError.
+
+    Spellings of a patient that differ by case or by the form of an accent alone, and images that two exams
+    name, are refused: either would put one patient into two splits.
+    """
     if not rows:
         raise InputError(f"{name} lists no exams; add one line for each.")
     exams: dict[str, str] = {}
-    patients: dict[str, tuple[str, str]] = {}
+    patients: dict[str, tuple[Row, str]] = {}
+    images: dict[str, str] = {}
     for number, row in enumerate(rows):
         where = row.where or f"{name}, line {number + 2} ({row.exam})"
 
@@ -212,13 +221,32 @@ def validate(rows: Sequence[Row], name: str = "manifest") -> None:
         if key in exams:
             fail(f"the exam is listed already in {exams[key]}; give each exam once, under a name of its own.")
         exams[key] = where
-        split, other = patients.setdefault(row.patient, (row.split, where))
-        if split != row.split:
+        first, other = patients.setdefault(_alike(row.patient), (row, where))
+        if first.patient != row.patient:
+            fail(
+                f"the patient {row.patient} is spelled {first.patient} in {other}; "
+                "spell a patient alike in all lines, or give two patients names that differ by more."
+            )
+        if first.split != row.split:
             fail(
                 f"patient {row.patient} is in the split {row.split or '(none)'} "
-                f"here and in {split or '(none)'} in {other}; "
+                f"here and in {first.split or '(none)'} in {other}; "
                 "keep all exams of a patient in one split."
             )
+        for image in filter(None, (row.pre, *row.post)):
+            # links are followed: they name the same images
+            other = images.setdefault(os.path.normcase(os.path.realpath(row.path(image))), where)
+            if other != where:
+                fail(
+                    f"{_shown(image)} belongs to {other} already; "
+                    "give one line an exam: both breasts, and all of its lesions, are one exam."
+                )
+
+
+def _alike(patient: str) -> str:
+    """What spellings of one patient have in common, in capitals or small, composed accents or not."""
+    folded = unicodedata.normalize("NFC", " ".join(patient.split())).casefold()
+    return unicodedata.normalize("NFC", folded)
 
 
 def split_by_patient(

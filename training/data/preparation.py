@@ -8,16 +8,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import as_completed
 from dataclasses import asdict
 from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
-import SimpleITK as sitk
-import torch
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -37,6 +34,9 @@ from BreastCMSLLib.preprocessing.model_input import InputContract, ModelInput, p
 from . import cache
 from .exams import load_exam, truth
 from .manifest import Row, read_cohort
+from .processes import worker_processes
+
+MOST_NAMED = 10  # exams that cannot be used, in one message
 
 
 def prepare(
@@ -58,7 +58,7 @@ def prepare(
     spacing_mm : float
         Voxel size of the model's input.
     workers : int, optional
-        Processes (default: one a core).
+        Processes (default: ``usual_workers``).
     splits : sequence of str
         Only these (none given: all exams).
     device : str
@@ -72,7 +72,8 @@ def prepare(
     Raises
     ------
     InputError
-        With the first exam that cannot be used, or when the folder holds another cache.
+        Naming the exams that cannot be used, when all others are prepared; or when the folder holds another
+        cache.
     """
     contract = cache.contract_at(spacing_mm)
     rows = [row for row in read_cohort(source) if not splits or row.split in splits]
@@ -103,14 +104,19 @@ def prepare_exam(row: Row, contract: InputContract, folder: Path, device: str = 
     InputError
         When the exam cannot be used.
     """
-    digest = fingerprint(row, contract, device)
-    try:
-        if cache.read_meta(cache.exam_path(folder, row.exam)).get("fingerprint") == digest:
-            return
-    except Exception:  # absent or damaged: made anew
-        pass
+    if is_prepared(row, contract, folder, device):
+        return
     exam = load_exam(row, device)
     keep_exam(row, exam, preprocess(register(exam)[0], contract), contract, folder, device)
+
+
+def is_prepared(row: Row, contract: InputContract, folder: Path, device: str = "cpu") -> bool:
+    """Whether a cache holds an exam as :func:`prepare_exam` would make it now."""
+    try:
+        kept = cache.read_meta(cache.exam_path(folder, row.exam)).get("fingerprint")
+    except Exception:  # absent or damaged: made anew
+        return False
+    return kept == fingerprint(row, contract, device)
 
 
 def keep_exam(
@@ -162,17 +168,11 @@ def fingerprint(row: Row, contract: InputContract, device: str = "cpu") -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:24]
 
 
-def use_one_core() -> None:
-    """Begin a worker process: one exam a core, since threads would only wait for each other."""
-    torch.set_num_threads(1)
-    sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(1)
-
-
 def _refuse_another(output: Path, source: str, spacing_mm: float) -> None:
     path = output / "cache.json"
     if not path.exists():
         return
-    before = json.loads(path.read_text())
+    before = json.loads(path.read_text(encoding="utf-8"))
     size = before["contract"]["spacing_mm"]
     if size != spacing_mm or before["source"] != source:
         raise InputError(f"{output} holds a cache of {before['source']} at {size} mm; choose another folder.")
@@ -184,17 +184,16 @@ def _prepare_exams(
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     columns += (TimeElapsedColumn(), TimeRemainingColumn())
     context = get_context(None if device == "cpu" else "spawn")  # CUDA does not survive a fork
-    with (
-        ProcessPoolExecutor(workers or os.cpu_count(), context, use_one_core) as pool,
-        Progress(*columns) as progress,
-    ):
+    with worker_processes(workers, context) as pool, Progress(*columns) as progress:
         task = progress.add_task(title, total=len(rows))
-        jobs = [pool.submit(_problem, row, contract, output, device) for row in rows]
+        jobs = {pool.submit(_problem, row, contract, output, device): n for n, row in enumerate(rows)}
+        problems: dict[int, str] = {}
         for job in as_completed(jobs):
             if problem := job.result():
-                pool.shutdown(cancel_futures=True)
-                raise InputError(problem)
+                problems[jobs[job]] = problem
             progress.advance(task)
+    if problems:
+        raise InputError(problems_text([problems[n] for n in sorted(problems)]))
 
 
 def _problem(row: Row, contract: InputContract, folder: Path, device: str) -> str:
@@ -202,8 +201,28 @@ def _problem(row: Row, contract: InputContract, folder: Path, device: str) -> st
     try:
         prepare_exam(row, contract, folder, device)
     except BreastCMSLError as error:
-        return str(error) if row.exam in str(error) else f"{row.exam}: {error}"
+        return problem_of(row, error)
     return ""
+
+
+def problem_of(row: Row, error: BreastCMSLError) -> str:
+    """Why an exam cannot be used, with its name."""
+    return str(error) if row.exam in str(error) else f"{row.exam}: {error}"
+
+
+def problems_text(problems: Sequence[str]) -> str:
+    """What all problems have to say, the first ``MOST_NAMED`` of them in full; one alone is said as it is."""
+    if len(problems) == 1:
+        return problems[0]
+    further = len(problems) - MOST_NAMED
+    return " ".join(
+        [
+            f"{len(problems)} exams cannot be used; correct their lines or leave them out, "
+            "and the same command goes on.",
+            *problems[:MOST_NAMED],
+            *([f"And {further} more."] if further > 0 else []),
+        ]
+    )
 
 
 def _on_model_grid(classes: np.ndarray, affine: np.ndarray, model_input: ModelInput) -> np.ndarray:

@@ -47,6 +47,7 @@ FIGURES = {
     "curves.png": "Losses and validation AUC while training.",
 }
 PAPER_COHORT = "another cohort"
+PARTS = {"train": "training", "validate": "validation", "test": "test"}
 
 
 def write_card(folder: Path) -> list[Path]:
@@ -69,10 +70,12 @@ def card_page(folder: Path) -> Page:
         Section("What it is", _description(config, bundle, evaluation["bundle"]["bytes"])),
         Section("Intended use", [_intended(simulated)]),
         Section("Not for", [Items(_not_for(simulated))]),
-        Section("Data", _data(config, evidence, read_split(folder), read_rows(folder / "ancestry.csv"))),
+        Section(
+            "Data", _data(config, bundle, evidence, read_split(folder), read_rows(folder / "ancestry.csv"))
+        ),
         Section("Training", _training(config)),
         *_evidence_sections(evidence),
-        Section("Limits", [Items(_limits(evidence, simulated))]),
+        Section("Limits", [Items(_limits(evidence, evaluation["evaluations"]))]),
         Section("Provenance", _provenance(evaluation, config, _environment(folder))),
     ]
     paths = [folder / "figures" / name for name in FIGURES]
@@ -92,7 +95,7 @@ def bundle_page(bundle: Card) -> Page:
         Section("Not for", [Items(_not_for(evidence["simulated"]))]),
         Section("Data", [f"{evidence['cohort']}. Supervision: {evidence['supervision']}."]),
         *_evidence_sections(evidence),
-        Section("Limits", [Items(_limits(evidence, evidence["simulated"]))]),
+        Section("Limits", [Items(_limits(evidence, evidence["evaluations"]))]),
         Section("Made by", ["RUN and CACHE are folders.", Code(evidence["command"])]),
     ]
     return Page(f"Model card: {bundle.name}", _banner(bundle), sections)
@@ -215,22 +218,33 @@ def _not_for(simulated: bool) -> list[str]:
     ]
 
 
-def _data(config: dict, evidence: dict, split: Sequence[dict], ancestry: Sequence[dict]) -> list[Block]:
+def _data(
+    config: dict, bundle: Card, evidence: dict, split: Sequence[dict], ancestry: Sequence[dict]
+) -> list[Block]:
     """ancestry: patient and split of what the runs that this one started from have seen."""
     rows = []
-    for part, name in (("train", "training"), ("validate", "validation"), ("test", "test")):
+    for part, name in PARTS.items():
         exams = [row for row in split if row["split"] == part]
         patients, malignant = len({row["patient"] for row in exams}), sum(row["label"] for row in exams)
         rows.append((name, str(len(exams)), str(patients), str(malignant)))
-    kind = "All exams are simulated; no patient was involved. " if evidence["simulated"] else ""
-    text = f"{kind}Split by patient: nobody is in two parts. Supervision: {evidence['supervision']}."
+    if evidence["simulated"]:
+        kind = "All exams are simulated; no patient was involved."
+    else:
+        kind = f"Learned from {bundle.training_data}."
+        if any(row.get("seed") for row in split):
+            made = {
+                part: sum(bool(row.get("seed")) for row in split if row["split"] == part) for part in PARTS
+            }
+            kind += f" Simulated are {', '.join(f'{n} {PARTS[part]}' for part, n in made.items())} exams."
+    text = f"{kind} Split by patient: nobody is in two parts. Supervision: {evidence['supervision']}."
     if ancestry:
         learned, chosen = (
             len({row["patient"] for row in ancestry if row["split"] == part})
             for part in ("train", "validate")
         )
         text += (
-            f" The runs it started from learned from {learned} other patients and were chosen by {chosen}."
+            f" Other exams that it or the runs it started from have seen: those of {learned} patients or "
+            f"simulations to learn from, of {chosen} to choose by."
         )
     if config.get("limit"):
         text += f" Only the first {config['limit']} training exams were used."
@@ -284,19 +298,20 @@ def _operating_points(evidence: dict) -> list[Block]:
                 with_interval(point["test"], "specificity"),
             )
         )
-    head = ("Chosen for", "Threshold", "Validation: sensitivity / specificity")
+    source = evidence.get("calibrated_on", "the validation exams")
+    head = ("Chosen for", "Threshold", "There: sensitivity / specificity")
     head += ("Sensitivity on test", "Specificity on test")
     return [
-        "Frozen on the validation exams, on the calibrated probability, before any test exam was read.",
+        f"Frozen on {source}, on the calibrated probability, before any test exam was read.",
         Table(head, rows),
     ]
 
 
 def _calibration(evidence: dict) -> list[Block]:
-    figures = evidence["calibration"]
+    figures, source = evidence["calibration"], evidence.get("calibrated_on", "the validation exams")
     prevalence, chance = number(figures["brier_of_prevalence"]), number(figures["ece_by_chance"])
     rows = [
-        ("Temperature (fitted on validation)", f"{figures['temperature']:.3f}"),
+        (f"Temperature (fitted on {source})", f"{figures['temperature']:.3f}"),
         (
             "Brier score",
             f"{with_interval(figures, 'brier')}; "
@@ -341,9 +356,10 @@ def _localisation(evidence: dict) -> list[Block]:
     return blocks
 
 
-def _limits(evidence: dict, simulated: bool) -> list[str]:
-    figures, times, texts = evidence["classification"], evidence["evaluations"], []
-    if simulated:
+def _limits(evidence: dict, times: int) -> list[str]:
+    """times: so often the test exams were read, also after these figures."""
+    figures, texts = evidence["classification"], []
+    if evidence["simulated"]:
         texts.append(
             "Trained and tested on simulated exams of one simulator: "
             "nothing here says how it would do on patients."
@@ -366,14 +382,14 @@ def _limits(evidence: dict, simulated: bool) -> list[str]:
         return [*texts, "The test exams were read once."]
     return [
         *texts,
-        f"The test exams were read {times} times by evaluations of this run: "
+        f"The test exams were read {times} times for this run: "
         "its figures may be better than those of exams never seen.",
     ]
 
 
 def _provenance(evaluation: dict, config: dict, environment: dict) -> list[Block]:
     evidence, speed = evaluation["evidence"], evaluation["speed"]
-    finished = evaluation["history"][-1]["finished"]
+    number, finished = _evaluated(evaluation["history"])
     trained = "unknown"
     if environment:
         installed = [
@@ -382,7 +398,7 @@ def _provenance(evaluation: dict, config: dict, environment: dict) -> list[Block
         trained = ", ".join([f"Python {environment.get('python', 'unknown')}", *installed])
     rows = [
         ("Weights, SHA-256", evaluation["bundle"]["sha256"]),
-        ("Evaluated", f"{finished}, evaluation {evaluation['evaluations']} of this run"),
+        ("Evaluated", f"{finished}, reading {number} of {evaluation['evaluations']} of the test exams"),
         ("Computed on", f"{speed['device']}, {evidence['precision']}, {speed['seconds_per_exam']} s an exam"),
         ("Seed", str(evidence["seed"])),
         ("Code", environment.get("commit") or "unknown"),
@@ -394,6 +410,16 @@ def _provenance(evaluation: dict, config: dict, environment: dict) -> list[Block
         "Evaluation (RUN and CACHE are folders):",
         Code(evidence["command"]),
     ]
+
+
+def _evaluated(history: Sequence[dict]) -> tuple[int, str]:
+    """Which reading of the test exams gave the figures, from 1, and when: the last evaluation that ended."""
+    ended = [
+        (number, entry["finished"])
+        for number, entry in enumerate(history, 1)
+        if entry["finished"] and "localize.py" not in entry.get("command", "")
+    ]
+    return ended[-1]
 
 
 # --- what it is read from ---
@@ -412,7 +438,7 @@ def _bundle_card(folder: Path, evaluation: dict) -> Card:
 
 def _environment(folder: Path) -> dict:
     try:
-        return json.loads((folder / "environment.json").read_text())
+        return json.loads((folder / "environment.json").read_text(encoding="utf-8"))
     except FileNotFoundError:
         return {}
     except (OSError, ValueError) as error:

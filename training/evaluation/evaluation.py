@@ -8,7 +8,6 @@ through the same Predictor, in the same precision, as *Analyze*.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import partial
 from multiprocessing import get_context
@@ -24,9 +23,10 @@ from BreastCMSLLib.models.ordinary import OrdinaryExams
 from BreastCMSLLib.network.resnet import NetworkSettings
 from training.data import cache
 from training.data.files import read_rows
-from training.data.preparation import use_one_core
+from training.data.processes import use_one_core, worker_processes
 from training.runs.draft import bundle_texts, draft_predictor
 from training.runs.folder import Run, load_run
+from training.runs.lineage import only_simulated
 
 from . import calibration, metrics, records
 from .doubts import doubts_of
@@ -34,10 +34,11 @@ from .lesions import malignant_lesions, miss
 from .ordinary import fit_ordinary
 from .records import column, tidy
 from .scored_exams import ScoredExam, evaluated_maps, peak_of, score_exams
-from .splits import check_split, open_cache_of, read_split, split_paths
+from .splits import check_split, open_cache_of, read_split, simulated_among, split_paths
 
 INTERVALS = (
-    "95 %; AUC: DeLong; sensitivity, specificity, predictive values, hit rates and pointing: Wilson; "
+    "95 %; AUC: DeLong, on the scale of the logit; "
+    "sensitivity, specificity, predictive values, hit rates and pointing: Wilson; "
     f"all else: bootstrap over patients, {metrics.ROUNDS} rounds, seed 0"
 )
 
@@ -189,7 +190,7 @@ def _read(
 ) -> tuple[list[dict], list[_Further]]:
     """Rows of the exams, and what goes into no row; by processes with a network each, if workers > 1."""
     if workers > 1:
-        with ProcessPoolExecutor(workers, get_context("spawn"), _begin_worker, (reader,)) as pool:
+        with worker_processes(workers, get_context("spawn"), _begin_worker, (reader,)) as pool:
             work = pool.map(partial(_row_in_worker, maps=maps), paths)
             pairs = list(track(work, f"{part} exams", total=len(paths)))
     else:
@@ -335,6 +336,8 @@ def classification(rows: Sequence[dict], threshold: float) -> dict:
         "n": len(rows),
         "malignant": int(labels.sum()),
         "patients": int(np.unique(patients).size),
+        "malignant_patients": int(np.unique(patients[labels == 1]).size),
+        "benign_patients": int(np.unique(patients[labels == 0]).size),
         "auc": metrics.auc(labels, probabilities),
         "auc_95": metrics.auc_interval(labels, probabilities, patients=patients),
         **metrics.at_threshold(labels, probabilities, threshold, patients),
@@ -429,7 +432,8 @@ def _provenance(
 ) -> dict:
     return {
         "cohort": _cohort(store, calibrated_on, validation, test),
-        "simulated": bool(run.config["simulated"]),
+        **({} if calibrated_on is store else {"calibrated_on": f"the exams of {calibrated_on.title}"}),
+        "simulated": only_simulated(run) and store.simulated,
         "supervision": run.config["supervision"],
         "method": run.config["method"],
         "seed": run.config["seed"],
@@ -445,8 +449,9 @@ def _cohort(store: cache.Cache, calibrated_on: cache.Cache, validation: list[dic
     fitted = "validation exams" if calibrated_on is store else f"exams of {calibrated_on.title}"
     patients, malignant = len({row["patient"] for row in test}), sum(row["label"] for row in test)
     return (
-        f"{store.title}: {len(test)} test exams of {patients} patients, {malignant} malignant; "
-        f"temperature and thresholds from {len(validation)} {fitted}"
+        f"{store.title}: {len(test)} test exams{simulated_among(store, test)} of {patients} patients, "
+        f"{malignant} malignant; temperature and thresholds from {len(validation)} {fitted}"
+        f"{simulated_among(calibrated_on, validation)}"
     )
 
 

@@ -52,7 +52,7 @@ def judged_rows(ways: Ways, paths: Sequence[Path], folder: Path, split: str) -> 
     known = _known_rows(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     rows = []
-    with open(path, "a") as stream:
+    with open(path, "a", encoding="utf-8") as stream:
         for exam in track(paths, "exams", disable=not sys.stderr.isatty()):
             own = f"{key} {cache.read_meta(exam).get('fingerprint', '')}"
             row = known.get((exam.stem, own))
@@ -77,7 +77,7 @@ def _key(ways: Ways, split: str) -> str:
 
 def _known_rows(path: Path) -> dict[tuple[str, str], dict]:
     known = {}
-    for line in path.read_text().splitlines() if path.exists() else ():
+    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
         try:
             row = json.loads(line)
         except ValueError:

@@ -99,6 +99,11 @@ def compare_methods(
     benign = [path for path in benign if cache.read_meta(path).get("lesions")]
     predictor = draft_predictor(run, "draft", "cpu", precision)
     sha256 = predictor.bundle.sha256
+    if chosen is not None and chosen.get("sha256") != sha256:
+        raise InputError(
+            f"The method in {choice} was chosen for other weights than these; "
+            "compare on the validation exams of this run first, and name that output with --choice."
+        )
     others = read_others(beside, store, [*paths, *benign], split)
     further = "".join(f" --beside {path.name}" for path in beside) + (" --slow" if slow else "")
     limited = "" if limit is None else f" --limit {limit}"
@@ -118,7 +123,8 @@ def compare_methods(
     table = summarise(rows, called)
     result = {**_provenance(run, predictor, split, command), **_counts(rows, called)}
     own = methods(predictor.bundle.has_candidates)  # what every comparison of the run has
-    result |= {"choice": chosen or choose({name: table[name] for name in own}), "methods": table}
+    picked = chosen["choice"] if chosen else choose({name: table[name] for name in own})
+    result |= {"choice": picked, "methods": table}
     shown = dict.fromkeys(("COAM", *result["choice"].values()))
     result["by_score"] = {name: by_score(rows, name) for name in shown}
     result["kinds"] = lesion_kinds.summarise_kinds([*rows, *of_benign])
@@ -132,12 +138,13 @@ def compare_methods(
     return result
 
 
-def _read_choice(folder: Path | None) -> dict[str, str]:
+def _read_choice(folder: Path | None) -> dict:
+    """localisation.json of a comparison on validation exams."""
     try:
-        result = json.loads((folder / "localisation.json").read_text())
+        result = json.loads((folder / "localisation.json").read_text(encoding="utf-8"))
         if result["split"] != "validation" or not {"best", "default"} <= set(result["choice"]):
             raise ValueError
-        return result["choice"]
+        return result
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(
             "The method for the test exams is chosen on validation exams; compare there first, "

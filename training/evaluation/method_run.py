@@ -34,7 +34,7 @@ from . import calibration, metrics, records
 from .evaluation import calibrate, summarise
 from .lesions import malignant_lesions, miss
 from .records import column, tidy
-from .splits import check_split, open_cache_of, read_split, split_paths
+from .splits import check_split, open_cache_of, read_split, simulated_among, split_paths
 
 WEIGHTS = "best.safetensors"
 
@@ -95,7 +95,8 @@ def _done(folder: Path, sha256: str) -> dict | None:
 
 def _cohort(store: cache.Cache, test: Sequence) -> str:
     malignant = sum(row["label"] for row, _ in test)
-    return f"{store.title}: {len(test)} test exams, {malignant} malignant"
+    made = simulated_among(store, [row for row, _ in test])
+    return f"{store.title}: {len(test)} test exams{made}, {malignant} malignant"
 
 
 # --- reading ---

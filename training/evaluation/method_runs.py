@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ from training.methods.registry import METHODS
 
 from .method_run import evidence_of
 from .records import column, read_config, read_evaluation, read_predictions, tidy
+from .splits import read_split
 
 # settings that do not make another method: where, from which seed, on what machine, and what follows from the
 # method
@@ -114,21 +116,29 @@ class _Evaluated:
     def of(cls, folder: Path) -> _Evaluated:
         evidence, rows = read_evaluation(folder)["evidence"], read_predictions(folder)
         config = read_config(folder)
-        return cls(folder, config["seed"], _settings(config), rows, evidence)
+        return cls(folder, config["seed"], _settings(folder, config), rows, evidence)
 
     @property
     def exams(self) -> list[tuple[str, int]]:
         return [(row["exam"], row["label"]) for row in self.rows]
 
 
-def _settings(config: dict) -> dict[str, object]:
+def _settings(folder: Path, config: dict) -> dict[str, object]:
     chosen = {k: v for k, v in config.items() if k not in NOT_METHOD and not isinstance(v, dict)}
     network = config.get("network", {}).items()
     chosen |= {f"network.{k}": v for k, v in network if k not in NOT_METHOD_NETWORK}
     chosen["starts from another run"] = bool(config.get("init"))
+    chosen["training exams"] = _training_exams(folder)
     if config["method"] != "cmsl":
         chosen |= {"margin": None, "margin_warmup": None}
     return chosen
+
+
+def _training_exams(folder: Path) -> str:
+    """How many exams a run could learn from, and a digest of which: a cohort's name does not say."""
+    rows = [row for row in read_split(folder) if row["split"] == "train"]
+    text = repr(sorted((row["exam"], row["patient"], row["label"]) for row in rows))
+    return f"{len(rows)} ({hashlib.sha256(text.encode()).hexdigest()[:6]})"
 
 
 def _method(name: str, runs: Sequence[_Evaluated]) -> MethodRuns:

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
+from scipy.special import expit, logit
 from scipy.stats import mannwhitneyu, norm, rankdata
 from scipy.stats import t as student
 
@@ -83,10 +84,12 @@ def delong(
 def auc_interval(
     labels: np.ndarray, scores: np.ndarray, confidence: float = CONFIDENCE, patients: Sequence | None = None
 ) -> tuple[float, float]:
-    """DeLong interval of the AUC, cut at 0 and 1.
+    """DeLong interval of the AUC, on the scale of its logit.
 
-    When the classes are separated without error DeLong's variance is 0; the interval then reaches down to the
-    Clopper–Pearson bound of "all of the smaller class beyond all of the other".
+    logit(A) ± z·s / (A·(1 − A)), with s² DeLong's variance (Pepe 2003): on the scale of the AUC itself the
+    interval of a few exams is too narrow, above all near 1. When the classes are separated without
+    error the variance is 0; the interval then reaches down to the Clopper–Pearson bound of "all of the
+    smaller class beyond all of the other".
 
     Parameters
     ----------
@@ -104,19 +107,21 @@ def auc_interval(
     low, high : float
     """
     areas, covariance = delong(labels, scores, patients)
-    value, variance = float(areas[0]), float(covariance[0, 0])
+    return _area_interval(float(areas[0]), float(covariance[0, 0]), labels, patients, confidence)
+
+
+def _area_interval(
+    value: float, variance: float, labels: np.ndarray, patients: Sequence | None, confidence: float
+) -> tuple[float, float]:
+    """As :func:`auc_interval`, of an AUC with its variance."""
     if value in (0.0, 1.0):
         labels, keys = np.asarray(labels).astype(bool), _groups(patients, np.size(labels))
-        bound = ((1 - confidence) / 2) ** (
-            1 / min(np.unique(keys[labels]).size, np.unique(keys[~labels]).size)
-        )
+        smaller = min(np.unique(keys[labels]).size, np.unique(keys[~labels]).size)
+        bound = ((1 - confidence) / 2) ** (1 / smaller)
         return (bound, 1.0) if value == 1.0 else (0.0, 1.0 - bound)
-    half = (
-        float(norm.ppf(0.5 + confidence / 2)) * float(np.sqrt(max(variance, 0.0)))
-        if variance == variance
-        else variance
-    )
-    return float(np.clip(value - half, 0, 1)), float(np.clip(value + half, 0, 1))
+    spread = np.sqrt(np.maximum(variance, 0.0)) / (value * (1 - value))  # NaN stays NaN
+    half = norm.ppf(0.5 + confidence / 2) * spread
+    return float(expit(logit(value) - half)), float(expit(logit(value) + half))
 
 
 def mean_auc(
@@ -140,11 +145,8 @@ def mean_auc(
         From the choice of exams, not of seeds.
     """
     areas, covariance = delong(labels, scores, patients)
-    if len(areas) == 1:
-        return float(areas[0]), auc_interval(labels, scores[0], patients=patients)
-    half = float(norm.ppf(0.5 + CONFIDENCE / 2)) * float(np.sqrt(covariance.mean()))
     value = float(areas.mean())
-    return value, (max(0.0, value - half), min(1.0, value + half))
+    return value, _area_interval(value, float(covariance.mean()), labels, patients, CONFIDENCE)
 
 
 def hanley_mcneil_interval(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
 
@@ -11,7 +10,7 @@ import numpy as np
 
 from BreastCMSLLib.readers import read
 from training.data.files import write_json
-from training.data.preparation import use_one_core
+from training.data.processes import worker_processes
 from training.simulation import simulate
 from training.simulation.sheets import contact_sheet, save_sheet
 
@@ -54,7 +53,7 @@ def ask_realism(
     """
     make = partial(_measured, voxel_mm=voxel_mm, first_seed=first_seed)
     if workers > 1:
-        with ProcessPoolExecutor(workers, initializer=use_one_core) as pool:
+        with worker_processes(workers) as pool:
             simulated = list(pool.map(make, range(count)))
     else:
         simulated = [make(number) for number in range(count)]

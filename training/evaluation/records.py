@@ -24,7 +24,7 @@ def column(rows: Sequence[dict], name: str) -> np.ndarray:
 def read_config(folder: Path) -> dict:
     """RUN/config.json. Raises InputError when there is none."""
     try:
-        return json.loads((folder / "config.json").read_text())
+        return json.loads((folder / "config.json").read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise InputError(f"{folder} holds no config.json; choose the folder of a training run.") from error
 
@@ -32,7 +32,7 @@ def read_config(folder: Path) -> dict:
 def read_evaluation(folder: Path) -> dict:
     """RUN/evaluation.json of a finished evaluation. Raises InputError when there is none."""
     try:
-        evaluation = json.loads((folder / "evaluation.json").read_text())
+        evaluation = json.loads((folder / "evaluation.json").read_text(encoding="utf-8"))
         evaluation["evidence"]["classification"]["auc"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(
@@ -105,7 +105,7 @@ def begin(folder: Path, entry: dict) -> int:
     """
     path = folder / "evaluation.json"
     try:
-        evaluation = json.loads(path.read_text()) if path.exists() else {}
+        evaluation = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
         history = [*evaluation.get("history", []), {"started": _now(), "finished": None, **entry}]
     except (OSError, ValueError, AttributeError, TypeError) as error:
         raise InputError(
@@ -118,7 +118,7 @@ def begin(folder: Path, entry: dict) -> int:
 def end(folder: Path) -> None:
     """Note that what :func:`begin` noted came to its end, and leave the figures as they are."""
     path = folder / "evaluation.json"
-    evaluation = json.loads(path.read_text())
+    evaluation = json.loads(path.read_text(encoding="utf-8"))
     evaluation["history"][-1]["finished"] = _now()
     write_json(path, evaluation)
 
@@ -126,7 +126,7 @@ def end(folder: Path) -> None:
 def finish(folder: Path, result: dict) -> dict:
     """Write RUN/evaluation.json with the history that :func:`begin` began; returns what was written."""
     path = folder / "evaluation.json"
-    history = json.loads(path.read_text())["history"]
+    history = json.loads(path.read_text(encoding="utf-8"))["history"]
     history[-1]["finished"] = _now()
     head = {
         "schema_version": 1,

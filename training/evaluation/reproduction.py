@@ -72,7 +72,7 @@ def write_rows_of_all(output: Path) -> Path:
     """
     rows: list[dict] = []
     for path in sorted(output.glob("*/comparison.json")):
-        rows += json.loads(path.read_text())["rows"]
+        rows += json.loads(path.read_text(encoding="utf-8"))["rows"]
     if not rows:
         raise InputError(f"{output} holds no comparison; run training/compare.py with a cohort first.")
     write_json(

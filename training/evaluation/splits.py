@@ -12,7 +12,7 @@ from training.runs.folder import Run
 
 
 def read_split(folder: Path) -> list[dict]:
-    """The lines of RUN/split.csv: exam, patient, label (int), split."""
+    """The lines of RUN/split.csv: exam, patient, label (int), split; seed of simulated exams among others."""
     try:
         if not (rows := read_rows(folder / "split.csv")):
             raise OSError
@@ -22,6 +22,7 @@ def read_split(folder: Path) -> list[dict]:
                 "patient": row["patient"],
                 "label": int(row["label"]),
                 "split": row["split"],
+                **({"seed": row["seed"]} if row.get("seed") else {}),
             }
             for row in rows
         ]
@@ -106,6 +107,13 @@ def open_cache_of(run: Run, folder: Path | None = None) -> cache.Cache:
 
 def _described(contract) -> str:
     return f"{contract.spacing_mm:g} mm of {'×'.join(str(n) for n in contract.size)} voxels"
+
+
+def simulated_among(store: cache.Cache, rows: Sequence[dict]) -> str:
+    """How many of some exams are simulated, to end a sentence with, where a cache has both kinds."""
+    simulated = {row["exam"] for row in store.rows if row.get("seed")}
+    count = sum(row["exam"] in simulated for row in rows)
+    return f", {count} of them simulated" if simulated else ""
 
 
 def split_paths(store: cache.Cache, rows: Sequence[dict], split: str) -> list[Path]:

@@ -27,17 +27,18 @@ SHARE = 0.7  # of a GPU's free memory, for exams
 
 
 class EpochSampler(Sampler):
-    """(epoch, index) of a permutation that depends on the seed and the epoch."""
+    """(epoch, index) of a permutation that depends on the seed and the epoch; whole batches of it."""
 
-    def __init__(self, count: int, seed: int):
-        self.count, self.seed, self.epoch = count, seed, 0
+    def __init__(self, count: int, seed: int, batch: int = 1):
+        self.count, self.seed, self.batch, self.epoch = count, seed, batch, 0
 
     def __len__(self) -> int:
-        return self.count
+        return self.count - self.count % self.batch
 
     def __iter__(self) -> Iterator[tuple[int, int]]:
         generator = torch.Generator().manual_seed(self.seed * 100_003 + self.epoch)
-        return iter([(self.epoch, int(n)) for n in torch.randperm(self.count, generator=generator)])
+        order = torch.randperm(self.count, generator=generator)[: len(self)]
+        return iter([(self.epoch, int(n)) for n in order])
 
 
 def fits(paths: list[Path], device: torch.device) -> bool:
@@ -73,7 +74,7 @@ def loaders(
     if keep is not None:
         options |= {"num_workers": 0, "pin_memory": False}
     options["persistent_workers"] = options["num_workers"] > 0
-    sampler = EpochSampler(len(training), config.seed)
+    sampler = EpochSampler(len(training), config.seed, config.batch)
     return (
         DataLoader(
             kind(training, config, keep, targets["train"]), sampler=sampler, drop_last=True, **options

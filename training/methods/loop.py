@@ -6,10 +6,11 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import torch
-from accelerate import Accelerator
+from accelerate import Accelerator, InitProcessGroupKwargs
 from sklearn.metrics import roc_auc_score
 
 from BreastCMSLLib.core.errors import InputError
@@ -54,6 +55,8 @@ def train(recipe: str, config: Config) -> Path:
         mixed_precision=precision,
         cpu=not torch.cuda.is_available(),
         gradient_accumulation_steps=config.accumulation,
+        # one process may prepare a cohort while the others wait for it
+        kwargs_handlers=[InitProcessGroupKwargs(timeout=timedelta(days=7))],
     )
     _check_batch(config, accelerator.num_processes)
     torch.manual_seed(config.seed)
@@ -76,15 +79,16 @@ def train(recipe: str, config: Config) -> Path:
     if config.epochs == 0:
         loss, area = validate(accelerator, network, method, validation)
         log.epoch(Epoch(0, math.nan, loss, area, 0.0, 0.0, 0, math.nan))
-        log.save(network, optimiser, schedule, Progression(0, area), True)
-        runs.carry_candidates(config.init, config.output)
+        if accelerator.is_main_process:
+            runs.carry_candidates(config.init, config.output)
+        log.save(network, optimiser, schedule, Progression(0, area), True)  # last: with it the run has ended
     for epoch in range(progression.epochs, config.epochs):
         if config.patience and progression.waited >= config.patience:
             break
         if converged([row["train_loss"] for row in log.rows], config.converge):
             break
         sampler.epoch, start = epoch, time.perf_counter()
-        with log.progress(epoch, len(training) * config.batch) as progress:
+        with log.progress(epoch, len(sampler)) as progress:
             loss, seen = train_epoch(
                 accelerator, network, method, training, optimiser, schedule, config, epoch, progress
             )
@@ -108,7 +112,8 @@ def train(recipe: str, config: Config) -> Path:
 def _ended(rows: list[dict], config: Config) -> bool:
     """Whether a run needs no further epoch, told without reading its exams."""
     losses = [float(row["train_loss"]) for row in rows]
-    return 0 < config.epochs <= len(losses) or converged(losses, config.converge)
+    ended = config.epochs <= len(losses) if config.epochs else bool(losses)
+    return ended or converged(losses, config.converge)
 
 
 def train_epoch(

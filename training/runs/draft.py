@@ -13,18 +13,14 @@ from BreastCMSLLib.models.cards import DEFAULT_NAME
 from BreastCMSLLib.models.inference import Predictor
 
 from .folder import Run
+from .lineage import training_data
 
 
 def bundle_texts(run: Run) -> dict[str, str]:
     """What a run's bundle says of itself: ``description`` and ``training_data``."""
     text = f"3-D ResNet, width {run.network.settings.width}, method {run.config['method'].upper()}, "
     text += run.config["supervision"] + (", and a candidate classifier" if run.candidates is not None else "")
-    if run.config["simulated"]:
-        return {"description": text, "training_data": "simulated exams"}
-    source = f"exams of {Path(run.config['source']).name}"
-    if (start := run.config.get("init") or "").endswith(".json"):  # of a run, its own exams are known
-        source += f", starting from the bundle {Path(start).stem}"
-    return {"description": text, "training_data": source}
+    return {"description": text, "training_data": training_data(run)}
 
 
 def draft_predictor(

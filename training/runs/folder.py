@@ -109,7 +109,7 @@ def load_run(
 
     folder = Path(folder)
     try:
-        config = json.loads((folder / "config.json").read_text())
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
         network = (build or _breast_net)(config)
         network.load_state_dict(load_file(folder / weights))
         contract = InputContract.from_json(config["input"])
@@ -145,7 +145,7 @@ def load_candidates(folder: Path) -> CandidateClassifier | None:
     Returns
     -------
     CandidateClassifier or None
-        None when it has none.
+        None when it has none, or one that is not trained to its end.
 
     Raises
     ------
@@ -159,7 +159,9 @@ def load_candidates(folder: Path) -> CandidateClassifier | None:
     if not (own / "best.safetensors").exists():
         return None
     try:
-        card = json.loads((own / "config.json").read_text())
+        card = json.loads((own / "config.json").read_text(encoding="utf-8"))
+        if "settings" in card and "mix" not in card:  # written when a training begins
+            return None
         learned = {"mix": card["mix"], "sharpness": card.get("sharpness", 0.0)}
         settings = from_json(CandidateSettings, {**card["settings"], **learned})
         classifier = CandidateClassifier(settings)
@@ -172,13 +174,18 @@ def load_candidates(folder: Path) -> CandidateClassifier | None:
 
 
 def carry_candidates(init: Path | None, folder: Path) -> None:
-    """Copy the candidate classifier of the run or bundle that a run was carried over from, if it has one."""
+    """Copy the candidate classifier of the run or bundle that a run was carried over from, if it has one.
+
+    A classifier that was trained in the run stays.
+    """
+    if (folder / CANDIDATES / "metrics.csv").exists():
+        return
     start = None if init is None else load_start(init)
     if start is None or start.candidates is None:
         return
     own = folder / CANDIDATES
     if start.folder.is_dir():
-        card = json.loads((start.folder / CANDIDATES / "config.json").read_text())
+        card = json.loads((start.folder / CANDIDATES / "config.json").read_text(encoding="utf-8"))
     else:
         settings = start.candidates.settings
         card = {"settings": asdict(settings), "mix": settings.mix, "sharpness": settings.sharpness}
@@ -214,13 +221,39 @@ def refuse_another(path: Path, card: dict, may_change: Sequence[str] = ()) -> No
     """
     if not path.exists():
         return
-    before, now = json.loads(path.read_text()), json.loads(json.dumps(card))
+    before, now = json.loads(path.read_text(encoding="utf-8")), json.loads(json.dumps(card))
     for key in now:
         if key not in may_change and before.get(key) != now[key]:
             raise InputError(
                 f"{path.parent} holds a training with another {key} ({before.get(key)}); "
                 "choose another folder, or remove that one."
             )
+
+
+def refuse_another_split(folder: Path, rows: Sequence[dict]) -> None:
+    """Raise InputError when a run began with other exams, patients, labels or splits than these.
+
+    A training that goes on would otherwise test on exams that it has learned from.
+    """
+    columns = ("patient", "label", "split")
+    before, now = (
+        {row["exam"]: {name: str(row[name]) for name in columns} for row in table}
+        for table in (read_rows(folder / "split.csv"), rows)
+    )
+    if not before:
+        return
+    for exam in [*now, *before]:
+        if exam not in before or exam not in now:
+            change = "is new" if exam in now else "is gone"
+        elif names := [name for name in columns if before[exam][name] != now[exam][name]]:
+            name = names[0]
+            change = f"has the {name} {now[exam][name]} and had {before[exam][name]}"
+        else:
+            continue
+        raise InputError(
+            f"{folder} holds a training on another cohort or split: the exam {exam} {change}; "
+            "choose another folder, or remove that one."
+        )
 
 
 def seen_patients(folder: Path) -> list[dict]:

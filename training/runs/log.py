@@ -67,6 +67,7 @@ def _card(recipe: str, config: Config, exams: Cache) -> dict:
     """config.json of a run; InputError where its folder holds another."""
     card = runs.describe(recipe, config, exams)
     runs.refuse_another(config.output / "config.json", card, MAY_CHANGE)
+    runs.refuse_another_split(config.output, exams.rows)
     return card
 
 
@@ -113,8 +114,7 @@ class Log:
             environment = runs.environment(device, accelerator.num_processes, precision)
             write_json(self.folder / "environment.json", environment)
             write_rows(self.folder / "split.csv", exams.rows)
-            if ancestry:
-                write_rows(self.folder / "ancestry.csv", ancestry)
+            runs.remember_patients(self.folder, ancestry)
             write_json(self.folder / "config.json", card)
 
     def resume(self, network, optimiser, schedule) -> Progression:
