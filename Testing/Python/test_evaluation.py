@@ -381,6 +381,14 @@ def test_patient_seen_by_an_earlier_run_is_refused(run):
         quick(run)
 
 
+def test_a_half_trained_candidate_classifier_is_not_passed_over(run):
+    (run / "candidates").mkdir()
+    (run / "candidates" / "config.json").write_text('{"settings": {}}')
+    with pytest.raises(InputError, match="is not trained to its end"):
+        quick(run)
+    assert not (run / "evaluation.json").exists()
+
+
 def test_what_does_not_fit_together_is_refused_by_name(run, cohort, tmp_path):
     rows = [dict(r) for r in cohort[1]]
     write_rows(run / "split.csv", [*rows, {"exam": "absent", "patient": "x", "label": 1, "split": "test"}])

@@ -51,5 +51,5 @@ def worker_processes(
         try:
             yield pool
         except BaseException:  # also Ctrl-C and SIGTERM: else all that was submitted is worked off first
-            pool.shutdown(wait=False, cancel_futures=True)
+            pool.shutdown(cancel_futures=True)
             raise

@@ -299,7 +299,8 @@ def _operating_points(evidence: dict) -> list[Block]:
             )
         )
     source = evidence.get("calibrated_on", "the validation exams")
-    head = ("Chosen for", "Threshold", "There: sensitivity / specificity")
+    place = "There" if "calibrated_on" in evidence else "Validation"
+    head = ("Chosen for", "Threshold", f"{place}: sensitivity / specificity")
     head += ("Sensitivity on test", "Specificity on test")
     return [
         f"Frozen on {source}, on the calibrated probability, before any test exam was read.",
@@ -308,7 +309,7 @@ def _operating_points(evidence: dict) -> list[Block]:
 
 
 def _calibration(evidence: dict) -> list[Block]:
-    figures, source = evidence["calibration"], evidence.get("calibrated_on", "the validation exams")
+    figures, source = evidence["calibration"], evidence.get("calibrated_on", "validation")
     prevalence, chance = number(figures["brier_of_prevalence"]), number(figures["ece_by_chance"])
     rows = [
         (f"Temperature (fitted on {source})", f"{figures['temperature']:.3f}"),

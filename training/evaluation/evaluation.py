@@ -25,7 +25,7 @@ from training.data import cache
 from training.data.files import read_rows
 from training.data.processes import use_one_core, worker_processes
 from training.runs.draft import bundle_texts, draft_predictor
-from training.runs.folder import Run, load_run
+from training.runs.folder import CANDIDATES, Run, load_run
 from training.runs.lineage import only_simulated
 
 from . import calibration, metrics, records
@@ -91,6 +91,11 @@ def evaluate(
         Before anything is written, when exams, labels, contract or weights do not fit together.
     """
     run, name = load_run(folder, weights), name or folder.resolve().name
+    if run.candidates is None and (folder / CANDIDATES / "config.json").exists():
+        raise InputError(
+            f"The candidate classifier of {folder} is not trained to its end; go on with "
+            f"python training/train_candidates.py, or remove {folder / CANDIDATES}."
+        )
     maps = _checked_maps(maps, run)
     split = read_split(folder)
     check_split(split, read_rows(folder / "ancestry.csv"))
