@@ -2,7 +2,7 @@
 
     python training/stability.py --output DIR                              # 16 simulated exams
     python training/stability.py --model MODEL --exams 200 --output DIR    # of a model not yet shipped
-    python training/stability.py --cohort MANIFEST --split "" --output DIR
+    python training/stability.py --cohort MANIFEST --split any --output DIR
 
 Writes DIR/readings.csv, a line for each reading. Prints for every way of reading the standard deviation of
 the logit, in how many exams the probability stays within 0.05, and in how many the first candidate is the
@@ -38,7 +38,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser = parser_of(__doc__)
     parser.add_argument("--model", type=Path, help="a bundle's .json (default: the shipped model)")
     parser.add_argument("--cohort", default="simulated:paper", help="a manifest (CSV), or simulated:NAME")
-    parser.add_argument("--split", default="validate", help="of the cohort")
+    parser.add_argument("--split", default="validate", help="of the cohort, or any")
     parser.add_argument("--exams", type=int, default=16)
     parser.add_argument(
         "--times", type=int, default=3, help="moved grids, turned grids and draws of noise each"
@@ -46,11 +46,10 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps")
     parser.add_argument("--output", required=True, type=Path)
     o = parser.parse_args(arguments)
-    chosen = [row for row in read_cohort(o.cohort) if row.split == o.split][: o.exams]
+    chosen = [row for row in read_cohort(o.cohort) if o.split in (row.split, "any")][: o.exams]
     if not chosen:
         raise InputError(
-            f'{o.cohort} has no exams in the split "{o.split}"; '
-            'name one that it has with --split ("" where the exams have none).'
+            f'{o.cohort} has no exams in the split "{o.split}"; name one that it has with --split, or any.'
         )
     predictor = Predictor(load_bundle(o.model), o.device)
     rows = []

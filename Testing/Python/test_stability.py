@@ -26,9 +26,9 @@ def classifier():
 
 
 def test_a_cohort_without_exams_of_the_split_is_refused(tmp_path, capsys):
-    command = ["--cohort", "simulated:smoke", "--split", "", "--output", str(tmp_path / "out")]
+    command = ["--cohort", "simulated:smoke", "--split", "other", "--output", str(tmp_path / "out")]
     assert stability_command.main(command) == 2
-    assert 'simulated:smoke has no exams in the split ""' in capsys.readouterr().err
+    assert 'simulated:smoke has no exams in the split "other"' in capsys.readouterr().err
 
 
 def test_an_input_that_is_not_averaged_has_one_grid():
