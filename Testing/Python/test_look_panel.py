@@ -57,7 +57,7 @@ def test_the_curve_at_the_crosshair_is_measured_at_a_click(panel, exam):
     point_at(panel, apply_affine(np.array(AFFINE, float), [13, 3, 9]))
     assert "washout" in text(panel), "it follows only when asked to"
     panel.click(panel.ui.measureButton)
-    assert "plateau" in text(panel) and "wash-in 0 %" in text(panel)
+    assert "type unknown" in text(panel) and "wash-in 0 %" in text(panel)
 
 
 def test_it_follows_the_crosshair_when_asked_to(panel, exam):
