@@ -37,10 +37,16 @@ def for_each(work: Callable[[Piece], Result], pieces: Sequence[Piece]) -> list[R
     count = min(before, len(pieces))
     if count <= 1:
         return [work(piece) for piece in pieces]
+    inference = torch.is_inference_mode_enabled()  # known to each thread for itself
+
+    def alike(piece: Piece) -> Result:
+        with torch.inference_mode(inference):
+            return work(piece)
+
     torch.set_num_threads(1)
     try:
         with ThreadPoolExecutor(count) as pool:
-            return list(pool.map(work, pieces))
+            return list(pool.map(alike, pieces))
     finally:
         torch.set_num_threads(before)
 
