@@ -177,6 +177,7 @@ def _remarks(
         for name, analysis in (("current", current), ("prior", prior))
         if analysis.result["out_of_range"]
     ]
+    remarks += _identity_remarks(current.exam, prior.exam)
     remarks += _acquisition_remarks(current.exam, prior.exam)
     if registration.mode == ANCHORS:
         start = "nipples" if registration.by_nipples else "middles of the breasts"
@@ -199,6 +200,14 @@ def _remarks(
     if VANISHED in unseen:
         remarks.append("A finding lies where the current exam was not read: it may still be there.")
     return remarks
+
+
+def _identity_remarks(current: Exam, prior: Exam) -> list[str]:
+    """What their headers leave open of two exams that ``earlier.check_two`` let pass."""
+    said = {"patient_id": "both are of one woman", "acquired_s": "the prior one is the earlier"}
+    exams = (current.identifiers, prior.identifiers)
+    unknown = [text for key, text in said.items() if not all(known.get(key) for known in exams)]
+    return [f"The exams do not tell that {' and that '.join(unknown)}: make sure of it."] if unknown else []
 
 
 def _acquisition_remarks(current: Exam, prior: Exam) -> list[str]:

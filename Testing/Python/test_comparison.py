@@ -379,6 +379,21 @@ def test_exams_of_two_patients_or_in_the_wrong_order_are_refused(analysed):
         check_two(exam("now", "A", 1e9), exam("before", "A", 2e9))
 
 
+def test_what_the_exams_do_not_tell_of_themselves_is_said(analysed):
+    """Volume files name no woman and no date."""
+
+    def compared_with(**known):
+        now, before = (
+            replace(analysed(name), exam=replace(analysed(name).exam, identifiers={"exam_id": name, **known}))
+            for name in ("now", "before")
+        )
+        return " ".join(compare(now, before)[0]["remarks"])
+
+    assert "that both are of one woman and that the prior one is the earlier: make sure" in compared_with()
+    assert "tell that the prior one is the earlier: make sure" in compared_with(patient_id="A")
+    assert "make sure" not in compared_with(patient_id="A", acquired_s=1e9)
+
+
 def test_a_new_finding_where_the_prior_exam_was_not_read_is_said(analysed):
     now, before = analysed("now"), analysed("elsewhere in the breast before")
     index = np.argwhere(before.model_input.inside)
