@@ -45,13 +45,17 @@ def setPriorNodes(parameterNode, nodes):
         node.SetAttribute(_COUNT, str(len(nodes)))
 
 
+def missingText():
+    return _("A volume of the earlier exam is missing; choose the exam again.")
+
+
 def problem(priorItems, items):
     """Why an exam cannot be compared with a prior one, as one sentence; empty when it can.
 
     priorItems, items: (node, frame index or None) of each.
     """
     if any(node is None for node, _index in priorItems):
-        return _("A volume of the earlier exam is missing; choose the exam again.")
+        return missingText()
     used = {node.GetID() for node, _index in items}
     if any(node.GetID() in used for node, _index in priorItems):
         return _("The earlier exam shares volumes with the exam itself; choose another one.")

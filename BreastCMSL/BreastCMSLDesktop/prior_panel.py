@@ -31,8 +31,9 @@ class PriorPanel:
         """Why it cannot be compared, as one sentence; "" when it can, or when none is chosen."""
         if self._parameters is None or not prior.priorNodes(self._parameters):
             return ""
-        missing = [] if prior.isWhole(self._parameters) else [(None, None)]
-        return prior.problem([*inputs.items(self.rows), *missing], inputs.items(self._inputs.rows))
+        if not prior.isWhole(self._parameters):
+            return prior.missingText()
+        return prior.problem(inputs.items(self.rows), inputs.items(self._inputs.rows))
 
     def refresh(self):
         """List the exams of the scene that share nothing with the one to analyse."""

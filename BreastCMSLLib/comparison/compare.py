@@ -204,7 +204,7 @@ def _remarks(
 
 def _identity_remarks(current: Exam, prior: Exam) -> list[str]:
     """What their headers leave open of two exams that ``earlier.check_two`` let pass."""
-    said = {"patient_id": "both are of one woman", "acquired_s": "the prior one is the earlier"}
+    said = {"patient": "both are of one woman", "acquired_s": "the prior one is the earlier"}
     exams = (current.identifiers, prior.identifiers)
     unknown = [text for key, text in said.items() if not all(known.get(key) for known in exams)]
     return [f"The exams do not tell that {' and that '.join(unknown)}: make sure of it."] if unknown else []

@@ -26,7 +26,7 @@ def check_two(current: Exam, prior: Exam) -> None:
     if current.exam_id == prior.exam_id:
         raise InputError("The two exams are one and the same; name another one as the prior exam.")
     now, then = current.identifiers, prior.identifiers
-    if now.get("patient_id") and then.get("patient_id") and now["patient_id"] != then["patient_id"]:
+    if now.get("patient") and then.get("patient") and now["patient"] != then["patient"]:
         raise InputError(
             "The two exams have different patient IDs (0010,0020); compare exams of one woman, under one ID."
         )

@@ -83,6 +83,7 @@ class Inbox:
         """Somebody is about to send an image of a study. Raises OutputError where that cannot be noted."""
         with self._lock:
             study = self._study(uid)
+            study.last = time.monotonic()
             try:
                 if study.whole:
                     (study.folder / SENDING).touch()
@@ -96,7 +97,7 @@ class Inbox:
             (self.folder / _STUDIES / key_of(uid) / SENDING).unlink(missing_ok=True)
 
     def remove(self, study: Study, last: float) -> bool:
-        """Delete a study, unless somebody is sending it, or an image came after ``last`` (``study.last``).
+        """Delete a study, unless an image came or was about to come after ``last`` (``study.last``).
 
         Returns
         -------
@@ -105,7 +106,7 @@ class Inbox:
         """
         aside = study.folder.with_name(f".{study.key}.{time.time_ns()}")
         with study.lock, self._lock:
-            if study.last != last or not study.whole:
+            if study.last != last:
                 return False
             study.folder.rename(aside)  # killed in the midst of it, half a study would be left
             self._studies.pop(study.key, None)

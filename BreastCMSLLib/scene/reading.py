@@ -16,6 +16,7 @@ from ..core.errors import InputError
 from ..core.geometry import Volume
 from ..exam import Exam, Phase, make_exam, with_times_of_names
 from ..readers.clock import across_midnight, seconds_of_day, seconds_to_date
+from ..readers.patient import patient_key
 from .transforms import ijk_to_ras, local_to_world
 
 _INSTANCES = "DICOM.instanceUIDs"
@@ -23,7 +24,7 @@ _UID = re.compile(r"^[0-9]+(\.[0-9]+)+$")
 _SERIES_NAME = re.compile(r"(\d{1,9}): ")
 _SECONDS = {"s": 1.0, "sec": 1.0, "ms": 1e-3, "min": 60.0}  # in the units of sequences and multivolumes
 
-# what may be asked of the desktop's DICOM database; nothing here names the patient
+# what may be asked of the desktop's DICOM database; of the patient ID a digest is kept
 _STUDY_UID, _SERIES_UID, _SERIES_NUMBER = "0020,000d", "0020,000e", "0020,0011"
 _PATIENT_ID, _ACQUISITION_DATE = "0010,0020", "0008,0022"
 _ACQUISITION_NUMBER, _ACQUISITION_TIME, _CONTENT_TIME = "0020,0012", "0008,0032", "0008,0033"
@@ -379,7 +380,7 @@ def _instance_uids(node) -> list[str]:
 def _identifiers(nodes) -> dict:
     """UIDs of the series where the DICOM database knows them, else of each volume's first instance.
 
-    With the former patient ID and date, by which two exams are told to belong together; no names.
+    With the former a digest of the patient ID, and the date, by which two exams are told to belong together.
     """
     identifiers: dict = {"node_ids": [node.GetID() for node in nodes]}
     firsts = [uids[0] for uids in (_instance_uids(node) for node in nodes) if uids]
@@ -392,9 +393,9 @@ def _identifiers(nodes) -> dict:
     studies = {entry[_STUDY_UID] for entry in tags if entry.get(_STUDY_UID)}
     if len(studies) == 1:
         identifiers["study_instance_uid"] = studies.pop()
-    patients = {entry[_PATIENT_ID] for entry in tags if entry.get(_PATIENT_ID)}
+    patients = {key for entry in tags if (key := patient_key(entry.get(_PATIENT_ID, "")))}
     if len(patients) == 1:
-        identifiers["patient_id"] = patients.pop()
+        identifiers["patient"] = patients.pop()
     dates = [seconds_to_date(entry[_ACQUISITION_DATE]) for entry in tags if entry.get(_ACQUISITION_DATE)]
     if any(dates):
         identifiers["acquired_s"] = min(date for date in dates if date)

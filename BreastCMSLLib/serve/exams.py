@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from ..batch.identifiers import read_identifiers
 from ..batch.worklist import Entry, read_worklist
 from ..core.errors import InputError
 from ..readers.dicom.objects import is_dicom
@@ -79,14 +80,9 @@ def _may_be_image(path: Path) -> bool:
 
 def _study_of(folder: Path) -> str | None:
     """StudyInstanceUID of the first DICOM file in a folder."""
-    from pydicom import dcmread
-
     for _, path in zip(range(_LOOKED_AT), _files(folder)):
-        try:
-            uid = dcmread(path, specific_tags=["StudyInstanceUID"], stop_before_pixels=True).StudyInstanceUID
-        except Exception:  # not DICOM, whatever it is
-            continue
-        return str(uid)
+        if uid := read_identifiers(str(path)).study:
+            return uid
     return None
 
 

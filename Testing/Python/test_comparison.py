@@ -368,7 +368,7 @@ def test_exams_of_two_patients_or_in_the_wrong_order_are_refused(analysed):
     def exam(name, patient, acquired_s):
         return replace(
             analysed(name).exam,
-            identifiers={"exam_id": name, "patient_id": patient, "acquired_s": acquired_s},
+            identifiers={"exam_id": name, "patient": patient, "acquired_s": acquired_s},
         )
 
     check_two(exam("now", "A", 2e9), exam("before", "A", 1e9))
@@ -390,8 +390,8 @@ def test_what_the_exams_do_not_tell_of_themselves_is_said(analysed):
         return " ".join(compare(now, before)[0]["remarks"])
 
     assert "that both are of one woman and that the prior one is the earlier: make sure" in compared_with()
-    assert "tell that the prior one is the earlier: make sure" in compared_with(patient_id="A")
-    assert "make sure" not in compared_with(patient_id="A", acquired_s=1e9)
+    assert "tell that the prior one is the earlier: make sure" in compared_with(patient="A")
+    assert "make sure" not in compared_with(patient="A", acquired_s=1e9)
 
 
 def test_a_new_finding_where_the_prior_exam_was_not_read_is_said(analysed):

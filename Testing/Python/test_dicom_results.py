@@ -70,7 +70,7 @@ def contents_of(exam, **changes) -> study.Contents:
         "peaks": peaks,
         "kinetics": {"type": "washout"},
         "model": {"name": "test", "sha256": "ab" * 32, "training_data": "simulated exams"},
-        "out_of_range": [{"code": "motion", "text": "The breasts moved."}],
+        "out_of_range": [],
         "timings_s": {"total": 1.0},
     }
     result |= changes.pop("result", {})
@@ -261,7 +261,7 @@ def test_a_voxel_without_a_value_is_not_one_of_zero(tmp_path):
     written = objects_of(exam, maps=[wash_out])["map01.pm.dcm"]
     pixels = np.frombuffer(written.FloatPixelData, "<f4")
     assert written.FloatPixelPaddingValue == -9999.0
-    assert [int((pixels == value).sum()) for value in (0.0, 7.0)][1] == 3
+    assert int((pixels == 7.0).sum()) == 3
     assert set(np.unique(pixels)) <= {0.0, 7.0, -9999.0}
     assert "FloatPixelPaddingValue" not in objects_of(exam)["map01.pm.dcm"]
 
@@ -313,7 +313,7 @@ def test_the_structured_report_holds_the_numbers(tmp_path):
     points = [item.GraphicData for item in items(report) if item.get("GraphicType") == "POINT"]
     assert np.allclose(points[0], lps_of(exam, LESION), atol=1e-2)
     texts = " ".join(item.TextValue for item in items(report) if item.get("ValueType") == "TEXT")
-    assert "Research use only" in texts and "The breasts moved." in texts and "simulated exams" in texts
+    assert "Research use only" in texts and "probability 93 %" in texts and "simulated exams" in texts
     codes = {item.CodeValue for item in items(report) if "CodeValue" in item}
     assert {"130599", "52988006", "76752008"} <= codes  # washout curve, lesion, breast
 
@@ -363,13 +363,18 @@ def test_all_objects_are_of_the_study_and_for_research(tmp_path):
     assert not uids & {pydicom.dcmread(files[0]).SeriesInstanceUID for files in series}
 
 
-def test_every_object_of_an_exam_out_of_range_says_so_first(tmp_path):
+def test_every_object_of_an_exam_out_of_range_says_so_first_and_none_judges(tmp_path):
     exam, _ = exam_in(tmp_path)
-    odd, usual = objects_of(exam), objects_of(exam, result={"out_of_range": []})
-    assert len(odd) == 7
+    reasons = [{"code": "motion", "text": "The breasts moved."}]
+    odd, usual = objects_of(exam, result={"out_of_range": reasons}), objects_of(exam)
+    assert set(usual) - set(odd) == {"findings.seg.dcm", "marks.gsps.dcm"}
     assert all(dataset.SeriesDescription.startswith(NO_RESULT) for dataset in odd.values())
     assert not any(NO_RESULT in dataset.SeriesDescription for dataset in usual.values())
     assert all(len(dataset.SeriesDescription) <= 64 for dataset in odd.values()), "VR LO"
+    report = odd[study.REPORT]
+    texts = " ".join(item.TextValue for item in items(report) if item.get("ValueType") == "TEXT")
+    assert "The breasts moved." in texts and "93 %" not in texts
+    assert not any(measured(report).values()) and any(measured(usual[study.REPORT]).values())
 
 
 def test_nothing_else_of_the_headers_goes_along(tmp_path):

@@ -109,9 +109,11 @@ def test_volumes_that_hold_no_image(good):
 
 def test_spacing_and_coverage():
     coarse = phase(body()[::4, ::2, ::2], "pre", affine=AFFINE @ np.diag([4, 2, 2, 1.0]))
-    assert find(check([coarse, coarse], [sketch(coarse)] * 2), "Spacing").level == FAIR
     one_breast = phase(body()[:80], "pre")
-    assert find(check([one_breast, one_breast], [sketch(one_breast)] * 2), "Coverage").level == FAIR
+    for odd, topic, word in ((coarse, "Spacing", "voxels"), (one_breast, "Coverage", "wide")):
+        result = check([odd, odd], [sketch(odd)] * 2)
+        assert topic not in {finding.topic for finding in result.findings}, "it is said once"
+        assert find(result, "Range").level == FAIR and word in find(result, "Range").text
 
 
 @pytest.mark.parametrize(

@@ -374,3 +374,11 @@ def test_a_start_deletes_results_of_studies_that_are_gone_and_unfinished_files(t
     assert not left(tmp_path, one) and left(tmp_path, other) == files
     assert not left(tmp_path, ".part") and (tmp_path / "records/.claims").exists()
     assert (tmp_path / "exams/notes.txt").exists()
+
+
+def test_a_study_whose_sender_broke_off_is_deleted_in_the_end(tmp_path):
+    bench = Bench(tmp_path, patience_s=1e-6, keep_h=1e-9)
+    bench.inbox.mark_sending(UID)
+    for _ in range(4):
+        bench.later()
+    assert not bench.inbox.studies() and not bench.analysed

@@ -12,6 +12,7 @@ pytest.importorskip("slicer_core", reason="slicer-core is not installed")
 
 from BreastCMSLLib.core.errors import InputError  # noqa: E402
 from BreastCMSLLib.core.geometry import Volume  # noqa: E402
+from BreastCMSLLib.readers.patient import patient_key  # noqa: E402
 from BreastCMSLLib.scene.reading import (  # noqa: E402
     exam_from_items,
     exam_from_nodes,
@@ -98,7 +99,7 @@ def test_times_that_names_tell_and_an_order_that_they_do_not(scene):
     assert kept.pre.name == "beta" and not kept.warnings
 
 
-def test_identifiers_hold_uids_patient_id_and_date_and_no_name(scene, monkeypatch):
+def test_identifiers_hold_uids_and_a_date_and_say_not_who_it_is(scene, monkeypatch):
     import slicer
 
     nodes = phase_nodes(scene)
@@ -129,9 +130,10 @@ def test_identifiers_hold_uids_patient_id_and_date_and_no_name(scene, monkeypatc
         exam.identifiers["series_instance_uids"] == ["9.0", "9.1", "9.2"]
         and exam.identifiers["study_instance_uid"] == "9"
     )
-    assert exam.identifiers["patient_id"] == "patient 7"
+    assert exam.identifiers["patient"] == patient_key("patient 7 ")
     assert exam.identifiers["acquired_s"] == (date(2020, 1, 2).toordinal()) * 86400.0
     assert exam.times_s.tolist() == [10, 20] and exam.post[0].acquisition_number == 1
+    assert "patient 7" not in repr(exam.identifiers)
     assert "DOE" not in repr(exam.identifiers) + "".join(phase.source for phase in exam.post)
 
 

@@ -12,6 +12,7 @@ from ...core.geometry import Volume
 from ...exam import Exam, Phase, make_exam
 from ..confirmation import confirm
 from ..messages import counted
+from ..patient import patient_key
 from ..public import public_exam
 from .geometry import MIN_SLICES
 from .order import stand_in
@@ -133,11 +134,14 @@ def read_dicom_volume(paths: Iterable[Path], where: Path) -> tuple[Phase, str]:
 
 
 def _identifiers(heads: Sequence[Slice]) -> dict[str, object]:
-    """What is kept of the headers of the phases, in their order; patient and time never go into results."""
+    """What is kept of the headers of the phases, in their order.
+
+    ``patient`` and ``acquired_s`` tell two exams apart and do not go into results.
+    """
     first = heads[0]
     clocks = [clock for clock in first.clocks.values() if clock is not None and clock > _FIRST_DATE_S]
     return {
-        "patient_id": first.patient or None,
+        "patient": patient_key(first.patient),
         "acquired_s": min(clocks, default=None),
         "study_instance_uid": first.study_uid or None,
         "series_instance_uids": list(dict.fromkeys(head.series_uid for head in heads)),

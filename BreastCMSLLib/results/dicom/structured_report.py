@@ -36,6 +36,8 @@ def structured_report(
 ) -> sr.Comprehensive3DSR:
     """The probabilities of exam and breasts and, of a suspicious exam, what was measured at its candidates.
 
+    Out of range there is no verdict: comments say why, and nothing is measured.
+
     A candidate has a group for its segment (TID 1411) and one for its position (TID 1501, SCOORD3D in LPS
     mm) with the same tracking identifier, as TID 1411 takes no coordinates.
 
@@ -55,7 +57,8 @@ def structured_report(
     """
     segments = {label: number for number, label in enumerate(labels, 1)}
     groups = [*_exam_groups(stamp, result)]
-    for index, peak in enumerate(result["peaks"] if result["malignant"] else ()):
+    judged = result["malignant"] and not result.get("out_of_range")
+    for index, peak in enumerate(result["peaks"] if judged else ()):
         groups += _candidate_groups(stamp, result, index, findings, segments.get(peak.get("outline")))
     device = sr.DeviceObserverIdentifyingAttributes(
         uid=stamp.uid("device"), name=MAKER, model_name=MAKER, manufacturer_name=MAKER
@@ -87,25 +90,29 @@ def _comments(result: Mapping[str, Any]) -> list[str]:
     """What the numbers may be used for, and what speaks against them."""
     model = result.get("model") or {}
     reasons = [reason["text"] for reason in result.get("out_of_range") or ()]
+    verdict = (
+        f"{wording.verdict(result).capitalize()}: probability {wording.score_percent(result)}, "
+        f"{wording.threshold_text(result)}."
+    )
     return [
         f"{RESEARCH_USE}. Model {model.get('name', '')}, trained on {model.get('training_data', '')}.",
-        *([f"{wording.OUT_OF_RANGE} {' '.join(reasons)}"] if reasons else []),
-        f"{wording.verdict(result).capitalize()}: probability {wording.score_percent(result)}, "
-        f"{wording.threshold_text(result)}.",
+        f"{wording.OUT_OF_RANGE} {' '.join(reasons)}" if reasons else verdict,
     ]
 
 
 def _exam_groups(stamp: Stamp, result: Mapping[str, Any]) -> Iterable[Any]:
     breasts = {"right": codes.SCT.Right, "left": codes.SCT.Left}
     probabilities = {"Exam": (result["probability"], None)}
-    for side, own in (result.get("breasts") or {}).items():
+    if result.get("out_of_range"):  # the template asks for a group, and a group for no measurement
+        probabilities = {"Exam": (None, None)}
+    for side, own in ({} if result.get("out_of_range") else result.get("breasts") or {}).items():
         probabilities[f"{side.capitalize()} breast"] = (own["probability"], breasts.get(side))
     for name, (probability, side) in probabilities.items():
         yield sr.MeasurementsAndQualitativeEvaluations(
             sr.TrackingIdentifier(uid=stamp.uid("tracking", name), identifier=name),
             finding_sites=[sr.FindingSite(codes.SCT.Breast, laterality=side)],
             algorithm_id=_algorithm(),
-            measurements=[_probability(probability)],
+            measurements=None if probability is None else [_probability(probability)],
         )
 
 

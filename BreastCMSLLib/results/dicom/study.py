@@ -22,7 +22,7 @@ from ..analysis import Analysis
 from ..kinetic_colors import kinetic_colors
 from ..new_folder import check_whole, new_folder
 from ..replacement import exclusive, put_in_place
-from ..wording import map_label, map_title, outline_names
+from ..wording import map_label, map_title, meaning_note, outline_names
 from .document import encapsulated_pdf
 from .parametric_map import NamedMap, parametric_map
 from .pictures import presentation_state, secondary_capture
@@ -201,7 +201,9 @@ def dicom_objects(source: Source, contents: Contents, written: datetime) -> dict
     name = f"{model.get('name', '')} {str(model.get('sha256', ''))[:12]}"
     stamp = Stamp(source, digest, name, written, bool(result.get("out_of_range")))
     objects: dict[str, Dataset] = {}
-    names = {} if contents.outlines is None else outline_names(result)
+    # out of range nothing is a finding
+    outlined = contents.outlines is not None and not meaning_note(result)
+    names = outline_names(result) if outlined else {}
     findings = finding_segmentation(stamp, contents.outlines, names) if names else None
     if findings is not None:
         objects["findings.seg.dcm"] = findings
