@@ -15,6 +15,7 @@ from BreastCMSLLib.candidates.settings import CandidateSettings
 from BreastCMSLLib.core.errors import InputError
 from BreastCMSLLib.preprocessing.model_input import ModelInput
 from training.data import cache
+from training.data.files import write_rows
 from training.data.grades import grade_of, points
 from training.methods import loop, teacher
 from training.methods.cells import cells_inside, top_mean
@@ -132,14 +133,15 @@ def test_shen_starts_from_its_patches_and_unfreezes_in_stages(config, base):
 
 
 @pytest.fixture
-def taught(config, cohort, monkeypatch) -> Config:
+def taught(config, cohort, monkeypatch, tmp_path) -> Config:
     """A run that learns from a teacher who knows the cubes of the exams, and a place without one."""
     names, exams = tuple(feature_groups(6))[:1], []
     for row in cache.open_cache(cohort).rows:
         meta = cache.read_meta(cache.exam_path(cohort, row["exam"]))
         places = np.array([meta["lesions"][0]["ras_mm"], [8.8, 8.8, 8.8]], np.float32)
         known = np.array([[0.0, 3.0], [0.0, -3.0]], np.float32)
-        own = {"exam": row["exam"], "label": row["label"], "ras_mm": places, "duration_min": 8.0}
+        own = {"ras_mm": places, "duration_min": 8.0}
+        own |= {key: row[key] for key in ("exam", "patient", "label")}
         exams.append(SimpleNamespace(**own, features=known))
     settings = replace(CandidateSettings(), features=names)
     classifier = SimpleNamespace(settings=settings, logits=lambda features, _: (features[:, 0],) * 2)
@@ -147,9 +149,10 @@ def taught(config, cohort, monkeypatch) -> Config:
     monkeypatch.setattr(teacher, "load_described", lambda _: (card, exams))
     start = SimpleNamespace(candidates=classifier)
     monkeypatch.setattr(teacher.runs, "load_start", lambda _: start)
-    monkeypatch.setattr(teacher.runs, "check_ancestry", lambda *_: [])
-    folders = {"teacher": Path("TEACHER"), "described": Path("DESCRIBED")}
-    return replace(config, method="distilled", output=config.output.parent / "taught", **folders)
+    folders = {"teacher": tmp_path / "TEACHER", "described": Path("DESCRIBED")}
+    folders["teacher"].mkdir()
+    write_rows(folders["teacher"] / "split.csv", [{"patient": "somebody", "split": "train"}])
+    return replace(config, method="distilled", output=tmp_path / "taught", **folders)
 
 
 def test_a_teacher_is_told_the_label_of_the_exam():
@@ -162,10 +165,10 @@ def test_a_teacher_is_told_the_label_of_the_exam():
 
 def test_what_a_cell_is_taught_moves_with_the_exam(taught, cohort):
     rows = [row for row in cache.open_cache(cohort).rows if row["split"] == "train"]
-    lessons = teacher.lessons(rows, taught)
-    assert lessons.shape == (16, 2, 4) and float(lessons[0, :, 3].max()) == 0 < float(lessons[1, 0, 3])
+    labels = teacher.soft_labels(rows, taught)
+    assert labels.shape == (16, 2, 4) and float(labels[0, :, 3].max()) == 0 < float(labels[1, 0, 3])
     paths = [cache.exam_path(cohort, row["exam"]) for row in rows]
-    exams = teacher.Lessons(paths, taught, targets={"lesson": lessons})
+    exams = teacher.SoftLabels(paths, taught, targets={"soft": labels})
     stride = taught.network.total_stride
     for epoch in range(6):
         array, targets, _ = exams[epoch, 1]
@@ -175,7 +178,7 @@ def test_what_a_cell_is_taught_moves_with_the_exam(taught, cohort):
         # the cube is 4 voxels wide, a cell's centre at most half a stride from the candidate
         assert max(abs(stride * h - b) for h, b in zip(highest, brightest)) <= 2 + stride // 2 + 1
         assert float(cells.min()) == teacher.OUTSIDE or (array != 0).any(0).all()
-    assert set(exams[1][1]) == {"label", "lesson"}, "nothing is taught where nothing is learned"
+    assert set(exams[1][1]) == {"label", "soft"}, "nothing is taught where nothing is learned"
 
 
 def test_a_distilled_network_points_to_what_it_was_taught(taught, cohort):
@@ -192,6 +195,29 @@ def test_a_distilled_network_points_to_what_it_was_taught(taught, cohort):
             place = 4.4 * stride * np.array(np.unravel_index(int(cells.argmax()), cells.shape))
             hits.append(np.linalg.norm(place - exam.meta["lesions"][0]["ras_mm"]) < 20)
     assert np.mean(hits) >= 0.75
+
+
+def test_a_teacher_may_not_have_seen_a_test_exam(taught, cohort):
+    (patient, *_) = [row["patient"] for row in cache.open_cache(cohort).rows if row["split"] == "test"]
+    write_rows(taught.teacher / "split.csv", [{"patient": patient, "split": "train"}])
+    with pytest.raises(InputError, match="has seen that patient"):
+        loop.train("test", taught)
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        (lambda card, exams: card["settings"].update(grid_mm=4.4), "found with another grid_mm"),
+        (lambda card, exams: card["settings"].update(features=["another"]), "lack a feature"),
+        (lambda card, exams: exams.pop(0), "does not describe e0"),
+        (lambda card, exams: setattr(exams[0], "label", 1), "does not describe e0 as the cohort has it"),
+    ],
+)
+def test_candidates_that_do_not_fit_teach_nothing(taught, cohort, change, why):
+    change(*teacher.load_described(None))
+    rows = [row for row in cache.open_cache(cohort).rows if row["split"] == "train"]
+    with pytest.raises(InputError, match=why):
+        teacher.soft_labels(rows, taught)
 
 
 def test_without_a_teacher_nothing_is_distilled(config, taught):

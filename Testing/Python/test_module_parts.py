@@ -637,7 +637,7 @@ def test_details_of_the_input_check_open_and_close(panel, exam):
         (("dyn 1", "dyn pre", "dyn 2"), "", "is called pre-contrast", False),
         (("dyn pre", "dyn 1"), "", "Only two dynamic volumes", False),
         (tuple(f"dyn {n}" for n in range(13)), "", "at most 12", True),
-        (("dyn pre", "dyn 1", "dyn 2"), "coarse", "coarse", False),
+        (("dyn pre", "dyn 1", "dyn 2"), "coarse", "small lesions cannot be seen", False),
     ],
 )
 def test_what_is_wrong_with_the_inputs_is_said_before_analyze(panel, names, change, says, stops):

@@ -68,8 +68,8 @@ def topic_rows(topic: str, options: dict[str, Any]) -> list[dict[str, Any]]:
             return rows
         except Late as error:
             late = str(error)
-        except RuntimeError as error:  # the others are still measured
-            late = "; ".join(str(error).strip().splitlines()[-1:])
+        except Exception as error:  # the others are still measured
+            late = "; ".join(str(error).strip().splitlines()[-1:]) or type(error).__name__
     return [*rows, row(f"{topic}: left out" if not rows else f"{topic}: the rest", None, n=0, note=late)]
 
 

@@ -20,7 +20,10 @@ def usual_workers() -> int:
         gigabytes = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 1e9
     except (AttributeError, OSError, ValueError):  # Windows does not say
         gigabytes = float("inf")
-    return int(max(1, min(os.cpu_count() or 1, gigabytes // EXAM_GB)))
+    # a container or taskset may allow fewer cores than there are
+    allowed = getattr(os, "sched_getaffinity", None)
+    cores = len(allowed(0)) if allowed else os.cpu_count() or 1
+    return int(max(1, min(cores, gigabytes // EXAM_GB)))
 
 
 def use_one_core() -> None:

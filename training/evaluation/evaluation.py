@@ -438,7 +438,7 @@ def _provenance(
     return {
         "cohort": _cohort(store, calibrated_on, validation, test),
         **({} if calibrated_on is store else {"calibrated_on": f"the exams of {calibrated_on.title}"}),
-        "simulated": only_simulated(run) and store.simulated,
+        "simulated": only_simulated(run) and store.simulated and calibrated_on.simulated,
         "supervision": run.config["supervision"],
         "method": run.config["method"],
         "seed": run.config["seed"],
@@ -454,8 +454,8 @@ def _cohort(store: cache.Cache, calibrated_on: cache.Cache, validation: list[dic
     fitted = "validation exams" if calibrated_on is store else f"exams of {calibrated_on.title}"
     patients, malignant = len({row["patient"] for row in test}), sum(row["label"] for row in test)
     return (
-        f"{store.title}: {len(test)} test exams{simulated_among(store, test)} of {patients} patients, "
-        f"{malignant} malignant; temperature and thresholds from {len(validation)} {fitted}"
+        f"{store.title}: {len(test)} test exams of {patients} patients, {malignant} malignant"
+        f"{simulated_among(store, test)}; temperature and thresholds from {len(validation)} {fitted}"
         f"{simulated_among(calibrated_on, validation)}"
     )
 

@@ -19,7 +19,10 @@ from .splits import read_split
 # settings that do not make another method: where, from which seed, on what machine, and what follows from the
 # method
 NOT_METHOD = frozenset(
-    "output cache cohort seed init workers input simulated source supervision accumulation precision".split()
+    (
+        "output cache cohort seed init teacher described workers input simulated source supervision "
+        "accumulation precision"
+    ).split()
 )
 NOT_METHOD_NETWORK = frozenset({"head", "scale"})
 

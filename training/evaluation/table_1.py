@@ -20,7 +20,9 @@ from training.recipes import RECIPES, Config
 from .method_run import evaluate_method
 
 # without a part of shen, and what needs a teacher first
-ALL = tuple(name for name in METHODS if name not in ("shen_patches", "distilled"))
+ALL = tuple(
+    name for name, one in METHODS.items() if name != "shen_patches" and "soft labels" not in one.needs
+)
 BASELINE = "bce"
 
 

@@ -39,7 +39,7 @@ class Distilled(ResNet3d):
     """Cross-entropy of the exam, and of each cell in the breasts."""
 
     name, title, start = "distilled", "3D ResNet, distilled", ""
-    needs = ("lesson",)
+    needs = ("soft labels",)
 
     def network(self, settings: NetworkSettings, spacing_mm: float) -> CellNet:
         network = CellNet(replace(settings, head="linear", order="classify-pool", pooling="max"))

@@ -21,7 +21,7 @@ from .exams import Exams
 from .method import Method, Targets
 from .patches import Patches
 from .targets import graded
-from .teacher import Lessons, lessons
+from .teacher import SoftLabels, soft_labels
 
 SHARE = 0.7  # of a GPU's free memory, for exams
 
@@ -64,9 +64,10 @@ def loaders(
     targets: dict[str, Targets] = {"train": {}, "validate": {}}
     if "grade" in method.needs:
         targets = graded(exams, rows)
-    if "lesson" in method.needs:
-        targets["train"] = {"lesson": lessons(rows["train"], config)}
-    kind = {"patches": Patches, "lesson": Lessons}.get(next(iter(method.needs), ""), Exams)
+    if "soft labels" in method.needs:
+        targets["train"] = {"soft": soft_labels(rows["train"], config)}
+    kinds = {"patches": Patches, "soft labels": SoftLabels}
+    kind = next((kinds[need] for need in method.needs if need in kinds), Exams)
     device = accelerator.device
     size = config.batch // (accelerator.num_processes * config.accumulation)
     options = {"batch_size": size, "num_workers": config.workers, "pin_memory": device.type == "cuda"}

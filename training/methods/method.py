@@ -46,7 +46,7 @@ class Method:
     strong : bool
         Whether it learns from lesions' places, and not from labels of exams alone.
     needs : tuple of str
-        Of every exam besides the label: "grade", "patches", "lesson".
+        Of every exam besides the label: "grade", "patches", "soft labels".
     planar : bool
         Whether its network is two-dimensional.
     staged : bool

@@ -22,7 +22,7 @@ from .method import Targets
 OUTSIDE = -1.0  # target of a cell outside the breasts
 
 
-def lessons(rows: list[dict], config: Config) -> torch.Tensor:
+def soft_labels(rows: list[dict], config: Config) -> torch.Tensor:
     """The candidates of training exams, as the teacher judges them.
 
     Parameters
@@ -53,7 +53,9 @@ def lessons(rows: list[dict], config: Config) -> torch.Tensor:
             f"{config.teacher} has no candidate classifier; train one, or name another --teacher."
         )
     card, exams = load_described(config.described)
-    described = {exam.exam: exam for exam in exams}
+    described: dict[str, DescribedExam] = {}
+    for exam in exams:
+        described.setdefault(exam.exam, exam)  # copies on moved grids follow it
     own = asdict(classifier.settings)
     if other := [key for key in SETTINGS if key != "features" and card["settings"][key] != own[key]]:
         raise InputError(
@@ -70,14 +72,14 @@ def lessons(rows: list[dict], config: Config) -> torch.Tensor:
     each = []
     for row in rows:
         exam = described.get(row["exam"])
-        if exam is None:
+        if exam is None or (exam.patient, exam.label) != (row["patient"], int(row["label"])):
             raise InputError(
-                f"{config.described} does not describe {row['exam']}; "
+                f"{config.described} does not describe {row['exam']} as the cohort has it; "
                 "run python training/describe_candidates.py on the same cohort."
             )
         features = np.ascontiguousarray(exam.features[:, columns])
         logits = classifier.logits(features, exam.duration_min)[1]
-        each.append(_lesson(exam, probabilities_given(logits, exam.label)))
+        each.append(_placed(exam, probabilities_given(logits, exam.label)))
     most = max(map(len, each))
     return torch.stack([F.pad(one, (0, 0, 0, most - len(one))) for one in each])
 
@@ -105,14 +107,14 @@ def probabilities_given(logits: np.ndarray, label: int) -> np.ndarray:
     return np.minimum(each / max(any_of_them, 1e-9), 1.0)
 
 
-def _lesson(exam: DescribedExam, probabilities: np.ndarray) -> torch.Tensor:
+def _placed(exam: DescribedExam, probabilities: np.ndarray) -> torch.Tensor:
     return torch.from_numpy(np.concatenate([exam.ras_mm, probabilities[:, None]], axis=1).astype(np.float32))
 
 
-class Lessons(Exams):
+class SoftLabels(Exams):
     """Exams as (array, targets, index), in training with ``cells``: the target of each cell of the network.
 
-    ``targets`` holds ``lesson``, as of :func:`lessons`, for training exams.
+    ``targets`` holds ``soft``, as of :func:`soft_labels`, for training exams.
     """
 
     def _example(
@@ -122,7 +124,7 @@ class Lessons(Exams):
         if not learned:
             return array, {}
         change = draw_change(self.config, generator)
-        probabilities = change.move(_on_voxels(own["lesson"], exam, tuple(array.shape[1:])))
+        probabilities = change.move(_on_voxels(own["soft"], exam, tuple(array.shape[1:])))
         array = change.apply(array)
         # the highest probability in a cell, and none outside the breasts
         stride = self.config.network.total_stride
@@ -132,12 +134,12 @@ class Lessons(Exams):
         return array, {"cells": torch.where(inside, cells, torch.tensor(OUTSIDE))}
 
 
-def _on_voxels(lesson: torch.Tensor, exam: cache.PackedExam, shape: tuple[int, ...]) -> torch.Tensor:
+def _on_voxels(candidates: torch.Tensor, exam: cache.PackedExam, shape: tuple[int, ...]) -> torch.Tensor:
     """(1, LR, AP, SI): each candidate's probability at its voxel of the window."""
     probabilities = torch.zeros(1, *shape)
-    index = apply_affine(np.linalg.inv(np.array(exam.meta["affine"])), lesson[:, :3].double().numpy())
+    index = apply_affine(np.linalg.inv(np.array(exam.meta["affine"])), candidates[:, :3].double().numpy())
     index = np.rint(index).astype(int) - [ends[0] for ends in exam.meta["window"]]
     within = ((index >= 0) & (index < shape)).all(axis=1)
-    for (i, j, k), probability in zip(index[within], lesson[torch.from_numpy(within), 3]):
+    for (i, j, k), probability in zip(index[within], candidates[torch.from_numpy(within), 3]):
         probabilities[0, i, j, k] = torch.maximum(probabilities[0, i, j, k], probability)
     return probabilities

@@ -309,9 +309,12 @@ def check_ancestry(rows: list[dict], init: Path) -> list[dict]:
 def describe(recipe: str, config: Config, exams: Cache) -> dict:
     """config.json of a run on these exams."""
     chosen = {key: str(value) if isinstance(value, Path) else value for key, value in asdict(config).items()}
+    # looked up later, from wherever: what the model has learned from
+    starts = {key: getattr(config, key) for key in ("init", "teacher")}
     return {
         "recipe": recipe,
         **chosen,
+        **{key: str(path.resolve()) for key, path in starts.items() if path is not None},
         "cache": str(exams.folder),
         "input": asdict(exams.contract),
         "source": exams.source,

@@ -78,7 +78,7 @@ def _starts(run: Run) -> list[Path]:
 
 
 def _start_is_simulated(start: Path) -> bool:
-    """Whether nothing is known that says otherwise."""
+    """Whether it is known to be."""
     try:
         if start.suffix == ".json":
             return read_card(start).training_data == ALL_SIMULATED
@@ -86,7 +86,7 @@ def _start_is_simulated(start: Path) -> bool:
         card = start / CANDIDATES / "config.json"
         candidates = json.loads(card.read_text(encoding="utf-8")) if card.exists() else {}
     except (OSError, ValueError, BreastCMSLError):  # it lies elsewhere by now
-        return True
+        return False
     names = (config.get("init"), config.get("teacher"), candidates.get("init"))
     earlier = [Path(name) for name in names if name and Path(name) != start]
     own = bool(config.get("simulated")) and _is_simulated(candidates.get("more", ""))

@@ -44,7 +44,7 @@ class NamedMap:
 
 
 def parametric_map(stamp: Stamp, named: NamedMap, number: int = 1) -> pm.ParametricMap:
-    """A map as float32, without the slices at both ends in which it is 0 or has no value.
+    """A map as float32, without the slices at both ends in which it is 0 or, of a kinetic map, has no value.
 
     Parameters
     ----------
@@ -63,7 +63,8 @@ def parametric_map(stamp: Stamp, named: NamedMap, number: int = 1) -> pm.Paramet
     array[~known] = NO_VALUE
     low, high = named.window
     volume = placed(stamp.source, array)
-    filled = np.flatnonzero((known & (array != 0)).any(axis=(1, 2)))
+    # 0 is a value of a map that has voxels without one
+    filled = np.flatnonzero((array != 0 if known.all() else known).any(axis=(1, 2)))
     if len(filled):
         volume = volume[filled[0] : filled[-1] + 1]
     mapping = pm.RealWorldValueMapping(
