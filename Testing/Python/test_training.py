@@ -227,11 +227,16 @@ def test_a_process_that_is_ended_is_said_in_a_sentence(capsys):
 
 
 def test_no_more_processes_are_usual_than_the_memory_holds(monkeypatch):
-    monkeypatch.setattr(os, "cpu_count", lambda: 16)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(16)), raising=False)
     monkeypatch.setattr(os, "sysconf", lambda name: {"SC_PAGE_SIZE": 4096}.get(name, 2**21), raising=False)
     assert processes.usual_workers() == 2, "of 8.6 GB"
     monkeypatch.setattr(os, "sysconf", lambda name: {"SC_PAGE_SIZE": 4096}.get(name, 2**25))
     assert processes.usual_workers() == 16
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {3, 5})
+    assert processes.usual_workers() == 2, "cores that this process may use"
+    monkeypatch.delattr(os, "sched_getaffinity")
+    monkeypatch.setattr(os, "cpu_count", lambda: 4)
+    assert processes.usual_workers() == 4, "where the system does not tell them"
 
 
 @pytest.mark.parametrize("pooling", POOLINGS)
