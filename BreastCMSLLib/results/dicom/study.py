@@ -201,7 +201,7 @@ def dicom_objects(source: Source, contents: Contents, written: datetime) -> dict
     name = f"{model.get('name', '')} {str(model.get('sha256', ''))[:12]}"
     stamp = Stamp(source, digest, name, written, bool(result.get("out_of_range")))
     objects: dict[str, Dataset] = {}
-    # out of range nothing is a finding
+    # out of range or below the threshold nothing is a finding
     outlined = contents.outlines is not None and not meaning_note(result)
     names = outline_names(result) if outlined else {}
     findings = finding_segmentation(stamp, contents.outlines, names) if names else None
