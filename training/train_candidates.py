@@ -1,4 +1,4 @@
-"""Train the candidate classifier of a run, from labels of whole exams.
+"""Train the candidate classifier of a run, from labels of whole exams, and from simulated lesions.
 
     python training/train_candidates.py RUN
     python training/train_candidates.py RUN --epochs 20 --seed 1

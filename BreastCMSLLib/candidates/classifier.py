@@ -1,4 +1,5 @@
-"""The candidate classifier: an ensemble that judges each candidate, learned from labels of whole exams.
+"""The candidate classifier: an ensemble that judges each candidate, learned from labels of whole exams, and
+from lesions where they are known.
 
 A network that reads a whole exam has to find a lesion of a few voxels among two hundred thousand, and its
 cells are wider than most lesions. Here candidates are found first and described by features. A small network
@@ -11,9 +12,10 @@ aggregation,
 
 and labels of whole exams are enough to learn which candidates are cancers, and s with them. What they teach
 least is where a faint cancer lies, one that enhances like a benign lesion: nothing there is suspicious, and
-any odd patch of tissue wins. So some further members do not see the curve. They tell cancers from benign
-lesions less well, but lesions from tissue. They have a say in a candidate's probability, and so in which
-comes first, but none in the exam's score.
+any odd patch of tissue wins. Where all lesions of a training exam are known, as in simulated ones, each
+question is also learned by itself. And some further members do not see the curve. They tell cancers from
+benign lesions less well, but lesions from tissue. They have a say in a candidate's probability, and so in
+which comes first, but none in the exam's score.
 """
 
 from __future__ import annotations
@@ -61,7 +63,7 @@ class CandidateClassifier(nn.Module):
                 nn.Linear(s.hidden, s.hidden // 2),
                 nn.ReLU(),
                 nn.Dropout(0.2),
-                nn.Linear(s.hidden // 2, 1),
+                nn.Linear(s.hidden // 2, s.questions),
             )
             for _ in range(s.members + s.members_without_curve)
         )
@@ -74,7 +76,8 @@ class CandidateClassifier(nn.Module):
         ] * s.members_without_curve
         self.seen = torch.tensor(seen, device="cpu")
         for member in self.members:
-            nn.init.constant_(member[-1].bias, -2.0)  # most candidates are no cancer
+            nn.init.constant_(member[-1].bias[0], -2.0)  # most candidates are no lesion
+            nn.init.zeros_(member[-1].bias[1:])  # and of lesions about half are cancers
 
     def forward(self, features: torch.Tensor, context: torch.Tensor) -> torch.Tensor:
         """Mean logit of the members that see all features, of which the exam's logit is made.
@@ -92,22 +95,24 @@ class CandidateClassifier(nn.Module):
         return self.member_logits(features, context)[: self.settings.members].mean(0)
 
     def member_logits(self, features: torch.Tensor, context: torch.Tensor) -> torch.Tensor:
-        """(members, n) logits, those without the curve last. In training every member sees noise of its
-        own.
+        """(members, n) logits, those without the curve last."""
+        return both_true(self.answers(features, context))
+
+    def answers(self, features: torch.Tensor, context: torch.Tensor) -> torch.Tensor:
+        """(members, n, questions) logits of a lesion, and of a malignant one if it is a lesion. In training
+        every member sees noise of its own.
         """
         standard = self.standardise(features)
         views = [standard] * len(self.members)
         if self.training:
             views = [standard + NOISE * torch.randn_like(standard) for _ in self.members]
-        return self._judge(views, self.standardise(context))
+        return self._answers(views, self.standardise(context))
 
-    def _judge(self, views: list[torch.Tensor], context: torch.Tensor) -> torch.Tensor:
-        """(members, n) logits of what each member sees, both standardised."""
+    def _answers(self, views: list[torch.Tensor], context: torch.Tensor) -> torch.Tensor:
+        """(members, n, questions) logits of what each member sees, both standardised."""
         context = context.expand(len(views[0]), -1)
         members = zip(self.members, views, self.seen)
-        return torch.stack(
-            [member(torch.cat([own, context], dim=1) * seen)[:, 0] for member, own, seen in members]
-        )
+        return torch.stack([member(torch.cat([own, context], dim=1) * seen) for member, own, seen in members])
 
     def standardise(self, values: torch.Tensor) -> torch.Tensor:
         """Standard deviations from the training exams' mean, at most ``FARTHEST``; 0 for what is not known.
@@ -162,7 +167,7 @@ class CandidateClassifier(nn.Module):
         changed = self.standardise(torch.from_numpy(features[number : number + 1])).repeat(len(GROUPS) + 1, 1)
         for row, group in enumerate(GROUPS):
             changed[row, self.groups == group] = 0.0
-        logits = self._judge([changed] * len(self.members), context).mean(0)
+        logits = both_true(self._answers([changed] * len(self.members), context)).mean(0)
         fall = (logits[-1] - logits[:-1]).tolist()
         return dict(sorted(zip(GROUPS, fall), key=lambda pair: -abs(pair[1])))
 
@@ -187,6 +192,24 @@ def context_of(features: np.ndarray, duration_min: float | None) -> torch.Tensor
     ordinary = np.median(features, axis=0) if len(features) else np.zeros(features.shape[1])
     log_duration = math.nan if duration_min is None else math.log(duration_min)
     return torch.tensor([*ordinary, log_duration], dtype=torch.float32)[None]
+
+
+def both_true(answers: torch.Tensor) -> torch.Tensor:
+    """Logit that a candidate is a lesion and a malignant one: logit(σ(l) σ(m)).
+
+    Parameters
+    ----------
+    answers : Tensor, shape (..., questions)
+        l and m; of one question, as earlier classifiers have, its logit.
+
+    Returns
+    -------
+    Tensor of float32, shape (...)
+    """
+    if answers.shape[-1] == 1:
+        return answers[..., 0]
+    lesion, malignant = answers.float().unbind(-1)
+    return -torch.logsumexp(torch.stack([-lesion, -malignant, -lesion - malignant]), 0)
 
 
 def noisy_or(logits: torch.Tensor, dim: int = -1) -> torch.Tensor:

@@ -20,6 +20,9 @@ class CandidateSettings:
         Voxel size at which candidates are found and described; a finer input is averaged to it.
     hidden : int
         Units of a member's first layer.
+    questions : int
+        2: whether a candidate is a lesion, and if so, a malignant one; 1: whether it is a cancer, as earlier
+        models were asked.
     members : int
         Members of the ensemble that see all features, and whose logits make the exam's.
     members_without_curve : int
@@ -44,6 +47,7 @@ class CandidateSettings:
     phases: int = ranged(6, 3, 24)
     grid_mm: float = ranged(2.2, 0.5, 10)
     hidden: int = ranged(128, 2, 1024)
+    questions: int = ranged(1, 1, 2)
     members: int = ranged(5, 1, 32)
     members_without_curve: int = ranged(2, 0, 32)
     count: int = ranged(16, 1, 32)

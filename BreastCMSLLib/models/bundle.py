@@ -22,7 +22,7 @@ from .decision import is_prevalence
 from .ordinary import OrdinaryExams
 
 _CANDIDATES = "candidates."  # prefix of the candidate classifier's weights
-_LATER = {"sharpness": 0.0}  # settings that cards lack which are older, and what these mean
+_LATER = {"questions": 1, "sharpness": 0.0}  # settings that cards lack which are older, and what these mean
 _DEEPEST_EVIDENCE = 8  # how deep a report follows it
 
 

@@ -13,7 +13,7 @@ from builders import TINY
 from test_candidates import COUNT, DURATION_MIN, PERSISTENT, SHAPE, WASHOUT, breast
 
 from BreastCMSLLib.candidates import features as features_module
-from BreastCMSLLib.candidates.classifier import CandidateClassifier, noisy_or
+from BreastCMSLLib.candidates.classifier import CandidateClassifier, both_true, noisy_or
 from BreastCMSLLib.candidates.proposals import propose_candidates
 from BreastCMSLLib.candidates.settings import CandidateSettings
 from BreastCMSLLib.core.errors import InputError
@@ -23,7 +23,7 @@ from BreastCMSLLib.preprocessing.model_input import InputContract, ModelInput
 from BreastCMSLLib.scoring import score_exam
 from training import describe_candidates, train_candidates
 from training.candidates import bags, described, training
-from training.candidates.bags import Bags
+from training.candidates.bags import BENIGN, MALIGNANT, NO_LESION, UNKNOWN, Bags, truth_of
 from training.candidates.described import describe_cohort, describe_exam, load_described
 from training.data import cache
 from training.data.files import read_rows
@@ -53,20 +53,79 @@ def features(seed: int, candidates: int = 4) -> np.ndarray:
 def test_members_learn_each_for_itself_and_speak_together():
     torch.manual_seed(0)
     classifier = CandidateClassifier(CandidateSettings(members=3, members_without_curve=2))
-    bags = Bags.of([(features(n), n % 2, DURATION_MIN) for n in range(6)])
-    exams = torch.arange(6)
-    assert training.exam_logits(classifier, bags, exams).shape == (5, 6)
+    bags = Bags.of([(features(n), n % 2, DURATION_MIN, None) for n in range(6)])
     classifier.eval()
     context = bags.context[bags.exam]
     each = classifier.member_logits(bags.features, context).detach()
     sighted = each[:3].mean(0)
     assert torch.allclose(classifier(bags.features, context), sighted) and float(each.std(0).min()) > 0
-    assert training.exam_logits(classifier, bags, exams).shape == (1, 6)
     expected = [float(noisy_or(sighted[4 * n : 4 * n + 4])) for n in range(6)]
     assert np.allclose(training.validate(classifier, bags), expected, atol=1e-5)
     of_exam, of_candidates = classifier.logits(features(1), DURATION_MIN)
     assert np.allclose(of_exam, sighted[4:8], atol=1e-5)
     assert np.allclose(of_candidates, each.mean(0)[4:8], atol=1e-5)
+
+
+def test_what_a_candidate_truly_is_follows_from_the_nearest_lesion():
+    places, lesions = (
+        np.array([[0, 0, 0], [0, 0, 9], [30, 0, 0], [60, 0, 0.0]]),
+        np.array([[0, 0, 4], [30, 9, 0.0]]),
+    )
+    truth = truth_of(places, lesions, np.array([True, False]), complete=True)
+    assert truth.tolist() == [MALIGNANT, MALIGNANT, BENIGN, NO_LESION]
+    assert truth_of(places, lesions[:0], np.zeros(0, bool), complete=True).tolist() == [NO_LESION] * 4
+    # marks of a real exam: what is not marked may be a lesion, and what is marked is there to judge by
+    assert truth_of(places, lesions, np.array([True, False]), complete=False).tolist() == [UNKNOWN] * 4
+
+
+def test_a_candidate_is_a_cancer_where_both_answers_are_true():
+    answers = torch.tensor([[0.3, -1.2], [40.0, -2.0], [-3.0, 50.0], [60.0, 70.0], [-60.0, -70.0]])
+    p = torch.sigmoid(answers.double()).prod(1)
+    assert torch.allclose(both_true(answers)[:3].double(), torch.logit(p[:3]), atol=1e-5)
+    assert both_true(answers)[3:].tolist() == pytest.approx([60.0, -130.0])
+    assert torch.equal(both_true(answers[:, :1]), answers[:, 0]), "classifiers of before have one answer"
+
+
+def test_only_lesions_are_asked_whether_they_are_malignant():
+    answers = torch.tensor([[[0.5, 2.0], [-1.0, 3.0], [1.5, -0.5], [4.0, 4.0]]])
+    truth = torch.tensor([NO_LESION, BENIGN, MALIGNANT, UNKNOWN])
+
+    def loss(logit, target):
+        return float(np.log1p(np.exp(-logit if target else logit)))
+
+    lesion = loss(0.5, 0) + loss(-1.0, 1) + loss(1.5, 1)
+    expected = training.LESION_WEIGHT * lesion + training.CLASS_WEIGHT * (loss(3.0, 0) + loss(-0.5, 1))
+    assert training.lesion_loss(answers, truth).tolist() == pytest.approx([expected], abs=1e-5)
+    assert training.lesion_loss(answers[..., :1], truth).tolist() == [0.0]
+
+
+def test_known_lesions_teach_where_a_cancer_is_that_enhances_like_a_benign_lesion(tmp_path):
+    """Six features tell lesions, one each kind: the labels alone cannot tell a faint cancer from tissue."""
+
+    def exams(first, count, known):
+        bags = []
+        for n in range(first, first + count):
+            rng = np.random.default_rng(n)
+            values = rng.normal(0, 0.6, (24, COUNT)).astype(np.float32)
+            values[:2, :6] += 2.0
+            values[0, 6] += 1.0 if n % 2 else -1.0  # the first is the lesion whose kind is the exam's label
+            values[1, 6] -= 1.0  # the other one is benign
+            truth = np.full(24, NO_LESION)
+            truth[:2] = MALIGNANT if n % 2 else BENIGN, BENIGN
+            bags.append((values, n % 2, DURATION_MIN, truth if known else None))
+        return Bags.of(bags)
+
+    config = CandidateConfig(epochs=8, batch=8, rate=0.01, settings=SETTINGS)
+    settings = CandidateSettings(
+        grid_mm=4.4, count=4, hidden=32, members=2, members_without_curve=0, questions=2
+    )
+    unseen, firsts = exams(1000, 80, True), {}
+    for known in (False, True):
+        folder = tmp_path / str(known)
+        classifier = training.fit(exams(0, 120, known), unseen, config, settings, folder).eval()
+        logits = classifier(unseen.features, unseen.context[unseen.exam]).detach().reshape(80, 24)
+        firsts[known] = float((logits[1::2].argmax(1) == 0).float().mean())
+    assert firsts[True] > 0.85 and firsts[True] > firsts[False] + 0.05, firsts
 
 
 def test_exams_without_a_lesion_are_not_called_for_their_many_candidates(tmp_path):
@@ -78,7 +137,7 @@ def test_exams_without_a_lesion_are_not_called_for_their_many_candidates(tmp_pat
             values = np.zeros((31, COUNT), np.float32)
             values[:, :20] = np.random.default_rng(n).normal(0, 0.5, (31, 20))
             values[0, :20] += 2.0 * (n % 2)
-            bags.append((values, n % 2, DURATION_MIN))
+            bags.append((values, n % 2, DURATION_MIN, None))
         return Bags.of(bags)
 
     config = CandidateConfig(epochs=10, batch=8, rate=0.02, settings=SETTINGS)
@@ -94,7 +153,7 @@ def test_exams_without_a_lesion_are_not_called_for_their_many_candidates(tmp_pat
 
 
 def test_a_tenth_of_the_exams_is_learned_from_without_their_duration():
-    bags = Bags.of([(np.zeros((2, COUNT), np.float32), 1, DURATION_MIN)] * 1000)
+    bags = Bags.of([(np.zeros((2, COUNT), np.float32), 1, DURATION_MIN, None)] * 1000)
     durations = bags.withhold_durations(0).context[:, -1]
     assert 0.07 < float(durations.isnan().float().mean()) < 0.13
     unchanged = torch.full((1000,), float(np.log(DURATION_MIN)))
@@ -104,7 +163,7 @@ def test_a_tenth_of_the_exams_is_learned_from_without_their_duration():
 @pytest.mark.parametrize("durations", [[None] * 6, [6.0] * 6])
 def test_a_duration_that_taught_nothing_decides_nothing(durations):
     """None was known, or all lasted as long: the weights of it are as random as they were drawn."""
-    bags = Bags.of([(features(n), n % 2, duration) for n, duration in enumerate(durations)])
+    bags = Bags.of([(features(n), n % 2, duration, None) for n, duration in enumerate(durations)])
     classifier = training.new_classifier(CandidateSettings(), 0, bags).eval()
     unknown, known = (np.stack(classifier.logits(features(9, 3), duration)) for duration in (None, 6.1))
     assert np.allclose(unknown, known, atol=0.01)
@@ -289,8 +348,10 @@ def test_a_candidate_is_described_as_from_the_cache(tmp_path):
     )
     assert np.array_equal(kept.features, own.features)
     assert np.allclose(kept.ras_mm, [candidate.ras_mm for candidate in own.candidates], atol=1e-3)
-    centres = [lesion["ras_mm"] for lesion in exam.meta["lesions"] if lesion["malignant"]]
+    centres = [lesion["ras_mm"] for lesion in exam.meta["lesions"]]
     assert np.allclose(kept.lesions_mm, np.reshape(centres, (-1, 3)), atol=1e-3)
+    assert kept.malignant.tolist() == [lesion["malignant"] for lesion in exam.meta["lesions"]]
+    assert kept.complete and exam.meta["complete"], "all lesions of a simulated exam are known"
     assert kept.duration_min == exam.duration_min and 2 < kept.duration_min < 15
     assert (kept.exam, kept.patient, kept.label, kept.split) == (row.exam, row.patient, row.label, row.split)
 
@@ -330,6 +391,7 @@ def test_a_cache_is_described_as_it_is_kept(folder, tmp_path):
     for one, other in zip(exams, again, strict=True):
         assert np.array_equal(one.features, other.features) and one.exam == other.exam
         assert np.array_equal(one.ras_mm, other.ras_mm) and np.allclose(one.lesions_mm, other.lesions_mm)
+        assert np.array_equal(one.truth, other.truth) and one.complete and other.complete
     with pytest.raises(InputError, match="is a cache"):
         describe_cohort(str(kept.folder), tmp_path / "copies", 2.2, SETTINGS, workers=1, copies=1)
 
@@ -368,11 +430,13 @@ def test_further_exams_join_the_runs_own(folder, tmp_path, monkeypatch):
 
     card, exams = further([{"patient": "p", "split": "test"}])
     assert card["source"].endswith("some.csv") and all(exam.split == "train" for exam in exams)
-    own = Bags.of([(np.zeros((2, COUNT), np.float32), 1, None)])
-    both = own + Bags.of([(exam.features, exam.label, exam.duration_min) for exam in exams])
+    own = Bags.of([(np.zeros((2, COUNT), np.float32), 1, None, None)])
+    both = own + Bags.of([(exam.features, exam.label, exam.duration_min, exam.truth) for exam in exams])
     assert both.labels.tolist() == [1, *(exam.label for exam in exams)]
-    features, row, _ = both.candidates_of(torch.tensor([1]))
-    assert np.array_equal(features.numpy(), exams[0].features) and set(row.tolist()) == {0}
+    candidates, row, _ = both.candidates_of(torch.tensor([1]))
+    assert np.array_equal(both.features[candidates].numpy(), exams[0].features) and set(row.tolist()) == {0}
+    assert both.truth.tolist()[:2] == [UNKNOWN] * 2, "of the run's own nothing was said"
+    assert both.truth[candidates].tolist() == exams[0].truth.tolist()
 
     # on another computer, without the exams, the features are enough
     (folder.parent / "some.csv").unlink()

@@ -438,7 +438,7 @@ def test_bad_runs_and_cohorts_are_refused_in_one_sentence(config, tmp_path, caps
 
 def test_exams_kept_on_a_device_are_augmented_as_those_read_from_disk(config, cohort):
     paths = sorted((cohort / "exams").glob("*.npz"))[:4]
-    kept, read = Exams(paths, config, torch.device("cpu")), Exams(paths, replace(config, workers=1))
+    kept, read = Exams(paths, config, torch.device("cpu")), Exams(paths, config)
     assert len(kept.kept) == 4 and not read.kept
     for key in (0, 3, (0, 1), (5, 2)):
         assert torch.equal(kept[key][0], read[key][0]) and kept[key][1:] == read[key][1:]

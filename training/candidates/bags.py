@@ -20,7 +20,36 @@ from BreastCMSLLib.preprocessing.landmarks import Landmarks
 from training.data import cache
 from training.data.processes import worker_processes
 
-Described = tuple[np.ndarray, int, float | None]  # features, label and duration in minutes of one exam
+NEAR_MM = 10.0  # a candidate closer than this to a lesion's centre is that lesion, as in the statistics
+UNKNOWN, NO_LESION, BENIGN, MALIGNANT = -1, 0, 1, 2  # what a candidate truly is
+
+# of one exam: features, label, duration in minutes, and what its candidates truly are (None: not known)
+Described = tuple[np.ndarray, int, float | None, np.ndarray | None]
+
+
+def truth_of(ras_mm: np.ndarray, lesions_mm: np.ndarray, malignant: np.ndarray, complete: bool) -> np.ndarray:
+    """What each candidate truly is, by the lesion that it is nearest to.
+
+    Parameters
+    ----------
+    ras_mm : ndarray, shape (candidates, 3)
+        Places in RAS mm.
+    lesions_mm : ndarray, shape (lesions, 3)
+        Centres in RAS mm.
+    malignant : ndarray of bool, shape (lesions,)
+    complete : bool
+        Whether these are all lesions of the exam: else nothing is known, since any candidate may be another.
+
+    Returns
+    -------
+    ndarray of int64, shape (candidates,)
+        ``UNKNOWN``, ``NO_LESION``, ``BENIGN`` or ``MALIGNANT``.
+    """
+    if not complete or not len(lesions_mm):
+        return np.full(len(ras_mm), NO_LESION if complete else UNKNOWN)
+    distances = np.linalg.norm(ras_mm[:, None] - lesions_mm[None], axis=2)
+    kinds = np.where(malignant, MALIGNANT, BENIGN)[distances.argmin(axis=1)]
+    return np.where(distances.min(axis=1) <= NEAR_MM, kinds, NO_LESION)
 
 
 @dataclass(frozen=True)
@@ -37,22 +66,28 @@ class Bags:
         (candidates,) index of each candidate's exam, rising.
     labels : torch.Tensor
         (exams,) float32.
+    truth : torch.Tensor
+        (candidates,) int64 of :func:`truth_of`.
     """
 
     features: torch.Tensor
     context: torch.Tensor
     exam: torch.Tensor
     labels: torch.Tensor
+    truth: torch.Tensor
 
     @classmethod
     def of(cls, exams: Sequence[Described]) -> Bags:
         """Bags of described exams."""
-        counts = torch.tensor([len(features) for features, _, _ in exams])
+        features, labels, durations, truths = zip(*exams)
+        counts = torch.tensor([len(each) for each in features])
+        known = [np.full(len(f), UNKNOWN) if truth is None else truth for f, truth in zip(features, truths)]
         return cls(
-            torch.from_numpy(np.concatenate([features for features, _, _ in exams])),
-            torch.cat([context_of(features, duration_min) for features, _, duration_min in exams]),
+            torch.from_numpy(np.concatenate(features)),
+            torch.cat([context_of(each, duration_min) for each, duration_min in zip(features, durations)]),
             torch.repeat_interleave(torch.arange(len(exams)), counts),
-            torch.tensor([label for _, label, _ in exams], dtype=torch.float32),
+            torch.tensor(labels, dtype=torch.float32),
+            torch.from_numpy(np.concatenate(known)),
         )
 
     def __add__(self, other: Bags) -> Bags:
@@ -62,10 +97,11 @@ class Bags:
             torch.cat([self.context, other.context]),
             torch.cat([self.exam, other.exam + len(self.labels)]),
             torch.cat([self.labels, other.labels]),
+            torch.cat([self.truth, other.truth]),
         )
 
     def candidates_of(self, exams: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Features of some exams' candidates, and where each goes in a table.
+        """The candidates of some exams, and where each goes in a table.
 
         Parameters
         ----------
@@ -74,8 +110,8 @@ class Bags:
 
         Returns
         -------
-        features : torch.Tensor
-            (n, features).
+        candidates : torch.Tensor
+            (n,) indices of candidates.
         row, column : torch.Tensor
             (n,) position in ``exams``, and number within the exam.
         """
@@ -83,7 +119,7 @@ class Bags:
         count = torch.searchsorted(self.exam, exams, right=True) - first
         row = torch.repeat_interleave(torch.arange(len(exams)), count)
         column = torch.arange(len(row)) - torch.repeat_interleave(count.cumsum(0) - count, count)
-        return self.features[first[row] + column], row, column
+        return first[row] + column, row, column
 
     def withhold_durations(self, seed: int) -> Bags:
         """The same exams, some of them with an unknown duration (``UNKNOWN_DURATIONS``)."""
@@ -156,4 +192,21 @@ def candidates_of_cached(path: Path, settings: CandidateSettings) -> tuple[cache
 def describe_cached(path: Path, settings: CandidateSettings) -> Described:
     """Find and describe the candidates of one cached exam; see :func:`bags_of_cache`."""
     exam, described = candidates_of_cached(path, settings)
-    return described.features, exam.meta["label"], exam.duration_min
+    truth = truth_of(places_of(described), *known_lesions(exam.meta["lesions"]), all_are_known(exam))
+    return described.features, exam.meta["label"], exam.duration_min, truth
+
+
+def all_are_known(exam: cache.CachedExam) -> bool:
+    """Whether all lesions of a cached exam are known; earlier caches do not say."""
+    return exam.meta.get("complete", False)
+
+
+def known_lesions(lesions: Sequence[dict]) -> tuple[np.ndarray, np.ndarray]:
+    """Centres (lesions, 3) float32 in RAS mm of ``training.data.exams.truth``, and which are malignant."""
+    centres = np.array([lesion["ras_mm"] for lesion in lesions], np.float32).reshape(-1, 3)
+    return centres, np.array([lesion["malignant"] for lesion in lesions], bool)
+
+
+def places_of(described: ExamCandidates) -> np.ndarray:
+    """(candidates, 3) float32, where each lies, in RAS mm."""
+    return np.array([candidate.ras_mm for candidate in described.candidates], np.float32).reshape(-1, 3)

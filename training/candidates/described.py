@@ -30,7 +30,14 @@ from training.data.moved_grids import drawn_grid
 from training.data.preparation import keep_exam
 from training.data.processes import worker_processes
 
-from .bags import candidates_of_cached, described_candidates
+from .bags import (
+    all_are_known,
+    candidates_of_cached,
+    described_candidates,
+    known_lesions,
+    places_of,
+    truth_of,
+)
 
 PART = 500
 COARSE_MM = 4.4  # of the exams that the network learns from
@@ -53,7 +60,11 @@ class DescribedExam:
     duration_min : float or None
         From the first phase after contrast to the last.
     lesions_mm : numpy.ndarray
-        (lesions, 3) float32, centres of the malignant lesions in RAS mm, to judge by and not to learn from.
+        (lesions, 3) float32, centres of the known lesions in RAS mm.
+    malignant : numpy.ndarray
+        (lesions,) bool.
+    complete : bool
+        Whether these are all its lesions, as of a simulated exam. Only then are they learned from.
     """
 
     exam: str
@@ -64,6 +75,13 @@ class DescribedExam:
     ras_mm: np.ndarray
     duration_min: float | None
     lesions_mm: np.ndarray
+    malignant: np.ndarray
+    complete: bool
+
+    @property
+    def truth(self) -> np.ndarray:
+        """(candidates,) int64 of ``bags.truth_of``."""
+        return truth_of(self.ras_mm, self.lesions_mm, self.malignant, self.complete)
 
 
 def describe_exam(
@@ -96,26 +114,26 @@ def describe_exam(
         settings,
         model_input.landmarks,
     )
-    return _described(row, described, truth(row, exam)[0])
+    return _described(row, described, truth(row, exam)[0], row.seed is not None)
 
 
 def describe_kept(row: Row, folder: Path, settings: CandidateSettings, copy: int = 0) -> DescribedExam:
     """Describe one exam of a cache. Raises InputError where it is damaged."""
     exam, described = candidates_of_cached(cache.exam_path(folder, row.exam), settings)
-    return _described(row, described, exam.meta["lesions"])
+    return _described(row, described, exam.meta["lesions"], all_are_known(exam))
 
 
-def _described(row: Row, described: ExamCandidates, lesions: Sequence[dict]) -> DescribedExam:
-    centres = [lesion["ras_mm"] for lesion in lesions if lesion["malignant"]]
+def _described(row: Row, described: ExamCandidates, lesions: Sequence[dict], complete: bool) -> DescribedExam:
     return DescribedExam(
         row.exam,
         row.patient,
         row.label,
         row.split,
         described.features,
-        np.array([candidate.ras_mm for candidate in described.candidates], np.float32).reshape(-1, 3),
+        places_of(described),
         described.duration_min,
-        np.array(centres, np.float32).reshape(-1, 3),
+        *known_lesions(lesions),
+        complete,
     )
 
 
@@ -265,9 +283,9 @@ def _part(folder: Path, number: int) -> Path:
 def _write(path: Path, exams: Sequence[DescribedExam]) -> None:
     arrays = {
         name: np.array([getattr(exam, name) for exam in exams])
-        for name in ("exam", "patient", "label", "split")
+        for name in ("exam", "patient", "label", "split", "complete")
     }
-    for name in ("features", "ras_mm", "lesions_mm"):
+    for name in ("features", "ras_mm", "lesions_mm", "malignant"):
         arrays[name] = np.concatenate([getattr(exam, name) for exam in exams])
     arrays["duration_min"] = np.array([exam.duration_min for exam in exams], np.float64)  # None becomes NaN
     arrays["candidates"] = np.array([len(exam.features) for exam in exams])
@@ -286,6 +304,8 @@ def _read(path: Path) -> list[DescribedExam]:
             np.split(arrays["ras_mm"], candidates),
             [None if np.isnan(value) else float(value) for value in arrays["duration_min"]],
             np.split(arrays["lesions_mm"], lesions),
+            np.split(arrays["malignant"], lesions),
+            arrays["complete"].tolist(),
         ]
         return [DescribedExam(*row) for row in zip(*columns, strict=True)]
     except Exception as error:  # zip, header and array errors alike: the file is not what _write() wrote

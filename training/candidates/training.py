@@ -1,4 +1,4 @@
-"""Train the candidate classifier of a run, from labels of whole exams.
+"""Train the candidate classifier of a run, from labels of whole exams, and from lesions that are known.
 
 It learns from the run's exams and from others that were described beforehand, anew or from the weights of
 another classifier. RUN/candidates holds
@@ -21,7 +21,7 @@ from sklearn.metrics import roc_auc_score
 from torch import nn
 from torch.optim.lr_scheduler import OneCycleLR
 
-from BreastCMSLLib.candidates.classifier import CandidateClassifier, aggregate
+from BreastCMSLLib.candidates.classifier import CandidateClassifier, aggregate, both_true
 from BreastCMSLLib.candidates.settings import CandidateSettings
 from BreastCMSLLib.core.errors import InputError
 from BreastCMSLLib.network.losses import sigmoid_loss
@@ -32,7 +32,7 @@ from training.recipes import CandidateConfig
 from training.runs import folder as runs
 from training.runs.draft import draft_predictor
 
-from .bags import Bags, bags_of_cache
+from .bags import MALIGNANT, NO_LESION, UNKNOWN, Bags, bags_of_cache
 from .described import DescribedExam, card_of, load_described
 
 LARGEST_GRADIENT = 5.0  # norm, of each member
@@ -40,6 +40,7 @@ LEAST_SPREAD = 0.1  # of the logarithm of the exams' durations
 LEAST_SHARPNESS = 2.0  # with less, 40 candidates of 3 % can make an exam of more than 20 %
 FIRST_SHARPNESS = 3.0
 LEAST_SHARPNESS_ABOVE = 0.1  # at the beginning: closer to the least it would hardly learn
+LESION_WEIGHT, CLASS_WEIGHT = 1.0, 3.0  # of the questions about known lesions, beside the exam's label
 NO_MIX = (0.0, 1.0, 0.0)  # until it is fitted
 NO_SAY = 1e6  # a spread so wide that every duration is the mean
 
@@ -96,7 +97,6 @@ def train(
     }
     paths["train"] = paths["train"][: config.limit or None]
     card = {**asdict(replace(config, settings=settings)), "cache": str(store.folder)}
-    card["supervision"] = "image-level labels only"
     earlier = []
     if init is not None:
         card["init"], earlier = str(init), runs.check_ancestry(split, init)
@@ -127,9 +127,12 @@ def train(
     if further:
         learned = [{"patient": exam.patient, "split": "train"} for exam in further]
         runs.remember_patients(folder, learned)
-        described = Bags.of([(exam.features, exam.label, exam.duration_min) for exam in further])
+        described = Bags.of([(exam.features, exam.label, exam.duration_min, exam.truth) for exam in further])
         bags["train"] = bags["train"] + described if "train" in bags else described
     bags["train"] = bags["train"].withhold_durations(config.seed)
+    card["supervision"] = supervision(bags["train"], settings)
+    if init is not None and (before := runs.load_start(init).candidate_supervision) != card["supervision"]:
+        card["supervision"] += f", after {before}"
     # what was carried over, or trained by the same command before, does not belong to this card
     (output / "best.safetensors").unlink(missing_ok=True)
     write_json(output / "config.json", card)
@@ -149,9 +152,17 @@ def train(
 
 
 def settings_for(run: runs.Run, settings: CandidateSettings) -> CandidateSettings:
-    """The settings with the phases of a run's input, and its grid where that is coarser."""
+    """The settings with the phases of a run's input, its grid where that is coarser, and both questions."""
     grid_mm = max(settings.grid_mm, run.contract.spacing_mm)
-    return replace(settings, phases=run.contract.phases, grid_mm=grid_mm, features=None)
+    return replace(settings, phases=run.contract.phases, grid_mm=grid_mm, features=None, questions=2)
+
+
+def supervision(training: Bags, settings: CandidateSettings) -> str:
+    """What a classifier learns from, in words."""
+    if settings.questions == 1 or not (training.truth != UNKNOWN).any():
+        return runs.LABELS_ONLY
+    known = len(training.exam[training.truth != UNKNOWN].unique())
+    return f"labels of exams, and all lesions of {known} simulated ones"
 
 
 def starting_classifier(init: Path, contract: InputContract) -> CandidateClassifier:
@@ -343,9 +354,11 @@ def train_epoch(
     total, steps = 0.0, len(order) // config.batch
     for step in range(steps):
         exams = order[step * config.batch : (step + 1) * config.batch]
-        logits = exam_logits(classifier, bags, exams, sharpness())
-        losses = [sigmoid_loss(own, bags.labels[exams]) for own in logits]
-        losses = torch.stack(losses)
+        candidates, row, column = bags.candidates_of(exams)
+        answers = classifier.answers(bags.features[candidates], bags.context[exams][row])
+        logits = exam_logits(both_true(answers), row, column, len(exams), sharpness())
+        losses = torch.stack([sigmoid_loss(own, bags.labels[exams]) for own in logits])
+        losses = losses + lesion_loss(answers, bags.truth[candidates]) / len(exams)
         optimiser.zero_grad(set_to_none=True)
         losses.sum().backward()
         for member in classifier.members:
@@ -356,46 +369,70 @@ def train_epoch(
     return total / max(1, steps)
 
 
+def lesion_loss(answers: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
+    """Cross-entropy of both questions, where it is known what a candidate truly is.
+
+    Parameters
+    ----------
+    answers : torch.Tensor
+        (members, candidates, questions); nothing is learned here from a single one.
+    truth : torch.Tensor
+        (candidates,) of ``truth_of``.
+
+    Returns
+    -------
+    torch.Tensor
+        (members,) sums over the candidates, weighted. Whether it is malignant is asked of lesions alone.
+    """
+    if answers.shape[-1] == 1:
+        return answers.new_zeros(len(answers))
+    targets = torch.stack([truth > NO_LESION, truth == MALIGNANT], dim=-1).float().expand_as(answers)
+    each = nn.functional.binary_cross_entropy_with_logits(answers, targets, reduction="none")
+    asked = torch.stack([(truth != UNKNOWN) * LESION_WEIGHT, (truth > NO_LESION) * CLASS_WEIGHT], dim=-1)
+    return (each * asked).sum((1, 2))
+
+
 @torch.inference_mode()
 def validate(classifier: CandidateClassifier, bags: Bags) -> np.ndarray:
     """(exams,) float32 logits of all exams, as Analyze computes them."""
     classifier.eval()
-    parts = torch.arange(len(bags.labels)).split(64)
-    return torch.cat([exam_logits(classifier, bags, part)[0] for part in parts]).numpy()
+    logits = []
+    for exams in torch.arange(len(bags.labels)).split(64):
+        candidates, row, column = bags.candidates_of(exams)
+        each = classifier(bags.features[candidates], bags.context[exams][row])[None]
+        logits.append(exam_logits(each, row, column, len(exams), classifier.settings.sharpness)[0])
+    return torch.cat(logits).numpy()
 
 
 def exam_logits(
-    classifier: CandidateClassifier, bags: Bags, exams: torch.Tensor, sharpness: torch.Tensor | None = None
+    logits: torch.Tensor,
+    row: torch.Tensor,
+    column: torch.Tensor,
+    exams: int,
+    sharpness: float | torch.Tensor,
 ) -> torch.Tensor:
     """Logits of exams, by multiple-instance aggregation over their candidates.
 
     Parameters
     ----------
-    classifier : CandidateClassifier
-        In training or evaluation mode.
-    bags : Bags
-        That hold the exams.
-    exams : torch.Tensor
-        Their indices.
-    sharpness : torch.Tensor, optional
-        Of the aggregation, while it is learned (None: the classifier's).
+    logits : torch.Tensor
+        (members, candidates).
+    row, column : torch.Tensor
+        (candidates,) exam of each, and number within it.
+    exams : int
+        How many there are.
+    sharpness : float or torch.Tensor
+        Of the aggregation.
 
     Returns
     -------
     torch.Tensor
-        (members, exams) as each member sees them; in evaluation mode (1, exams), of which the exam's score is
-        made.
+        (members, exams).
     """
-    features, row, column = bags.candidates_of(exams)
-    context = bags.context[exams][row]
-    if classifier.training:
-        logits = classifier.member_logits(features, context)
-    else:
-        logits = classifier(features, context)[None]
     most = int(column.max()) + 1 if len(column) else 1
-    table = torch.full((len(logits), len(exams), most), -math.inf)
+    table = torch.full((len(logits), exams, most), -math.inf)
     table[:, row, column] = logits
-    return aggregate(table, classifier.settings.sharpness if sharpness is None else sharpness)
+    return aggregate(table, sharpness)
 
 
 def fit_mix(

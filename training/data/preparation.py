@@ -138,6 +138,7 @@ def keep_exam(
     on_grid = None if classes is None else _on_model_grid(classes, exam.grid.affine, model_input)
     meta = {"exam": row.exam, "patient": row.patient, "label": row.label, "lesions": list(lesions)}
     meta |= {"fingerprint": digest, "mask_source": model_input.mask_source}
+    meta["complete"] = row.seed is not None  # these are all its lesions: it is simulated
     cache.store(cache.exam_path(folder, row.exam), model_input, meta, on_grid, contract.size)
 
 

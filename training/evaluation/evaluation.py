@@ -440,6 +440,7 @@ def _provenance(
         **({} if calibrated_on is store else {"calibrated_on": f"the exams of {calibrated_on.title}"}),
         "simulated": only_simulated(run) and store.simulated and calibrated_on.simulated,
         "supervision": run.config["supervision"],
+        **({"candidate_supervision": run.candidate_supervision} if run.candidates is not None else {}),
         "method": run.config["method"],
         "seed": run.config["seed"],
         "n": len(test),

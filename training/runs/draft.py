@@ -19,7 +19,11 @@ from .lineage import training_data
 def bundle_texts(run: Run) -> dict[str, str]:
     """What a run's bundle says of itself: ``description`` and ``training_data``."""
     text = f"3-D ResNet, width {run.network.settings.width}, method {run.config['method'].upper()}, "
-    text += run.config["supervision"] + (", and a candidate classifier" if run.candidates is not None else "")
+    text += run.config["supervision"]
+    if run.candidates is not None:
+        text += ", and a candidate classifier"
+        if run.candidate_supervision != run.config["supervision"]:
+            text += f", {run.candidate_supervision}"
     return {"description": text, "training_data": training_data(run)}
 
 

@@ -29,6 +29,7 @@ from training.recipes import Config
 
 BUNDLED = ("bce", "nsl", "cmsl", "distilled")  # methods whose network a bundle holds
 CANDIDATES = "candidates"  # folder of the candidate classifier
+LABELS_ONLY = "image-level labels only"  # what a network, and most classifiers, learn from
 PACKAGES = ("torch", "numpy", "scipy", "SimpleITK", "accelerate", "safetensors")
 
 
@@ -48,6 +49,8 @@ class Run:
         Of the exams it reads.
     candidates : CandidateClassifier, optional
         If one was trained.
+    candidate_supervision : str
+        What that learned from.
     """
 
     folder: Path
@@ -55,6 +58,7 @@ class Run:
     network: BreastNet
     contract: InputContract
     candidates: CandidateClassifier | None = None
+    candidate_supervision: str = LABELS_ONLY
 
 
 def load_start(
@@ -75,7 +79,8 @@ def load_start(
     if path.is_dir():
         return load_run(path, weights, build)
     bundle = load_bundle(path)
-    return Run(path, {}, bundle.network, bundle.contract, bundle.candidates)
+    taught = bundle.evidence.get("candidate_supervision", LABELS_ONLY)
+    return Run(path, {}, bundle.network, bundle.contract, bundle.candidates, taught)
 
 
 def load_run(
@@ -121,7 +126,7 @@ def load_run(
         raise InputError(
             f"The run in {folder} cannot be read ({reason}); train it again with this version."
         ) from error
-    return Run(folder, config, network.eval(), contract, load_candidates(folder))
+    return Run(folder, config, network.eval(), contract, load_candidates(folder), _taught(folder))
 
 
 def _breast_net(config: dict) -> BreastNet:
@@ -173,6 +178,13 @@ def load_candidates(folder: Path) -> CandidateClassifier | None:
     return classifier.eval()
 
 
+def _taught(folder: Path) -> str:
+    """What a run's candidate classifier learned from."""
+    path = folder / CANDIDATES / "config.json"
+    card = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    return str(card.get("supervision", LABELS_ONLY))
+
+
 def carry_candidates(init: Path | None, folder: Path) -> None:
     """Copy the candidate classifier of the run or bundle that a run was carried over from, if it has one.
 
@@ -189,6 +201,7 @@ def carry_candidates(init: Path | None, folder: Path) -> None:
     else:
         settings = start.candidates.settings
         card = {"settings": asdict(settings), "mix": settings.mix, "sharpness": settings.sharpness}
+        card["supervision"] = start.candidate_supervision
     write_json(own / "config.json", card)
     save_weights(start.candidates, own / "best.safetensors")  # last: with them the classifier is there
 
@@ -319,7 +332,7 @@ def describe(recipe: str, config: Config, exams: Cache) -> dict:
         "input": asdict(exams.contract),
         "source": exams.source,
         "simulated": exams.simulated,
-        "supervision": "image-level labels only",
+        "supervision": LABELS_ONLY,
     }
 
 

@@ -86,6 +86,12 @@ COHORTS = {
         (("test", 1000, 600, 400),),
         "bde1f132e19e72c6a475b685225b81658b39ab0886e04772b9c7cae4045e09ae",
     ),
+    "untouched": Cohort(
+        190_000_000,
+        2.2,
+        (("test", 500, 300, 200),),
+        "288c3fab1f2104c0333248eb0df131c3716504074d3bd32e2f9ae82677a4a763",
+    ),
     "scanner": Cohort(
         150_000_000,
         None,
