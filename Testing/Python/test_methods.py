@@ -1,6 +1,7 @@
 """The methods that are compared: losses, aggregation and maps against cases reckoned by hand."""
 
 import math
+import shutil
 from dataclasses import asdict, replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -147,9 +148,11 @@ def taught(config, cohort, monkeypatch, tmp_path) -> Config:
     classifier = SimpleNamespace(settings=settings, logits=lambda features, _: (features[:, 0],) * 2)
     card = {"settings": {**asdict(settings), "features": ["another", *names]}}
     monkeypatch.setattr(teacher, "load_described", lambda _: (card, exams))
-    start = SimpleNamespace(candidates=classifier)
-    monkeypatch.setattr(teacher.runs, "load_start", lambda _: start)
     folders = {"teacher": tmp_path / "TEACHER", "described": Path("DESCRIBED")}
+    start, load_start = SimpleNamespace(candidates=classifier), runs.load_start
+    monkeypatch.setattr(
+        runs, "load_start", lambda path, *a: start if path == folders["teacher"] else load_start(path, *a)
+    )
     folders["teacher"].mkdir()
     write_rows(folders["teacher"] / "split.csv", [{"patient": "somebody", "split": "train"}])
     return replace(config, method="distilled", output=tmp_path / "taught", **folders)
@@ -195,6 +198,18 @@ def test_a_distilled_network_points_to_what_it_was_taught(taught, cohort):
             place = 4.4 * stride * np.array(np.unravel_index(int(cells.argmax()), cells.shape))
             hits.append(np.linalg.norm(place - exam.meta["lesions"][0]["ras_mm"]) < 20)
     assert np.mean(hits) >= 0.75
+
+
+def test_a_taught_network_is_carried_to_a_cohort_without_training_exams(taught, cohort, tmp_path):
+    first = loop.train("test", replace(taught, epochs=1))
+    other = tmp_path / "other"
+    shutil.copytree(cohort, other)
+    cache.write_index(other, [row for row in cache.open_cache(cohort).rows if row["split"] != "train"])
+    then = replace(taught, init=first, epochs=0, cache=other, output=tmp_path / "then")
+    learned, carried = (
+        runs.load_run(folder).network.state_dict() for folder in (first, loop.train("test", then))
+    )
+    assert all(torch.equal(weights, carried[name]) for name, weights in learned.items())
 
 
 def test_a_teacher_may_not_have_seen_a_test_exam(taught, cohort):

@@ -526,6 +526,7 @@ def test_cohorts_have_the_sizes_they_name_and_share_no_seed():
         "large": ((12000, 1000, 0), 2600, 2.2),
         "calibration": ((0, 1500, 0), 300, 2.2),
         "unread": ((0, 0, 2000), 400, 2.2),
+        "untouched": ((0, 0, 1000), 200, 2.2),
         "scanner": ((0, 0, 640), 128, None),
         "paper": ((1204, 165, 346), 0, None),
     }
