@@ -2,7 +2,7 @@
 position.
 
 Radiologists judge a lesion by such signs (curve type, rim, margin, homogeneity; Schnall et al., Radiology
-2006;238:42). The candidate classifier learns from labels of exams what they are worth.
+2006;238:42). The candidate classifier learns what they are worth.
 
 Each function of :data:`GROUPS` returns ``{name: value}`` and is a group of features: a new feature is a new
 entry of its dictionary, and takes part in the next classifier that is trained. Arrays lie on one grid:

@@ -67,15 +67,16 @@ def test_members_learn_each_for_itself_and_speak_together():
 
 
 def test_what_a_candidate_truly_is_follows_from_the_nearest_lesion():
-    places, lesions = (
-        np.array([[0, 0, 0], [0, 0, 9], [30, 0, 0], [60, 0, 0.0]]),
-        np.array([[0, 0, 4], [30, 9, 0.0]]),
-    )
-    truth = truth_of(places, lesions, np.array([True, False]), complete=True)
-    assert truth.tolist() == [MALIGNANT, MALIGNANT, BENIGN, NO_LESION]
-    assert truth_of(places, lesions[:0], np.zeros(0, bool), complete=True).tolist() == [NO_LESION] * 4
+    places = np.array([[0, 0, 0], [0, 0, 9], [30, 0, 0], [60, 0, 0], [30, 23, 0], [30, 26, 0.0]])
+    lesions, radii = np.array([[0, 0, 4], [30, 9, 0.0]]), np.array([3.0, 10.0])
+    malignant = np.array([True, False])
+    truth = truth_of(places, lesions, radii, malignant, complete=True)
+    # the last but one lies in the outer parts of the large lesion: it may be it or not
+    assert truth.tolist() == [MALIGNANT, MALIGNANT, BENIGN, NO_LESION, UNKNOWN, NO_LESION]
+    none = truth_of(places, lesions[:0], radii[:0], malignant[:0], complete=True)
+    assert none.tolist() == [NO_LESION] * 6
     # marks of a real exam: what is not marked may be a lesion, and what is marked is there to judge by
-    assert truth_of(places, lesions, np.array([True, False]), complete=False).tolist() == [UNKNOWN] * 4
+    assert truth_of(places, lesions, radii, malignant, complete=False).tolist() == [UNKNOWN] * 6
 
 
 def test_a_candidate_is_a_cancer_where_both_answers_are_true():
@@ -350,6 +351,7 @@ def test_a_candidate_is_described_as_from_the_cache(tmp_path):
     assert np.allclose(kept.ras_mm, [candidate.ras_mm for candidate in own.candidates], atol=1e-3)
     centres = [lesion["ras_mm"] for lesion in exam.meta["lesions"]]
     assert np.allclose(kept.lesions_mm, np.reshape(centres, (-1, 3)), atol=1e-3)
+    assert np.allclose(kept.radius_mm, [lesion["radius_mm"] for lesion in exam.meta["lesions"]])
     assert kept.malignant.tolist() == [lesion["malignant"] for lesion in exam.meta["lesions"]]
     assert kept.complete and exam.meta["complete"], "all lesions of a simulated exam are known"
     assert kept.duration_min == exam.duration_min and 2 < kept.duration_min < 15

@@ -21,14 +21,17 @@ from training.data import cache
 from training.data.processes import worker_processes
 
 NEAR_MM = 10.0  # a candidate closer than this to a lesion's centre is that lesion, as in the statistics
+REACH = 1.6  # times its radius: farther out, no part of a lesion is expected
 UNKNOWN, NO_LESION, BENIGN, MALIGNANT = -1, 0, 1, 2  # what a candidate truly is
 
 # of one exam: features, label, duration in minutes, and what its candidates truly are (None: not known)
 Described = tuple[np.ndarray, int, float | None, np.ndarray | None]
 
 
-def truth_of(ras_mm: np.ndarray, lesions_mm: np.ndarray, malignant: np.ndarray, complete: bool) -> np.ndarray:
-    """What each candidate truly is, by the lesion that it is nearest to.
+def truth_of(
+    ras_mm: np.ndarray, lesions_mm: np.ndarray, radius_mm: np.ndarray, malignant: np.ndarray, complete: bool
+) -> np.ndarray:
+    """What each candidate truly is, by the lesion whose centre is nearest.
 
     Parameters
     ----------
@@ -36,6 +39,8 @@ def truth_of(ras_mm: np.ndarray, lesions_mm: np.ndarray, malignant: np.ndarray, 
         Places in RAS mm.
     lesions_mm : ndarray, shape (lesions, 3)
         Centres in RAS mm.
+    radius_mm : ndarray, shape (lesions,)
+        Of spheres of their volumes.
     malignant : ndarray of bool, shape (lesions,)
     complete : bool
         Whether these are all lesions of the exam: else nothing is known, since any candidate may be another.
@@ -43,13 +48,14 @@ def truth_of(ras_mm: np.ndarray, lesions_mm: np.ndarray, malignant: np.ndarray, 
     Returns
     -------
     ndarray of int64, shape (candidates,)
-        ``UNKNOWN``, ``NO_LESION``, ``BENIGN`` or ``MALIGNANT``.
+        ``UNKNOWN``, as in the outer parts of a large lesion, ``NO_LESION``, ``BENIGN`` or ``MALIGNANT``.
     """
     if not complete or not len(lesions_mm):
         return np.full(len(ras_mm), NO_LESION if complete else UNKNOWN)
     distances = np.linalg.norm(ras_mm[:, None] - lesions_mm[None], axis=2)
     kinds = np.where(malignant, MALIGNANT, BENIGN)[distances.argmin(axis=1)]
-    return np.where(distances.min(axis=1) <= NEAR_MM, kinds, NO_LESION)
+    outer = np.where((distances <= REACH * radius_mm).any(axis=1), UNKNOWN, NO_LESION)
+    return np.where(distances.min(axis=1) <= NEAR_MM, kinds, outer)
 
 
 @dataclass(frozen=True)
@@ -201,10 +207,13 @@ def all_are_known(exam: cache.CachedExam) -> bool:
     return exam.meta.get("complete", False)
 
 
-def known_lesions(lesions: Sequence[dict]) -> tuple[np.ndarray, np.ndarray]:
-    """Centres (lesions, 3) float32 in RAS mm of ``training.data.exams.truth``, and which are malignant."""
+def known_lesions(lesions: Sequence[dict]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Of ``training.data.exams.truth``: centres (lesions, 3) in RAS mm and radii in mm as float32, and which
+    lesions are malignant.
+    """
     centres = np.array([lesion["ras_mm"] for lesion in lesions], np.float32).reshape(-1, 3)
-    return centres, np.array([lesion["malignant"] for lesion in lesions], bool)
+    radii = np.array([lesion["radius_mm"] for lesion in lesions], np.float32)
+    return centres, radii, np.array([lesion["malignant"] for lesion in lesions], bool)
 
 
 def places_of(described: ExamCandidates) -> np.ndarray:

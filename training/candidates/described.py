@@ -1,6 +1,6 @@
 """The candidates of a cohort as features: what the classifier learns from, without keeping the exams' voxels.
 
-Exams are made or read, preprocessed as everywhere, described and forgotten: 11 kB an exam, where its voxels
+Exams are made or read, preprocessed as everywhere, described and forgotten: 20 kB an exam, where its voxels
 take 5 MB. A folder holds ``candidates.json`` (input contract, settings, source, code) and parts of ``PART``
 exams, ``part-0000.npz`` and so on, each written whole. The same command goes on where it stopped; several
 computers can each make some of the parts. Exams of a cache are described as they are kept there.
@@ -61,6 +61,8 @@ class DescribedExam:
         From the first phase after contrast to the last.
     lesions_mm : numpy.ndarray
         (lesions, 3) float32, centres of the known lesions in RAS mm.
+    radius_mm : numpy.ndarray
+        (lesions,) float32, of spheres of their volumes.
     malignant : numpy.ndarray
         (lesions,) bool.
     complete : bool
@@ -75,13 +77,14 @@ class DescribedExam:
     ras_mm: np.ndarray
     duration_min: float | None
     lesions_mm: np.ndarray
+    radius_mm: np.ndarray
     malignant: np.ndarray
     complete: bool
 
     @property
     def truth(self) -> np.ndarray:
         """(candidates,) int64 of ``bags.truth_of``."""
-        return truth_of(self.ras_mm, self.lesions_mm, self.malignant, self.complete)
+        return truth_of(self.ras_mm, self.lesions_mm, self.radius_mm, self.malignant, self.complete)
 
 
 def describe_exam(
@@ -285,7 +288,7 @@ def _write(path: Path, exams: Sequence[DescribedExam]) -> None:
         name: np.array([getattr(exam, name) for exam in exams])
         for name in ("exam", "patient", "label", "split", "complete")
     }
-    for name in ("features", "ras_mm", "lesions_mm", "malignant"):
+    for name in ("features", "ras_mm", "lesions_mm", "radius_mm", "malignant"):
         arrays[name] = np.concatenate([getattr(exam, name) for exam in exams])
     arrays["duration_min"] = np.array([exam.duration_min for exam in exams], np.float64)  # None becomes NaN
     arrays["candidates"] = np.array([len(exam.features) for exam in exams])
@@ -297,6 +300,10 @@ def _read(path: Path) -> list[DescribedExam]:
     try:
         with np.load(path, allow_pickle=False) as stored:
             arrays = {name: stored[name] for name in stored.files}
+        # earlier parts hold the centres of malignant lesions alone, to judge by
+        marked, exams = len(arrays["lesions_mm"]), len(arrays["exam"])
+        earlier = {"radius_mm": np.full(marked, np.nan, np.float32), "malignant": np.ones(marked, bool)}
+        arrays = {**earlier, "complete": np.zeros(exams, bool), **arrays}
         candidates, lesions = arrays["candidates"].cumsum()[:-1], arrays["lesions"].cumsum()[:-1]
         columns = [
             *(arrays[name].tolist() for name in ("exam", "patient", "label", "split")),
@@ -304,6 +311,7 @@ def _read(path: Path) -> list[DescribedExam]:
             np.split(arrays["ras_mm"], candidates),
             [None if np.isnan(value) else float(value) for value in arrays["duration_min"]],
             np.split(arrays["lesions_mm"], lesions),
+            np.split(arrays["radius_mm"], lesions),
             np.split(arrays["malignant"], lesions),
             arrays["complete"].tolist(),
         ]

@@ -124,15 +124,19 @@ def train(
     runs.remember_patients(folder, earlier)
     own = {part: paths[part] for part in paths if paths[part]}
     bags = {part: bags_of_cache(own[part], settings, workers, f"candidates of {part} exams") for part in own}
+    known = len({exam.exam for exam in further if exam.complete})
+    if "train" in bags:
+        known += len(bags["train"].exam[bags["train"].truth != UNKNOWN].unique())
     if further:
         learned = [{"patient": exam.patient, "split": "train"} for exam in further]
         runs.remember_patients(folder, learned)
         described = Bags.of([(exam.features, exam.label, exam.duration_min, exam.truth) for exam in further])
         bags["train"] = bags["train"] + described if "train" in bags else described
     bags["train"] = bags["train"].withhold_durations(config.seed)
-    card["supervision"] = supervision(bags["train"], settings)
+    card["supervision"] = supervision(known if settings.questions == 2 else 0)
     if init is not None and (before := runs.load_start(init).candidate_supervision) != card["supervision"]:
-        card["supervision"] += f", after {before}"
+        card["supervision"] += f"; before that from {before}"
+    print(f"Learns from {card['supervision']}.")
     # what was carried over, or trained by the same command before, does not belong to this card
     (output / "best.safetensors").unlink(missing_ok=True)
     write_json(output / "config.json", card)
@@ -157,12 +161,9 @@ def settings_for(run: runs.Run, settings: CandidateSettings) -> CandidateSetting
     return replace(settings, phases=run.contract.phases, grid_mm=grid_mm, features=None, questions=2)
 
 
-def supervision(training: Bags, settings: CandidateSettings) -> str:
-    """What a classifier learns from, in words."""
-    if settings.questions == 1 or not (training.truth != UNKNOWN).any():
-        return runs.LABELS_ONLY
-    known = len(training.exam[training.truth != UNKNOWN].unique())
-    return f"labels of exams, and all lesions of {known} simulated ones"
+def supervision(known: int) -> str:
+    """What a classifier learns from, in words; all lesions are known of so many exams."""
+    return f"labels of exams, and all lesions of {known} simulated ones" if known else runs.LABELS_ONLY
 
 
 def starting_classifier(init: Path, contract: InputContract) -> CandidateClassifier:
@@ -290,12 +291,13 @@ def fit(
     labels = validation.labels.numpy().astype(int)
     for epoch in range(len(history), config.epochs):
         start = time.perf_counter()
-        loss = train_epoch(classifier, sharpness, optimiser, schedule, training, config, epoch)
+        loss, of_lesions = train_epoch(classifier, sharpness, optimiser, schedule, training, config, epoch)
         seconds = time.perf_counter() - start
         _keep(sharpness, classifier)
         logits = validate(classifier, validation)
         figures = {
             "train_loss": loss,
+            "lesion_loss": of_lesions,
             "validation_loss": float(sigmoid_loss(torch.from_numpy(logits), validation.labels)),
             "validation_auc": float(roc_auc_score(labels, logits)),
             "sharpness": classifier.settings.sharpness,
@@ -343,30 +345,32 @@ def train_epoch(
     bags: Bags,
     config: CandidateConfig,
     epoch: int,
-) -> float:
-    """Mean loss of the members, each of which learns for itself but for the sharpness, which is of all.
+) -> tuple[float, float]:
+    """Mean losses of the members by exams and by known lesions. Each member learns for itself but for the
+    sharpness, which is of all.
 
     Order, noise and dropout follow from (seed, epoch) alone.
     """
     torch.manual_seed(config.seed * 100_003 + epoch)
     classifier.train()
     order = torch.randperm(len(bags.labels))
-    total, steps = 0.0, len(order) // config.batch
+    total, of_lesions, steps = 0.0, 0.0, len(order) // config.batch
     for step in range(steps):
         exams = order[step * config.batch : (step + 1) * config.batch]
         candidates, row, column = bags.candidates_of(exams)
         answers = classifier.answers(bags.features[candidates], bags.context[exams][row])
         logits = exam_logits(both_true(answers), row, column, len(exams), sharpness())
         losses = torch.stack([sigmoid_loss(own, bags.labels[exams]) for own in logits])
-        losses = losses + lesion_loss(answers, bags.truth[candidates]) / len(exams)
+        further = lesion_loss(answers, bags.truth[candidates]) / len(exams)
         optimiser.zero_grad(set_to_none=True)
-        losses.sum().backward()
+        (losses + further).sum().backward()
         for member in classifier.members:
             torch.nn.utils.clip_grad_norm_(member.parameters(), LARGEST_GRADIENT)
         optimiser.step()
         schedule.step()
         total += float(losses.detach().mean())
-    return total / max(1, steps)
+        of_lesions += float(further.detach().mean())
+    return total / max(1, steps), of_lesions / max(1, steps)
 
 
 def lesion_loss(answers: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:

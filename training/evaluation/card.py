@@ -16,7 +16,7 @@ from .paper import PAPER_LOCALISATION, PAPER_RATIO, TABLE_1, paper_row
 from .records import read_config, read_evaluation
 from .scored_exams import NULL_MAP
 from .splits import read_split
-from .texts import NAMES, distance, interval, number, with_interval
+from .texts import NAMES, distance, interval, number, taught_by, with_interval
 
 POINTS = {
     "youden": "Youden (largest sensitivity + specificity)",
@@ -93,7 +93,7 @@ def bundle_page(bundle: Card) -> Page:
         *([Section("Candidates", [_candidates(content["candidates"])])] if bundle.has_candidates else []),
         Section("Intended use", [_intended(evidence["simulated"])]),
         Section("Not for", [Items(_not_for(evidence["simulated"]))]),
-        Section("Data", [f"{evidence['cohort']}. {_supervision(evidence)}"]),
+        Section("Data", [f"{evidence['cohort']}. Supervision: {taught_by(evidence)}."]),
         *_evidence_sections(evidence),
         Section("Limits", [Items(_limits(evidence, evidence["evaluations"]))]),
         Section("Made by", ["RUN and CACHE are folders.", Code(evidence["command"])]),
@@ -104,13 +104,6 @@ def bundle_page(bundle: Card) -> Page:
 def _banner(bundle: Card) -> str:
     text = f"Research use only, not for diagnosis. Trained on {bundle.training_data}."
     return " ".join([text, *_doubts(bundle.evidence)])
-
-
-def _supervision(evidence: dict) -> str:
-    """What network and candidate classifier learned from."""
-    taught = evidence.get("candidate_supervision", evidence["supervision"])
-    of_candidates = "" if taught == evidence["supervision"] else f"; the candidate classifier: {taught}"
-    return f"Supervision: {evidence['supervision']}{of_candidates}."
 
 
 def _doubts(evidence: dict) -> list[str]:
@@ -243,7 +236,7 @@ def _data(
                 part: sum(bool(row.get("seed")) for row in split if row["split"] == part) for part in PARTS
             }
             kind += f" Simulated are {', '.join(f'{n} {PARTS[part]}' for part, n in made.items())} exams."
-    text = f"{kind} Split by patient: nobody is in two parts. {_supervision(evidence)}"
+    text = f"{kind} Split by patient: nobody is in two parts. Supervision: {taught_by(evidence)}."
     if ancestry:
         learned, chosen = (
             len({row["patient"] for row in ancestry if row["split"] == part})

@@ -6,7 +6,7 @@ from . import lesion_kinds, metrics
 from .coam_parts import parts_table
 from .localisation_figures import FAR_MM
 from .pages import Table, markdown_table
-from .texts import interval, number
+from .texts import interval, number, taught_by
 
 
 def markdown(result: dict) -> str:
@@ -14,7 +14,7 @@ def markdown(result: dict) -> str:
     kind, choice = "simulated exams" if result["simulated"] else "exams", result["choice"]
     lines = [
         f"{result['n']} malignant {result['split']} {kind}, {result['called']} of them called malignant; "
-        f"grid {result['spacing_mm']:g} mm, cells {result['cell_mm']:.1f} mm; {result['supervision']}; "
+        f"grid {result['spacing_mm']:g} mm, cells {result['cell_mm']:.1f} mm; {taught_by(result)}; "
         f"seed {result['seed']}; {result['precision']}. Research use only.",
         "",
         f"`{result['command']}`",

@@ -166,7 +166,7 @@ def _provenance(run: Run, predictor: Predictor, split: str, command: str) -> dic
         "kind": "breastcmsl.localisation",
         "research_use_only": True,
         "simulated": bool(run.config["simulated"]),
-        "supervision": run.config["supervision"],
+        **run.supervision,
         "seed": run.config["seed"],
         "split": "validation" if split == "validate" else split,
         "spacing_mm": run.contract.spacing_mm,

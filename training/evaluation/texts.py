@@ -37,3 +37,10 @@ def distance(figures: dict) -> str:
 def p_value(value: float | None) -> str:
     """ "0.012", "< 0.001" or a dash."""
     return "–" if value is None else "< 0.001" if value < 0.001 else f"{value:.3f}"
+
+
+def taught_by(evidence: dict) -> str:
+    """What network and candidate classifier learned from, of evidence that holds ``Run.supervision``."""
+    own = evidence["supervision"]
+    taught = evidence.get("candidate_supervision", own)
+    return own if taught == own else f"{own}; the candidate classifier: {taught}"

@@ -64,7 +64,7 @@ def loaders(
     targets: dict[str, Targets] = {"train": {}, "validate": {}}
     if "grade" in method.needs:
         targets = graded(exams, rows)
-    if "soft labels" in method.needs and rows["train"]:
+    if "soft labels" in method.needs and config.epochs:
         targets["train"] = {"soft": soft_labels(rows["train"], config)}
     kinds = {"patches": Patches, "soft labels": SoftLabels}
     kind = next((kinds[need] for need in method.needs if need in kinds), Exams)

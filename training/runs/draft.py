@@ -23,7 +23,7 @@ def bundle_texts(run: Run) -> dict[str, str]:
     if run.candidates is not None:
         text += ", and a candidate classifier"
         if run.candidate_supervision != run.config["supervision"]:
-            text += f", {run.candidate_supervision}"
+            text += f" (taught by {run.candidate_supervision})"
     return {"description": text, "training_data": training_data(run)}
 
 

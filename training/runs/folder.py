@@ -60,6 +60,12 @@ class Run:
     candidates: CandidateClassifier | None = None
     candidate_supervision: str = LABELS_ONLY
 
+    @property
+    def supervision(self) -> dict[str, str]:
+        """What network and candidate classifier learned from, as evidence holds it."""
+        of_candidates = {"candidate_supervision": self.candidate_supervision}
+        return {"supervision": self.config["supervision"]} | (of_candidates if self.candidates else {})
+
 
 def load_start(
     path: Path,
@@ -126,7 +132,9 @@ def load_run(
         raise InputError(
             f"The run in {folder} cannot be read ({reason}); train it again with this version."
         ) from error
-    return Run(folder, config, network.eval(), contract, load_candidates(folder), _taught(folder))
+    candidates = load_candidates(folder)
+    taught = LABELS_ONLY if candidates is None else _taught(folder)
+    return Run(folder, config, network.eval(), contract, candidates, taught)
 
 
 def _breast_net(config: dict) -> BreastNet:
@@ -179,9 +187,8 @@ def load_candidates(folder: Path) -> CandidateClassifier | None:
 
 
 def _taught(folder: Path) -> str:
-    """What a run's candidate classifier learned from."""
-    path = folder / CANDIDATES / "config.json"
-    card = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    """What a run's candidate classifier, which was read already, learned from."""
+    card = json.loads((folder / CANDIDATES / "config.json").read_text(encoding="utf-8"))
     return str(card.get("supervision", LABELS_ONLY))
 
 
@@ -332,8 +339,22 @@ def describe(recipe: str, config: Config, exams: Cache) -> dict:
         "input": asdict(exams.contract),
         "source": exams.source,
         "simulated": exams.simulated,
-        "supervision": LABELS_ONLY,
+        "supervision": _supervision(config),
     }
+
+
+def _supervision(config: Config) -> str:
+    """What a network learns from: labels, its teacher's lesions, and what it starts from learned from."""
+    text = LABELS_ONLY
+    if config.teacher is not None and (taught := load_start(config.teacher).candidate_supervision) != text:
+        text = f"image-level labels, and a teacher that learned from {taught}"
+    if config.init is not None and text == LABELS_ONLY:
+        if config.init.is_dir():
+            before = json.loads((config.init / "config.json").read_text(encoding="utf-8"))
+        else:
+            before = load_bundle(config.init).evidence
+        text = before.get("supervision", text)
+    return text
 
 
 def environment(device: str, processes: int, precision: str) -> dict:
