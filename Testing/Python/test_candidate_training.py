@@ -67,16 +67,18 @@ def test_members_learn_each_for_itself_and_speak_together():
 
 
 def test_what_a_candidate_truly_is_follows_from_the_nearest_lesion():
-    places = np.array([[0, 0, 0], [0, 0, 9], [30, 0, 0], [60, 0, 0], [30, 23, 0], [30, 26, 0.0]])
-    lesions, radii = np.array([[0, 0, 4], [30, 9, 0.0]]), np.array([3.0, 10.0])
-    malignant = np.array([True, False])
+    places = np.array([[0, 0, 0], [0, 0, 9], [30, 0, 0], [60, 0, 0], [30, 23, 0], [90, 15, 0], [90, 0, 16.0]])
+    lesions, radii = np.array([[0, 0, 4], [30, 9, 0], [90, 0, 0.0]]), np.array([3.0, 10.0, 10.0])
+    malignant = np.array([True, False, True])
     truth = truth_of(places, lesions, radii, malignant, complete=True)
-    # the last but one lies in the outer parts of the large lesion: it may be it or not
-    assert truth.tolist() == [MALIGNANT, MALIGNANT, BENIGN, NO_LESION, UNKNOWN, NO_LESION]
+    # what lies near a centre; of the large lesions their outer parts only where nothing is nearer (the last)
+    assert truth.tolist() == [MALIGNANT, MALIGNANT, BENIGN, NO_LESION, NO_LESION, MALIGNANT, NO_LESION]
+    small = truth_of(places[5:], lesions[2:], np.array([9.0]), malignant[2:], complete=True)
+    assert small.tolist() == [NO_LESION, NO_LESION], "too far from it"
     none = truth_of(places, lesions[:0], radii[:0], malignant[:0], complete=True)
-    assert none.tolist() == [NO_LESION] * 6
+    assert none.tolist() == [NO_LESION] * 7
     # marks of a real exam: what is not marked may be a lesion, and what is marked is there to judge by
-    assert truth_of(places, lesions, radii, malignant, complete=False).tolist() == [UNKNOWN] * 6
+    assert truth_of(places, lesions, radii, malignant, complete=False).tolist() == [UNKNOWN] * 7
 
 
 def test_a_candidate_is_a_cancer_where_both_answers_are_true():

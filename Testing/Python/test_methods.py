@@ -149,7 +149,10 @@ def taught(config, cohort, monkeypatch, tmp_path) -> Config:
     card = {"settings": {**asdict(settings), "features": ["another", *names]}}
     monkeypatch.setattr(teacher, "load_described", lambda _: (card, exams))
     folders = {"teacher": tmp_path / "TEACHER", "described": Path("DESCRIBED")}
-    start, load_start = SimpleNamespace(candidates=classifier), runs.load_start
+    start, load_start = (
+        SimpleNamespace(candidates=classifier, candidate_supervision="three lesions"),
+        runs.load_start,
+    )
     monkeypatch.setattr(
         runs, "load_start", lambda path, *a: start if path == folders["teacher"] else load_start(path, *a)
     )
@@ -187,6 +190,7 @@ def test_what_a_cell_is_taught_moves_with_the_exam(taught, cohort):
 def test_a_distilled_network_points_to_what_it_was_taught(taught, cohort):
     folder = loop.train("test", replace(taught, epochs=25, rate=0.02))
     run = runs.load_run(folder)
+    assert run.config["supervision"] == "image-level labels, and a teacher that learned from three lesions"
     assert runs.load_run(folder, build=network_of).network.settings.order == "classify-pool"
     hits = []
     for row in cache.open_cache(cohort).rows:

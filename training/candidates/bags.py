@@ -21,7 +21,7 @@ from training.data import cache
 from training.data.processes import worker_processes
 
 NEAR_MM = 10.0  # a candidate closer than this to a lesion's centre is that lesion, as in the statistics
-REACH = 1.6  # times its radius: farther out, no part of a lesion is expected
+REACH = 1.6  # times its radius: where the nearest candidate is that lesion, if none is closer than NEAR_MM
 UNKNOWN, NO_LESION, BENIGN, MALIGNANT = -1, 0, 1, 2  # what a candidate truly is
 
 # of one exam: features, label, duration in minutes, and what its candidates truly are (None: not known)
@@ -48,14 +48,17 @@ def truth_of(
     Returns
     -------
     ndarray of int64, shape (candidates,)
-        ``UNKNOWN``, as in the outer parts of a large lesion, ``NO_LESION``, ``BENIGN`` or ``MALIGNANT``.
+        ``UNKNOWN``, ``NO_LESION``, ``BENIGN`` or ``MALIGNANT``. Of a large lesion, outer parts are none: so
+        that what lies near its centre comes first.
     """
     if not complete or not len(lesions_mm):
         return np.full(len(ras_mm), NO_LESION if complete else UNKNOWN)
     distances = np.linalg.norm(ras_mm[:, None] - lesions_mm[None], axis=2)
-    kinds = np.where(malignant, MALIGNANT, BENIGN)[distances.argmin(axis=1)]
-    outer = np.where((distances <= REACH * radius_mm).any(axis=1), UNKNOWN, NO_LESION)
-    return np.where(distances.min(axis=1) <= NEAR_MM, kinds, outer)
+    near = distances <= NEAR_MM
+    nearest = distances.argmin(axis=0)  # of a large lesion perhaps none lies near its centre
+    near[nearest, np.arange(len(lesions_mm))] |= distances.min(axis=0) <= REACH * radius_mm
+    kinds = np.where(malignant, MALIGNANT, BENIGN)[np.where(near, distances, np.inf).argmin(axis=1)]
+    return np.where(near.any(axis=1), kinds, NO_LESION)
 
 
 @dataclass(frozen=True)

@@ -1,10 +1,10 @@
 """3D ResNet, distilled: its cells learn what a candidate classifier says of the candidates in them.
 
 Not of Luo et al. One label an exam leaves a network to find a lesion of a few voxels among two hundred
-thousand. A candidate classifier finds it sooner, and its probabilities teach the network's cells (distillation,
-Hinton et al. 2015, arXiv 1503.02531). Where that classifier learned from labels of exams alone, no lesion's
-place is ever told. A cell's target is the highest probability of the candidates in it, given the exam's label (teacher.py);
-0 where there is none. The exam's logit is that of its highest cell.
+thousand. A candidate classifier finds it sooner, and its probabilities teach the network's cells
+(distillation, Hinton et al. 2015, arXiv 1503.02531). Where the classifier learned from labels of exams alone,
+no lesion's place is ever told. A cell's target is the highest probability of the candidates in it, given the
+exam's label (teacher.py); 0 where there is none. The exam's logit is that of its highest cell.
 """
 
 from __future__ import annotations
