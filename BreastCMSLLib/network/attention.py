@@ -56,7 +56,8 @@ def cam(
     """Class activation map, whose mean over the pooled cells is the logit without its bias.
 
     Under average pooling Σ_c w_c x_c (Zhou et al. 2016). Under power pooling, whose feature is P_c = (mean
-    x_c³)^⅓, each cell's share is Σ_c w_c x_c³ / P_c². Other poolings take the first form, without that mean.
+    x_c³)^⅓, each cell's share is Σ_c w_c x_c³ / P_c². Other poolings take the first form, without that mean;
+    under maximum pooling of cells that are classified first, its highest cell is that logit.
 
     Parameters
     ----------

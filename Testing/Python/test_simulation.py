@@ -567,7 +567,9 @@ def test_a_row_of_a_cohort_is_the_exam_of_its_seed():
     bare = next(r for r in read_cohort("simulated:smoke") if r.population == "lesion-free")
     lesions_of, mask = truth(bare, load_exam(bare))
     assert lesions_of == () and not mask.any()
-    with pytest.raises(InputError, match='"huge".*smoke, small, large, calibration, unread, scanner, paper'):
+    with pytest.raises(
+        InputError, match='"huge".*smoke, small, large, calibration, unread, untouched, scanner, paper'
+    ):
         read_cohort("simulated:huge")
 
 
