@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from .cards import Card
 
 LESION_MAP = "LESION"  # of the candidates, as the candidate classifier judges them
-USUAL_MAPS = ("COAMxCAM", "COAM", "CAM")  # which comes first was measured on pooled networks: docs/localisation.md
+USUAL_MAPS = ("COAMxCAM", "COAM", "CAM")  # their order: docs/localisation.md
 COMPARED_MAPS = ("LayerCAM", "GradCAM", "NORM")  # to compare with, the null last; made where asked for
 NETWORK_MAPS = (*USUAL_MAPS, *COMPARED_MAPS)  # of the network's features
 
