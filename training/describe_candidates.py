@@ -4,7 +4,7 @@
     python training/describe_candidates.py CACHE --output CANDIDATES      # of prepared exams
     python training/train_candidates.py RUN --more CANDIDATES
 
-11 kB an exam, where its voxels take 5 MB. The same command goes on where it stopped; several computers can
+17 kB an exam, where its voxels take 5 MB. The same command goes on where it stopped; several computers can
 each make some of the parts (``--parts 0 12``). With ``--coarse CACHE`` the exams are also kept at 4.4 mm, for
 the network, without being made twice; ``training/prepare.py SOURCE --output CACHE --spacing 4.4`` then
 completes it.

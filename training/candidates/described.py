@@ -1,6 +1,6 @@
 """The candidates of a cohort as features: what the classifier learns from, without keeping the exams' voxels.
 
-Exams are made or read, preprocessed as everywhere, described and forgotten: 20 kB an exam, where its voxels
+Exams are made or read, preprocessed as everywhere, described and forgotten: 17 kB an exam, where its voxels
 take 5 MB. A folder holds ``candidates.json`` (input contract, settings, source, code) and parts of ``PART``
 exams, ``part-0000.npz`` and so on, each written whole. The same command goes on where it stopped; several
 computers can each make some of the parts. Exams of a cache are described as they are kept there.
