@@ -63,8 +63,10 @@ class Run:
     @property
     def supervision(self) -> dict[str, str]:
         """What network and candidate classifier learned from, as evidence holds it."""
-        of_candidates = {"candidate_supervision": self.candidate_supervision}
-        return {"supervision": self.config["supervision"]} | (of_candidates if self.candidates else {})
+        of_candidates = (
+            {} if self.candidates is None else {"candidate_supervision": self.candidate_supervision}
+        )
+        return {"supervision": self.config["supervision"], **of_candidates}
 
 
 def load_start(
